@@ -1,0 +1,1 @@
+"""What runs inside the container; imports nothing of the host side."""

@@ -1,0 +1,1 @@
+"""The sweep server: W&B's protocol over SQLite."""
