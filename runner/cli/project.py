@@ -1,0 +1,7 @@
+"""Commands: project."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""

@@ -1,0 +1,7 @@
+"""Commands: server."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""

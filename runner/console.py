@@ -1,0 +1,80 @@
+"""All that a person reads: narration on stderr, data on stdout."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.errors import RunnerError
+
+SCHEMA = 1
+
+
+def note(text: str) -> None:
+    """One line of narration: a finished action, or what is decided and why."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the door
+
+
+def data(text: str) -> None:
+    """One line (or block) of what was asked for."""
+    try:
+        print(text, flush=True)  # noqa: T201 - the door
+    except BrokenPipeError:  # `runner ps | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def report_error(error: RunnerError, *, as_json: bool) -> None:
+    """`error: …`, then `hint: …`; as one object on stdout under `--json`."""
+    if as_json:
+        body = {"code": int(error.code), "message": error.message, "hint": error.hint}
+        data(to_json({"error": body}))
+        return
+    note(f"error: {error.message}")
+    if error.hint:
+        note(f"hint: {error.hint}")
+
+
+def to_json(fields: Mapping[str, Any]) -> str:
+    """The object that scripts read: `schema` first; NaN and infinities as strings."""
+    return json.dumps(_finite({"schema": SCHEMA, **fields}), ensure_ascii=False)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns aligned by spaces, no frame: readable, and cut by `awk` alike."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = (
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+    return "\n".join(lines)
+
+
+def format_bytes(count: float) -> str:
+    """`71.2 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def format_duration(seconds: float) -> str:
+    """`8.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,205 @@
+"""The state folder `.runner/`: where everything of a fleet lies on the host."""
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ExitCode, RunnerError
+
+FORMAT = 1  # of the folder's layout; a newer one is refused
+FOLDER = ".runner"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state folder and the name of the fleet that it belongs to."""
+
+    root: Path
+    fleet: str
+
+    @property
+    def engine_file(self) -> Path:
+        """Socket and GPU access way of the engine that this fleet uses."""
+        return self.root / "engine.json"
+
+    @property
+    def server_file(self) -> Path:
+        """Container and port of this folder's own sweep server."""
+        return self.root / "server.json"
+
+    @property
+    def sweeps(self) -> Path:
+        """One file per sweep created or joined here: path, server, URL."""
+        return self.root / "sweeps"
+
+    @property
+    def runs(self) -> Path:
+        """`WANDB_DIR` of every run; W&B's folders lie in `runs/wandb/`."""
+        return self.root / "runs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder per run ID."""
+        return self.root / "checkpoints"
+
+    @property
+    def work(self) -> Path:
+        """One working copy of the project per agent."""
+        return self.root / "work"
+
+    @property
+    def agents(self) -> Path:
+        """The status files that agents write."""
+        return self.root / "agents"
+
+    @property
+    def secrets(self) -> Path:
+        """Keys, readable by the owner only."""
+        return self.root / "secrets"
+
+    @property
+    def server(self) -> Path:
+        """The data of this folder's own sweep server."""
+        return self.root / "server"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: the agents' code, caches of the runs, build staging."""
+        return self.root / "cache"
+
+
+def find_state(start: Path, *, environ: Mapping[str, str]) -> State | None:
+    """The state folder that serves `start`: `RUNNER_HOME`, else the nearest up to the git root.
+
+    Raises:
+        RunnerError: the folder was written by a newer runner or is unreadable.
+    """
+    root = _find_root(start, environ)
+    return None if root is None else _load(root)
+
+
+def open_state(start: Path, project: Path, *, environ: Mapping[str, str]) -> State:
+    """The state folder that serves `start`, made in `project` where there is none."""
+    found = find_state(start, environ=environ)
+    return found or _create(Path(environ.get("RUNNER_HOME") or project / FOLDER), project, environ)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file of ours; None where it is absent or no object.
+
+    Raises:
+        RunnerError: the file exists and cannot be read.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return None
+    except OSError as error:
+        raise RunnerError(
+            f"cannot read `{path}`: {error.strerror}", hint="check the folder's owner and mode"
+        ) from error
+    return value if isinstance(value, dict) else None
+
+
+def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace a file in one step; a reader sees the old text or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Mapping[str, object], *, mode: int = 0o644) -> None:
+    """Write one of our own files."""
+    write_atomic(path, json.dumps(value, indent=1) + "\n", mode=mode)
+
+
+def make_fleet_name(folder: str) -> str:
+    """`<folder>-<4 hex>` in lower case letters, digits and hyphens, at most 40 characters."""
+    plain = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[:35].strip("-")
+    return f"{plain or 'fleet'}-{secrets.token_hex(2)}"
+
+
+def _find_root(start: Path, environ: Mapping[str, str]) -> Path | None:
+    if home := environ.get("RUNNER_HOME"):
+        return Path(home) if Path(home, "fleet").exists() else None
+    for folder in (start, *start.parents):
+        if (folder / FOLDER / "fleet").is_file():
+            return folder / FOLDER
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def _load(root: Path) -> State:
+    try:
+        record = read_json(root / "fleet") or {}
+    except RunnerError:
+        raise
+    written = record.get("format", FORMAT)
+    if not isinstance(written, int) or written > FORMAT:
+        raise RunnerError(
+            f"`{root}` was written by a newer runner (format {written}, this one knows {FORMAT})",
+            hint="upgrade: `pip install --upgrade sweep-runner`",
+        )
+    name = record.get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
+        raise RunnerError(
+            f"`{root / 'fleet'}` is damaged: it holds no fleet name",
+            hint="move the folder away and start anew; its runs stay readable",
+        )
+    return State(root.absolute(), name)
+
+
+def _create(root: Path, project: Path, environ: Mapping[str, str]) -> State:
+    name = environ.get("RUNNER_FLEET") or make_fleet_name(project.name)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
+        raise RunnerError(
+            f"`RUNNER_FLEET={name}` is no fleet name",
+            hint="use at most 40 of a-z, 0-9 and hyphens",
+            code=ExitCode.USAGE,
+        )
+    state = State(root.absolute(), name)
+    try:
+        for folder in (state.runs, state.checkpoints, state.work, state.agents, state.sweeps):
+            folder.mkdir(parents=True, exist_ok=True)
+        state.secrets.mkdir(mode=0o700, exist_ok=True)
+        state.cache.mkdir(exist_ok=True)
+        write_json(root / "fleet", {"format": FORMAT, "name": name})
+    except OSError as error:
+        raise RunnerError(
+            f"cannot make the state folder `{root}`: {error.strerror}",
+            hint="run in a folder of your own, or set `RUNNER_HOME`",
+        ) from error
+    _exclude_from_git(root)
+    return state
+
+
+def _exclude_from_git(root: Path) -> None:
+    asked = subprocess.run(
+        ["git", "-C", str(root.parent), "rev-parse", "--git-path", "info/exclude"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        return  # no repository, so nothing to keep it out of
+    file = root.parent / asked.stdout.strip()
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    if f"{FOLDER}/" not in lines:
+        write_atomic(file, "\n".join([*lines, f"{FOLDER}/", ""]))
