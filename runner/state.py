@@ -147,10 +147,7 @@ def _find_root(start: Path, environ: Mapping[str, str]) -> Path | None:
 
 
 def _load(root: Path) -> State:
-    try:
-        record = read_json(root / "fleet") or {}
-    except RunnerError:
-        raise
+    record = read_json(root / "fleet") or {}
     written = record.get("format", FORMAT)
     if not isinstance(written, int) or written > FORMAT:
         raise RunnerError(

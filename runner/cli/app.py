@@ -3,9 +3,8 @@
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
-import click
 import typer
 
 from runner import __version__, console
@@ -15,7 +14,7 @@ from runner.errors import ExitCode, RunnerError
 app = typer.Typer(
     name="runner",
     help="A box of GPUs as a W&B sweep machine: one container per GPU, an agent in each.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,13 +27,21 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# typer carries a click of its own and exports it in part: every usage error is of this class
+_UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
+
+
 @app.callback()
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    _shown: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """A box of GPUs as a W&B sweep machine: one container per GPU, an agent in each."""
+    if context.invoked_subcommand is None:
+        console.data(context.get_help())
+        raise typer.Exit(int(ExitCode.USAGE))
 
 
 for part in (project, fleet, sweeps, server):
@@ -49,19 +56,15 @@ def main() -> NoReturn:
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        if sys.platform != "linux":
-            raise RunnerError("runner works on Linux only", code=ExitCode.UNFIT)
+        _check_platform()
         result = app(arguments, standalone_mode=False)
     except RunnerError as error:
         console.report_error(error, as_json=as_json)
         return int(error.code)
-    except click.ClickException as error:
-        message = error.format_message().replace("'", "`")
-        hint = f"`{error.ctx.command_path} --help`" if _has_context(error) else "`runner --help`"
-        usage = RunnerError(_lower(message), hint=hint, code=ExitCode.USAGE)
-        console.report_error(usage, as_json=as_json)
+    except _UsageError as error:
+        console.report_error(_to_usage_error(error), as_json=as_json)
         return int(ExitCode.USAGE)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         console.note("interrupted")
         return int(ExitCode.INTERRUPTED)
@@ -71,10 +74,14 @@ def _run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else int(ExitCode.OK)
 
 
-def _has_context(error: click.ClickException) -> bool:
-    return isinstance(error, click.UsageError) and error.ctx is not None
+def _check_platform() -> None:
+    if sys.platform != "linux":
+        raise RunnerError("runner works on Linux only", code=ExitCode.UNFIT)
 
 
-def _lower(message: str) -> str:
-    text = message.strip().rstrip(".")
-    return text[:1].lower() + text[1:]
+def _to_usage_error(error: BaseException) -> RunnerError:
+    context = getattr(error, "ctx", None)
+    shown = getattr(error, "format_message", lambda: str(error))()
+    text = shown.strip().rstrip(".").replace("'", "`")
+    hint = f"`{context.command_path if context else 'runner'} --help`"
+    return RunnerError(text[:1].lower() + text[1:], hint=hint, code=ExitCode.USAGE)
