@@ -1,0 +1,304 @@
+"""The host's door to a sweep server: ours or W&B's, by the same GraphQL over plain HTTP.
+
+Field names are those that wandb 0.17 to 0.31 ask for. Fields that only our server has are asked
+for only there: W&B answers an unknown field with an error.
+"""
+
+import base64
+import json
+import math
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from runner.errors import ExitCode, RunnerError
+
+PAGE = 200  # runs or sweeps per request
+TIMEOUT_S = 30.0
+
+_SWEEP_FIELDS = "name displayName state config runCount"
+_RUN_FIELDS = "name displayName state config summaryMetrics createdAt heartbeatAt"
+_OUR_RUN_FIELDS = "attempts failure agentName stoppedEarly durationS bestMetric lastMetric"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepInfo:
+    """A sweep as its server tells it."""
+
+    entity: str
+    project: str
+    id: str
+    name: str
+    state: str  # RUNNING, PAUSED, FINISHED or CANCELED
+    config: Mapping[str, Any]
+    run_count: int
+    engine: str | None  # what searches: known of our server only
+
+    @property
+    def path(self) -> str:
+        """`entity/project/id`."""
+        return f"{self.entity}/{self.project}/{self.id}"
+
+    @property
+    def method(self) -> str:
+        """`grid`, `random` or `bayes`."""
+        return str(self.config.get("method", "random"))
+
+    @property
+    def metric(self) -> str | None:
+        """The metric's name, if the sweep has one."""
+        metric = self.config.get("metric")
+        name = metric.get("name") if isinstance(metric, Mapping) else None
+        return None if name is None else str(name)
+
+    @property
+    def goal(self) -> Literal["minimize", "maximize"]:
+        """Which way the metric is better."""
+        metric = self.config.get("metric")
+        goal = metric.get("goal") if isinstance(metric, Mapping) else None
+        return "maximize" if goal == "maximize" else "minimize"
+
+    @property
+    def ended(self) -> bool:
+        """No more runs will be handed out."""
+        return self.state in ("FINISHED", "CANCELED", "CANCELLED")
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One run of a sweep as its server tells it; None where only our server would know."""
+
+    id: str
+    name: str
+    state: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    attempts: int | None
+    agent: str | None
+    duration_s: float | None
+    stopped_early: bool | None
+    failure: Mapping[str, Any] | None
+    best: float | None  # of the sweep's metric over the logged values
+    last: float | None
+
+
+class Client:
+    """A connection to one server with one key."""
+
+    def __init__(self, url: str, key: str, *, ours: bool) -> None:
+        self.url, self.ours = url.rstrip("/"), ours
+        self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
+        handlers: list[urllib.request.BaseHandler] = []
+        if ours:  # on loopback: a proxy for the outside must not come between
+            handlers.append(urllib.request.ProxyHandler({}))
+        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def health(self) -> dict[str, Any]:
+        """What our server says of itself: version, sweeps, live runs."""
+        return self._request("GET", "/healthz")
+
+    def find_sweep(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
+        """The sweep at this path, or None."""
+        query = (
+            "query Sweep($entity:String,$project:String,$sweep:String!){"
+            "project(name:$project,entityName:$entity){name entityName "
+            f"sweep(sweepName:$sweep){{{self._sweep_fields()}}}}}}}"
+        )
+        found = self._graphql(query, entity=entity, project=project, sweep=sweep_id)["project"]
+        node = found and found.get("sweep")
+        return _to_sweep(node, entity, project) if node else None
+
+    def sweeps(self, entity: str, project: str) -> Iterator[SweepInfo]:
+        """All sweeps of a W&B project."""
+        query = (
+            "query Sweeps($entity:String,$project:String,$first:Int,$after:String){"
+            "project(name:$project,entityName:$entity){sweeps(first:$first,after:$after){"
+            f"edges{{node{{{self._sweep_fields()}}}}} pageInfo{{endCursor hasNextPage}}}}}}}}"
+        )
+        after: str | None = None
+        while True:
+            found = self._graphql(query, entity=entity, project=project, first=PAGE, after=after)
+            page = (found["project"] or {}).get("sweeps")
+            if not page:
+                return
+            for edge in page["edges"]:
+                yield _to_sweep(edge["node"], entity, project)
+            if not page["pageInfo"]["hasNextPage"]:
+                return
+            after = page["pageInfo"]["endCursor"]
+
+    def projects(self) -> list[tuple[str, str]]:
+        """(entity, project) pairs of our own server."""
+        query = "query Projects($first:Int){models(first:$first){edges{node{name entityName}}}}"
+        edges = self._graphql(query, first=10_000)["models"]["edges"]
+        return [(edge["node"]["entityName"], edge["node"]["name"]) for edge in edges]
+
+    def runs(self, sweep: SweepInfo) -> Iterator[RunInfo]:
+        """The sweep's runs, oldest first."""
+        fields = f"{_RUN_FIELDS} {_OUR_RUN_FIELDS}" if self.ours else _RUN_FIELDS
+        query = (
+            "query Runs($entity:String,$project:String,$sweep:String!,$first:Int,$after:String,"
+            "$order:String){project(name:$project,entityName:$entity){sweep(sweepName:$sweep){"
+            f"runs(first:$first,after:$after,order:$order){{edges{{node{{{fields}}}}} "
+            "pageInfo{endCursor hasNextPage}}}}}"
+        )
+        after: str | None = None
+        while True:
+            found = self._graphql(
+                query,
+                entity=sweep.entity,
+                project=sweep.project,
+                sweep=sweep.id,
+                first=PAGE,
+                after=after,
+                order="+created_at",
+            )
+            node = (found["project"] or {}).get("sweep")
+            if not node:
+                raise RunnerError(
+                    f"sweep `{sweep.path}` is gone from {self.url}", code=ExitCode.NOT_FOUND
+                )
+            for edge in node["runs"]["edges"]:
+                yield _to_run(edge["node"], sweep.metric)
+            if not node["runs"]["pageInfo"]["hasNextPage"]:
+                return
+            after = node["runs"]["pageInfo"]["endCursor"]
+
+    def create_sweep(self, config: Mapping[str, Any], *, entity: str, project: str) -> SweepInfo:
+        """Create a sweep from a validated configuration."""
+        mutation = (
+            "mutation CreateSweep($config:String,$entity:String,$project:String){"
+            "upsertSweep(input:{config:$config,entityName:$entity,projectName:$project}){"
+            f"sweep{{{self._sweep_fields()} project{{name entity{{name}}}}}}}}}}"
+        )
+        text = yaml.safe_dump(dict(config), sort_keys=False)
+        reply = self._graphql(mutation, config=text, entity=entity, project=project)
+        node = reply["upsertSweep"]["sweep"]
+        where = node["project"]
+        return _to_sweep(node, where["entity"]["name"], where["name"])
+
+    def _sweep_fields(self) -> str:
+        return f"{_SWEEP_FIELDS} engine" if self.ours else _SWEEP_FIELDS
+
+    def _graphql(self, query: str, **variables: object) -> dict[str, Any]:
+        reply = self._request("POST", "/graphql", {"query": query, "variables": variables})
+        if reply.get("errors"):
+            raise RunnerError(f"{self.url} answered: {_messages(reply)}")
+        data = reply["data"]
+        if not isinstance(data, dict):
+            raise RunnerError(f"{self.url} answered without data")
+        return data
+
+    def _request(
+        self, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - the URL is the user's own setting
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": self._authorization,
+                "Content-Type": "application/json",
+                "User-Agent": "runner",
+            },
+        )
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_S) as response:
+                value = json.load(response)
+        except urllib.error.HTTPError as error:
+            raise self._translate(error) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise RunnerError(
+                f"no answer from the server at {self.url}: {reason}",
+                hint="`runner doctor` looks at the server and the network",
+            ) from error
+        if not isinstance(value, dict):
+            raise RunnerError(f"{self.url} is no sweep server: its answer is no object")
+        return value
+
+    def _translate(self, error: urllib.error.HTTPError) -> RunnerError:
+        try:
+            text = _messages(json.loads(error.read()))
+        except (OSError, ValueError):
+            text = error.reason
+        match error.code:
+            case 401 | 403:
+                return RunnerError(
+                    f"{self.url} refused the API key: {text}",
+                    hint="`runner config` shows which server and key are used",
+                    code=ExitCode.AUTH,
+                )
+            case 404:
+                return RunnerError(f"{self.url} answered: {text}", code=ExitCode.NOT_FOUND)
+            case status:
+                return RunnerError(f"{self.url} answered {status}: {text}")
+
+
+def _messages(reply: object) -> str:
+    errors = reply.get("errors") if isinstance(reply, dict) else None
+    if not isinstance(errors, list):
+        return "an error without a message"
+    return "; ".join(str(e.get("message", e) if isinstance(e, dict) else e) for e in errors)
+
+
+def _to_sweep(node: Mapping[str, Any], entity: str, project: str) -> SweepInfo:
+    config = yaml.safe_load(node["config"] or "{}")
+    return SweepInfo(
+        entity=entity,
+        project=project,
+        id=node["name"],
+        name=node.get("displayName") or node["name"],
+        state=node["state"],
+        config=config if isinstance(config, dict) else {},
+        run_count=node.get("runCount") or 0,
+        engine=node.get("engine"),
+    )
+
+
+def _to_run(node: Mapping[str, Any], metric: str | None) -> RunInfo:
+    config = {
+        key: wrapped["value"] if isinstance(wrapped, dict) and "value" in wrapped else wrapped
+        for key, wrapped in _object(node["config"]).items()
+        if key not in ("_wandb", "_runner")
+    }
+    summary = _object(node["summaryMetrics"])
+    last = _number(summary.get(metric)) if metric else None
+    failure = node.get("failure")
+    return RunInfo(
+        id=node["name"],
+        name=node.get("displayName") or node["name"],
+        state=node["state"],
+        config=config,
+        summary={key: value for key, value in summary.items() if key != "_wandb"},
+        attempts=node.get("attempts"),
+        agent=node.get("agentName"),
+        duration_s=node.get("durationS"),
+        stopped_early=node.get("stoppedEarly"),
+        failure=_object(failure) if isinstance(failure, str) else failure,
+        best=_first(_number(node.get("bestMetric")), last),
+        last=_first(_number(node.get("lastMetric")), last),
+    )
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    value = json.loads(text) if text else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, dict):  # define_metric(summary=…) nests the value under min, max or best
+        value = next((value[k] for k in ("best", "min", "max", "last") if k in value), None)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)

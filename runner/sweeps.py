@@ -1,0 +1,274 @@
+"""Which sweep and which server a command means; what this folder remembers of its sweeps."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from runner.client import Client, SweepInfo
+from runner.errors import ExitCode, RunnerError
+from runner.settings import ServerChoice, find_key
+from runner.state import State, read_json, write_json
+from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
+
+if TYPE_CHECKING:
+    from runner.engine import Engine
+
+LOCAL = "local"
+LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to the key's own
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One sweep server, reachable."""
+
+    name: str  # "local", or W&B's URL
+    client: Client
+    inner_url: str  # as an agent's container reaches it
+    key: str
+    network: str | None  # the containers' network on which `inner_url` resolves
+
+    @property
+    def ours(self) -> bool:
+        """It is this folder's own server."""
+        return self.name == LOCAL
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Entity and W&B project to use where the sweep's path does not say."""
+
+    entity: str | None
+    project: str | None
+    fallback_project: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A sweep, the server that it lives on, and whether this call created it."""
+
+    sweep: SweepInfo
+    server: Connection
+    created: bool
+
+    @property
+    def url(self) -> str:
+        """The sweep's page."""
+        return f"{self.server.client.url}/{self.sweep.entity}/{self.sweep.project}/sweeps/{self.sweep.id}"
+
+
+class Servers:
+    """The servers of one call; each is connected (our own: started) when first needed."""
+
+    def __init__(
+        self,
+        choice: ServerChoice,
+        state: State,
+        *,
+        engine: Callable[[], "Engine"],
+        environ: Mapping[str, str],
+        report: Callable[[str], None],
+    ) -> None:
+        self.choice, self.state = choice, state
+        self._engine, self._environ, self._report = engine, environ, report
+        self._open: dict[str, Connection] = {}
+
+    @property
+    def chosen(self) -> str:
+        """The name of the server that the user's settings choose."""
+        return LOCAL if self.choice.kind == "local" else str(self.choice.url)
+
+    def get(self, name: str | None = None) -> Connection:
+        """The server of this name; the chosen one without a name."""
+        name = name or self.chosen
+        if name not in self._open:
+            self._open[name] = self._connect_local() if name == LOCAL else self._connect(name)
+        return self._open[name]
+
+    def _connect_local(self) -> Connection:
+        from runner.localserver import ensure_server  # noqa: PLC0415 - it loads docker
+
+        server = ensure_server(self._engine(), self.state, report=self._report)
+        client = Client(server.url, server.key, ours=True)
+        return Connection(LOCAL, client, server.inner_url, server.key, server.network)
+
+    def _connect(self, url: str) -> Connection:
+        key = find_key(url, environ=self._environ, home=Path.home())
+        if key is None:
+            raise RunnerError(
+                f"no W&B key for {url}",
+                hint="`wandb login`, set `WANDB_API_KEY`, or use `--server local`",
+                code=ExitCode.AUTH,
+            )
+        return Connection(url, Client(url, key, ours=False), url, key, None)
+
+
+def resolve_sweep(
+    spec: str, servers: Servers, names: Names, report: Callable[[str], None]
+) -> Joined:
+    """The sweep that `SWEEP` names: an ID, `entity/project/id`, or a YAML file, created first.
+
+    Raises:
+        RunnerError: it exists nowhere (code 3), its file is invalid, or its server refuses us.
+    """
+    if spec.endswith((".yaml", ".yml")) or Path(spec).is_file():
+        return create_sweep(Path(spec), servers, names, report)
+    joined = _find(spec, servers, names)
+    if joined is None:
+        raise _unknown(spec, servers)
+    save_record(servers.state, joined)
+    return joined
+
+
+def create_sweep(
+    file: Path,
+    servers: Servers,
+    names: Names,
+    report: Callable[[str], None],
+    *,
+    if_absent: bool = False,
+) -> Joined:
+    """Create the sweep of a file on the chosen server; every mistake in it is told at once."""
+    parsed = load_sweep_file(file, report)
+    server = servers.get()
+    entity = names.entity or parsed.entity or (LOCAL_ENTITY if server.ours else None)
+    if entity is None:
+        raise RunnerError("no entity for the sweep", hint="`--entity NAME`", code=ExitCode.USAGE)
+    project = names.project or parsed.project or names.fallback_project
+    digest = sweep_hash(parsed.config)
+    if if_absent and (found := _unfinished(servers, server, entity, project, digest)):
+        return Joined(found, server, created=False)
+    sweep = server.client.create_sweep(parsed.config, entity=entity, project=project)
+    joined = Joined(sweep, server, created=True)
+    save_record(servers.state, joined, digest=digest)
+    return joined
+
+
+def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
+    """Parse and check a sweep file; warnings are reported, errors raised all together."""
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise RunnerError(
+            f"there is no sweep file `{file}`",
+            hint="`runner init` writes one; `runner sweep list` shows the known sweeps",
+            code=ExitCode.NOT_FOUND,
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunnerError(f"cannot read `{file}`: {error}", code=ExitCode.USAGE) from error
+    sweep, findings = read_sweep(text)
+    for finding in findings:
+        if finding.level == "warning":
+            report(f"warning: {_tell(file, finding)}")
+    errors = [_tell(file, finding) for finding in findings if finding.level == "error"]
+    if sweep is None or errors:
+        raise RunnerError(
+            "\n       ".join(errors) or f"`{file}` is no sweep",
+            hint="nothing was created; correct the file and repeat",
+            code=ExitCode.USAGE,
+        )
+    return sweep
+
+
+def save_record(state: State, joined: Joined, *, digest: str | None = None) -> None:
+    """Remember a sweep's server: it is fixed from now on."""
+    file = state.sweeps / f"{joined.sweep.id}.json"
+    old = read_json(file) or {}
+    write_json(
+        file,
+        {
+            "path": joined.sweep.path,
+            "server": joined.server.name,
+            "url": joined.url,
+            "hash": digest or old.get("hash"),
+        },
+    )
+
+
+def load_records(state: State) -> dict[str, dict[str, str]]:
+    """Sweep ID → what this folder remembers of it, oldest first."""
+    files = sorted(state.sweeps.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    return {file.stem: record for file in files if (record := read_json(file))}
+
+
+def known_sweeps(servers: Servers) -> list[Joined]:
+    """All sweeps of our own server and those that this folder joined elsewhere, oldest first."""
+    found: dict[str, Joined] = {}
+    for record in load_records(servers.state).values():
+        entity, project, sweep_id = record["path"].split("/")
+        server = servers.get(record["server"])
+        if (sweep := server.client.find_sweep(entity, project, sweep_id)) is not None:
+            found[sweep.path] = Joined(sweep, server, created=False)
+    if servers.chosen == LOCAL:
+        server = servers.get(LOCAL)
+        for entity, project in server.client.projects():
+            for sweep in server.client.sweeps(entity, project):
+                found.setdefault(sweep.path, Joined(sweep, server, created=False))
+    return list(found.values())
+
+
+def _find(spec: str, servers: Servers, names: Names) -> Joined | None:
+    parts = spec.split("/")
+    if not 1 <= len(parts) <= 3 or not all(re.fullmatch(r"[^\s/]+", part) for part in parts):
+        raise RunnerError(
+            f"`{spec}` is no sweep",
+            hint="give an ID, `entity/project/id`, or a YAML file",
+            code=ExitCode.USAGE,
+        )
+    record = load_records(servers.state).get(parts[-1])
+    if record and record["path"].endswith(spec):
+        server = servers.get(record["server"])
+        entity, project, sweep_id = record["path"].split("/")
+        sweep = server.client.find_sweep(entity, project, sweep_id)
+        return sweep and Joined(sweep, server, created=False)
+    server = servers.get()
+    if len(parts) == 1 and server.ours:  # a bare ID: our server knows few W&B projects, ask each
+        candidates = server.client.projects()
+    else:
+        entity = parts[-3] if len(parts) == 3 else names.entity or LOCAL_ENTITY
+        project = parts[-2] if len(parts) > 1 else names.project or names.fallback_project
+        candidates = [(entity, project)]
+    for entity, project in candidates:
+        if sweep := server.client.find_sweep(entity, project, parts[-1]):
+            return Joined(sweep, server, created=False)
+    return None
+
+
+def _unknown(spec: str, servers: Servers) -> RunnerError:
+    known = [joined.sweep.path for joined in known_sweeps(servers)]
+    listed = ", ".join(f"`{path}`" for path in known[-8:])
+    return RunnerError(
+        f"there is no sweep `{spec}` on {servers.get().client.url}",
+        hint=f"known sweeps: {listed}"
+        if listed
+        else "create one: `runner sweep create sweep.yaml`",
+        code=ExitCode.NOT_FOUND,
+    )
+
+
+def _unfinished(
+    servers: Servers, server: Connection, entity: str, project: str, digest: str
+) -> SweepInfo | None:
+    for record in load_records(servers.state).values():
+        same = record.get("hash") == digest and record["server"] == server.name
+        if not same or not record["path"].startswith(f"{entity}/{project}/"):
+            continue
+        sweep = server.client.find_sweep(entity, project, record["path"].split("/")[-1])
+        if sweep is not None and not sweep.ended:
+            return sweep
+    return None
+
+
+def _tell(file: Path, finding: Finding) -> str:
+    where = f"{file}:{finding.line}" if finding.line else str(file)
+    key = f" `{finding.key}`:" if finding.key else ""
+    hint = f" ({finding.hint})" if finding.hint else ""
+    return f"{where}:{key} {finding.message}{hint}"
+
+
+def to_yaml(config: Mapping[str, object]) -> str:
+    """A configuration as a person reads and edits it."""
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).rstrip()
