@@ -1,0 +1,184 @@
+"""What `up` and `stop` would do, each action with its cause; nothing here touches the world."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.gpus import Slot
+
+Verb = Literal["start", "keep", "stop", "replace", "refuse"]
+Outcome = Literal["done", "failed", "planned"]
+
+ALIVE = ("created", "running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent container, as the engine and the agent's status file show it."""
+
+    name: str  # the container's without `runner-`
+    container: str  # its ID
+    fleet: str
+    gpu: str  # UUID, or `cpu-0`
+    engine_state: str
+    exit_code: int | None
+    sweep: str
+    image: str  # ID
+    settings: str  # the hash that `hash_settings` gave when it was started
+    server: str = ""
+    status: Mapping[str, object] | None = None  # of this very container, else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has its GPU, or may have it again any moment."""
+        return self.engine_state in ALIVE
+
+    @property
+    def running_run(self) -> str | None:
+        """The ID of the run that it works on."""
+        run = self.status.get("run") if self.status and self.alive else None
+        return str(run["id"]) if isinstance(run, dict) and run.get("id") else None
+
+    @property
+    def runs_ended(self) -> int:
+        """How many runs it has brought to an end, whichever."""
+        counts = [(self.status or {}).get(key) for key in ("runs_finished", "runs_failed")]
+        return sum(count for count in counts if isinstance(count, int))
+
+    @property
+    def retired(self) -> bool:
+        """Whether a later container took its name, so that it only keeps its log and reason."""
+        return self.name.endswith(f"-{self.container[:12]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What each named GPU is to have."""
+
+    fleet: str
+    sweep: str
+    image: str
+    settings: str
+    count: int | None = None
+    sweep_finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One step of a plan: what happens to the agent of one slot, and why."""
+
+    do: Verb
+    agent: str
+    uuid: str
+    cause: str
+    old: Agent | None = None  # the container that is renamed, replaced or stopped
+    slot: Slot | None = None  # where to start; None for what only ends
+
+    def __str__(self) -> str:
+        return f"{self.do} {self.agent} on {self.uuid}: {self.cause}"
+
+
+def plan_fleet(
+    slots: Sequence[Slot],
+    agents: Sequence[Agent],
+    wanted: Wanted,
+    *,
+    force: bool = False,
+    again: bool = False,
+) -> list[Action]:
+    """Decide what leaves each of `slots` with one agent as wanted; other GPUs' are left alone.
+
+    A plan with a refusal in it must not be carried out at all.
+    """
+    return [_plan_slot(slot, agents, wanted, force=force, again=again) for slot in slots]
+
+
+def plan_stop(agents: Sequence[Agent]) -> list[Action]:
+    """Stop what is alive; what has ended already is kept, with that cause."""
+    return [
+        Action("stop", agent.name, agent.gpu, _stop_cause(agent), agent)
+        if agent.alive
+        else Action("keep", agent.name, agent.gpu, f"has ended already: {describe_end(agent)}")
+        for agent in agents
+    ]
+
+
+def hash_settings(settings: Mapping[str, object]) -> str:
+    """16 hex digits that change when anything that an agent is started with changes."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def describe_end(agent: Agent) -> str:
+    """How an agent that is not alive came to its end: `stopped`, `failed (exit 69): lease held`."""
+    state = agent.status.get("state") if agent.status else None
+    reason = agent.status.get("reason") if agent.status else None
+    tail = f": {reason}" if reason else ""
+    if agent.exit_code == 0:
+        return f"{state or 'finished'}{tail}"
+    if agent.exit_code == 143:
+        return "stopped"
+    return f"failed (exit {agent.exit_code}){tail}"
+
+
+def _plan_slot(
+    slot: Slot, agents: Sequence[Agent], wanted: Wanted, *, force: bool, again: bool
+) -> Action:
+    name = slot.agent_name(wanted.fleet)
+    same = [agent for agent in agents if agent.name == name and not agent.retired]
+    old = same[0] if same else None
+
+    def act(do: Verb, cause: str) -> Action:
+        return Action(do, name, slot.uuid, cause, old, slot)
+
+    if wanted.sweep_finished:
+        return act("keep", "the sweep is finished: nothing to start")
+    if old and old.alive and old.fleet != wanted.fleet:
+        return act("refuse", f"an agent of fleet `{old.fleet}` has it")
+    if old and old.alive:
+        change = _find_change(old, wanted)
+        return act("replace", change) if change else act("keep", "runs as wanted")
+    if refusal := _find_refusal(slot, force=force):
+        return act("refuse", refusal)
+    if old and not again and _has_its_count(old, wanted):
+        return act("keep", f"reached its count of {wanted.count}; `--again` starts it anew")
+    return act("start", _start_cause(old, wanted))
+
+
+def _find_refusal(slot: Slot, *, force: bool) -> str | None:
+    match slot.state:
+        case "lost":
+            return f"GPU {slot.index} is lost: {slot.reason}"
+        case "agent":
+            return f"another agent has it: {slot.reason}"
+        case "foreign" if not force:
+            return f"in use: {slot.reason}; `--force` starts beside it"
+        case _:
+            return None
+
+
+def _find_change(agent: Agent, wanted: Wanted) -> str | None:
+    if agent.sweep != wanted.sweep:
+        return f"sweep changed: `{agent.sweep}` → `{wanted.sweep}`"
+    if agent.image != wanted.image:
+        return "image changed"
+    return "settings changed" if agent.settings != wanted.settings else None
+
+
+def _has_its_count(agent: Agent, wanted: Wanted) -> bool:
+    if wanted.count is None or agent.exit_code != 0 or agent.fleet != wanted.fleet:
+        return False
+    return _find_change(agent, wanted) is None and agent.runs_ended >= wanted.count
+
+
+def _start_cause(old: Agent | None, wanted: Wanted) -> str:
+    if old is None or old.fleet != wanted.fleet:
+        return "no agent"
+    return f"{_find_change(old, wanted) or 'the last one ended'}; was {describe_end(old)}"
+
+
+def _stop_cause(agent: Agent) -> str:
+    run = agent.running_run
+    return f"run {run} saves and ends" if run else "no run is under way"

@@ -1,0 +1,161 @@
+"""GPUs: which ones a specification means, and who has each."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode, RunnerError
+from runner.gpus import Gpu, Holder, Mig, Process, mark_gpus, needs_gpus, read_leases, select_gpus
+
+GIB = 1 << 30
+FOUR = [
+    Gpu(i, f"GPU-{letter * 8}-0000-4000-8000-00000000000{i}", "H100", "580.95")
+    for i, letter in enumerate("abcd")
+]
+SLICES = (
+    Mig("MIG-11111111-0000-5000-8000-000000000001", "2g.20gb", 20 * GIB),
+    Mig("MIG-22222222-0000-5000-8000-000000000002", "2g.20gb", 20 * GIB),
+)
+SPLIT = Gpu(4, "GPU-eeeeeeee-0000-4000-8000-000000000004", "H100", "580.95", mig=SLICES)
+
+
+def taken(*indices: int) -> list[Gpu]:
+    """Four GPUs, of which some are held by agents."""
+    holders = [
+        Holder(FOUR[index].uuid, f"agent-{index}", "c" * 64, "fleet other") for index in indices
+    ]
+    return mark_gpus(FOUR, holders, foreign_bytes=GIB)
+
+
+@pytest.mark.parametrize(
+    ("spec", "indices"),
+    [
+        ("0", [0]),
+        ("0,1,2,3", [0, 1, 2, 3]),
+        ("0-3", [0, 1, 2, 3]),
+        (" 3, 0-1 ,0", [3, 0, 1]),
+        ("all", [0, 1, 2, 3]),
+        ("free", [0, 2, 3]),
+        ("free:2", [0, 2]),
+        ("GPU-bbbbbbbb-0000-4000-8000-000000000001", [1]),
+        ("GPU-bbbb", [1]),
+        ("gpu-BBBB,dddd", [1, 3]),
+    ],
+)
+def test_every_form_of_a_selection_is_understood(spec: str, indices: list[int]) -> None:
+    """Indices, ranges, words and UUIDs; each GPU once, in the order given."""
+    assert [slot.index for slot in select_gpus(taken(1), spec)] == indices
+
+
+def test_cpu_slots_need_no_gpu() -> None:
+    """`cpu:2` is two slots, numbered from 0, and NVML is not asked."""
+    assert [slot.uuid for slot in select_gpus([], "cpu:2")] == ["cpu-0", "cpu-1"]
+    assert [slot.uuid for slot in select_gpus([], "cpu")] == ["cpu-0"]
+    assert not needs_gpus("cpu:2")
+    assert needs_gpus("free:2")
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "message"),
+    [
+        ("7", ExitCode.NOT_FOUND, "no GPU 7"),
+        ("2-5", ExitCode.NOT_FOUND, "no GPU 4"),
+        ("GPU-9", ExitCode.NOT_FOUND, "no GPU `GPU-9`"),
+        ("free:4", ExitCode.UNFIT, "3 of 4 GPUs are free"),
+        ("0,cpu", ExitCode.USAGE, "`--gpus 0,cpu` is no selection of GPUs"),
+        ("3-1", ExitCode.USAGE, "`--gpus 3-1` is no selection of GPUs"),
+        ("cpu:0", ExitCode.USAGE, "`--gpus cpu:0` is no selection of GPUs"),
+        ("all:2", ExitCode.USAGE, "`--gpus all:2` is no selection of GPUs"),
+        ("", ExitCode.USAGE, "`--gpus ` is no selection of GPUs"),
+    ],
+)
+def test_a_wrong_selection_says_what_is_wrong(spec: str, code: ExitCode, message: str) -> None:
+    """Each error has its exit code, and names what was asked."""
+    with pytest.raises(RunnerError) as caught:
+        select_gpus(taken(1), spec)
+
+    assert (caught.value.message, caught.value.code) == (message, code)
+
+
+def test_a_missing_gpu_is_answered_with_those_that_exist() -> None:
+    """`--gpus 7` lists index, UUID and state of each."""
+    with pytest.raises(RunnerError) as caught:
+        select_gpus(taken(1), "7")
+
+    assert caught.value.hint == (
+        "there are 0 (GPU-aaaaaaaa, free), 1 (GPU-bbbbbbbb, agent), "
+        "2 (GPU-cccccccc, free), 3 (GPU-dddddddd, free)"
+    )
+
+
+def test_a_prefix_of_two_gpus_is_not_guessed() -> None:
+    """The error names both."""
+    twins = [Gpu(i, f"GPU-abcd000{i}-0000", "H100", "580") for i in range(2)]
+
+    with pytest.raises(RunnerError, match="`GPU-abcd` fits `GPU-abcd0000-0000`, `GPU-abcd0001"):
+        select_gpus(twins, "GPU-abcd")
+
+
+def test_a_split_gpu_gives_its_slices() -> None:
+    """`all` and a slice's UUID take slices; the GPU's own index is refused with their names."""
+    assert [slot.uuid[:12] for slot in select_gpus([FOUR[0], SPLIT], "all")] == [
+        "GPU-aaaaaaaa",
+        "MIG-11111111",
+        "MIG-22222222",
+    ]
+    assert [slot.uuid for slot in select_gpus([SPLIT], "MIG-2222")] == [SLICES[1].uuid]
+    with pytest.raises(RunnerError, match="GPU 4 is split by MIG") as caught:
+        select_gpus([SPLIT], "4")
+    assert SLICES[0].uuid in (caught.value.hint or "")
+
+
+def test_names_come_from_the_uuid_or_the_fleet() -> None:
+    """The engine admits one container of a name: GPUs by UUID, CPU slots within the fleet."""
+    assert select_gpus(FOUR, "1")[0].agent_name("demo-1a2b") == "bbbbbbbb0000-0"
+    assert select_gpus([SPLIT], "MIG-1")[0].agent_name("demo-1a2b") == "111111110000-0"
+    assert select_gpus([], "cpu:2")[1].agent_name("demo-1a2b") == "demo-1a2b-cpu-1"
+
+
+def test_a_gpu_is_marked_by_who_uses_it() -> None:
+    """An agent's own process is not foreign; a stranger's is, above the limit."""
+    inside = Process(10, 40 * GIB, "me", "c" * 64)
+    small, large = Process(11, GIB // 4, "eve", None), Process(12, 38 * GIB, "eve", None)
+    gpus = [
+        Gpu(0, "GPU-a", "H100", "580", processes=(inside,)),
+        Gpu(1, "GPU-b", "H100", "580", processes=(small,)),
+        Gpu(2, "GPU-c", "H100", "580", processes=(large,)),
+        Gpu(3, "GPU-d", "H100", "580", state="lost", reason="GPU is lost"),
+    ]
+
+    marked = mark_gpus(
+        gpus, [Holder("GPU-a", "aa-0", "c" * 64, "fleet demo")], foreign_bytes=GIB // 2
+    )
+
+    assert [(gpu.state, gpu.agent, gpu.reason) for gpu in marked] == [
+        ("agent", "aa-0", "fleet demo"),
+        ("free", None, None),
+        ("foreign", None, "pid 12 of eve holds 38.0 GiB"),
+        ("lost", None, "GPU is lost"),
+    ]
+
+
+def test_a_busy_slice_marks_its_gpu() -> None:
+    """The other slice stays free, and `free` finds it."""
+    marked = mark_gpus(
+        [SPLIT], [Holder(SLICES[0].uuid, "11-0", None, "fleet x")], foreign_bytes=GIB
+    )
+
+    assert (marked[0].state, [mig.state for mig in marked[0].mig]) == ("agent", ["agent", "free"])
+    assert [slot.uuid for slot in select_gpus(marked, "free")] == [SLICES[1].uuid]
+
+
+def test_a_lease_is_seen_without_touching_it(tmp_path: Path) -> None:
+    """Who holds the flock is read from the kernel's list; an unheld file is no lease."""
+    (tmp_path / "GPU-free").touch()
+    with (tmp_path / "GPU-held").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        assert read_leases(tmp_path) == {"GPU-held": os.getpid()}
+    assert read_leases(tmp_path / "absent") == {}
