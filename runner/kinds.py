@@ -1,0 +1,106 @@
+"""Kinds of settings: what a TOML value or a text from flags and environment must be."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a value is read; both functions raise ValueError where it is not of this kind."""
+
+    expected: str  # as an error says it: "a text"
+    check: Callable[[object], object]  # a TOML value
+    parse: Callable[[str], object]  # a flag's or the environment's text
+
+
+def one_of(*choices: str) -> Kind:
+    """A closed set of words."""
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError
+
+    return Kind("one of " + ", ".join(f'"{one}"' for one in choices), check, check)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `512m`, `16g`, `16GiB`, `1073741824`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    if not found:
+        raise ValueError
+    return int(float(found.group(1)) * UNITS[found.group(2)])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(one, str) and one for one in value):
+        return tuple(value)
+    raise ValueError
+
+
+def _parse_texts(text: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
+def _map(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError  # noqa: TRY004 - one type for every misfit, caught at one place
+    items = {str(key): _scalar(item) for key, item in value.items()}
+    if not all(items):
+        raise ValueError
+    return items
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError
+
+
+def _parse_map(text: str) -> Mapping[str, str]:
+    pairs = [one.partition("=") for one in _parse_texts(text)]
+    if not all(name and mark for name, mark, _ in pairs):
+        raise ValueError
+    return {name: value for name, _, value in pairs}
+
+
+def _size(value: object) -> int:
+    if isinstance(value, str):
+        return parse_size(value)
+    return _count(value)
+
+
+def _size_or_unlimited(value: object) -> int:
+    return -1 if value in (-1, "-1") else _size(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError
+
+
+def _positive(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    raise ValueError
+
+
+TEXT = Kind("a text", _text, _text)
+TEXTS = Kind("a list of texts", _texts, _parse_texts)
+MAP = Kind("a table of texts", _map, _parse_map)
+SIZE = Kind('a size like "16g"', _size, parse_size)
+SIZE_OR_UNLIMITED = Kind('a size like "8m", or -1', _size_or_unlimited, _size_or_unlimited)
+COUNT = Kind("a whole number, 0 or more", _count, lambda text: _count(int(text)))
+POSITIVE = Kind("a number above 0", _positive, lambda text: _positive(float(text)))

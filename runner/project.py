@@ -1,0 +1,145 @@
+"""A folder → the project in it: program, dependencies, sweep file."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ExitCode, RunnerError
+
+SETTINGS_FILE = "runner.toml"
+DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
+SWEEP_FILES = ("sweep.yaml", "sweep.yml", "sweep_config.yaml", "sweep_config.yml")
+PROGRAMS = ("train.py", "main.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What was found in a folder; settings may name other files."""
+
+    root: Path
+    settings_file: Path | None  # `runner.toml`, or a `pyproject.toml` with `[tool.runner]`
+    git_root: Path | None  # the innermost repository that holds `root`
+    program: str | None  # relative to `root`
+    dependencies: Path | None
+    sweep_file: Path | None
+
+    @property
+    def name(self) -> str:
+        """The folder's name as an image's name allows it."""
+        plain = re.sub(r"[^a-z0-9]+", "-", self.root.name.lower()).strip("-")[:60].strip("-")
+        return plain or "project"
+
+
+def find_project(start: Path) -> Project:
+    """The project that `start` lies in.
+
+    The nearest folder upwards with settings; else the nearest, up to the git root, with a
+    dependency file or a sweep file; else `start` itself.
+
+    Raises:
+        RunnerError: a TOML file on the way cannot be read.
+    """
+    start = start.absolute()
+    git_root = next((one for one in (start, *start.parents) if (one / ".git").exists()), None)
+    root = _find_root(start, git_root)
+    sweep_file = find_sweep_file(root)
+    return Project(
+        root=root,
+        settings_file=find_settings_file(root),
+        git_root=git_root,
+        program=find_program(root, sweep_file),
+        dependencies=find_dependencies(root),
+        sweep_file=sweep_file,
+    )
+
+
+def find_settings_file(folder: Path) -> Path | None:
+    """`runner.toml`, else a `pyproject.toml` that has `[tool.runner]`."""
+    if (file := folder / SETTINGS_FILE).is_file():
+        return file
+    file = folder / "pyproject.toml"
+    if file.is_file() and "runner" in read_toml(file).get("tool", {}):
+        return file
+    return None
+
+
+def find_dependencies(folder: Path) -> Path | None:
+    """The first of uv.lock, pylock.toml, requirements.txt, pyproject.toml with `[project]`."""
+    for name in DEPENDENCY_FILES:
+        file = folder / name
+        if not file.is_file():
+            continue
+        if name == "uv.lock" and not (folder / "pyproject.toml").is_file():
+            continue
+        if name == "pyproject.toml" and "project" not in read_toml(file):
+            continue  # it only configures tools
+        return file
+    return None
+
+
+def find_sweep_file(folder: Path) -> Path | None:
+    """A sweep file by its usual name, else the only YAML file that looks like one."""
+    for name in SWEEP_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    found = [one for one in sorted(folder.glob("*.y*ml")) if _looks_like_sweep(one)]
+    return found[0] if len(found) == 1 else None
+
+
+def find_program(folder: Path, sweep_file: Path | None) -> str | None:
+    """What the sweep file names, else `train.py` or `main.py`, else the one that uses wandb."""
+    if sweep_file and (named := _read_program(sweep_file)) and (folder / named).is_file():
+        return named
+    for name in PROGRAMS:
+        if (folder / name).is_file():
+            return name
+    found = [one.name for one in sorted(folder.glob("*.py")) if "wandb.init" in _read_text(one)]
+    return found[0] if len(found) == 1 else None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file's content.
+
+    Raises:
+        RunnerError: it cannot be read or is no TOML; the message has file and line.
+    """
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise RunnerError(f"cannot read `{file}`: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunnerError(
+            f"`{file}` is no valid TOML: {error}", hint="mend that line", code=ExitCode.USAGE
+        ) from error
+
+
+def _find_root(start: Path, git_root: Path | None) -> Path:
+    chain = (start, *start.parents)
+    for folder in chain:
+        if find_settings_file(folder):
+            return folder
+    inside = [one for one in chain if git_root and one.is_relative_to(git_root)]
+    for folder in inside or [start]:
+        if find_dependencies(folder) or find_sweep_file(folder):
+            return folder
+    return start
+
+
+def _looks_like_sweep(file: Path) -> bool:
+    text = _read_text(file)
+    return all(re.search(rf"^{key}\s*:", text, re.MULTILINE) for key in ("method", "parameters"))
+
+
+def _read_program(sweep_file: Path) -> str | None:
+    line = r"^program\s*:\s*['\"]?([^'\"#\n]+?)['\"]?\s*(?:#.*)?$"
+    found = re.search(line, _read_text(sweep_file), re.MULTILINE)
+    return found.group(1).removeprefix("./") if found else None
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""  # unreadable: it is not what is looked for

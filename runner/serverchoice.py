@@ -1,0 +1,182 @@
+"""Which sweep server a command talks to, and the key for it."""
+
+import configparser
+import netrc
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from runner.errors import ExitCode, RunnerError
+
+if TYPE_CHECKING:
+    from runner.settings import Settings
+
+LOCAL: Literal["local"] = "local"
+# W&B's cloud: one service under two hosts; the client's default moved with 0.31 (urls.py there)
+FORGE = "https://api.forge.coreweave.com"
+WANDB_AI = "https://api.wandb.ai"
+_CLOUD_HOSTS = {
+    "api.forge.coreweave.com": FORGE,
+    "forge.coreweave.com": FORGE,
+    "api.wandb.ai": WANDB_AI,
+    "wandb.ai": WANDB_AI,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChoice:
+    """`local` is this folder's own server; every other one is W&B, the cloud or self-hosted."""
+
+    kind: Literal["local", "wandb"]
+    url: str | None  # None where it is local
+    why: str  # the origin, in the user's words
+
+
+def choose_server(
+    *,
+    flag: str | None,
+    environ: Mapping[str, str],
+    settings: "Settings",
+    home: Path,
+    folder: Path | None = None,
+) -> ServerChoice:
+    """Flag > RUNNER_SERVER, settings file > WANDB_BASE_URL > W&B's files > a cloud key > local.
+
+    Args:
+        flag: `--server`: `local` or a URL.
+        environ: the process's environment.
+        settings: loaded with the same environment, so that `RUNNER_SERVER` is in it.
+        home: where `.config/wandb/settings` and `.netrc` lie.
+        folder: where `wandb/settings` lies; the current folder by default, as W&B has it.
+
+    Raises:
+        RunnerError: the server named is neither `local` nor an http(s) URL.
+    """
+    if flag:
+        return _named(flag, "--server")
+    if settings.server:
+        return _named(settings.server, settings.origins.get("server", "settings"))
+    if base := environ.get("WANDB_BASE_URL"):
+        return _named(base, "WANDB_BASE_URL")
+    saved = read_wandb_settings(home, folder or Path.cwd(), environ)
+    if base := saved.get("base_url"):
+        return _named(base, "W&B's settings file")
+    if found := _find_cloud_key(environ, saved, home):
+        return ServerChoice("wandb", *found)
+    return ServerChoice(LOCAL, None, "no W&B key was found")
+
+
+def find_key(
+    url: str, *, environ: Mapping[str, str], home: Path, folder: Path | None = None
+) -> str | None:
+    """The W&B key for the server at `url`: keys go by host, none is sent to another one.
+
+    `WANDB_API_KEY` names no host: it is for the server that the environment or W&B's settings
+    name, else for W&B's cloud; so is `api_key` in W&B's settings.
+    """
+    saved = read_wandb_settings(home, folder or Path.cwd(), environ)
+    meant = environ.get("WANDB_BASE_URL") or saved.get("base_url")
+    hostless = environ.get("WANDB_API_KEY") or saved.get("api_key")
+    if hostless and (_same_host(url, meant) if meant else _is_cloud(url)):
+        return hostless
+    return _read_netrc(environ, home).get(_host(url)) or _cloud_alias_key(url, environ, home)
+
+
+def read_wandb_settings(
+    home: Path, folder: Path, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """W&B's own settings: `~/.config/wandb/settings`, overridden by `wandb/settings` in `folder`.
+
+    `WANDB_CONFIG_DIR` and `WANDB_DIR` move them as they do for the client. A damaged file counts
+    as empty, as it does there.
+    """
+    environ = environ or {}
+    config = environ.get("WANDB_CONFIG_DIR")
+    system = Path(config).expanduser() if config else home / ".config" / "wandb"
+    root = Path(environ.get("WANDB_DIR") or folder)
+    local = next((one for one in (root / ".wandb", root / "wandb") if one.is_dir()), root)
+    return {**_read_ini(system / "settings"), **_read_ini(local / "settings")}
+
+
+def _named(server: str, why: str) -> ServerChoice:
+    if server == LOCAL:
+        return ServerChoice(LOCAL, None, why)
+    parts = urlsplit(server)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RunnerError(
+            f"{why}: `{server}` is neither `local` nor a URL",
+            hint="for example `local` or `https://api.wandb.ai`",
+            code=ExitCode.USAGE,
+        )
+    return ServerChoice("wandb", server.rstrip("/"), why)
+
+
+def _find_cloud_key(
+    environ: Mapping[str, str], saved: Mapping[str, str], home: Path
+) -> tuple[str, str] | None:
+    if environ.get("WANDB_API_KEY"):
+        return _client_default(), "WANDB_API_KEY"
+    if saved.get("api_key"):
+        return _client_default(), "a key in W&B's settings file"
+    keys = _read_netrc(environ, home)
+    for host, url in _CLOUD_HOSTS.items():
+        if host in keys:
+            return url, f"a key for {host} in {_netrc_file(environ, home).name}"
+    return None
+
+
+def _client_default() -> str:
+    """The cloud's host as the installed client knows it: a key without a host is for that."""
+    try:
+        found = re.match(r"(\d+)\.(\d+)", metadata.version("wandb"))
+    except metadata.PackageNotFoundError:
+        return WANDB_AI
+    return FORGE if found and (int(found[1]), int(found[2])) >= (0, 31) else WANDB_AI
+
+
+def _cloud_alias_key(url: str, environ: Mapping[str, str], home: Path) -> str | None:
+    """A key under the cloud's other name: both are one service, and W&B's client does the same."""
+    if not _is_cloud(url):
+        return None
+    keys = _read_netrc(environ, home)
+    return next((keys[host] for host in _CLOUD_HOSTS if host in keys), None)
+
+
+def _is_cloud(url: str) -> bool:
+    return _host(url) in _CLOUD_HOSTS
+
+
+def _same_host(one: str, other: str) -> bool:
+    return _host(one) == _host(other) or (_is_cloud(one) and _is_cloud(other))
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.lower()
+
+
+def _netrc_file(environ: Mapping[str, str], home: Path) -> Path:
+    if named := environ.get("NETRC"):
+        return Path(named).expanduser()
+    usual = (home / ".netrc", home / "_netrc")
+    return next((one for one in usual if one.exists()), usual[0])
+
+
+def _read_netrc(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+    try:
+        hosts = netrc.netrc(_netrc_file(environ, home)).hosts
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return {}  # W&B's client warns and goes on without it as well
+    return {host.lower(): password for host, (_, _, password) in hosts.items() if password}
+
+
+def _read_ini(file: Path) -> dict[str, str]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(file.read_text("utf-8"))
+    except (OSError, configparser.Error, UnicodeDecodeError):
+        return {}
+    return dict(parser["default"]) if parser.has_section("default") else {}

@@ -1,0 +1,266 @@
+"""Flags, environment and settings file, parsed once; every value knows where it came from."""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from runner import kinds
+from runner.errors import ExitCode, RunnerError
+from runner.kinds import Kind
+from runner.project import SETTINGS_FILE, Project, read_toml
+from runner.serverchoice import ServerChoice, choose_server, find_key, read_wandb_settings
+
+__all__ = ["ServerChoice", "Settings", "choose_server", "find_key", "load_settings"]
+__all__ += ["read_wandb_settings"]
+
+FLAG = "flag"
+Access = Literal["cdi", "runtime", "gpus"]
+Pin = Literal["uuid", "index"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """`[image]`: what the agents' image is made of."""
+
+    dependencies: str | None = None
+    extras: tuple[str, ...] = ()
+    base: str | None = None
+    apt: tuple[str, ...] = ()
+    dockerfile: str | None = None
+    context: str | None = None
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """`[run]`: what a run gets."""
+
+    program: str | None = None
+    sweep: str | None = None
+    mounts: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    shm_size: int | None = None  # bytes; None: a share of the host's memory
+    memory: int | None = None  # bytes; None: no limit
+    cpus: float | None = None
+    grace_s: int = 30
+    foreign_mib: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """`[sync]`: where offline runs go."""
+
+    to: str | None = None
+    entity: str | None = None
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set, and the origin of each value by its dotted key."""
+
+    image: ImageSettings = field(default_factory=ImageSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+    sync: SyncSettings = field(default_factory=SyncSettings)
+    server: str | None = None  # `local` or a URL
+    engine: str | None = None  # the engine's address, as DOCKER_HOST has it
+    access: Access | None = None
+    pin: Pin = "uuid"
+    memlock: int | None = None  # bytes, -1 unlimited; None: the engine's default
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, key: str) -> object:
+        """The value of a dotted key."""
+        value: object = self
+        for part in key.split("."):
+            value = getattr(value, part)
+        return value
+
+
+KEYS: Mapping[str, Kind] = {
+    "server": kinds.TEXT,
+    "engine": kinds.TEXT,
+    "access": kinds.one_of("cdi", "runtime", "gpus"),
+    "pin": kinds.one_of("uuid", "index"),
+    "memlock": kinds.SIZE_OR_UNLIMITED,
+    "image.dependencies": kinds.TEXT,
+    "image.extras": kinds.TEXTS,
+    "image.base": kinds.TEXT,
+    "image.apt": kinds.TEXTS,
+    "image.dockerfile": kinds.TEXT,
+    "image.context": kinds.TEXT,
+    "image.target": kinds.TEXT,
+    "image.args": kinds.MAP,
+    "image.name": kinds.TEXT,
+    "run.program": kinds.TEXT,
+    "run.sweep": kinds.TEXT,
+    "run.mounts": kinds.TEXTS,
+    "run.env": kinds.MAP,
+    "run.shm_size": kinds.SIZE,
+    "run.memory": kinds.SIZE,
+    "run.cpus": kinds.POSITIVE,
+    "run.grace_s": kinds.COUNT,
+    "run.foreign_mib": kinds.COUNT,
+    "sync.to": kinds.TEXT,
+    "sync.entity": kinds.TEXT,
+    "sync.project": kinds.TEXT,
+}
+SECTIONS: Mapping[str, Callable[..., Any]] = {
+    "image": ImageSettings,
+    "run": RunSettings,
+    "sync": SyncSettings,
+}
+
+
+def load_settings(
+    project: Project, *, environ: Mapping[str, str], flags: Mapping[str, object] | None = None
+) -> Settings:
+    """Flag > `RUNNER_*` environment > settings file > default.
+
+    Args:
+        project: the project whose settings file is read.
+        environ: the process's environment; `run.shm_size` is `RUNNER_RUN_SHM_SIZE`.
+        flags: by dotted key; None and empty lists mean "not given". Texts are parsed as in the
+            environment. Lists and tables add to what environment or file have.
+
+    Raises:
+        RunnerError: an unknown key (with a suggestion), or a value of the wrong type.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for key, value, origin in [
+        *_read_file(project.settings_file),
+        *_read_environment(environ),
+        *_read_flags(flags or {}),
+    ]:
+        if origin == FLAG and key in values and isinstance(value, tuple | Mapping):
+            values[key], origins[key] = _join(values[key], value), f"{origins[key]}, {FLAG}"
+        else:
+            values[key], origins[key] = value, origin
+    _check_image(values, origins)
+    return _assemble(values, origins)
+
+
+def variable_of(key: str) -> str:
+    """The environment variable that sets a dotted key."""
+    return "RUNNER_" + key.replace(".", "_").upper()
+
+
+def _read_file(file: Path | None) -> Iterator[tuple[str, object, str]]:
+    if file is None:
+        return
+    content = read_toml(file)
+    where = file.name
+    if file.name != SETTINGS_FILE:
+        content, where = content["tool"]["runner"], f"{file.name} [tool.runner]"
+    for name, value in content.items():
+        if name not in SECTIONS:
+            yield name, _check(name, value, where), where
+        elif not isinstance(value, dict):
+            raise _misfit(where, name, "a table", value)
+        else:
+            for key, item in value.items():
+                yield f"{name}.{key}", _check(f"{name}.{key}", item, where), where
+
+
+def _read_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
+    known = {variable_of(key): key for key in KEYS}
+    ours = tuple(f"RUNNER_{section.upper()}_" for section in SECTIONS)
+    for name, text in sorted(environ.items()):
+        if not text:
+            continue
+        if name in known:
+            yield known[name], _parse(known[name], text, where=name), name
+        elif name.startswith(ours):
+            raise _unknown("the environment", name, known)
+
+
+def _read_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, object, str]]:
+    for key, value in flags.items():
+        if value is None or (isinstance(value, list | tuple | Mapping) and not value):
+            continue
+        where = "--" + key.rpartition(".")[2].replace("_", "-")
+        if KEYS[key] is kinds.MAP and isinstance(value, list | tuple):
+            yield key, _parse_pairs(key, value, where), FLAG
+        elif isinstance(value, str):
+            yield key, _parse(key, value, where=where), FLAG
+        else:
+            yield key, _check(key, value, where), FLAG
+
+
+def _join(before: object, more: object) -> object:
+    if isinstance(before, Mapping) and isinstance(more, Mapping):
+        return {**before, **more}
+    return (*before, *more) if isinstance(before, tuple) and isinstance(more, tuple) else more
+
+
+def _check(key: str, value: object, where: str) -> object:
+    kind = KEYS.get(key)
+    if kind is None:
+        raise _unknown(f"`{where}`", key, KEYS)
+    try:
+        return kind.check(value)
+    except ValueError as error:
+        raise _misfit(where, key, kind.expected, value) from error
+
+
+def _parse(key: str, text: str, *, where: str) -> object:
+    try:
+        return KEYS[key].parse(text)
+    except ValueError as error:
+        raise _misfit(where, key, KEYS[key].expected, text) from error
+
+
+def _parse_pairs(key: str, pairs: Sequence[object], where: str) -> Mapping[str, str]:
+    """`--env A=1 --env B=2`; a comma belongs to the value here."""
+    found = [str(one).partition("=") for one in pairs]
+    for pair, (name, mark, _) in zip(pairs, found, strict=True):
+        if not (name and mark):
+            raise _misfit(where, key, "NAME=VALUE", pair)
+    return {name: text for name, _, text in found}
+
+
+def _check_image(values: Mapping[str, object], origins: Mapping[str, str]) -> None:
+    given = [key for key in ("image.name", "image.dockerfile") if key in values]
+    if len(given) == 2 and len({origins[key] for key in given}) == 1:
+        raise RunnerError(
+            f"{origins[given[0]]}: `image.name` and `image.dockerfile` exclude each other",
+            hint="keep `name` for an image that exists, `dockerfile` for one to be built",
+            code=ExitCode.USAGE,
+        )
+
+
+def _assemble(values: Mapping[str, object], origins: Mapping[str, str]) -> Settings:
+    parts: dict[str, Any] = {}
+    for name, make in SECTIONS.items():
+        inside = {key: value for key, value in values.items() if key.startswith(f"{name}.")}
+        parts[name] = make(**{key.partition(".")[2]: value for key, value in inside.items()})
+    parts.update({key: value for key, value in values.items() if "." not in key})
+    return Settings(**parts, origins=dict(origins))
+
+
+def _misfit(where: str, key: str, expected: str, value: object) -> RunnerError:
+    return RunnerError(
+        f"{where}: `{key}` must be {expected}, not {_show(value)}",
+        hint="`runner config` lists every setting",
+        code=ExitCode.USAGE,
+    )
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _unknown(where: str, name: str, known: Iterable[str]) -> RunnerError:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not close:  # `shm_size` at the top, or in the wrong table
+        close = [one for one in names if one.rpartition(".")[2] == name.rpartition(".")[2]]
+    hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(names))}"
+    return RunnerError(f"unknown setting `{name}` in {where}", hint=hint, code=ExitCode.USAGE)
