@@ -1,0 +1,50 @@
+# make install   the command line and the tests' tools into .venv
+# make test      every test but those that need a GPU: brings up an engine where none answers
+# make lint      ruff and mypy
+# make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
+# make bench     the benchmarks under tests/bench
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: install install-cli lint test test-fast demo clean-demo bench bench-cuda clean
+
+install-cli: .venv/.cli
+.venv/.cli: pyproject.toml
+	docker/requirements.sh $(PYTHON)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+install: .venv/.dev
+.venv/.dev: pyproject.toml docker/constraints-cpu.txt | install-cli
+	docker/requirements.sh $(PYTHON) cc
+	docker/torch-cpu.sh $(BIN)/pip install --quiet --constraint docker/constraints-cpu.txt \
+	    --editable '.[dev,server,train]'
+	touch $@
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-fast: install
+	$(PYTEST)
+
+test: lint
+	docker/with-engine.sh $(PYTEST) -m "not gpu" --durations 10
+
+demo: install-cli
+	docker/demo.sh up
+
+clean-demo:
+	docker/demo.sh down
+
+bench: install
+	$(BIN)/python -m tests.bench.help_start
+
+bench-cuda: install-cli
+	docker/with-engine.sh $(BIN)/python -m tests.bench.cuda_image
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
