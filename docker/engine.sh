@@ -1,0 +1,467 @@
+#!/bin/bash
+# A private Docker engine for a machine that has none: Debian 12, as root.
+#
+#   docker/engine.sh up               install what is missing, start the engine
+#   docker/engine.sh base             make the image that the CPU Dockerfile builds on
+#                    [--cuda] [--tiny]  and a stand-in for NVIDIA's, and one for tests
+#   docker/engine.sh env              print a shell's settings:  eval "$(docker/engine.sh env)"
+#   docker/engine.sh status           what runs; exit 1 if the engine does not answer
+#   docker/engine.sh down             stop all, put the machine back as it was before `up`
+#
+# No registry is needed: engine and images come from Debian's packages.  `up` and
+# `base` may be repeated, also after everything was killed outright.  Settings:
+#
+#   RUNNER_ENGINE_DIR      all its files; at most 66 characters   /tmp/runner-engine
+#   RUNNER_ENGINE_SUITE    trixie (Docker 26.1) or forky (28.5)    trixie
+#   RUNNER_ENGINE_BRIDGE   its default bridge                      rnr0
+#   RUNNER_ENGINE_ADDRESS  the bridge's address, a /16             one that is free
+#   RUNNER_ENGINE_POOL     for further networks, a /16             one that is free
+#   RUNNER_ENGINE_MIRROR   Debian's archive                        the machine's own
+#
+# Several engines live side by side with folders and bridges of their own.  The
+# engine mounts in a namespace of its own: a file system that is mounted on the
+# machine later is seen in containers only where `/` is a shared mount.
+set -euo pipefail
+
+D=$(realpath -m "${RUNNER_ENGINE_DIR:-/tmp/runner-engine}")
+SUITE=${RUNNER_ENGINE_SUITE:-trixie}
+BRIDGE=${RUNNER_ENGINE_BRIDGE:-rnr0}
+ADDRESS=${RUNNER_ENGINE_ADDRESS:-}
+POOL=${RUNNER_ENGINE_POOL:-}
+NAME=runner-engine-$(cksum <<<"$D" | cut -d ' ' -f 1) # its cgroup, and its entry below
+SHARED=/run/runner-engines                             # how the machine was before the first engine
+PACKAGES=(ca-certificates e2fsprogs iproute2 iptables mount runc tini)
+
+say() { printf 'engine: %s\n' "$*" >&2; }
+fail() { # what happened, the way out
+    printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+# ---- apt ---------------------------------------------------------------------
+
+# What the machine itself fetches from, as `URI SUITE COMPONENT` lines.
+apt_sources() {
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null || true
+}
+
+mirror() {
+    local found
+    found=$(apt_sources | awk '$2 == "bookworm" && $3 == "main" {print $1; exit}')
+    found=${RUNNER_ENGINE_MIRROR:-${found:-http://deb.debian.org/debian}}
+    echo "${found%/}"
+}
+
+install_packages() { # names; those that were missing are noted for `down` to name
+    local missing=() package
+    for package; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing ${missing[*]}"
+    printf '%s\n' "${missing[@]}" >>"$D/installed"
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" \
+        >"$D/apt.log" 2>&1 </dev/null || {
+        tail -n 5 "$D/apt.log" >&2
+        fail "apt could not install ${missing[*]}" "see $D/apt.log"
+    }
+}
+
+# Unpack the suite's engine into $D/root.  Its binaries need glibc 2.34 and
+# bookworm has 2.36; runc and tini need a newer one, so these are bookworm's.
+unpack_engine() {
+    [ ! -x "$D/root/usr/sbin/dockerd" ] || return 0
+    local deb apt=$D/apt new=$D/unpacking # renamed when whole
+    say "fetching the engine from Debian $SUITE"
+    rm -rf "$apt" "$new" "$D/root"
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$new"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $SUITE main" >"$apt/sources.list"
+    printf '%s;\n' "Dir::Etc::sourcelist \"$apt/sources.list\"" 'Dir::Etc::sourceparts "-"' \
+        "Dir::State::Lists \"$apt/lists\"" "Dir::Cache \"$apt/cache\"" \
+        'APT::Sandbox::User "root"' 'Acquire::Languages "none"' >"$apt/apt.conf"
+    (
+        export APT_CONFIG=$apt/apt.conf
+        cd "$apt/debs"
+        apt-get -qq update
+        apt-get -qq download docker.io docker-cli containerd docker-buildx docker-compose
+    )
+    for deb in "$apt"/debs/*.deb; do dpkg-deb -x "$deb" "$new"; done
+    rm -rf "$apt" "$new/usr/bin/ctr" "$new/usr/share"
+    ln -sf "$(command -v tini-static)" "$new/usr/bin/docker-init"
+    mv "$new" "$D/root"
+    "$D/root/usr/sbin/dockerd" --version >&2 ||
+        fail "the engine of Debian $SUITE does not run here" "try RUNNER_ENGINE_SUITE=trixie on Debian 12"
+}
+
+# ---- the machine's state -----------------------------------------------------
+
+links() { ip -o link | awk '{sub(/[@:].*/, "", $2); print $2}' | sort; }
+
+tables() { iptables-save 2>/dev/null | sed -n 's/^\*//p'; }
+
+# Note how the machine is, unless an engine that lives has done so since the boot.
+remember_machine() {
+    local boot
+    boot=$(cat /proc/sys/kernel/random/boot_id)
+    if [ "$(cat "$SHARED/boot" 2>/dev/null)" != "$boot" ]; then
+        rm -rf "$SHARED"
+        mkdir -p "$SHARED/engines"
+        cat /proc/sys/net/ipv4/ip_forward >"$SHARED/ip_forward"
+        links >"$SHARED/links"
+        tables >"$SHARED/tables"
+        iptables-save -t filter 2>/dev/null | awk '$1 == ":FORWARD" {print $2}' >"$SHARED/policy"
+        find /opt/containerd /run/containerd -maxdepth 1 >"$SHARED/folders" 2>/dev/null || true
+        echo "$boot" >"$SHARED/boot" # last: without it the rest counts for nothing
+    fi
+    echo "$D" >"$SHARED/engines/$NAME"
+}
+
+# A /16 that no route of the machine touches; in a container of another engine
+# that engine's networks are taken.
+free_net() { # second numbers to try
+    local second
+    for second; do
+        ip -4 route | grep -qE "^172\.$second\." || { echo "172.$second.0"; return; }
+    done
+    fail "no free network for the engine" "set RUNNER_ENGINE_ADDRESS and RUNNER_ENGINE_POOL, a /16 each"
+}
+
+# The choices of the first `up` hold until `down`, whatever the environment says.
+settle() {
+    if [ -e "$D/settings" ]; then
+        # shellcheck disable=SC1091
+        source "$D/settings"
+        return
+    fi
+    ADDRESS=${ADDRESS:-$(free_net 28 26 24 22 21).1/16}
+    POOL=${POOL:-$(free_net 27 25 23 20 19).0/16}
+    [[ $ADDRESS$POOL =~ ^[0-9.]+/16[0-9.]+/16$ ]] ||
+        fail "\`$ADDRESS\`, \`$POOL\`: the engine's networks must be of the form a.b.c.d/16" "give both, or neither"
+    printf '%s=%q\n' SUITE "$SUITE" BRIDGE "$BRIDGE" ADDRESS "$ADDRESS" POOL "$POOL" >"$D/settings"
+}
+
+# Everything of this engine that runs: what its cgroups hold, and its own programs.
+processes() {
+    local exe
+    find /sys/fs/cgroup -path "*/$NAME*" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+    for exe in /proc/[0-9]*/exe; do
+        case $(readlink "$exe" 2>/dev/null) in "$D"/root/*) exe=${exe#/proc/}; echo "${exe%/exe}" ;; esac
+    done
+}
+
+kill_all() { # and with the last process go the engine's mounts: they are its namespace's
+    local pids tries
+    for tries in {1..100}; do
+        pids=$(processes | sort -u)
+        [ -n "$pids" ] || return 0
+        # shellcheck disable=SC2086
+        kill -KILL $pids 2>/dev/null || true
+        sleep 0.05
+    done
+    fail "processes of the engine do not end: $(tr '\n' ' ' <<<"$pids")" "look at them with ps, and try again"
+}
+
+remove_cgroups() {
+    find /sys/fs/cgroup -depth -type d -path "*/$NAME*" -exec rmdir {} + 2>/dev/null || true
+}
+
+# The bridges of this engine: its own, those with an address of its pool, and when
+# it is the last engine all of Docker's that were not there before the first.
+bridges() { # last?
+    echo "$BRIDGE"
+    ip -o -4 addr | awk -v pool="${POOL%.*.*}." '$2 ~ /^br-/ && index($4, pool) == 1 {print $2}'
+    [ "$1" != last ] || links | grep -xE 'br-[0-9a-f]{12}' | grep -vxF -f "$SHARED/links" || true
+}
+
+# Undo the rules that name these bridges or networks; with the last engine also
+# Docker's chains, the policy, and the tables that were not there before.
+remove_rules() { # last?, bridges
+    local table mine chains
+    mine=" ($(tr ' ' '|' <<<"${*:2}"))( |\$)| (${POOL%.*.*}|${ADDRESS%.*.*})\.[0-9./:]+( |\$)"
+    for table in $(tables); do
+        chains=$(iptables-save -t "$table" | sed -nE 's/^:(DOCKER[^ ]*) .*/\1/p')
+        {
+            echo "*$table"
+            iptables-save -t "$table" | grep -E -- '^-A ' | grep -E -- "$mine" | sed 's/^-A/-D/' || true
+            if [ "$1" = last ]; then
+                iptables-save -t "$table" | grep -E -- '^-A (PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) .*-j DOCKER' |
+                    sed 's/^-A/-D/' || true
+                # shellcheck disable=SC2086
+                [ -z "$chains" ] || printf -- '-F %s\n' $chains
+                # shellcheck disable=SC2086
+                [ -z "$chains" ] || printf -- '-X %s\n' $chains
+                [ "$table" != filter ] || echo ":FORWARD $(grep . "$SHARED/policy" || echo ACCEPT) [0:0]"
+            fi
+            echo COMMIT
+        } | iptables-restore --noflush
+    done
+}
+
+restore_machine() { # after the last engine
+    cat "$SHARED/ip_forward" >/proc/sys/net/ipv4/ip_forward
+    local folder
+    for folder in /opt/containerd/bin /opt/containerd/lib /opt/containerd /run/containerd/s /run/containerd; do
+        grep -qxF "$folder" "$SHARED/folders" || rmdir "$folder" 2>/dev/null || true
+    done
+    rm -rf "$SHARED"
+}
+
+# ---- the engine --------------------------------------------------------------
+
+docker() { DOCKER_CONFIG=$D/client DOCKER_HOST=unix://$D/docker.sock "$D/root/usr/bin/docker" "$@"; }
+answers() { [ -S "$D/docker.sock" ] && docker version >/dev/null 2>&1; }
+
+# Where images and containers lie: a file system in a sparse file.  overlay works
+# on it wherever the file itself lies, and `down` removes one file instead of 90,000.
+make_data() {
+    [ ! -e "$D/data.img" ] || return 0
+    local free_kib
+    free_kib=$(df --output=avail -k "$D" | tail -n 1)
+    truncate -s "${free_kib// /}K" "$D/data.new"
+    mkfs.ext4 -q -m 0 -E assume_storage_prezeroed=1,nodiscard "$D/data.new"
+    mv "$D/data.new" "$D/data.img"
+}
+
+write_config() {
+    local mtu
+    mtu=$(ip -o link show "$(ip -4 route show default | sed -nE '1s/.* dev ([^ ]+).*/\1/p')" 2>/dev/null |
+        sed -nE 's/.* mtu ([0-9]+).*/\1/p')
+    cat >"$D/daemon.json" <<JSON
+{
+  "bridge": "$BRIDGE",
+  "cdi-spec-dirs": ["$D/cdi"],
+  "cgroup-parent": "/$NAME",
+  "default-address-pools": [{"base": "$POOL", "size": 24}],
+  "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "${mtu:-1500}"}},
+  "exec-opts": ["native.cgroupdriver=cgroupfs"],
+  "features": {"cdi": true},
+  "ip6tables": false,
+  "log-driver": "json-file",
+  "log-opts": {"max-size": "10m", "max-file": "2"},
+  "mtu": ${mtu:-1500},
+  "shutdown-timeout": 5,
+  "storage-driver": "overlay2"
+}
+JSON
+}
+
+start_daemon() {
+    local loop
+    loop=$(losetup -f) || fail "this machine has no loop devices" "as a container it must be privileged"
+    [ -b "$loop" ] || mknod -m 0600 "$loop" b 7 "${loop#/dev/loop}" # a container's /dev shows only the older ones
+    ip link show "$BRIDGE" >/dev/null 2>&1 || ip link add name "$BRIDGE" type bridge
+    ip -4 addr show dev "$BRIDGE" | grep -qF " $ADDRESS " || ip addr add "$ADDRESS" dev "$BRIDGE"
+    ip link set "$BRIDGE" up
+    rm -f "$D/docker.pid" "$D/docker.sock"
+    # $D/hooks is for tests: an executable `nvidia-container-runtime-hook` there
+    # before the start lets the engine accept `--gpus`.
+    PATH=$D/hooks:$D/root/usr/sbin:$D/root/usr/bin:$PATH \
+        setsid unshare --mount --propagation slave bash -c '
+            set -e
+            mount -o loop,noatime,discard "$1/data.img" "$1/data"
+            exec dockerd --config-file "$1/daemon.json" --data-root "$1/data" --exec-root "$1/exec" \
+                --pidfile "$1/docker.pid" --host "unix://$1/docker.sock"
+        ' engine "$D" >"$D/dockerd.log" 2>&1 </dev/null 9>&- &
+    local daemon=$!
+    while ! answers; do
+        kill -0 "$daemon" 2>/dev/null || {
+            grep -E 'failed|error|fatal' "$D/dockerd.log" | tail -n 3 >&2 || true
+            fail "the engine did not start" "see $D/dockerd.log"
+        }
+        sleep 0.1
+    done
+}
+
+# ---- commands ----------------------------------------------------------------
+
+up() {
+    [ ${#D} -le 66 ] || fail "\`$D\` is longer than 66 characters: sockets below it would not fit" "choose a shorter RUNNER_ENGINE_DIR"
+    mkdir -p "$D"/{cdi,client/cli-plugins,data,exec,hooks,tmp}
+    install_packages "${PACKAGES[@]}"
+    settle
+    if answers; then
+        say "already up: DOCKER_HOST=unix://$D/docker.sock"
+        return
+    fi
+    unpack_engine
+    ln -sf "$D"/root/usr/libexec/docker/cli-plugins/* "$D/client/cli-plugins/"
+    kill_all
+    remove_cgroups
+    remember_machine
+    make_data
+    write_config
+    start_daemon
+    say "up: Docker $(docker version --format '{{.Server.Version}}'), DOCKER_HOST=unix://$D/docker.sock"
+}
+
+env_() {
+    printf 'export DOCKER_HOST=unix://%q DOCKER_CONFIG=%q PATH=%q:"$PATH"\n' "$D/docker.sock" "$D/client" "$D/root/usr/bin"
+}
+
+status() {
+    answers || {
+        say "not up ($D)"
+        return 1
+    }
+    docker info --format 'Docker {{.ServerVersion}} on {{.Driver}}, {{.ContainersRunning}} of {{.Containers}} containers running, {{.Images}} images'
+    printf 'DOCKER_HOST=unix://%s\n%s on disk\n' "$D/docker.sock" "$(du -sh "$D" | cut -f 1)"
+    docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+}
+
+down() {
+    local all last=last entry
+    if [ ! -e "$D" ] && [ ! -e "$SHARED/engines/$NAME" ]; then
+        say "nothing to take down"
+        return
+    fi
+    [ ! -e "$D/settings" ] || settle
+    kill_all
+    remove_cgroups
+    for entry in "$SHARED"/engines/*; do # another engine, whose folder is still there
+        [ "$entry" = "$SHARED/engines/$NAME" ] || [ ! -e "$entry" ] || [ ! -e "$(cat "$entry")" ] || last=no
+    done
+    if [ -e "$SHARED/engines/$NAME" ] && [ -n "$POOL" ]; then
+        all=$(bridges "$last" | sort -u | tr '\n' ' ')
+        # shellcheck disable=SC2086
+        remove_rules "$last" ${all% }
+        for entry in $all; do ip link del "$entry" 2>/dev/null || true; done
+        rm -f "$SHARED/engines/$NAME"
+        [ "$last" = no ] || restore_machine
+    fi
+    [ ! -s "$D/installed" ] || say "apt packages that stay: $(sort -u "$D/installed" | tr '\n' ' ')"
+    rm -rf --one-file-system "$D"
+    say "gone"
+}
+
+# ---- images ------------------------------------------------------------------
+
+# Settings of apt and pip under which the machine itself reaches its registries.
+# Of pip's those that name files of this machine stay out: no image has them.
+write_apt_settings() {
+    apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|https?::(Proxy|Verify-Peer|Verify-Host)) ' || true
+}
+
+write_pip_settings() {
+    local file key
+    echo '[global]'
+    for file in /etc/pip.conf ~/.config/pip/pip.conf ~/.pip/pip.conf; do
+        [ ! -e "$file" ] || grep -E '^ *(index-url|extra-index-url|trusted-host|proxy|timeout) *= *[^ ]' "$file" | grep -v 'file:' || true
+    done
+    for key in index-url extra-index-url trusted-host; do
+        file=PIP_${key//-/_}
+        file=${file^^}
+        [ -z "${!file:-}" ] || [[ ${!file} == *file:* ]] || echo "$key = ${!file}"
+    done
+    echo 'cert = /etc/ssl/certs/ca-certificates.crt' # pip's own bundle knows no proxy of the house
+}
+
+# Certificates that the machine trusts beside Debian's own, to where
+# update-ca-certificates finds them again after every upgrade in the image.
+write_trust_hook() {
+    cat <<'HOOK'
+set -e
+own=$1/usr/local/share/ca-certificates
+bundle=$1/etc/ssl/certs/ca-certificates.crt
+chroot "$1" update-ca-certificates >/dev/null 2>&1
+mkdir -p "$own"
+awk -v own="$own" '
+    /-BEGIN CERTIFICATE-/ { body = ""; text = "" }
+    { text = text $0 "\n"; if (!/-(BEGIN|END) CERTIFICATE-/) body = body $0 }
+    /-END CERTIFICATE-/ {
+        if (FILENAME == ARGV[1]) known[body] = 1
+        else if (!(body in known)) { known[body] = 1; file = own "/machine-" ++n ".crt"; printf "%s", text > file; close(file) }
+    }' "$bundle" /etc/ssl/certs/ca-certificates.crt
+chroot "$1" update-ca-certificates >/dev/null 2>&1
+HOOK
+}
+
+debian_slim() {
+    local sources
+    sources=$(apt_sources | awk -v main="$(mirror)" '
+        $3 == "main" && $2 ~ /^bookworm-(updates|security)$/ {print "deb " $1 " " $2 " main"}')
+    write_apt_settings >"$D/tmp/apt"
+    write_pip_settings >"$D/tmp/pip"
+    write_trust_hook >"$D/tmp/trust"
+    bootstrap --variant=minbase --include=ca-certificates \
+        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --customize-hook="upload '$D/tmp/apt' /etc/apt/apt.conf.d/90machine" \
+        --customize-hook="upload '$D/tmp/pip' /etc/pip.conf" \
+        --customize-hook="sh '$D/tmp/trust' \"\$1\"" \
+        bookworm - "deb $(mirror) bookworm main" "$sources"
+}
+
+busybox_python() {
+    cat >"$D/tmp/applets" <<'HOOK'
+set -e
+for applet in $("$1"/bin/busybox --list); do
+    [ -e "$1/usr/bin/$applet" ] || [ -e "$1/bin/$applet" ] || ln -s busybox "$1/bin/$applet"
+done
+printf 'root:x:0:0::/root:/bin/sh\nagent:x:1000:1000::/home/agent:/bin/sh\n' >"$1/etc/passwd"
+printf 'root:x:0:\nagent:x:1000:\n' >"$1/etc/group"
+mkdir -p "$1/root" "$1/home/agent"
+chown 1000:1000 "$1/home/agent"
+mkdir -p "$1/tmp" && chmod 1777 "$1/tmp"
+rm -rf "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale "$1"/usr/share/i18n
+HOOK
+    # the variant `extract` runs no customize hooks, and says nothing
+    bootstrap --variant=extract --include=python3,busybox-static --extract-hook="sh '$D/tmp/applets' \"\$1\"" \
+        bookworm - "deb $(mirror) bookworm main"
+}
+
+bootstrap() { # its mounts in a namespace of its own, too: a kill leaves none
+    TMPDIR=$D/tmp unshare --mount --propagation private mmdebstrap --quiet --mode=root "$@"
+}
+
+has_image() { docker image inspect "$1" >/dev/null 2>&1; }
+
+image() { # name, the function that writes its root file system as tar, changes
+    ! has_image "$1" || return 0
+    local change changes=()
+    for change in "${@:3}"; do changes+=(--change "$change"); done
+    say "making $1"
+    "$2" | docker import "${changes[@]}" - "$1" >/dev/null
+}
+
+base() {
+    local wanted cuda=nvidia/cuda:13.0.2-base-ubuntu24.04
+    answers || fail "the engine does not answer" "start it: docker/engine.sh up"
+    install_packages busybox-static mmdebstrap
+    image debian:bookworm-slim debian_slim 'CMD ["bash"]' 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' \
+        'LABEL dev.runner.standin="Debian bookworm, made from packages on this machine"'
+    for wanted; do
+        case $wanted in
+        --tiny) image runner-test/tiny busybox_python 'CMD ["sh"]' ;;
+        --cuda)
+            has_image "$cuda" || docker build -q -t "$cuda" - >/dev/null <<'DOCKERFILE'
+FROM debian:bookworm-slim
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+LABEL dev.runner.standin="Debian bookworm under the name of NVIDIA's image; has nothing of CUDA"
+DOCKERFILE
+            ;;
+        *) fail "unknown option \`$wanted\`" "docker/engine.sh base [--cuda] [--tiny]" ;;
+        esac
+    done
+    docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}' >&2
+}
+
+main() {
+    local command=${1:-}
+    case $command in
+    env) env_; return ;;
+    up | down | status | base) shift ;;
+    *)
+        sed -nE '2,/^set /{/^set /d;s/^# ?//p}' "$0" >&2
+        exit 2
+        ;;
+    esac
+    [ "$(id -u)" = 0 ] || fail "\`engine.sh $command\` needs root" "run it with sudo, or use an engine that is there"
+    if [ "$command" != status ]; then
+        exec 9</run # one of these at a time on a machine; the lock is the folder itself, nothing to remove
+        flock 9
+    fi
+    "$command" "$@"
+}
+
+main "$@"
