@@ -1,0 +1,40 @@
+"""The sweep file: W&B's YAML in, a validated `Sweep` and everything wrong with it out."""
+
+from runner.sweepfile.command import DEFAULT_COMMAND, MACROS, needs_program
+from runner.sweepfile.model import (
+    Beta,
+    Choice,
+    Constant,
+    Finding,
+    Group,
+    Hyperband,
+    IntRange,
+    Normal,
+    Number,
+    Parameter,
+    Range,
+    Sweep,
+)
+from runner.sweepfile.read import leaves, read_config, read_sweep, sweep_hash
+
+__all__ = [
+    "DEFAULT_COMMAND",
+    "MACROS",
+    "Beta",
+    "Choice",
+    "Constant",
+    "Finding",
+    "Group",
+    "Hyperband",
+    "IntRange",
+    "Normal",
+    "Number",
+    "Parameter",
+    "Range",
+    "Sweep",
+    "leaves",
+    "needs_program",
+    "read_config",
+    "read_sweep",
+    "sweep_hash",
+]

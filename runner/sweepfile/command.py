@@ -1,0 +1,90 @@
+"""The sweep's `command`: which macros there are, and what W&B's agent would drop in silence."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from runner.sweepfile.model import Sweep
+from runner.sweepfile.source import Node, Report, did_you_mean, kind, shorten
+
+DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
+MACROS = {  # what each stands for, given `lr` 0.1 and `flip` true (wandb 0.31, wandb_agent.py)
+    "env": "/usr/bin/env",
+    "interpreter": "python",
+    "program": "the sweep's program",
+    "args": "--lr=0.1 --flip=True",
+    "args_no_equals": "--lr 0.1 --flip True",
+    "args_no_hyphens": "lr=0.1 flip=True",
+    "args_no_boolean_flags": "--lr=0.1 --flip; a false one is left out",
+    "args_append_hydra": "+lr=0.1 +flip=True",
+    "args_override_hydra": "++lr=0.1 ++flip=True",
+    "args_json": '{"lr": 0.1, "flip": true}',
+    "args_json_file": "a file that holds the JSON",
+}
+_ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")  # W&B's: the variable, else its name
+
+
+def needs_program(sweep: Sweep) -> bool:
+    """Does the command run `${program}` while the file names none?"""
+    return sweep.program is None and "${program}" in (sweep.command or DEFAULT_COMMAND)
+
+
+def read_command(node: Node, report: Report) -> tuple[str, ...] | None:
+    """The command's words; None where W&B would use its default."""
+    if isinstance(node.data, str):
+        report.error(
+            node.line,
+            "command",
+            "must be a list: W&B ignores a text and runs its default command",
+            f"write `command: {_as_list(node.data)}`",
+        )
+        return None
+    if not isinstance(node.data, list):
+        report.error(node.line, "command", f"must be a list of words, not {kind(node)}")
+        return None
+    if not node.data:
+        report.warn(node.line, "command", "empty: the default command is run, as W&B does")
+        return None
+    for n, word in enumerate(node.data):
+        _check_word(word, f"command[{n}]", report)
+    return tuple(str(word.data) for word in node.data)
+
+
+def _check_word(node: Node, key: str, report: Report) -> None:
+    if isinstance(node.data, dict | list) or node.data is None:
+        report.error(node.line, key, f"must be a word, not {kind(node)}", "quote it")
+        return
+    node.data = str(node.data)  # as W&B's agent does: 1 is "1", true is "True"
+    word = _ENVVAR.sub("", node.data)
+    if word.startswith("${") and word.endswith("}"):
+        _check_macro(word, node, key, report)
+    elif inside := [name for name in MACROS if f"${{{name}}}" in word]:
+        report.warn(
+            node.line,
+            key,
+            f"`${{{inside[0]}}}` is replaced only where it stands alone, as in W&B",
+            "make it an item of its own",
+        )
+    elif "${envvar:" in word:
+        message = "an `${envvar:NAME}` whose name is not in capitals stays as it is, as in W&B"
+        report.warn(node.line, key, message)
+
+
+def _check_macro(word: str, node: Node, key: str, report: Report) -> None:
+    name = word[2:-1]
+    if name in MACROS:
+        return
+    hint = did_you_mean(name, MACROS)
+    if hint is None:
+        hint = f"the macros are {', '.join(f'${{{known}}}' for known in MACROS)}, ${{envvar:NAME}}"
+    message = f"`{shorten(word)}` is no macro; W&B's agent drops it without a word"
+    report.error(node.line, key, message, hint)
+
+
+def _as_list(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError:  # an open quote
+        words = text.split()
+    return "[" + ", ".join(f'"{word}"' for word in words) + "]"

@@ -1,0 +1,63 @@
+"""Reading one number, with the forms that people write for it."""
+
+from __future__ import annotations
+
+import math
+
+from runner.sweepfile.model import Number
+from runner.sweepfile.source import Node, Report, kind, settle_numbers
+
+
+def read_number(
+    node: Node,
+    key: str,
+    report: Report,
+    *,
+    least: Number | None = None,
+    above: Number | None = None,
+) -> Number | None:
+    """A finite number; a text that is one counts, with a warning. None, reported, otherwise."""
+    settle_numbers(node, key, report, fate="refuses it")
+    if isinstance(node.data, str) and (number := _number_in(node.data)) is not None:
+        report.warn(node.line, key, f"the text `{node.data}` is taken as a number; W&B refuses it")
+        node.data = number
+    value = node.data
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        report.error(node.line, key, f"must be a number, not {kind(node)}")
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # told by settle_numbers
+    if least is not None and value < least:
+        report.error(node.line, key, f"must be at least {least}, not {value}")
+        return None
+    if above is not None and value <= above:
+        report.error(node.line, key, f"must be above {above}, not {value}")
+        return None
+    return value
+
+
+def read_integer(node: Node, key: str, report: Report, *, least: int) -> int | None:
+    """A whole number; 10.0 counts, with a warning."""
+    value = read_number(node, key, report)
+    if value is None:
+        return None
+    if value != int(value):
+        report.error(node.line, key, f"must be a whole number, not {value}")
+        return None
+    if isinstance(value, float):
+        report.warn(node.line, key, f"{value} is taken as {int(value)}; W&B wants an integer")
+        node.data = int(value)
+    if value < least:
+        report.error(node.line, key, f"must be at least {least}, not {int(value)}")
+        return None
+    return int(value)
+
+
+def _number_in(text: str) -> Number | None:
+    for reads in (int, float):
+        try:
+            number: Number = reads(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) and abs(number) < 1e300 else None
+    return None
