@@ -1,0 +1,109 @@
+"""Output of containers as lines, across restarts, several at a time."""
+
+import heapq
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from runner.engine_types import LogLine
+from runner.errors import RunnerError
+
+_Lines = queue.Queue[tuple[str, LogLine | RunnerError | None]]
+
+POLL_S = 0.1
+
+
+class LogSource(Protocol):
+    """What reads one container's output once, to its present end or to its exit."""
+
+    def __call__(self, since: str | None, /) -> Iterator[bytes]: ...
+
+
+def split_lines(frames: Iterator[bytes]) -> Iterator[LogLine]:
+    """Frames of the log with time stamps → lines; a long line comes in several frames."""
+    stamp, parts = "", list[bytes]()
+    for frame in frames:
+        head, _, rest = frame.partition(b" ")
+        stamp = stamp or head.decode("ascii", "replace")
+        parts.append(rest)
+        if rest.endswith(b"\n"):
+            yield _line(stamp, parts)
+            stamp, parts = "", []
+    if parts:
+        yield _line(stamp, parts)
+
+
+def follow_lines(read: LogSource, will_go_on: Callable[[], bool]) -> Iterator[LogLine]:
+    """All lines of a container until it has ended for good.
+
+    The engine's own follow ends at each exit, so after one the log is read again from the last
+    stamp on; lines that were given already are counted and left out.
+
+    Args:
+        will_go_on: false once the container is neither running nor about to be restarted.
+    """
+    last, given = "", 0  # the newest stamp, and how many lines with it were given
+    while True:
+        going_on = will_go_on()  # before reading: what is written until the end is read
+        resumed, to_skip = last, given
+        for line in split_lines(read(last or None)):
+            if line.stamp < resumed:
+                continue
+            if line.stamp == resumed and to_skip:
+                to_skip -= 1
+                continue
+            given = given + 1 if line.stamp == last else 1
+            last = line.stamp
+            yield line
+        if not going_on:
+            return
+        time.sleep(POLL_S)
+
+
+def merge_lines(sources: Mapping[str, Iterator[LogLine]]) -> Iterator[tuple[str, LogLine]]:
+    """Ended logs as one, by time."""
+    yield from heapq.merge(
+        *(_named(name, lines) for name, lines in sources.items()), key=lambda item: item[1].stamp
+    )
+
+
+def interleave_lines(sources: Mapping[str, Iterator[LogLine]]) -> Iterator[tuple[str, LogLine]]:
+    """Logs that still grow as one, each line when it comes; one thread per log.
+
+    An error in one of them is raised here. Leaving early leaves daemon threads behind, which end
+    with the process.
+    """
+    lines: _Lines = queue.Queue(1000)
+    for name, source in sources.items():
+        threading.Thread(target=_pump, args=(name, source, lines), daemon=True).start()
+    left = len(sources)
+    while left:
+        name, item = lines.get()
+        match item:
+            case LogLine():
+                yield name, item
+            case None:
+                left -= 1
+            case error:
+                raise error
+
+
+def _pump(name: str, source: Iterator[LogLine], lines: _Lines) -> None:
+    try:
+        for line in source:
+            lines.put((name, line))
+    except RunnerError as error:
+        lines.put((name, error))  # raised by the reader
+    finally:
+        lines.put((name, None))
+
+
+def _named(name: str, lines: Iterator[LogLine]) -> Iterator[tuple[str, LogLine]]:
+    for line in lines:
+        yield name, line
+
+
+def _line(stamp: str, parts: list[bytes]) -> LogLine:
+    return LogLine(stamp, b"".join(parts).decode("utf-8", "replace").rstrip("\r\n"))

@@ -1,0 +1,101 @@
+"""The engine's JSON as our values: pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from runner.engine_types import Container, ContainerState, EngineInfo, Event, Image
+
+_NEVER = "0001-01-01T00:00:00Z"  # how the engine writes that something has not happened
+
+
+def read_container(found: Mapping[str, Any]) -> Container:
+    """The answer of `GET /containers/ID/json`."""
+    state = found["State"]
+    finished = _time(state.get("FinishedAt"))
+    return Container(
+        id=found["Id"],
+        name=found["Name"].removeprefix("/"),
+        state=cast("ContainerState", state["Status"]),
+        exit_code=None if finished is None else state.get("ExitCode"),
+        error=state.get("Error") or "",
+        labels=found["Config"].get("Labels") or {},
+        image_id=found["Image"],
+        ports=_ports(found),
+        started_at=_time(state.get("StartedAt")),
+        finished_at=finished,
+    )
+
+
+def read_info(found: Mapping[str, Any], *, api_version: str, host: str) -> EngineInfo:
+    """The answer of `GET /info`."""
+    security = {text.split(",")[0] for text in found.get("SecurityOptions") or []}
+    discovered = found.get("DiscoveredDevices")
+    return EngineInfo(
+        version=found.get("ServerVersion") or "unknown",
+        api_version=api_version,
+        cdi=bool(found.get("CDISpecDirs")),
+        devices=None if discovered is None else tuple(str(one["ID"]) for one in discovered),
+        runtimes=tuple(sorted(found.get("Runtimes") or {})),
+        rootless="name=rootless" in security,
+        userns_remap="name=userns" in security,
+        selinux="name=selinux" in security,
+        cgroup_version=found.get("CgroupVersion") or "1",
+        cgroup_driver=found.get("CgroupDriver") or "unknown",
+        cpus=int(found.get("NCPU") or 0),
+        memory_bytes=int(found.get("MemTotal") or 0),
+        root_dir=found.get("DockerRootDir") or "",
+        host=host,
+        operating_system=found.get("OperatingSystem") or "unknown",
+    )
+
+
+def read_image(found: Mapping[str, Any]) -> Image:
+    """The answer of `GET /images/ID/json`."""
+    config = found.get("Config") or {}
+    environment = (text.partition("=") for text in config.get("Env") or [])
+    return Image(
+        id=found["Id"],
+        tags=tuple(found.get("RepoTags") or ()),
+        labels=config.get("Labels") or {},
+        size_bytes=int(found.get("Size") or 0),
+        created=found.get("Created") or "",
+        environment={key: value for key, _, value in environment},
+        working_dir=config.get("WorkingDir") or "/",
+        user=config.get("User") or "",
+    )
+
+
+def read_event(found: Mapping[str, Any]) -> Event:
+    """One object of `GET /events`; the engine mixes names and labels in one mapping."""
+    actor = found.get("Actor") or {}
+    attributes = dict(actor.get("Attributes") or {})
+    code = attributes.pop("exitCode", None)
+    return Event(
+        action=found.get("Action") or "",
+        id=actor.get("ID") or "",
+        name=attributes.pop("name", ""),
+        labels=attributes,
+        exit_code=None if code is None else int(code),
+        time_s=int(found.get("timeNano") or 0) / 1e9,
+    )
+
+
+def stamp_seconds(stamp: str) -> float:
+    """Seconds since the epoch of a log line's RFC 3339 stamp, cut to microseconds."""
+    whole, _, fraction = stamp.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{fraction[:6] or '0':<06}+00:00").timestamp()
+
+
+def _ports(found: Mapping[str, Any]) -> dict[str, int]:
+    """Where ports are published; of a container that is down, where they were asked for."""
+    live = (found.get("NetworkSettings") or {}).get("Ports") or {}
+    asked = (found.get("HostConfig") or {}).get("PortBindings") or {}
+    taken = {name: bound for name, bound in {**asked, **live}.items() if bound}
+    return {
+        name: int(bound[0]["HostPort"]) for name, bound in taken.items() if bound[0]["HostPort"]
+    }
+
+
+def _time(text: str | None) -> str | None:
+    return None if not text or text == _NEVER else text

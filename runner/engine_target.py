@@ -1,0 +1,112 @@
+"""Which engine is meant: flag, `DOCKER_HOST`, the state folder's, the current Docker context."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from docker.context import ContextAPI
+from docker.errors import DockerException
+from docker.tls import TLSConfig
+from docker.utils import kwargs_from_env
+
+from runner.engine_errors import EngineError
+from runner.engine_types import Access
+from runner.state import State, read_json, write_json
+
+Origin = Literal["flag", "DOCKER_HOST", "state", "context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The address of an engine, who named it, and what its command line tool needs."""
+
+    host: str  # as in DOCKER_HOST
+    origin: Origin
+    tls: TLSConfig | None
+    cli_env: Mapping[str, str]  # for `docker` as a subprocess, over the caller's environment
+
+
+def find_target(host: str | None, state: State | None, environ: Mapping[str, str]) -> Target:
+    """The engine to use, by the order above.
+
+    Raises:
+        EngineError: the context is unknown, or TLS files are missing.
+    """
+    if host:
+        return Target(host, "flag", None, {"DOCKER_HOST": host})
+    if environ.get("DOCKER_HOST"):
+        return _from_environment(environ)
+    record = _read(state)
+    if remembered := record.get("host"):
+        return Target(remembered, "state", None, _remembered_env(record, environ))
+    return _from_context(environ.get("DOCKER_CONTEXT"))
+
+
+def remember_target(target: Target, state: State, environ: Mapping[str, str]) -> None:
+    """Keep an engine that was named by hand, so that the next command finds it by itself."""
+    if target.origin not in ("flag", "DOCKER_HOST") or target.tls is not None:
+        return
+    record = {"host": target.host}
+    if folder := environ.get("DOCKER_CONFIG"):
+        record["docker_config"] = folder
+    if command := shutil.which("docker", path=environ.get("PATH")):
+        record["docker"] = command
+    if not record.items() <= _read(state).items():
+        write_json(state.engine_file, {**_read(state), **record})
+
+
+def read_access(state: State) -> Access | None:
+    """The way to give GPUs that worked last on this fleet's engine."""
+    value = _read(state).get("access")
+    return cast("Access", value) if value in get_args(Access) else None
+
+
+def remember_access(state: State, access: Access) -> None:
+    """Keep the way that worked."""
+    if read_access(state) != access:
+        write_json(state.engine_file, {**_read(state), "access": access})
+
+
+def _read(state: State | None) -> dict[str, str]:
+    record = {} if state is None else read_json(state.engine_file) or {}
+    return {key: value for key, value in record.items() if isinstance(value, str)}
+
+
+def _from_environment(environ: Mapping[str, str]) -> Target:
+    try:
+        found = kwargs_from_env(dict(environ))
+    except DockerException as error:
+        raise EngineError(
+            "the TLS files of `DOCKER_CERT_PATH` cannot be read",
+            hint="unset `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` for a local engine",
+        ) from error
+    names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    cli_env = {name: environ[name] for name in names if name in environ}
+    return Target(found["base_url"], "DOCKER_HOST", found.get("tls"), cli_env)
+
+
+def _from_context(name: str | None) -> Target:
+    try:
+        context = ContextAPI.get_context(name)
+    except DockerException as error:
+        raise EngineError(f"Docker's context cannot be read: {error}") from error
+    if context is None or not context.Host:
+        raise EngineError(
+            f"there is no Docker context `{name or 'current'}`", hint="`docker context ls`"
+        )
+    host = str(context.Host).replace("http+unix://", "unix://")
+    return Target(host, "context", context.TLSConfig, {"DOCKER_CONTEXT": str(context.Name)})
+
+
+def _remembered_env(record: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    env = {"DOCKER_HOST": record["host"]}
+    if "docker_config" in record and "DOCKER_CONFIG" not in environ:
+        env["DOCKER_CONFIG"] = record["docker_config"]
+    if "docker" in record:
+        folder = str(Path(record["docker"]).parent)
+        path = environ.get("PATH", "")
+        if folder not in path.split(":"):
+            env["PATH"] = f"{folder}:{path}"
+    return env

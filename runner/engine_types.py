@@ -1,0 +1,140 @@
+"""What the engine is asked for and what it answers: plain values, no Docker import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Access = Literal["cdi", "runtime", "gpus"]
+ContainerState = Literal["created", "running", "restarting", "paused", "removing", "exited", "dead"]
+
+ROLE_LABEL = "dev.runner.role"
+FLEET_LABEL = "dev.runner.fleet"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container as the engine described it at one moment."""
+
+    id: str
+    name: str
+    state: ContainerState
+    exit_code: int | None  # None until its process has ended once
+    error: str  # the engine's own, of a start that failed
+    labels: Mapping[str, str]
+    image_id: str
+    ports: Mapping[str, int]  # "8080/tcp" → port on the host
+    started_at: str | None  # RFC 3339, as the engine writes it
+    finished_at: str | None
+
+    @property
+    def alive(self) -> bool:
+        """It runs or may run again by itself; its name is taken for good reason."""
+        return self.state in ("created", "running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of the host inside the container; the source must exist."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """All that decides what a container is; without capabilities, with an init, always."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None  # "uid:gid"; None: the image's
+    network: str | None = None  # a network's name, "none", or None: the engine's default
+    aliases: tuple[str, ...] = ()  # further names in a user-defined network
+    gpus: tuple[str, ...] = ()  # UUIDs
+    access: Access | None = None  # how the GPUs come in; needed where there are any
+    shm_bytes: int | None = None
+    memory_bytes: int | None = None  # swap included
+    cpus: float | None = None
+    pids_limit: int | None = None
+    read_only: bool = False
+    tmpfs: Mapping[str, str] = field(default_factory=dict)  # path → options
+    restart: str = "no"  # "no", "on-failure:3", "unless-stopped", "always"
+    stop_timeout_s: int = 35
+    ports: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
+    working_dir: str | None = None
+    entrypoint: tuple[str, ...] | None = None  # () clears the image's
+    rlimits: Mapping[str, int] = field(default_factory=dict)  # "memlock": -1
+    userns: str | None = None  # None: "host" where the engine remaps user IDs
+    init: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the engine says of itself and its host."""
+
+    version: str
+    api_version: str
+    cdi: bool  # CDI is switched on
+    devices: tuple[str, ...] | None  # CDI names it found; None before API 1.50: it does not say
+    runtimes: tuple[str, ...]
+    rootless: bool
+    userns_remap: bool
+    selinux: bool
+    cgroup_version: str
+    cgroup_driver: str  # "systemd" or "cgroupfs"
+    cpus: int
+    memory_bytes: int
+    root_dir: str
+    host: str
+    operating_system: str
+
+    def user(self, uid: int, gid: int) -> str:
+        """Who a container runs as so that its files belong to the caller."""
+        return "0:0" if self.rootless else f"{uid}:{gid}"
+
+    def access_ways(self, uuid: str | None) -> tuple[Access, ...]:
+        """The ways to give a GPU worth trying, best first: what is ruled out is left out."""
+        known = self.devices
+        named = known is None or f"nvidia.com/gpu={uuid}" in known
+        ways: list[Access] = ["cdi"] if self.cdi and named else []
+        if "nvidia" in self.runtimes:
+            ways.append("runtime")
+        return (*ways, "gpus")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of the engine."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    size_bytes: int
+    created: str
+    environment: Mapping[str, str]  # what it gives its containers
+    working_dir: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a container: start, die, oom, stop, destroy, …"""
+
+    action: str
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    exit_code: int | None  # of `die`
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a container's output."""
+
+    stamp: str  # RFC 3339 with nine decimals: sorts as text
+    text: str
