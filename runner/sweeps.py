@@ -57,7 +57,8 @@ class Joined:
     @property
     def url(self) -> str:
         """The sweep's page."""
-        return f"{self.server.client.url}/{self.sweep.entity}/{self.sweep.project}/sweeps/{self.sweep.id}"
+        where = f"{self.sweep.entity}/{self.sweep.project}"
+        return f"{self.server.client.url}/{where}/sweeps/{self.sweep.id}"
 
 
 class Servers:
@@ -89,7 +90,7 @@ class Servers:
         return self._open[name]
 
     def _connect_local(self) -> Connection:
-        from runner.localserver import ensure_server  # noqa: PLC0415 - it loads docker
+        from runner.localserver import ensure_server
 
         server = ensure_server(self._engine(), self.state, report=self._report)
         client = Client(server.url, server.key, ours=True)
@@ -129,6 +130,7 @@ def create_sweep(
     names: Names,
     report: Callable[[str], None],
     *,
+    name: str | None = None,
     if_absent: bool = False,
 ) -> Joined:
     """Create the sweep of a file on the chosen server; every mistake in it is told at once."""
@@ -141,7 +143,8 @@ def create_sweep(
     digest = sweep_hash(parsed.config)
     if if_absent and (found := _unfinished(servers, server, entity, project, digest)):
         return Joined(found, server, created=False)
-    sweep = server.client.create_sweep(parsed.config, entity=entity, project=project)
+    config = {**parsed.config, **({"name": name} if name else {})}
+    sweep = server.client.create_sweep(config, entity=entity, project=project)
     joined = Joined(sweep, server, created=True)
     save_record(servers.state, joined, digest=digest)
     return joined

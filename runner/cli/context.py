@@ -1,0 +1,82 @@
+"""What most commands begin with: the project, its settings, its state and its servers."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner import console
+from runner.errors import ExitCode, RunnerError
+from runner.project import Project, find_project
+from runner.settings import ServerChoice, Settings, choose_server, load_settings
+from runner.state import State, find_state, open_state
+
+if TYPE_CHECKING:
+    from runner.engine import Engine
+    from runner.sweeps import Names, Servers
+
+
+@dataclass(slots=True)
+class Context:
+    """The folder that a command was called in, read once."""
+
+    project: Project
+    settings: Settings
+    state: State
+    _engine: "Engine | None" = None
+
+    def engine(self) -> "Engine":
+        """The Docker engine, connected when first needed."""
+        if self._engine is None:
+            from runner.engine import Engine
+
+            self._engine = Engine.connect(state=self.state, environ=os.environ)
+        return self._engine
+
+    def server_choice(self, flag: str | None) -> ServerChoice:
+        """Which server this call talks to, and why."""
+        return choose_server(
+            flag=flag, environ=os.environ, settings=self.settings, home=Path.home()
+        )
+
+    def servers(self, flag: str | None, *, quiet: bool = False) -> "Servers":
+        """The servers of this call; which one was taken and why is told in one line."""
+        from runner.sweeps import Servers
+
+        choice = self.server_choice(flag)
+        if not quiet:
+            where = "this folder's own" if choice.kind == "local" else choice.url
+            console.note(f"server: {where} ({choice.why})")
+        return Servers(
+            choice, self.state, engine=self.engine, environ=os.environ, report=console.note
+        )
+
+    def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":
+        """Entity and W&B project: flag, else the environment, else W&B's own settings."""
+        from runner.settings import read_wandb_settings
+        from runner.sweeps import Names
+
+        saved = read_wandb_settings(Path.home(), self.project.root)
+        return Names(
+            entity or os.environ.get("WANDB_ENTITY") or saved.get("entity"),
+            project or os.environ.get("WANDB_PROJECT") or saved.get("project"),
+            self.project.root.name or "uncategorized",
+        )
+
+
+def open_context(*, flags: Mapping[str, object] | None = None, create: bool = True) -> Context:
+    """Read the current folder; with `create` its state folder is made where there is none."""
+    start = Path.cwd()
+    project = find_project(start)
+    settings = load_settings(project, environ=os.environ, flags=flags or {})
+    if create:
+        return Context(project, settings, open_state(start, project.root, environ=os.environ))
+    state = find_state(start, environ=os.environ)
+    if state is None:
+        raise RunnerError(
+            f"no fleet was started from `{start}`: there is no `.runner` folder",
+            hint="go to the project's folder, or `runner up --gpus … --sweep …`",
+            code=ExitCode.NOT_FOUND,
+        )
+    return Context(project, settings, state)

@@ -1,0 +1,92 @@
+"""The command line as a process: start-up, wrong usage, wrong folders."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runner", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_help_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from runner.cli.app import _run\n"
+        "_run(['--help'])\n"
+        "heavy = {'wandb', 'torch', 'docker', 'yaml', 'pynvml', 'requests', 'optuna'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stderr.strip() == "[]"
+    assert "Commands:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("upp",), "no such command `upp`"),
+        (("sweep", "show"), "missing argument `SWEEP`"),
+        (("--versoin",), "no such option: --versoin"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_a_hint(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = run(*arguments, cwd=tmp_path)
+
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"error: {message}")
+    assert lines[1].startswith("hint: ")
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_under_json_is_an_object(tmp_path: Path) -> None:
+    done = run("sweep", "show", "abc", "--json", cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["error"]["code"] == 3
+
+
+def test_reading_commands_make_no_state_folder(tmp_path: Path) -> None:
+    done = run("sweep", "list", cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert "no fleet was started" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_sweep_file_is_told_whole_before_anything_starts(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("method: gird\nparameters:\n  lr: {min: 1, max: 0}\n")
+
+    done = run(
+        "sweep", "create", "sweep.yaml", cwd=tmp_path, DOCKER_HOST="unix:///nonexistent.sock"
+    )
+
+    assert done.returncode == 2
+    assert "sweep.yaml:1:" in done.stderr
+    assert "sweep.yaml:3:" in done.stderr
+    assert "Traceback" not in done.stderr
