@@ -226,7 +226,7 @@ def _find(spec: str, servers: Servers, names: Names) -> Joined | None:
         server = servers.get(record["server"])
         entity, project, sweep_id = record["path"].split("/")
         sweep = server.client.find_sweep(entity, project, sweep_id)
-        return sweep and Joined(sweep, server, created=False)
+        return None if sweep is None else Joined(sweep, server, created=False)
     server = servers.get()
     if len(parts) == 1 and server.ours:  # a bare ID: our server knows few W&B projects, ask each
         candidates = server.client.projects()
