@@ -1,0 +1,134 @@
+"""A grid by number: cell n, and the number of the cell that a run had, without a list of cells.
+
+The order is that of `sweeps` 0.3.0, grid_search.py: parameters sorted by name at each level, the
+last one changing fastest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.server.spaces import Point, Way, same, take_apart
+from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, leaves
+
+
+class Axis(Protocol):
+    """One parameter of a grid: its values by number, and back."""
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+
+    def value(self, number: int) -> object:
+        """The value with this number."""
+
+    def number(self, value: object) -> int | None:
+        """The number of a value that a run had; None for one that is not on the axis."""
+
+
+class ListAxis:
+    """The distinct values of a list."""
+
+    def __init__(self, values: Sequence[object]) -> None:
+        self._own_keys = {key for one in values if isinstance(one, Mapping) for key in one}
+        by_text = {same(value): value for value in values}  # of equals the last one, as W&B
+        self._values = list(by_text.values())
+        self._numbers = {text: number for number, text in enumerate(by_text)}
+        self.size = len(self._values)
+
+    def value(self, number: int) -> object:
+        """The value with this number."""
+        return self._values[number]
+
+    def number(self, value: object) -> int | None:
+        """Its place in the list; what the program added to a mapping does not count."""
+        if self._own_keys and isinstance(value, Mapping):
+            value = {key: one for key, one in value.items() if key in self._own_keys}
+        return self._numbers.get(same(value))
+
+
+@dataclass(frozen=True, slots=True)
+class StepAxis:
+    """start, start + step, …, however many."""
+
+    start: Number
+    step: Number
+    size: int
+
+    def value(self, number: int) -> object:
+        """The value with this number."""
+        return self.start + number * self.step
+
+    def number(self, value: object) -> int | None:
+        """By arithmetic; None for a value between two steps."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        steps = (value - self.start) / self.step
+        if not math.isfinite(steps) or not -0.5 < steps < self.size:
+            return None
+        near = round(steps)
+        return near if near < self.size and self.value(near) == value else None
+
+
+def next_cell(
+    parameters: Mapping[str, Parameter], configs: Iterable[Mapping[str, object]]
+) -> Point | None:
+    """The first cell that no run had, whatever became of that run; None when all were tried."""
+    constants: dict[Way, object] = {}
+    axes: dict[Way, Axis] = {}
+    for way, parameter in leaves(parameters):
+        if isinstance(parameter, Constant):
+            constants[way] = parameter.value
+        else:
+            axes[way] = _axis(parameter)
+    taken = {number for config in configs if (number := _cell_number(axes, config)) is not None}
+    free = 0
+    while free in taken:
+        free += 1
+    if free >= math.prod(axis.size for axis in axes.values()):
+        return None
+    return {**constants, **_cell(axes, free)}
+
+
+def grid_size(parameters: Mapping[str, Parameter]) -> int:
+    """How many cells there are."""
+    return math.prod(
+        _axis(parameter).size
+        for _, parameter in leaves(parameters)
+        if not isinstance(parameter, Constant)
+    )
+
+
+def _axis(parameter: Parameter) -> Axis:
+    match parameter:
+        case Choice(values):
+            return ListAxis(values)
+        case IntRange(low, high):
+            return StepAxis(low, 1, high - low + 1)
+        case Range(low, high, q=q) if q is not None:  # without its end, as numpy.arange
+            return StepAxis(low, (low + q) - low, math.ceil((high - low) / q))
+    raise ValueError(f"no grid over {parameter}")  # read_sweep lets none through
+
+
+def _cell(axes: Mapping[Way, Axis], number: int) -> Point:
+    cell: dict[Way, object] = {}
+    for way, axis in reversed(list(axes.items())):
+        number, digit = divmod(number, axis.size)
+        cell[way] = axis.value(digit)
+    return {way: cell[way] for way in axes}
+
+
+def _cell_number(axes: Mapping[Way, Axis], config: Mapping[str, object]) -> int | None:
+    point = take_apart(config, axes)
+    if point is None:
+        return None
+    number = 0
+    for way, axis in axes.items():
+        digit = axis.number(point[way])
+        if digit is None:
+            return None
+        number = number * axis.size + digit
+    return number
