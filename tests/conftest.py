@@ -1,0 +1,63 @@
+"""Fixtures of all tests. Those of an engine skip, and say why, where there is none."""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.engine import TINY, NoEngineError, TestEngine, find_engine
+from tests.rig.nvml import FakeGpu, FakeNvml
+
+if TYPE_CHECKING:
+    from docker.client import DockerClient
+
+
+@pytest.fixture(scope="session")
+def engine_env() -> TestEngine:
+    """A reachable engine; its `env` goes into the environment of commands under test."""
+    try:
+        return find_engine()
+    except NoEngineError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def tiny_image(engine_env: TestEngine) -> str:
+    """The name of a small image with Python and busybox."""
+    if not engine_env.docker("images", "-q", TINY).strip():
+        pytest.skip(f"no image {TINY}; make it: docker/engine.sh base --tiny")
+    return TINY
+
+
+@pytest.fixture
+def docker_client(engine_env: TestEngine) -> Iterator["DockerClient"]:
+    """docker-py, connected to the tests' engine."""
+    client = engine_env.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def fleet(engine_env: TestEngine) -> Iterator[str]:
+    """A fleet name of the test's own; whatever carries it is removed afterwards."""
+    name = f"test-{secrets.token_hex(4)}"
+    yield name
+    engine_env.remove_fleet(name)
+
+
+@pytest.fixture
+def fake_nvml(engine_env: TestEngine) -> Iterator[Callable[[Sequence[FakeGpu]], FakeNvml]]:
+    """Makes fake GPUs that the host (by `env()`) and the engine (by CDI) know during the test."""
+    folder = engine_env.cdi_folder
+    if folder is None:
+        pytest.skip("the engine takes no CDI specs of ours: CDI is off, or we may not write there")
+    with ExitStack() as stack:
+
+        def make(gpus: Sequence[FakeGpu]) -> FakeNvml:
+            nvml = stack.enter_context(FakeNvml(gpus))
+            nvml.add_to_engine(folder)
+            return nvml
+
+        yield make

@@ -1,0 +1,95 @@
+"""The Docker engine that tests use: found, never started; and what tests leave on it."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docker.client import DockerClient
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "docker" / "engine.sh"
+TINY = "runner-test/tiny"  # Python and busybox; `engine.sh base --tiny` makes it
+FLEET_LABEL = "dev.runner.fleet"
+_HINT = "start one: docker/engine.sh up"
+
+
+class NoEngineError(Exception):
+    """No engine, or none that can do what the test needs; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestEngine:
+    """An engine that answered."""
+
+    __test__ = False  # pytest: the name starts with Test
+
+    env: dict[str, str]  # what points docker, compose and docker-py at it
+    cdi_folder: Path | None  # where specs go, None where CDI is off or the folder is not ours
+
+    def client(self) -> "DockerClient":
+        """A new client; close it."""
+        from docker.client import DockerClient  # here: unmarked tests need no docker
+
+        return DockerClient.from_env(environment=os.environ | self.env)
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """Run Docker's own command line; gives its stdout."""
+        command = ["docker", *arguments]
+        env = os.environ | self.env
+        done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def remove_fleet(self, fleet: str) -> None:
+        """Remove every container and network of this fleet, whoever made them."""
+        label = f"{FLEET_LABEL}={fleet}"
+        if ids := self.docker("ps", "-aq", "--filter", f"label={label}").split():
+            self.docker("rm", "-f", "-v", *ids)
+        networks = set(self.docker("network", "ls", "-q", "--filter", f"label={label}").split())
+        listed = self.docker("network", "ls", "--format", "{{.Name}}").split()
+        networks |= {f"runner-{fleet}"} & set(listed)
+        if networks:
+            self.docker("network", "rm", *networks)
+
+
+def find_engine() -> TestEngine:
+    """The engine of `DOCKER_HOST`, else the one of `docker/engine.sh`.
+
+    Raises:
+        NoEngineError: none answers.
+    """
+    host = os.environ.get("DOCKER_HOST")
+    folder = Path(os.environ.get("RUNNER_ENGINE_DIR", "/tmp/runner-engine"))
+    if host is None and not (folder / "docker.sock").exists():
+        raise NoEngineError(f"no engine: DOCKER_HOST is not set, no {folder}/docker.sock; {_HINT}")
+    env = {"DOCKER_HOST": host or f"unix://{folder}/docker.sock"}
+    if env["DOCKER_HOST"] == f"unix://{folder}/docker.sock":
+        path = f"{folder}/root/usr/bin:{os.environ['PATH']}"
+        env |= {"DOCKER_CONFIG": str(folder / "client"), "PATH": path}
+    return TestEngine(env, _find_cdi_folder(env))
+
+
+def _find_cdi_folder(env: dict[str, str]) -> Path | None:
+    try:
+        done = subprocess.run(
+            ["docker", "info", "--format", "{{json .}}"],
+            env=os.environ | env,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except FileNotFoundError:
+        raise NoEngineError("no engine: there is no `docker` on PATH") from None
+    except subprocess.TimeoutExpired:
+        raise NoEngineError(f"no engine: {env['DOCKER_HOST']} does not answer") from None
+    info = json.loads(done.stdout or "{}")
+    if "ServerVersion" not in info or not info["ServerVersion"]:
+        raise NoEngineError(f"no engine at {env['DOCKER_HOST']}: {done.stderr.strip()}; {_HINT}")
+    folders = [Path(one) for one in info.get("CDISpecDirs") or ()]
+    return next((one for one in folders if one.is_dir() and os.access(one, os.W_OK)), None)
