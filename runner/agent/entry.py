@@ -1,0 +1,182 @@
+"""The agent from start to end: checks, lease, working copy, registration, loop, exit code."""
+
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.agent.command import DEFAULT_COMMAND, find_unknown_macros
+from runner.agent.courier import Courier
+from runner.agent.gpu import SeenGpu, Sight, read_sight, select_gpu
+from runner.agent.launch import Launcher
+from runner.agent.lease import Lease
+from runner.agent.link import Link
+from runner.agent.loop import Leaving, Loop, count_reached, is_count_reached
+from runner.agent.process import adopt_orphans
+from runner.agent.protocol import (
+    CREATE_AGENT,
+    SWEEP_CONFIG,
+    agent_variables,
+    read_agent_id,
+    read_template,
+)
+from runner.agent.refusals import (
+    EXIT_CRASHED,
+    EXIT_REFUSED,
+    EXIT_STOPPED,
+    RefusedError,
+    StopRequestedError,
+)
+from runner.agent.report import Status, StatusFile, say
+from runner.agent.settings import AgentSettings, read_container, read_settings
+from runner.agent.signals import Inbox
+from runner.agent.workcopy import fill, rotate
+
+CRASHED = Leaving("failed", "the agent crashed; its log has the traceback", EXIT_CRASHED)
+STOPPED = Leaving("stopped", "told to stop", EXIT_STOPPED)
+
+
+def main() -> int:
+    """Run one agent as the environment says; its exit code."""
+    inbox = Inbox()
+    try:
+        settings = read_settings(os.environ)
+    except RefusedError as error:
+        say(error.reason)
+        _leave_word(os.environ, error.reason)
+        return EXIT_REFUSED
+    status = StatusFile(settings.status_dir, _first_status(settings))
+    left = CRASHED
+    try:
+        status.restore()
+        status.update(state="starting")
+        left = _work(settings, inbox, status)
+    except RefusedError as error:
+        left = Leaving("failed", error.reason, EXIT_REFUSED)
+    except StopRequestedError:
+        left = STOPPED
+    finally:
+        say(f"{left.state}: {left.reason}")
+        status.update(state=left.state, reason=left.reason, exit_code=left.exit_code, run=None)
+    return left.exit_code
+
+
+def _work(settings: AgentSettings, inbox: Inbox, status: StatusFile) -> Leaving:
+    if is_count_reached(settings, status):
+        return count_reached(settings)
+    adopt_orphans()
+    gpu, driver = _check_gpu(settings)
+    identity = {"uuid": gpu.uuid, "name": gpu.name}
+    status.update(gpu=identity)
+    lease = None if settings.is_cpu else Lease.take(settings.leases, settings.gpu_uuid)
+    _fill_workspace(settings)
+    link = Link(settings.base_url, settings.key, max_pause_s=_max_pause_s(settings))
+    template, program = _read_command(settings, link)
+    agent = link.ask(CREATE_AGENT, lambda: agent_variables(settings.sweep, settings.agent))
+    agent_id = read_agent_id(agent)
+    say(f"agent `{settings.agent}` of {settings.sweep} on {gpu.name} ({gpu.uuid})")
+    told = {"gpu": identity, "agent": settings.agent} if settings.server_kind == "runner" else None
+    inbox.open()
+    return Loop(
+        settings,
+        launcher=Launcher(
+            settings, template, program, _provenance(settings, gpu, driver), dict(os.environ)
+        ),
+        courier=Courier(link, agent_id, told, inbox.wake),
+        inbox=inbox,
+        status=status,
+        lease=lease,
+    ).run()
+
+
+def _check_gpu(settings: AgentSettings) -> tuple[SeenGpu, str | None]:
+    """Our GPU and the driver. By hand, outside of a container, others may be seen as well."""
+    if settings.is_cpu:
+        return SeenGpu(settings.gpu_uuid, "cpu"), None
+    sight: Sight = read_sight()
+    only = settings.container is not None
+    return select_gpu(sight.gpus, settings.gpu_uuid, only=only), sight.driver
+
+
+def _fill_workspace(settings: AgentSettings) -> None:
+    source = settings.project_dir
+    if source is None or not source.is_dir():
+        settings.workspace.mkdir(parents=True, exist_ok=True)
+        return
+    folder = settings.status_dir
+    manifest = folder / f"{settings.agent}.files" if folder else None
+    try:
+        if aside := rotate(settings.workspace, manifest, sweep=settings.sweep.id):
+            say(f"another sweep's files are kept in `{aside}`")
+    except OSError as error:
+        say(f"another sweep's files stay in the working copy: {error.strerror}")
+    try:
+        done = fill(
+            source, settings.workspace, manifest, sweep=settings.sweep.id, mounts=settings.mounts
+        )
+    except OSError as error:
+        raise RefusedError(
+            f"cannot fill the working copy `{settings.workspace}`: {error.strerror}"
+            + (f": `{error.filename}`" if error.filename else "")
+        ) from error
+    if done.kept:
+        say(f"left as a run changed them: {', '.join(done.kept[:10])}")
+
+
+def _read_command(settings: AgentSettings, link: Link) -> tuple[tuple[str, ...], str | None]:
+    """The sweep's command template and program."""
+    template, program = settings.command, settings.program
+    if template is None or ("${program}" in template and program is None):
+        sweep = settings.sweep
+        names = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
+        theirs, their_program = read_template(link.ask(SWEEP_CONFIG, lambda: names))
+        template, program = template or theirs or DEFAULT_COMMAND, program or their_program
+    if "${program}" in template and program is None:
+        raise RefusedError("the sweep names no program: start it with `-- COMMAND`")
+    for macro in find_unknown_macros(template):
+        say(f"`{macro}` in the sweep's command is no macro and is left out")
+    return template, program
+
+
+def _provenance(settings: AgentSettings, gpu: SeenGpu, driver: str | None) -> Mapping[str, Any]:
+    found = {"gpu": gpu.uuid, "gpu_name": gpu.name, "driver": driver, "agent": settings.agent}
+    return {**settings.provenance, **found, "wandb": _version("wandb"), "torch": _version("torch")}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _max_pause_s(settings: AgentSettings) -> float:
+    """Our own server is near and nobody else's; W&B's has others to serve."""
+    return 5.0 if settings.server_kind == "runner" else 60.0
+
+
+def _first_status(settings: AgentSettings) -> Status:
+    return Status(
+        agent=settings.agent,
+        container=settings.container,
+        pid=os.getpid(),
+        sweep=str(settings.sweep),
+        gpu={"uuid": settings.gpu_uuid, "name": None},
+    )
+
+
+def _leave_word(environ: Mapping[str, str], reason: str) -> None:
+    """A status file although the settings are not complete."""
+    folder, agent = environ.get("RUNNER_STATUS_DIR"), environ.get("RUNNER_AGENT")
+    if not folder or not agent or "/" in agent:
+        return
+    status = Status(
+        agent=agent,
+        container=read_container(environ),
+        pid=os.getpid(),
+        sweep=environ.get("RUNNER_SWEEP", ""),
+        gpu={"uuid": environ.get("RUNNER_GPU_UUID"), "name": None},
+    )
+    left = {"state": "failed", "reason": reason, "exit_code": EXIT_REFUSED}
+    StatusFile(Path(folder), status).update(**left)

@@ -1,0 +1,60 @@
+"""How a run ended: one class for each way that is not a plain finish (DESIGN section 7)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+FailureClass = Literal["crash", "signal", "stopped", "bad_config", "nan", "preempted"]
+
+_IMPORT_ERRORS = ("ModuleNotFoundError: ", "ImportError: ")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of one attempt at a run, as our server is told."""
+
+    run: str
+    code: int | None  # as in a shell's eyes negative for a signal; None: it never started
+    failure: FailureClass | None  # None: exit code 0
+    lines: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """A run that was told to stop, or goes back to the sweep, has not failed."""
+        return self.failure not in (None, "stopped", "preempted")
+
+    def to_wire(self) -> dict[str, object]:
+        """The entry in a heartbeat's `metrics`."""
+        signal = -self.code if self.code is not None and self.code < 0 else None
+        return {
+            "run": self.run,
+            "exit_code": self.code,
+            "signal": signal,
+            "class": self.failure,
+            "lines": list(self.lines) if self.failure else [],
+        }
+
+
+def classify(code: int, *, stopped: bool, lines: Sequence[str]) -> FailureClass | None:
+    """The class of an attempt that ended with `code` (negative: the signal that killed it)."""
+    if code == 75:
+        return "preempted"
+    if stopped:
+        return "stopped"
+    if code == 0:
+        return None
+    if code < 0:
+        return "signal"
+    if code == 65:
+        return "nan"
+    if code == 2 or any(line.startswith(_IMPORT_ERRORS) for line in lines[-3:]):
+        return "bad_config"
+    return "crash"
+
+
+def pause_before_next(quick_failures: int) -> float:
+    """Seconds to wait after so many runs in a row that failed within two: 1, 2, 4 … 30.
+
+    Two such runs can be the luck of the draw; from the third on the program is likely broken.
+    """
+    return 0.0 if quick_failures < 3 else min(30.0, 2.0 ** (quick_failures - 3))

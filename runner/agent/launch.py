@@ -1,0 +1,103 @@
+"""One run's start: its files, its environment, its command."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.agent.command import Place, make_argv, needs_json_file
+from runner.agent.params import format_params
+from runner.agent.process import Tree
+from runner.agent.protocol import Command
+from runner.agent.settings import AgentSettings
+
+# a killed run loses at most a second of its log
+_ALWAYS = {
+    "PYTHONUNBUFFERED": "1",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_HTTP_TIMEOUT": "600",  # the default of 19 s does not outlast a restart of the server
+    "WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "1",
+}
+# too often for W&B's cloud, which limits rates
+_OUR_SERVER = {
+    "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "5",
+    "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "2",
+    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "5",
+    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "5",
+}
+_NOT_INHERITED = ("WANDB_API_KEY", "WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Starts runs of one sweep, one at a time."""
+
+    settings: AgentSettings
+    template: tuple[str, ...]
+    program: str | None  # from the sweep's config; the server's command may name another
+    provenance: Mapping[str, Any]
+    environ: Mapping[str, str]
+
+    def launch(self, command: Command) -> Tree:
+        """Start the run that the server handed out.
+
+        Raises:
+            OSError: a file cannot be written, or the command cannot be started.
+        """
+        values = dict(command.values)
+        params = self.params_file(command.run)
+        json_file = params.with_suffix(".json")
+        env = make_environ(self.environ, self.settings, command, params)
+        Path(env["RUNNER_CHECKPOINT_DIR"]).mkdir(parents=True, exist_ok=True)
+        params.parent.mkdir(parents=True, exist_ok=True)
+        params.write_text(format_params(values, self.provenance), "ascii")
+        if needs_json_file(self.template):
+            json_file.write_text(json.dumps(values), "ascii")
+        program = self.settings.program or command.program or self.program
+        place = Place(sys.executable, program, str(json_file), env)
+        argv = make_argv(self.template, values, place)
+        if not argv:
+            raise FileNotFoundError(2, "the sweep's command is empty")
+        if not self.settings.offline:
+            env["WANDB_API_KEY"] = self.settings.key
+        folder, secret = self.settings.workspace, self.settings.key
+        return Tree(argv, run=command.run, folder=folder, env=env, secret=secret)
+
+    def params_file(self, run: str) -> Path:
+        """Where `wandb.init` will find the run's values; the path is that of W&B's agent."""
+        folder = self.settings.wandb_dir / "wandb" / f"sweep-{self.settings.sweep.id}"
+        return folder / f"config-{run}.yaml"
+
+
+def make_environ(
+    environ: Mapping[str, str], settings: AgentSettings, command: Command, params: Path
+) -> dict[str, str]:
+    """The run's environment without the key: the agent's own, W&B's variables, our settings.
+
+    What the user set stays; of the agent's `RUNNER_*` only what a program may rely on goes on.
+    """
+    inherited = {
+        name: value
+        for name, value in environ.items()
+        if name not in _NOT_INHERITED and not name.startswith("RUNNER_")
+    }
+    ours = _OUR_SERVER if settings.server_kind == "runner" else {}
+    env = {**_ALWAYS, **ours, **inherited}
+    env |= {
+        "WANDB_BASE_URL": settings.base_url,
+        "WANDB_ENTITY": settings.sweep.entity,
+        "WANDB_PROJECT": settings.sweep.project,
+        "WANDB_SWEEP_ID": settings.sweep.id,
+        "WANDB_RUN_ID": command.run,
+        "WANDB_SWEEP_PARAM_PATH": str(params),
+        "WANDB_DIR": str(settings.wandb_dir),
+        "RUNNER_AGENT": settings.agent,
+        "RUNNER_CHECKPOINT_DIR": str(settings.checkpoints.absolute() / command.run),
+    }
+    if command.type == "resume":
+        env["WANDB_RESUME"] = "allow"
+    if not settings.is_cpu:
+        env.setdefault("CUDA_VISIBLE_DEVICES", settings.gpu_uuid)
+    return env

@@ -1,0 +1,288 @@
+"""The agent's loop: one run at a time, a heartbeat while it lives, the next as soon as it ended."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runner.agent.courier import Courier
+from runner.agent.failures import Ended, classify, pause_before_next
+from runner.agent.launch import Launcher
+from runner.agent.lease import Lease
+from runner.agent.process import Tree
+from runner.agent.protocol import Beat, Command
+from runner.agent.refusals import EXIT_DONE, EXIT_REFUSED, EXIT_STOPPED, RefusedError
+from runner.agent.report import AgentState, StatusFile, say
+from runner.agent.settings import AgentSettings
+from runner.agent.signals import Inbox
+
+STATUS_EVERY_S = 10.0
+QUICK_S = 2.0  # a run that fails faster has hardly begun
+FAREWELL_S = 3.0  # after the last run's end, to tell the server
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """No further run will start here, and why."""
+
+    state: AgentState
+    reason: str
+    exit_code: int
+    until: float = float("inf")  # after that the server is told no more, monotonic
+
+
+@dataclass(frozen=True)
+class Live:
+    """The run that is under way."""
+
+    command: Command
+    tree: Tree
+    started_at: float  # wall clock
+
+
+class Loop:
+    """All that changes while an agent works; `run` returns how it left."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        launcher: Launcher,
+        courier: Courier,
+        inbox: Inbox,
+        status: StatusFile,
+        lease: Lease | None,
+    ) -> None:
+        self._settings, self._launcher, self._courier = settings, launcher, courier
+        self._inbox, self._status, self._lease = inbox, status, lease
+        self._live: Live | None = None
+        self._next: deque[Command] = deque()  # handed out, not started
+        self._ended: list[Ended] = []  # our server has not confirmed these
+        self._leaving: Leaving | None = None
+        self._deaf = False  # the server wants no more heartbeats
+        self._beat_at = self._start_at = 0.0  # monotonic
+        self._quick_failures = 0
+
+    def run(self) -> Leaving:
+        """Work until the sweep, the count or a signal ends it."""
+        try:
+            while True:
+                self._look_at_reply()
+                self._look_at_run()
+                self._start_next()
+                self._send_heartbeat()
+                self._report()
+                if self._leaving and self._is_done():
+                    return self._leaving
+                for _ in range(self._inbox.wait(self._wake_at() - time.monotonic())):
+                    self._on_stop_signal()
+        finally:
+            if self._live:  # a bug of ours must not leave a run without a guardian
+                self._live.tree.kill()
+
+    # what came from the server
+
+    def _look_at_reply(self) -> None:
+        try:
+            reply = self._courier.take()
+        except RefusedError as error:
+            self._on_refusal(error)
+            return
+        if reply is None:
+            return
+        beat, commands = reply
+        self._ended = [one for one in self._ended if one not in beat.ended]
+        for command in commands:
+            self._obey(command)
+        is_news = self._make_beat() != beat
+        self._beat_at = time.monotonic() + (0.0 if is_news else self._settings.heartbeat_s)
+
+    def _on_refusal(self, error: RefusedError) -> None:
+        self._deaf = True
+        self._leave(Leaving("failed", error.reason, EXIT_REFUSED))
+        if self._live:
+            say(f"{error.reason}; {self._live.command.run} may go on to its end")
+
+    def _obey(self, command: Command) -> None:
+        if command.type == "exit":
+            self._leave(Leaving("finished", "the sweep has no more runs", EXIT_DONE))
+            if self._live:
+                say(f"the sweep was ended: stopping {self._live.command.run}")
+                self._live.tree.stop(self._settings.grace_s)
+        elif command.type == "stop":
+            self._stop_run(command.run)
+        elif command.run not in self._make_beat().alive:
+            self._next.append(command)
+            if self._leaving:
+                self._give_back_waiting()
+
+    def _stop_run(self, run: str) -> None:
+        if self._live and self._live.command.run == run:
+            if not self._live.tree.stopped:
+                say(f"the sweep stops {run}")
+            self._live.tree.stop(self._settings.grace_s)
+        elif any(one.run == run for one in self._next):
+            self._next = deque(one for one in self._next if one.run != run)
+            self._note_end(Ended(run, None, "stopped"))
+
+    # what came from outside
+
+    def _on_stop_signal(self) -> None:
+        """The first lets the run save; the second does not wait."""
+        second = self._leaving is not None and self._leaving.state == "stopped"
+        grace_s = self._settings.grace_s if self._live and not second else 0.0
+        self._leave(
+            Leaving(
+                "stopped", "told to stop", EXIT_STOPPED, time.monotonic() + grace_s + FAREWELL_S
+            )
+        )
+        if self._live and second:
+            say(f"told to stop again: killing {self._live.command.run}")
+            self._live.tree.kill()
+        elif self._live:
+            say(f"told to stop: {self._live.command.run} has {grace_s:g} s to save")
+            self._live.tree.stop(grace_s)
+
+    def _leave(self, leaving: Leaving) -> None:
+        self._leaving = leaving
+        self._beat_at = 0.0
+        self._give_back_waiting()
+
+    def _give_back_waiting(self) -> None:
+        while self._next:
+            self._note_end(Ended(self._next.popleft().run, None, "preempted"))
+
+    # the run
+
+    def _start_next(self) -> None:
+        if self._live or not self._next or self._leaving or time.monotonic() < self._start_at:
+            return
+        command = self._next.popleft()
+        values = ", ".join(f"{name}={value}" for name, value in command.values)
+        say(f"{command.run} starts with {values or 'no values'}"[:2000])
+        try:
+            tree = self._launcher.launch(command)
+        except OSError as error:
+            why = f"cannot start: {error.strerror}" + (
+                f": `{error.filename}`" if error.filename else ""
+            )
+            self._on_end(Ended(command.run, 127, "bad_config", (why,)), lived_s=0.0)
+            return
+        self._live = Live(command, tree, time.time())
+
+    def _look_at_run(self) -> None:
+        if self._live is None:
+            return
+        code = self._live.tree.poll()
+        if code is None:
+            return
+        run, tree, self._live = self._live.command.run, self._live.tree, None
+        lived_s = time.monotonic() - tree.started_at
+        lines = tree.last_lines()
+        failure = classify(code, stopped=tree.stopped, lines=lines)
+        self._on_end(Ended(run, code, failure, lines), lived_s)
+
+    def _on_end(self, ended: Ended, lived_s: float) -> None:
+        say(_describe(ended, lived_s))
+        self._note_end(ended)
+        counts = self._status.status
+        interrupted = self._leaving is not None and self._leaving.state == "stopped"
+        if ended.failed:
+            self._status.update(runs_failed=counts.runs_failed + 1, run=None)
+        elif not interrupted and ended.failure != "preempted":
+            self._status.update(runs_finished=counts.runs_finished + 1, run=None)
+        self._pause_if_broken(ended, lived_s)
+        if self._leaving is None and is_count_reached(self._settings, self._status):
+            self._leave(count_reached(self._settings))
+
+    def _note_end(self, ended: Ended) -> None:
+        if self._settings.server_kind == "runner":
+            self._ended.append(ended)
+        self._beat_at = 0.0
+
+    def _pause_if_broken(self, ended: Ended, lived_s: float) -> None:
+        quick = ended.failed and lived_s < QUICK_S
+        self._quick_failures = self._quick_failures + 1 if quick else 0
+        pause_s = pause_before_next(self._quick_failures)
+        self._start_at = time.monotonic() + pause_s
+        if pause_s and not self._leaving:
+            say(
+                f"{self._quick_failures} runs in a row failed at once; {pause_s:g} s until the next"
+            )
+
+    # heartbeat, status, end
+
+    def _make_beat(self) -> Beat:
+        live = (self._live.command.run,) if self._live else ()
+        alive = (*live, *(one.run for one in self._next))
+        if self._leaving and not alive:
+            # listing what has just ended keeps any server from handing out another run
+            return Beat(tuple(one.run for one in self._ended), tuple(self._ended), leaving=True)
+        return Beat(alive, tuple(self._ended))
+
+    def _send_heartbeat(self) -> None:
+        if self._deaf or (self._leaving and not self._live and not self._ended):
+            return
+        if self._courier.trouble or (not self._courier.busy and time.monotonic() >= self._beat_at):
+            self._courier.give(self._make_beat())
+
+    def _is_done(self) -> bool:
+        """Nothing lives, and the server knows all ends or cannot be told."""
+        assert self._leaving  # noqa: S101 - the caller looked
+        if self._live:
+            return False
+        told = not self._ended and not self._courier.busy
+        return self._deaf or told or time.monotonic() >= self._leaving.until
+
+    def _report(self) -> None:
+        if self._leaving and not self._live:
+            return  # the final word follows
+        now = time.monotonic()
+        live = self._live
+        run = live and {"id": live.command.run, "state": "running", "started_at": live.started_at}
+        self._status.update(state="running" if live else "waiting", run=run, reason=self._reason())
+        if now - self._status.written_at >= STATUS_EVERY_S:
+            self._status.write()
+            if self._lease:
+                self._lease.touch()
+
+    def _reason(self) -> str | None:
+        if self._leaving:
+            return self._leaving.reason
+        if self._courier.trouble:
+            return f"the server does not answer: {self._courier.trouble}"
+        if self._next and time.monotonic() < self._start_at:
+            return f"{self._quick_failures} runs in a row failed at once; waiting before the next"
+        return None
+
+    def _wake_at(self) -> float:
+        times: Iterable[float | None] = (
+            self._status.written_at + STATUS_EVERY_S,
+            None if self._courier.busy or self._deaf else self._beat_at,
+            self._live.tree.deadline if self._live else None,
+            self._start_at if self._next and not self._live else None,
+            self._leaving.until if self._leaving else None,
+        )
+        return min(one for one in times if one is not None)
+
+
+def is_count_reached(settings: AgentSettings, status: StatusFile) -> bool:
+    """Whether this agent has had all the runs that it was to have."""
+    had = status.status.runs_finished + status.status.runs_failed
+    return settings.count is not None and had >= settings.count
+
+
+def count_reached(settings: AgentSettings) -> Leaving:
+    """The end of an agent with a count."""
+    return Leaving("finished", f"count of {settings.count} reached", EXIT_DONE)
+
+
+def _describe(ended: Ended, lived_s: float) -> str:
+    after = f"after {lived_s:.1f} s"
+    if ended.failure is None:
+        return f"{ended.run} finished {after}"
+    code = ended.code or 0
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    if ended.code == 127 and ended.lines:
+        how = ended.lines[-1]
+    return f"{ended.run} ended {after}: {ended.failure}, {how}"

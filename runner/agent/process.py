@@ -1,0 +1,151 @@
+"""A run's process and everything it starts: one tree, gone as a whole before the next run."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from runner.agent.output import Relay
+
+LINGER_S = 2.0  # for what left the process group; W&B's uploader ends by itself in a moment
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all that a run leaves behind, so that it can be found and ended."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Tree:
+    """A running run. `poll` moves it on; call it after each SIGCHLD and each `deadline`."""
+
+    def __init__(
+        self, argv: Sequence[str], *, run: str, folder: Path, env: Mapping[str, str], secret: str
+    ) -> None:
+        """Start it.
+
+        Raises:
+            OSError: the command cannot be started.
+        """
+        self.started_at = time.monotonic()
+        self._leader = subprocess.Popen(
+            argv,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._leader.stdout  # noqa: S101 - PIPE was asked for
+        assert self._leader.stderr  # noqa: S101
+        pipes = [
+            (os.dup(self._leader.stdout.fileno()), 1),
+            (os.dup(self._leader.stderr.fileno()), 2),
+        ]
+        self._leader.stdout.close()
+        self._leader.stderr.close()
+        self._relay = Relay(run, pipes, secret)
+        self._code: int | None = None
+        self.deadline: float | None = None  # when what is left is killed, monotonic
+        self.stopped = False  # it was told to stop
+        self._killing = False
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM to the run's own process, SIGKILL to all that is left after the grace.
+
+        Helpers of the run (data loaders, W&B's uploader) do not get SIGTERM while it lives: it
+        needs them to save. When it has gone and left others of its group, such as a shell its
+        program, they get it.
+        """
+        if self._code is None and not self.stopped:
+            self.stopped = True
+            self.deadline = time.monotonic() + grace_s
+            self._leader.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the whole tree now; `poll` tells when it is gone."""
+        self.stopped = self.stopped or self._code is None
+        self._killing = True
+        self.poll()
+
+    def poll(self) -> int | None:
+        """The exit code (negative: the signal), once nothing of the tree is left."""
+        now = time.monotonic()
+        self._killing = self._killing or (self.deadline is not None and now >= self.deadline)
+        if self._killing:
+            self.deadline = now + 0.1  # once more then: the dying may have started others
+        if self._code is None and not self._leader_ended():
+            if self._killing:
+                _signal_group(self._leader.pid, signal.SIGKILL)
+            return None
+        if not _reap():
+            return self._code
+        if self._killing:
+            _kill_children()
+        return None
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The end of its output; call it when `poll` has given the code."""
+        return self._relay.finish(timeout_s=5.0)
+
+    def _leader_ended(self) -> bool:
+        """Take its exit code, and turn to those that it left."""
+        pid = self._leader.pid
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+        saving = self.stopped and not self._killing
+        # its zombie keeps the group's number from being given to others until wait()
+        _signal_group(pid, signal.SIGTERM if saving else signal.SIGKILL)
+        self._code = self._leader.wait()
+        _reap()
+        if not (saving and _signal_group(pid, 0)):
+            linger = time.monotonic() + LINGER_S
+            self.deadline = min(self.deadline or linger, linger)
+        return True
+
+
+def _signal_group(pid: int, number: int) -> bool:
+    """Whether there was a group to take the signal; 0 only asks."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _reap() -> bool:
+    """Bury dead children; whether any child is left."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True
+
+
+def _kill_children() -> None:
+    for pid in _children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Our children, by the parent's number in `/proc/<pid>/stat`; all kernels have it."""
+    me = os.getpid()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            stat = (folder / "stat").read_bytes()
+        except OSError:
+            continue  # it ended meanwhile
+        if int(stat.rpartition(b")")[2].split()[1]) == me:
+            found.append(int(folder.name))
+    return found

@@ -1,0 +1,181 @@
+"""The working copy: the project's files beside what its runs write (DESIGN section 6).
+
+A manifest in the status folder lists what was placed, with hashes: only that is ever replaced or
+deleted, and only while it is still as placed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from runner.agent.report import write_atomic
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What lies in a working copy because an agent put it there."""
+
+    sweep: str
+    files: Mapping[str, str]  # path → hash
+    placing: Mapping[str, str] = field(default_factory=dict)  # of a filling that did not end
+
+    def holds(self, path: str, digest: str) -> bool:
+        """Whether the file is as it was placed."""
+        return digest in (self.files.get(path), self.placing.get(path))
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a filling did."""
+
+    placed: int
+    deleted: int
+    kept: tuple[str, ...]  # a run changed these, so they stay as they are
+
+
+def read_manifest(file: Path) -> Manifest | None:
+    """The manifest; None where there is none that can be read."""
+    try:
+        record = json.loads(file.read_text("utf-8"))
+        return Manifest(record["sweep"], dict(record["files"]), dict(record.get("placing", {})))
+    except (OSError, LookupError, TypeError, ValueError):
+        return None
+
+
+def fill(
+    source: Path,
+    copy: Path,
+    manifest_file: Path | None,
+    *,
+    sweep: str,
+    mounts: Sequence[PurePosixPath] = (),
+) -> Filled:
+    """Bring the project's files in `source` to `copy`, made where it is missing.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    copy.mkdir(parents=True, exist_ok=True)
+    old = (manifest_file and read_manifest(manifest_file)) or Manifest(sweep, {})
+    wanted = {
+        path: hash_file(source / path)
+        for path in _walk(source)
+        if not _is_below(PurePosixPath(path), mounts)
+    }
+    _write(manifest_file, {"sweep": sweep, "files": dict(old.files), "placing": wanted})
+    deleted = [
+        path for path in old.files if path not in wanted and _delete(copy, path, old, mounts)
+    ]
+    placed, kept = [], []
+    for path, digest in wanted.items():
+        there = _hash_there(copy, path)
+        if there == digest:
+            continue
+        if there is None or old.holds(path, there):
+            _place(source / path, copy / path)
+            placed.append(path)
+        else:
+            kept.append(path)
+    changed = {path: old.files[path] for path in kept if path in old.files}
+    mine = {path: digest for path, digest in wanted.items() if path not in set(kept)}
+    _write(manifest_file, {"sweep": sweep, "files": {**mine, **changed}})
+    return Filled(len(placed), len(deleted), tuple(kept))
+
+
+def rotate(copy: Path, manifest_file: Path | None, *, sweep: str) -> Path | None:
+    """Set a copy that belongs to another sweep aside, as `<name>.<its sweep>`; where it is now.
+
+    Raises:
+        OSError: it cannot be renamed, such as a mount point from inside its container.
+    """
+    old = manifest_file and read_manifest(manifest_file)
+    if not manifest_file or not old or old.sweep == sweep:
+        return None
+    aside = None
+    if copy.is_dir() and any(copy.iterdir()):
+        aside = _free_name(copy.with_name(f"{copy.name}.{old.sweep}"))
+        copy.rename(aside)
+        copy.mkdir()
+    manifest_file.unlink()
+    return aside
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content; of a link, of where it points."""
+    if path.is_symlink():
+        return hashlib.sha256(b"link " + os.fsencode(path.readlink())).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _walk(source: Path) -> Iterator[str]:
+    """Paths of all files and links, in a fixed order."""
+    for folder, folders, files in os.walk(source):
+        folders.sort()
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in sorted([*files, *links]):
+            path = Path(folder) / name
+            if path.is_symlink() or path.is_file():
+                yield path.relative_to(source).as_posix()
+
+
+def _hash_there(copy: Path, path: str) -> str | None:
+    """The hash of what lies at `path`: None for nothing, "" for what is no file of ours."""
+    parents = [copy / parent for parent in list(PurePosixPath(path).parents)[:-1]]
+    if any(parent.is_symlink() or (parent.exists() and not parent.is_dir()) for parent in parents):
+        return ""  # a run put something else in the way of a folder
+    there = copy / path
+    if not there.is_symlink() and not there.exists():
+        return None
+    return hash_file(there) if there.is_symlink() or there.is_file() else ""
+
+
+def _place(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name[:200]}.new")
+    fresh.unlink(missing_ok=True)
+    if source.is_symlink():
+        fresh.symlink_to(source.readlink())
+    else:
+        shutil.copyfile(source, fresh)
+        fresh.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+    fresh.replace(target)
+
+
+def _delete(copy: Path, path: str, old: Manifest, mounts: Sequence[PurePosixPath]) -> bool:
+    if _is_below(PurePosixPath(path), mounts):
+        return False
+    there = _hash_there(copy, path)
+    if not there or not old.holds(path, there):
+        return False
+    (copy / path).unlink()
+    for parent in list(PurePosixPath(path).parents)[:-1]:
+        if parent in mounts or any((copy / parent).iterdir()):
+            break
+        (copy / parent).rmdir()
+    return True
+
+
+def _is_below(path: PurePosixPath, mounts: Sequence[PurePosixPath]) -> bool:
+    return any(mount == path or mount in path.parents for mount in mounts)
+
+
+def _free_name(path: Path) -> Path:
+    number, name = 1, path
+    while name.exists():
+        number += 1
+        name = path.with_name(f"{path.name}.{number}")
+    return name
+
+
+def _write(file: Path | None, record: Mapping[str, Any]) -> None:
+    if file:
+        write_atomic(file, json.dumps(record) + "\n")

@@ -1,0 +1,94 @@
+"""The agent's code as containers mount it: a copy, so that an upgrade changes no running agent."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pynvml
+
+import runner.agent
+from runner.agent.workcopy import rotate
+
+_MAIN = b'''"""The entry of an agent's container."""
+
+import sys
+
+from runner.agent.entry import main
+
+sys.exit(main())
+'''
+
+
+def bundle_agent(cache: Path) -> Path:
+    """`<cache>/agent-<hash>` with all that an agent needs; made where it is missing.
+
+    Two callers at once both get the same finished folder.
+    """
+    files = read_agent_files()
+    folder = cache / f"agent-{_hash(files)}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".agent-", dir=cache))
+    try:
+        for name, content in files.items():
+            _write(fresh, name, content)
+        fresh.chmod(0o755)
+        fresh.rename(folder)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not folder.is_dir():  # else another process was faster
+            raise
+    return folder
+
+
+def read_agent_files() -> dict[str, bytes]:
+    """Path in the bundle → content. The package `runner` there imports nothing."""
+    package = Path(runner.agent.__file__).parent
+    files = {
+        "__main__.py": _MAIN,
+        "pynvml.py": Path(pynvml.__file__).read_bytes(),
+        "runner/__init__.py": b'"""The part of runner that works inside a container."""\n',
+    }
+    for file in sorted(package.glob("*.py")):
+        files[f"runner/agent/{file.name}"] = file.read_bytes()
+    return files
+
+
+def rotate_workspace(work_dir: Path, files_manifest: Path, sweep_id: str) -> Path | None:
+    """Set a working copy of another sweep aside; call it before the agent's container is made.
+
+    From inside, the copy is a mount point and cannot be renamed. Mount points below it must be
+    made after this call.
+
+    Args:
+        work_dir: `.runner/work/<agent>`.
+        files_manifest: `.runner/agents/<agent>.files`; removed with the copy that it describes.
+        sweep_id: the sweep that comes, as an ID or `entity/project/id`.
+
+    Returns:
+        `.runner/work/<agent>.<old sweep>` where the old copy is now; None where nothing was moved.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    return rotate(work_dir, files_manifest, sweep=sweep_id.rpartition("/")[2])
+
+
+def _hash(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    """0644 and folders 0755 whatever the umask: another uid must read it."""
+    file = folder / name
+    for parent in reversed(file.relative_to(folder).parents[:-1]):
+        (folder / parent).mkdir(exist_ok=True)
+        (folder / parent).chmod(0o755)
+    file.write_bytes(content)
+    file.chmod(0o644)
