@@ -1,1 +1,1 @@
-"""The sweep server: W&B's protocol over SQLite."""
+"""The sweep server: enough of W&B's backend for the unmodified `wandb` client, with no internet."""

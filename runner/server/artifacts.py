@@ -1,0 +1,150 @@
+"""Artifacts, the way in: enough for `log_artifact`, tables and `log_code`.
+
+A null answer makes wandb-core crash and the run fail, so every mutation of this path is answered.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from runner.server.records import Artifact
+from runner.server.service import DEFAULT_ENTITY, DEFAULT_PROJECT, Service, new_id
+from runner.server.views import Views, storage_path
+from runner.server.wire import (
+    Args,
+    Node,
+    Refused,
+    global_id,
+    local_names,
+    mapping,
+    required,
+    text,
+)
+
+FOLDER = "_artifacts"  # no entity's name: it holds the uploads of artifacts
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """The artifact mutations of one request."""
+
+    service: Service
+    views: Views
+
+    def roots(self) -> dict[str, Callable[[Args], Node]]:
+        """By the names of the mutations' root fields."""
+        return {
+            "createArtifact": lambda args: self.create(mapping(args, "input")),
+            "createArtifactManifest": lambda args: self.manifest(mapping(args, "input")),
+            "updateArtifactManifest": lambda args: self.manifest(mapping(args, "input")),
+            "createArtifactFiles": lambda args: self.files(mapping(args, "input")),
+            "commitArtifact": lambda args: self.commit(mapping(args, "input")),
+            "updateArtifact": lambda args: self.update(mapping(args, "input")),
+            "useArtifact": lambda args: self.use(mapping(args, "input")),
+        }
+
+    def create(self, args: Args) -> Node:
+        """A new version, or the one that has the same digest already."""
+        store = self.service.store
+        entity = text(args, "entityName") or DEFAULT_ENTITY
+        project = text(args, "projectName") or DEFAULT_PROJECT
+        names = args.get("artifactCollectionNames")
+        collection = text(args, "artifactCollectionName") or (names[0] if names else None)
+        if not isinstance(collection, str):
+            raise Refused(400, "`artifactCollectionName` is missing")
+        with store.transaction():
+            self.service.ensure_project(entity, project)
+            versions = store.artifacts(entity, project, collection)
+            done = [one for one in versions if one.state == "COMMITTED"]
+            same = [one for one in done if one.digest == required(args, "digest")]
+            if same and args.get("enableDigestDeduplication"):
+                artifact = same[-1]
+            else:
+                artifact = Artifact(
+                    id=global_id("Artifact", new_id() + new_id()),
+                    entity=entity,
+                    project=project,
+                    run=text(args, "runName"),
+                    type=required(args, "artifactTypeName"),
+                    collection=collection,
+                    digest=required(args, "digest"),
+                    state="PENDING",
+                    version=len(versions),
+                    metadata=text(args, "metadata"),
+                    created=self.service.clock(),
+                )
+                store.put(artifact)
+        latest = self._node(done[-1]) if done else None
+        sequence = {"id": global_id("Sequence", entity, project, collection)}
+        return {
+            "artifact": {
+                **self._node(artifact),
+                "artifactSequence": {**sequence, "latestArtifact": latest},
+            }
+        }
+
+    def manifest(self, args: Args) -> Node:
+        """Where the list of an artifact's files goes."""
+        artifact_id = text(args, "artifactID") or _of_manifest(required(args, "artifactManifestID"))
+        name = text(args, "name") or "wandb_manifest.json"
+        url = self._upload(self._known(artifact_id), f"manifest/{name}")
+        file = {"id": new_id(), "uploadUrl": url, "uploadHeaders": []}
+        return {"artifactManifest": {"id": global_id("Manifest", artifact_id), "file": file}}
+
+    def files(self, args: Args) -> Node:
+        """Where an artifact's files go."""
+        nodes: list[Node] = []
+        for file in args.get("artifactFiles") or []:
+            artifact, name = self._known(required(file, "artifactID")), required(file, "name")
+            nodes.append(
+                {
+                    "id": new_id(),
+                    "name": name,
+                    "storagePath": f"data/{name}",
+                    "uploadUrl": self._upload(artifact, f"data/{name}"),
+                    "uploadHeaders": [],
+                    "uploadMultipartUrls": None,
+                    "artifact": {"id": artifact.id},
+                }
+            )
+        return {"files": {"edges": [{"node": node} for node in nodes]}}
+
+    def commit(self, args: Args) -> Node:
+        """All files are here: the version counts from now on."""
+        artifact = replace(self._known(required(args, "artifactID")), state="COMMITTED")
+        self.service.store.put(artifact)
+        return {"artifact": self._node(artifact)}
+
+    def update(self, args: Args) -> Node:
+        """New metadata."""
+        artifact = self._known(required(args, "artifactID"))
+        artifact = replace(artifact, metadata=text(args, "metadata") or artifact.metadata)
+        self.service.store.put(artifact)
+        return {"artifact": self._node(artifact)}
+
+    def use(self, args: Args) -> Node:
+        """A run says that it reads an artifact: noted by the client, not by us."""
+        return {"artifact": self._node(self._known(required(args, "artifactID")))}
+
+    def _known(self, artifact_id: str) -> Artifact:
+        artifact = self.service.store.artifact(artifact_id)
+        if artifact is None:
+            raise Refused(404, f"artifact {artifact_id} not found")
+        return artifact
+
+    def _node(self, artifact: Artifact) -> dict[str, object]:
+        return {
+            "__typename": "Artifact",
+            "id": artifact.id,
+            "digest": artifact.digest,
+            "state": artifact.state,
+            "versionIndex": artifact.version,
+            "metadata": artifact.metadata,
+        }
+
+    def _upload(self, artifact: Artifact, name: str) -> str:
+        folder = (FOLDER, artifact.id.replace("=", "").replace("/", "_"), name)
+        return self.views.signed(storage_path(*folder), write=True)
+
+
+def _of_manifest(opaque: str) -> str:
+    return local_names(opaque, "Manifest")[-1]

@@ -1,0 +1,63 @@
+"""Request bodies: gzip, chunked or plain, never larger than the server can bear."""
+
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from runner.server.wire import Refused, loads
+
+LARGEST = 128 << 20  # of a JSON body, unpacked; the client's largest are some 10 MiB
+LARGEST_FILE = 64 << 30  # of an uploaded file
+
+
+async def read_json(request: Request) -> Any:
+    """The JSON body of a request; refused with 400, 413 or 415 if it is none."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip", ""):
+        raise Refused(415, f"content-encoding `{coding}` is not supported")
+    unpack = zlib.decompressobj(wbits=31) if coding == "gzip" else None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += await run_in_threadpool(_unpacked, unpack, chunk) if unpack else chunk
+        if len(body) > LARGEST:
+            raise Refused(413, f"the body is larger than {LARGEST >> 20} MiB")
+    if unpack and not unpack.eof:
+        raise Refused(400, "the gzip body ends too early")
+    try:
+        return await run_in_threadpool(loads, bytes(body) or b"{}")
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON") from None
+
+
+async def save(request: Request, path: Path) -> int:
+    """Write the body to `path`, whole or not at all; gives its size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".upload-")
+    size = 0
+    try:
+        with os.fdopen(handle, "wb") as file:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > LARGEST_FILE:
+                    raise Refused(413, f"the file is larger than {LARGEST_FILE >> 30} GiB")
+                await run_in_threadpool(file.write, chunk)
+        Path(aside).chmod(0o644)
+        Path(aside).replace(path)
+    finally:
+        Path(aside).unlink(missing_ok=True)
+    return size
+
+
+def _unpacked(unpack: Any, chunk: bytes) -> bytes:
+    try:
+        unpacked: bytes = unpack.decompress(chunk, LARGEST + 1)
+    except zlib.error:
+        raise Refused(400, "the body is not gzip") from None
+    if unpack.unconsumed_tail:
+        raise Refused(413, f"the body is larger than {LARGEST >> 20} MiB")
+    return unpacked

@@ -1,0 +1,75 @@
+"""The data folder: one server at a time, and the key."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runner.errors import RunnerError
+
+KEY_LENGTH = 40  # what W&B's client takes for a key
+LONGEST_KEY = 1024
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Hold the folder, made where there is none; refused while another server holds it."""
+    handle = _open_lock(data)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise RunnerError(
+                f"another server (pid {holder}) uses the folder {data}",
+                hint=f"stop it with `kill {holder}`, or choose another --data folder",
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def read_key(path: Path) -> str:
+    """The key in the file; a new one, for its owner alone, where there is no file."""
+    try:
+        key = path.read_text().strip() if path.exists() else _new_key(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunnerError(
+            f"the key file {path} cannot be read or made: {error}",
+            hint="name another with --key-file",
+        ) from error
+    if not KEY_LENGTH <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+        raise RunnerError(
+            f"the key file {path} holds no key: {KEY_LENGTH} or more printable characters",
+            hint="remove the file, and the server makes a new key",
+        )
+    return key
+
+
+def _open_lock(data: Path) -> int:
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RunnerError(
+            f"the data folder {data} cannot be written: {error.strerror}",
+            hint="choose a folder of your own with --data",
+        ) from error
+
+
+def _new_key(path: Path) -> str:
+    """Made aside and linked into place, so that a kill leaves a whole key or none."""
+    key = secrets.token_hex(KEY_LENGTH // 2)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    return key

@@ -1,0 +1,302 @@
+"""What an agent is told: which run to start, which to stop, when to go.
+
+A reply may be lost, the run in it must not be: what was handed out and is not listed by its agent
+is handed out again, as long as it cannot have started and ended in between.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from runner.server.records import LIVE, OVER, Agent, Run, RunState, Sweep, blank_run
+from runner.server.search import next_config, target_reached
+from runner.server.service import Service, new_id, read_spec, seed_of
+from runner.server.wire import Args, Refused, dumps, json_object, local_names, required, text
+
+Command = dict[str, Any]
+RETRY_S = 4.0  # upstream's agent polls every 5 s: what comes sooner is a repeated request
+STOP_BACKUP_S = 20.0  # a stream answers within 15 s; then the agent is told, too
+SILENT_S = 40.0  # a stream speaks every 30 s; its agent says that the process is gone
+ABANDONED_S = 300.0  # neither stream nor agent speaks
+MOST_LINES = 20  # log lines kept of a failed run
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Our agent's account of a process that ended (upstream sends none)."""
+
+    run: str
+    exit_code: int | None
+    signal: int | None
+    cause: str | None  # "crash", "signal", "stopped", "bad_config", "nan", "preempted"
+    lines: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Exit code 0 and no signal."""
+        return self.exit_code == 0 and self.signal is None
+
+
+def beat(service: Service, args: Args) -> list[Command]:
+    """Answer one heartbeat with commands."""
+    agent_id = local_names(required(args, "id"), "Agent")[-1]
+    listed = {
+        run for run, alive in json_object(text(args, "runState"), name="runState").items() if alive
+    }
+    metrics = json_object(text(args, "metrics"), name="metrics")
+    with service.store.transaction():
+        agent, sweep = _known(service, agent_id)
+        known_before, agent = agent.ours, _met(agent, metrics, service.clock())
+        service.store.put(agent)
+        if agent.ours and not known_before:
+            _relieve(service, agent, sweep)
+        _take_accounts(service, agent, metrics)
+        commands = _attend(service, agent, listed)
+    if listed or commands:
+        return commands
+    if sweep.state == "PAUSED":
+        return []
+    if sweep.state != "RUNNING":
+        return [{"type": "exit"}]
+    return _hand_out(service, agent, sweep)
+
+
+def reap(service: Service) -> None:
+    """Call the runs crashed that nobody speaks for any more, and finish sweeps that this ends."""
+    store, now = service.store, service.clock()
+    with store.transaction():
+        for run in store.live_runs():
+            agent = store.agent(run.agent) if run.agent else None
+            heard = max(run.heartbeat, run.issued or 0.0, service.started)
+            quiet = now - heard
+            agent_quiet = now - max(agent.heartbeat, service.started) if agent else quiet
+            gone = run.lost and quiet > SILENT_S
+            if gone or (quiet > ABANDONED_S and agent_quiet > ABANDONED_S):
+                store.put(replace(run, state=_vanished(run), ended=run.heartbeat, lost=0))
+        for sweep in store.sweeps():
+            if sweep.state == "RUNNING" and (
+                sweep.path in service.exhausted or _capped(service, sweep)
+            ):
+                _finish_if_drained(service, sweep)
+
+
+def _known(service: Service, agent_id: str) -> tuple[Agent, Sweep]:
+    agent = service.store.agent(agent_id)
+    if agent is None:
+        raise Refused(404, f"agent {agent_id} not found")
+    sweep = service.store.sweep(agent.entity, agent.project, agent.sweep)
+    if sweep is None:
+        raise Refused(404, f"sweep {agent.sweep} not found")
+    return agent, sweep
+
+
+def _met(agent: Agent, metrics: Mapping[str, Any], now: float) -> Agent:
+    agent = replace(agent, heartbeat=now)
+    name, gpu = metrics.get("agent"), metrics.get("gpu")
+    if isinstance(name, str):
+        agent = replace(agent, ours=1, host=name)
+    return replace(agent, gpu=dumps(gpu)) if isinstance(gpu, dict) else agent
+
+
+def _relieve(service: Service, agent: Agent, sweep: Sweep) -> None:
+    """A container that comes back is a new agent of the same name: the old one lists no more."""
+    for other in service.store.agents(sweep):
+        if other.ours and other.host == agent.host and other.id != agent.id:
+            for run in service.store.runs_of_agent(other.id):
+                if run.state in LIVE:
+                    service.store.put(replace(run, lost=1))
+
+
+def _take_accounts(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> None:
+    ended = metrics.get("ended")
+    for raw in ended if isinstance(ended, list) else []:
+        account = _read_account(raw)
+        run = account and service.store.run(agent.entity, agent.project, account.run)
+        if account and run and run.agent == agent.id:
+            service.store.put(settle(run, account, service.clock()))
+
+
+def settle(run: Run, account: Ended, now: float) -> Run:
+    """The run after its agent's account; the same account twice changes nothing more. Pure.
+
+    A stream that closed with an exit code has said how the run ended; the account then only adds
+    the cause. Otherwise a death by signal or another exit code than 0 is a failure, unless the run
+    was stopped on purpose.
+    """
+    told = dumps(asdict(account))
+    if told == run.account and run.state == "pending" and not run.seen:
+        return run  # a late word of the attempt before this one
+    run = replace(run, account=told)
+    if run.state in LIVE:
+        run = replace(run, state=_state_of(run, account), ended=now, lost=0)
+        if run.exit_code is None and account.signal is None:
+            run = replace(run, exit_code=account.exit_code)
+    elif run.state == "crashed":  # called so while its agent was away
+        run = replace(run, state=_state_of(run, account))
+    if run.state in ("failed", "crashed") and account.cause != "stopped" and not account.clean:
+        return replace(run, failure=_failure(account))
+    return run
+
+
+def _state_of(run: Run, account: Ended) -> RunState:
+    if account.cause == "preempted" or (run.state == "preempting" and not account.clean):
+        return "preempted"
+    if account.cause == "stopped":
+        return "killed"
+    if account.clean:
+        return "finished"
+    return "killed" if run.stop else "failed"
+
+
+def _vanished(run: Run) -> RunState:
+    """Nobody says how it ended."""
+    return "killed" if run.stop else "crashed"
+
+
+def _failure(account: Ended) -> str:
+    return dumps(
+        {
+            "class": account.cause or ("signal" if account.signal else "crash"),
+            "signal": account.signal,
+            "exit_code": account.exit_code,
+            "lines": account.lines,
+        }
+    )
+
+
+def _read_account(raw: object) -> Ended | None:
+    if not isinstance(raw, dict) or not isinstance(raw.get("run"), str):
+        return None
+    code, signal, cause = raw.get("exit_code"), raw.get("signal"), raw.get("class")
+    lines = raw.get("lines")
+    return Ended(
+        raw["run"],
+        code if isinstance(code, int) else None,
+        signal if isinstance(signal, int) else None,
+        cause if isinstance(cause, str) else None,
+        tuple(str(one)[:2000] for one in lines[-MOST_LINES:]) if isinstance(lines, list) else (),
+    )
+
+
+def _attend(service: Service, agent: Agent, listed: set[str]) -> list[Command]:
+    """Note what became of the agent's runs; the commands that concern them."""
+    commands: list[Command] = []
+    now = service.clock()
+    for run in service.store.runs_of_agent(agent.id):
+        if run.state in OVER or run.state == "preempted":
+            continue
+        if run.id in listed:
+            service.store.put(replace(run, seen=1, lost=0))
+            if run.stop and now - (run.stop_at or 0.0) > STOP_BACKUP_S:
+                commands.append({"type": "stop", "run_id": run.id})
+        elif _may_be_unheard(service, run, agent):
+            commands.append(_start(service, run))
+        else:
+            silent = now - max(run.heartbeat, run.issued or 0.0) > SILENT_S
+            if run.state == "pending" or silent:  # it went without a word
+                service.store.put(replace(run, state=_vanished(run), ended=now, lost=0, seen=1))
+            else:
+                service.store.put(replace(run, seen=1, lost=1))
+    return commands
+
+
+def _may_be_unheard(service: Service, run: Run, agent: Agent) -> bool:
+    """Was the reply with this run perhaps lost, on the way or with the server's own end?"""
+    if run.state != "pending" or run.seen or run.stop:
+        return False
+    issued = run.issued or 0.0
+    return bool(agent.ours) or issued < service.started or service.clock() - issued < RETRY_S
+
+
+def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[Command]:
+    """A run for an idle agent: one that was preempted, else a new one, else the end."""
+    store, spec = service.store, read_spec(sweep.config)
+    with service.lock(sweep):
+        with store.transaction():
+            sweep = store.sweep(sweep.entity, sweep.project, sweep.id) or sweep
+            if sweep.state != "RUNNING":
+                return [] if sweep.state == "PAUSED" else [{"type": "exit"}]
+            for run in store.runs_of_agent(agent.id):  # the same request, answered meanwhile
+                if run.state == "pending" and not run.seen:
+                    return [_start(service, run)]
+            again = _requeued(service, agent, sweep)
+            if again:
+                return [_start(service, again)]
+            views = service.views(sweep, spec)
+            over = _capped(service, sweep) or target_reached(spec, views)
+        config = None if over else next_config(spec, views, seed=seed_of(sweep))
+        with store.transaction():
+            if config is None:
+                service.exhausted.add(sweep.path)
+                _finish_if_drained(service, sweep)
+                return [{"type": "exit"}]
+            run = _new_run(service, agent, sweep, config)
+            store.put(run)
+            return [_start(service, run)]
+
+
+def _requeued(service: Service, agent: Agent, sweep: Sweep) -> Run | None:
+    """The run that was preempted first, given to this agent."""
+    waiting = [run for run in service.store.runs_of_sweep(sweep) if run.state == "preempted"]
+    if not waiting:
+        return None
+    first = min(waiting, key=lambda run: run.ended or 0.0)
+    run = replace(
+        first,
+        state="pending",
+        agent=agent.id,
+        issued=service.clock(),
+        attempts=first.attempts + 1,
+        seen=0,
+        lost=0,
+        exit_code=None,
+        ended=None,
+        stop=None,
+        stop_at=None,
+        failure=None,
+    )
+    service.store.put(run)
+    return run
+
+
+def _new_run(service: Service, agent: Agent, sweep: Sweep, config: Mapping[str, object]) -> Run:
+    run_id = new_id()
+    while service.store.run(sweep.entity, sweep.project, run_id):
+        run_id = new_id()
+    wire = {key: {"value": value} for key, value in config.items()}
+    blank = blank_run(sweep.entity, sweep.project, run_id, service.clock())
+    return replace(
+        blank,
+        sweep=sweep.id,
+        agent=agent.id,
+        state="pending",
+        config=dumps(wire),
+        suggested=dumps(config),
+        issued=blank.created,
+    )
+
+
+def _start(service: Service, run: Run) -> Command:
+    sweep = service.store.sweep(run.entity, run.project, run.sweep or "")
+    program = read_spec(sweep.config).program if sweep else None
+    chosen: dict[str, Any] = json.loads(run.suggested or "{}")
+    return {
+        "type": "resume" if run.attempts > 1 else "run",
+        "run_id": run.id,
+        "program": program,
+        "args": {key: {"value": value} for key, value in chosen.items()},
+        "logs": [],
+    }
+
+
+def _capped(service: Service, sweep: Sweep) -> bool:
+    cap = read_spec(sweep.config).run_cap
+    return cap is not None and service.store.count_runs(sweep) >= cap
+
+
+def _finish_if_drained(service: Service, sweep: Sweep) -> None:
+    """There is no further config: the sweep ends with its last run."""
+    runs = service.store.runs_of_sweep(sweep)
+    if not any(run.state in LIVE or run.state == "preempted" for run in runs):
+        service.store.put(replace(sweep, state="FINISHED", updated=service.clock()))

@@ -1,0 +1,49 @@
+"""Append-only files of a run: history, system events and console output, one line each.
+
+The store records how many bytes of a file count. Bytes beyond are the rest of a request that never
+was acknowledged; the next append cuts them off. So a kill at any moment loses nothing that was
+acknowledged and counts nothing twice.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+LONGEST = 200  # bytes of a file's name; file systems allow 255
+
+
+def append(path: Path, size: int, lines: Iterable[str]) -> int:
+    """Write `lines` after the first `size` bytes, safely on disk; gives the new size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with os.fdopen(handle, "r+b") as file:
+        file.truncate(size)
+        file.seek(size)
+        file.write(b"".join(line.encode(errors="replace") + b"\n" for line in lines))
+        file.flush()
+        os.fdatasync(file.fileno())
+        return file.tell()
+
+
+def read(path: Path, size: int) -> Iterator[str]:
+    """The lines within the first `size` bytes."""
+    if size == 0:
+        return
+    with path.open("rb") as file:
+        left = size
+        while left > 0 and (line := file.readline(left)):
+            left -= len(line)
+            yield line.decode(errors="replace").removesuffix("\n")
+
+
+def safe_name(name: str) -> str:
+    """`name` as one component of a path: never a separator, never `.` or `..`, never too long."""
+    encoded = quote(name, safe="")
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if len(encoded) > LONGEST:
+        digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:32]
+        encoded = f"{encoded[: LONGEST - 40]}-{digest}"
+    return encoded

@@ -1,0 +1,291 @@
+"""What clients change: sweeps, agents, runs, files."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from runner import sweepfile
+from runner.server.heartbeat import beat
+from runner.server.records import OVER, RUN_STATES, SWEEP_STATES, Agent, Run, Sweep, blank_run
+from runner.server.service import DEFAULT_ENTITY, DEFAULT_PROJECT, Service, new_id
+from runner.server.stream import rewind
+from runner.server.views import Views, storage_path
+from runner.server.wire import (
+    Args,
+    Node,
+    Refused,
+    dumps,
+    global_id,
+    json_object,
+    local_names,
+    mapping,
+    number,
+    required,
+    text,
+    texts,
+)
+
+CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RUN_ID = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutations:
+    """The changes that one request asks for."""
+
+    service: Service
+    views: Views
+
+    def roots(self) -> dict[str, Callable[[Args], Node]]:
+        """By the names of the mutations' root fields."""
+        changes: dict[str, Callable[[Args], Node]] = {
+            "upsertSweep": self.upsert_sweep,
+            "createAgent": self.create_agent,
+            "agentHeartbeat": self.heartbeat,
+            "upsertBucket": self.upsert_bucket,
+            "rewindRun": self.rewind_run,
+            "stopRun": self.stop_run,
+            "upsertModel": self.upsert_model,
+            "createRunFiles": self.create_run_files,
+            "markRunFilesUploaded": lambda _: {"success": True},
+            "notifyScriptableRunAlert": lambda _: {"success": True},
+        }
+        return {name: _with_input(change) for name, change in changes.items()}
+
+    def upsert_sweep(self, args: Args) -> Node:
+        """Create a sweep, or change the state of one."""
+        config, findings = text(args, "config"), list[sweepfile.Finding]()
+        if config is not None:
+            findings = _checked(config)
+        with self.service.store.transaction():
+            if text(args, "id"):
+                sweep = self._changed(self._sweep_of(required(args, "id")), args)
+            else:
+                sweep = self._created(args, required(args, "config"))
+        warnings = [str(one) for one in findings if one.level == "warning"]
+        return {"sweep": self.views.sweep(sweep), "configValidationWarnings": warnings}
+
+    def create_agent(self, args: Args) -> Node:
+        """Register an agent for a sweep."""
+        store, now = self.service.store, self.service.clock()
+        sweep = store.sweep(*_place(args), required(args, "sweep"))
+        if sweep is None:
+            raise Refused(404, f"sweep {required(args, 'sweep')} not found")
+        host, place = text(args, "host"), (sweep.entity, sweep.project, sweep.id)
+        agent = Agent(new_id() + new_id(), *place, host, 0, None, now, now)
+        store.put(agent)
+        return {"agent": self.views.agent(agent)}
+
+    def heartbeat(self, args: Args) -> Node:
+        """An agent reports, and is told what to do."""
+        commands = beat(self.service, args)
+        return {"agent": {"id": args.get("id")}, "commands": dumps(commands)}
+
+    def upsert_bucket(self, args: Args) -> Node:
+        """Create a run, or change what is known of it; a run's process says that it is here."""
+        store = self.service.store
+        by_id = local_names(text(args, "id") or "", "Run")
+        with store.transaction():
+            if len(by_id) == 4:
+                run, inserted = self._run_of(required(args, "id")), False
+            else:
+                run, inserted = self._named(args)
+                run = _present(run, self.service.clock())
+            run = self._described(run, args)
+            store.put(run)
+        return {"bucket": self.views.run(run), "inserted": inserted}
+
+    def rewind_run(self, args: Args) -> Node:
+        """Cut a run's history behind a step."""
+        step = number(args.get("metricValue"))
+        if text(args, "metricName") not in (None, "_step") or step is None:
+            raise Refused(400, "a run can be rewound to a `_step` only")
+        with self.service.store.transaction():
+            run = self.service.store.run(*_place(args), required(args, "runName"))
+            if run is None:
+                raise Refused(404, f"run {required(args, 'runName')} not found")
+            run = rewind(self.service, _present(run, self.service.clock()), step)
+            self.service.store.put(run)
+        return {"rewoundRun": self.views.run(run)}
+
+    def stop_run(self, args: Args) -> Node:
+        """Ask a run to stop: its stream is told first, then its agent."""
+        with self.service.store.transaction():
+            run = self._run_of(required(args, "id"))
+            if run.state not in OVER and run.stop is None:
+                self.service.store.put(replace(run, stop="user", stop_at=self.service.clock()))
+        return {"success": True, "clientMutationId": None}
+
+    def upsert_model(self, args: Args) -> Node:
+        """Make a W&B project known."""
+        entity, name = text(args, "entityName") or DEFAULT_ENTITY, required(args, "name")
+        inserted = self.service.store.project(entity, name) is None
+        self.service.ensure_project(entity, name)
+        project = self.service.store.project(entity, name)
+        node = self.views.project(project) if project else None
+        return {"project": node, "model": node, "inserted": inserted}
+
+    def create_run_files(self, args: Args) -> Node:
+        """URLs to which a run's files are put."""
+        entity, project = _place(args)
+        run_id = required(args, "runName")
+        if self.service.store.run(entity, project, run_id) is None:
+            raise Refused(404, f"run {entity}/{project}/{run_id} not found")
+
+        def target(name: str) -> str:
+            return self.views.signed(storage_path(entity, project, run_id, name), write=True)
+
+        return {
+            "runID": global_id("Run", "v1", run_id, project, entity),
+            "uploadHeaders": [],
+            "files": [{"name": name, "uploadUrl": target(name)} for name in texts(args, "files")],
+        }
+
+    def _created(self, args: Args, config: str) -> Sweep:
+        store, now = self.service.store, self.service.clock()
+        entity, project = _place(args)
+        sweep_id = text(args, "name") or new_id()
+        if not CHOSEN_ID.fullmatch(sweep_id):
+            raise Refused(400, "a sweep's ID is 1-64 letters, digits, `-` and `_`")
+        spec, _ = sweepfile.read_sweep(config)
+        known = store.sweep(entity, project, sweep_id)
+        if known is not None:
+            if known.config != config:
+                raise Refused(409, f"sweep {known.path} exists with another configuration")
+            return known
+        self.service.ensure_project(entity, project)
+        sweep = Sweep(
+            entity=entity,
+            project=project,
+            id=sweep_id,
+            config=config,
+            state="RUNNING",
+            name=text(args, "displayName") or (spec.name if spec else None),
+            prior=json.dumps(_prior(args)),
+            description=text(args, "description") or (spec.description if spec else None),
+            created=now,
+            updated=now,
+        )
+        store.put(sweep)
+        return sweep
+
+    def _changed(self, sweep: Sweep, args: Args) -> Sweep:
+        state = text(args, "state") or sweep.state
+        if state not in SWEEP_STATES:
+            raise Refused(400, f"a sweep's state is one of {', '.join(SWEEP_STATES)}")
+        sweep = replace(
+            sweep,
+            state=state,
+            config=text(args, "config") or sweep.config,
+            name=text(args, "displayName") or sweep.name,
+            description=text(args, "description") or sweep.description,
+            updated=self.service.clock(),
+        )
+        self.service.store.put(sweep)
+        if state == "CANCELED":
+            for run in self.service.store.runs_of_sweep(sweep):
+                if run.state not in OVER and run.stop is None:
+                    stopped = replace(run, stop="canceled", stop_at=self.service.clock())
+                    self.service.store.put(stopped)
+        self.service.exhausted.discard(sweep.path)
+        return sweep
+
+    def _sweep_of(self, opaque: str) -> Sweep:
+        names = local_names(opaque, "Sweep")
+        sweep = None
+        if len(names) == 4:
+            sweep = self.service.store.sweep(names[3], names[2], names[1])
+        if sweep is None:
+            raise Refused(404, "sweep not found")
+        return sweep
+
+    def _run_of(self, opaque: str) -> Run:
+        names = local_names(opaque, "Run")
+        run = None
+        if len(names) == 4:
+            run = self.service.store.run(names[3], names[2], names[1])
+        if run is None:
+            raise Refused(404, "run not found")
+        return run
+
+    def _named(self, args: Args) -> tuple[Run, bool]:
+        entity, project = _place(args)
+        name = text(args, "name") or new_id()
+        if not RUN_ID.fullmatch(name):
+            raise Refused(400, "a run's ID is 1-128 characters without / \\ # ? % :")
+        run = self.service.store.run(entity, project, name)
+        if run is not None:
+            return run, False
+        self.service.ensure_project(entity, project)
+        return blank_run(entity, project, name, self.service.clock()), True
+
+    def _described(self, run: Run, args: Args) -> Run:
+        sweep = text(args, "sweep")
+        if sweep and self.service.store.sweep(run.entity, run.project, sweep) is None:
+            raise Refused(404, f"sweep {sweep} not found")  # as W&B does (wandb/wandb issue 8115)
+        state = text(args, "state") or run.state
+        if state not in RUN_STATES:
+            raise Refused(400, f"a run's state is one of {', '.join(RUN_STATES)}")
+        return replace(
+            run,
+            state=state,
+            sweep=sweep or run.sweep,
+            config=_json(args, "config", run.config),
+            summary=_json(args, "summaryMetrics", run.summary),
+            display=_kept(args, "displayName", run.display),
+            grp=_kept(args, "groupName", run.grp),
+            job_type=_kept(args, "jobType", run.job_type),
+            notes=_kept(args, "notes", run.notes),
+            host=_kept(args, "host", run.host),
+            program=_kept(args, "jobProgram", run.program),
+            repo=_kept(args, "jobRepo", run.repo),
+            git_commit=_kept(args, "commit", run.git_commit),
+            tags=run.tags if args.get("tags") is None else json.dumps(texts(args, "tags")),
+        )
+
+
+def _with_input(change: Callable[[Args], Node]) -> Callable[[Args], Node]:
+    return lambda args: change(mapping(args, "input"))
+
+
+def _place(args: Args) -> tuple[str, str]:
+    """Entity and project, whichever way the input names them."""
+    project = text(args, "projectName") or text(args, "modelName") or DEFAULT_PROJECT
+    return text(args, "entityName") or DEFAULT_ENTITY, project
+
+
+def _present(run: Run, now: float) -> Run:
+    """The run as its process reports for duty; one that had ended is resumed."""
+    run = replace(run, heartbeat=now)
+    if run.state in OVER or run.state == "preempted":
+        run = replace(run, stop=None, stop_at=None, exit_code=None, failure=None, ended=None)
+        return replace(run, state="running", started=now, lost=0)
+    if run.state == "pending" or run.started is None:
+        return replace(run, state="running", started=now, lost=0)
+    return run
+
+
+def _checked(config: str) -> list[sweepfile.Finding]:
+    """The sweep file's findings; refused with all of its errors where it has some."""
+    spec, findings = sweepfile.read_sweep(config)
+    if spec is None:
+        wrong = [one for one in findings if one.level == "error"]
+        raise Refused(400, *(f"{one}; {one.hint}" if one.hint else str(one) for one in wrong))
+    return findings
+
+
+def _prior(args: Args) -> list[str]:
+    wanted = json_object(text(args, "priorRunsFilters"), name="priorRunsFilters").get("$or") or []
+    return [one["name"] for one in wanted if isinstance(one, dict) and "name" in one]
+
+
+def _kept(args: Args, key: str, before: str | None) -> str | None:
+    value = args.get(key)
+    return before if value is None else cast(Any, str(value))
+
+
+def _json(args: Args, key: str, before: str) -> str:
+    raw = text(args, key)
+    return before if raw is None else dumps(json_object(raw, name=key))

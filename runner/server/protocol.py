@@ -1,0 +1,90 @@
+"""W&B's GraphQL: root fields to answers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from runner.server.artifacts import Artifacts
+from runner.server.filters import connection
+from runner.server.graphql import Operation, answer, read_operation
+from runner.server.mutations import Mutations
+from runner.server.service import DEFAULT_ENTITY, Service
+from runner.server.views import Views
+from runner.server.wire import Args, Node, Refused, text
+
+Root = Callable[[Args], Node | None]
+TYPES: Mapping[str, tuple[str, ...]] = {  # what clients before 0.25 look up before they ask
+    "Query": ("viewer", "serverInfo", "project", "model", "entity", "models"),
+    "ServerInfo": ("features", "cliVersionInfo", "latestLocalVersionInfo"),
+    "Run": ("projectId", "historyKeys", "sampledHistory", "parquetHistory"),
+    "Project": ("internalId", "sweeps", "totalSweeps"),
+}
+
+
+def execute(service: Service, base: str, body: object) -> dict[str, object]:
+    """Answer one GraphQL request that came by way of the URL `base`.
+
+    A query's unknown root field is null; an unknown mutation is refused with 400, because a null
+    answer to one crashes the client.
+    """
+    operation = read_operation(body)
+    roots = _roots(service, Views(service, base), operation)
+    return {"data": answer(roots, operation.fields)}
+
+
+def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str, Root]:
+    if operation.kind == "query":
+        return _Queries(service, views).roots()
+    if operation.kind != "mutation":
+        raise Refused(400, f"a {operation.kind} is not supported by this server")
+    changes: dict[str, Root] = {
+        **Mutations(service, views).roots(),
+        **Artifacts(service, views).roots(),
+    }
+    names = [field.name for field in operation.fields.values()]
+    unknown = [name for name in names if name not in changes and name != "__typename"]
+    if unknown:
+        raise Refused(400, f"not supported by this server: {', '.join(unknown)}")
+    return changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    service: Service
+    views: Views
+
+    def roots(self) -> dict[str, Root]:
+        return {
+            "viewer": lambda _: self.views.viewer(),
+            "serverInfo": lambda _: _server_info(),
+            "project": self.project,
+            "model": self.project,
+            "entity": lambda args: self.views.entity(text(args, "name") or DEFAULT_ENTITY),
+            "models": self.projects,
+            "projects": self.projects,
+            "__type": lambda args: _type(text(args, "name") or ""),
+        }
+
+    def project(self, args: Args) -> Node | None:
+        name = text(args, "name")
+        entity = text(args, "entityName") or DEFAULT_ENTITY
+        found = self.service.store.project(entity, name) if name else None
+        return self.views.project(found) if found else None
+
+    def projects(self, args: Args) -> Node:
+        found = self.service.store.projects(text(args, "entityName"))
+        return connection(found, args, self.views.project)
+
+
+def _server_info() -> Node:
+    """No feature of W&B's newer servers: the client then uses the plain ways."""
+    return {
+        "features": [],
+        "cliVersionInfo": {"max_cli_version": "9.9.9", "min_cli_version": "0.0.0"},
+        "latestLocalVersionInfo": None,
+        "frontendHost": None,
+    }
+
+
+def _type(name: str) -> Node:
+    fields = [{"name": one, "args": []} for one in TYPES.get(name, ())]
+    return {"name": name, "fields": fields, "inputFields": [], "enumValues": []}

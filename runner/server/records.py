@@ -1,0 +1,191 @@
+"""What the store keeps, as it was at one moment."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+RunState: TypeAlias = Literal[
+    "pending",
+    "running",
+    "finished",
+    "failed",
+    "crashed",
+    "killed",
+    "preempting",
+    "preempted",
+]
+SweepState: TypeAlias = Literal["RUNNING", "PAUSED", "FINISHED", "CANCELED"]
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
+SWEEP_STATES: tuple[SweepState, ...] = get_args(SweepState)
+LIVE: tuple[RunState, ...] = ("pending", "running", "preempting")
+OVER: tuple[RunState, ...] = ("finished", "failed", "crashed", "killed")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A W&B project: where sweeps and runs lie."""
+
+    entity: str
+    name: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep and how far it is."""
+
+    entity: str
+    project: str
+    id: str
+    config: str  # YAML as it was sent
+    state: SweepState
+    name: str | None  # as it is shown
+    prior: str  # JSON list of run IDs that inform the search (`wandb sweep -R`)
+    description: str | None
+    created: float
+    updated: float
+
+    @property
+    def path(self) -> str:
+        """`entity/project/id`."""
+        return f"{self.entity}/{self.project}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What asks for run after run of one sweep."""
+
+    id: str
+    entity: str
+    project: str
+    sweep: str
+    host: str | None  # our agent: its own name
+    ours: int  # 1 once it has sent our extension of the heartbeat
+    gpu: str | None
+    created: float
+    heartbeat: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training, with what its stream and its agent have said so far."""
+
+    entity: str
+    project: str
+    id: str
+    sweep: str | None
+    agent: str | None
+    state: RunState
+    config: str  # JSON as the client sends it: {key: {"value": …}}
+    summary: str  # JSON
+    suggested: str | None  # JSON of the search's config
+    display: str | None
+    grp: str | None
+    job_type: str | None
+    tags: str  # JSON list
+    notes: str | None
+    host: str | None
+    program: str | None
+    repo: str | None
+    git_commit: str | None
+    created: float
+    heartbeat: float  # last word of its stream
+    started: float | None
+    ended: float | None
+    exit_code: int | None
+    stop: str | None  # why it is to stop: "early", "user", "canceled"
+    stop_at: float | None
+    failure: str | None  # JSON: why it failed, as our agent says
+    account: str | None  # JSON of our agent's last account, to know a repeated one
+    attempts: int
+    issued: float | None  # when it was last handed to its agent
+    seen: int  # 1: its agent has listed it since
+    lost: int  # 1: its agent has stopped listing it
+    history_rows: int
+    history_bytes: int
+    events_rows: int
+    events_bytes: int
+    output_rows: int
+    output_bytes: int
+    best: float | None  # of the sweep's metric, by its goal
+    last: float | None
+
+    @property
+    def path(self) -> str:
+        """`entity/project/id`."""
+        return f"{self.entity}/{self.project}/{self.id}"
+
+    @property
+    def shown(self) -> str:
+        """The name for people."""
+        return self.display or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that belongs to a run."""
+
+    name: str
+    size: int
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One version of an artifact."""
+
+    id: str
+    entity: str
+    project: str
+    run: str | None
+    type: str
+    collection: str
+    digest: str
+    state: Literal["PENDING", "COMMITTED"]
+    version: int
+    metadata: str | None
+    created: float
+
+
+def blank_run(entity: str, project: str, run_id: str, now: float) -> Run:
+    """A run of which nothing is known yet."""
+    return Run(
+        entity=entity,
+        project=project,
+        id=run_id,
+        sweep=None,
+        agent=None,
+        state="running",
+        config="{}",
+        summary="{}",
+        suggested=None,
+        display=None,
+        grp=None,
+        job_type=None,
+        tags="[]",
+        notes=None,
+        host=None,
+        program=None,
+        repo=None,
+        git_commit=None,
+        created=now,
+        heartbeat=now,
+        started=None,
+        ended=None,
+        exit_code=None,
+        stop=None,
+        stop_at=None,
+        failure=None,
+        account=None,
+        attempts=1,
+        issued=None,
+        seen=0,
+        lost=0,
+        history_rows=0,
+        history_bytes=0,
+        events_rows=0,
+        events_bytes=0,
+        output_rows=0,
+        output_bytes=0,
+        best=None,
+        last=None,
+    )

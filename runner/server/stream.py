@@ -1,0 +1,178 @@
+"""A run's stream: history, summary, system events and console output, and how it ends."""
+
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+from runner.server import logs
+from runner.server.curves import step_of
+from runner.server.records import Run, RunState, Sweep
+from runner.server.service import EVENTS, HISTORY, OUTPUT, Service, read_spec
+from runner.server.wire import Refused, dumps, json_object, loads, number, pick
+
+log = logging.getLogger(__name__)
+Chunk = tuple[int, list[str]]  # offset of the first line, lines
+
+
+def receive(
+    service: Service, entity: str, project: str, run_id: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    """Take in one POST of a run's stream; the answer tells the run whether to stop."""
+    store = service.store
+    with store.transaction():
+        run = store.run(entity, project, run_id)
+        if run is None:
+            raise Refused(404, f"run {entity}/{project}/{run_id} not found")
+        sweep = store.sweep(entity, project, run.sweep) if run.sweep else None
+        before = run.history_rows
+        run = _take_files(service, _awake(run, service.clock()), sweep, body.get("files"))
+        if body.get("preempting"):
+            run = replace(run, state="preempting")
+        if body.get("complete"):
+            run = close(run, _exit_code(body.get("exitcode")), service.clock())
+        store.put(run)
+        if sweep is not None and run.history_rows > before:
+            service.stop_early(sweep, read_spec(sweep.config))
+            run = store.run(entity, project, run_id) or run
+    return {"exitcode": run.exit_code, "stopped": run.stop is not None, "limits": {}}
+
+
+def close(run: Run, exit_code: int, now: float) -> Run:
+    """The run as its stream's end says."""
+    state: RunState
+    if run.state == "preempting" and exit_code:
+        state = "preempted"
+    elif exit_code == 0:
+        state = "finished"
+    else:
+        state = "killed" if run.stop else "failed"
+    return replace(run, state=state, exit_code=exit_code, ended=now, lost=0)
+
+
+def rewind(service: Service, run: Run, step: float) -> Run:
+    """The run without its rows after `step`."""
+    kept, size = [], 0
+    for line in service.history(run):
+        row = loads(line)
+        at = number(row.get("_step"))
+        if at is None or at <= step:
+            kept.append(row)
+            size += len(line.encode()) + 1
+        else:
+            break
+    return _score(
+        service, replace(run, history_rows=len(kept), history_bytes=size), _sweep(service, run)
+    )
+
+
+def _sweep(service: Service, run: Run) -> Sweep | None:
+    return service.store.sweep(run.entity, run.project, run.sweep) if run.sweep else None
+
+
+def _awake(run: Run, now: float) -> Run:
+    """A stream that speaks is alive, whatever was thought of it."""
+    run = replace(run, heartbeat=now)
+    if run.state in ("pending", "crashed"):
+        run = replace(run, state="running", ended=None, started=run.started or now)
+    return run
+
+
+def _take_files(service: Service, run: Run, sweep: Sweep | None, files: object) -> Run:
+    if files is None:
+        return run
+    if not isinstance(files, dict):
+        raise Refused(400, "`files` must be an object")
+    for name, value in files.items():
+        offset, lines = _chunk(name, value)
+        if not lines:
+            continue
+        match name:
+            case "wandb-summary.json":
+                summary = json_object(lines[-1], name=name)
+                run = replace(run, summary=dumps(summary))
+            case "wandb-history.jsonl":
+                run = _take_history(service, run, sweep, (offset, lines))
+            case "wandb-events.jsonl":
+                run = _take_events(service, run, (offset, lines))
+            case "output.log":
+                run = _take_output(service, run, (offset, lines))
+            case _:
+                log.warning("run %s streams an unknown file", run.path)
+    return _score(service, run, sweep)
+
+
+def _chunk(name: str, value: object) -> Chunk:
+    if not isinstance(value, dict):
+        raise Refused(400, f"`files.{name}` must be an object")
+    offset, lines = value.get("offset", 0), value.get("content") or []
+    if isinstance(offset, bool) or not isinstance(offset, int) or not 0 <= offset < 1 << 53:
+        raise Refused(400, f"`files.{name}.offset` must be a whole number")
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise Refused(400, f"`files.{name}.content` must be a list of strings")
+    return offset, lines
+
+
+def _take_history(service: Service, run: Run, sweep: Sweep | None, chunk: Chunk) -> Run:
+    """Rows whose step is new; of rows without a step, those at an offset that is new."""
+    metric = read_spec(sweep.config).metric if sweep else None
+    curve, fresh = service.curve(run, metric), []
+    for at, line in enumerate(chunk[1], chunk[0]):
+        row = _row(line)
+        if row is None:
+            log.warning("run %s: a history row is not a JSON object, left out", run.path)
+        elif (step_of(row) is not None or at >= run.history_rows) and curve.add(row):
+            fresh.append(dumps(row) if "N" in line or "I" in line or "\n" in line else line)
+    if not fresh:
+        return run
+    size = curve.size = logs.append(service.path(run, HISTORY), run.history_bytes, fresh)
+    return replace(run, history_rows=run.history_rows + len(fresh), history_bytes=size)
+
+
+def _take_events(service: Service, run: Run, chunk: Chunk) -> Run:
+    fresh = []
+    for line in chunk[1][max(0, run.events_rows - chunk[0]) :]:
+        row = _row(line)
+        if row is not None:
+            fresh.append(dumps(row))
+    if not fresh:
+        return run
+    size = logs.append(service.path(run, EVENTS), run.events_bytes, fresh)
+    return replace(run, events_rows=run.events_rows + len(fresh), events_bytes=size)
+
+
+def _take_output(service: Service, run: Run, chunk: Chunk) -> Run:
+    """Console lines; a terminal may write an earlier line again."""
+    lines = [json.dumps([at, line]) for at, line in enumerate(chunk[1], chunk[0])]
+    size = logs.append(service.path(run, OUTPUT), run.output_bytes, lines)
+    rows = max(run.output_rows, chunk[0] + len(lines))
+    return replace(run, output_rows=rows, output_bytes=size)
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _score(service: Service, run: Run, sweep: Sweep | None) -> Run:
+    """Best and last value of the sweep's metric; a run that logs none is told by its summary."""
+    if sweep is None:
+        return run
+    spec = read_spec(sweep.config)
+    if spec.metric is None:
+        return run
+    values = [one for one in service.curve(run, spec.metric).values if abs(one) < float("inf")]
+    summary = number(pick(json.loads(run.summary), spec.metric))
+    if not values and summary is not None and abs(summary) < float("inf"):
+        values = [summary]
+    if not values:
+        return replace(run, best=None, last=None)
+    best = max(values) if spec.goal == "maximize" else min(values)
+    return replace(run, best=best, last=values[-1])
+
+
+def _exit_code(value: object) -> int:
+    return value if isinstance(value, int) else 0

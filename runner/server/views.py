@@ -1,0 +1,361 @@
+"""The store's records as GraphQL nodes: the names that W&B's clients 0.17 to 0.31 ask for."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from runner.server.filters import Fields, connection, matches, ordered
+from runner.server.history import history_keys, history_page, parquet_rows, sampled
+from runner.server.records import Agent, Project, Run, Sweep, Upload
+from runner.server.service import DEFAULT_ENTITY, Service, read_spec
+from runner.server.wire import (
+    Args,
+    Node,
+    dumps,
+    global_id,
+    iso,
+    json_object,
+    local_names,
+    pick,
+    text,
+    texts,
+)
+
+AGENT_SILENT_S = 60.0  # an agent that polls every 5 s is gone by then
+ENGINES = {"grid": "grid", "random": "random", "bayes": "tpe"}
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Makes nodes for one request; `base` is how the client reached the server."""
+
+    service: Service
+    base: str
+
+    def viewer(self) -> Node:
+        """Who the key belongs to: there is one user."""
+        return {
+            "__typename": "User",
+            "id": global_id("User", "1"),
+            "entity": DEFAULT_ENTITY,
+            "username": DEFAULT_ENTITY,
+            "name": DEFAULT_ENTITY,
+            "email": "local@localhost",
+            "admin": False,
+            "flags": "{}",
+            "deletedAt": None,
+            "teams": {"edges": []},
+            "apiKeys": {"edges": []},
+            "defaultEntity": self.entity(DEFAULT_ENTITY),
+        }
+
+    def entity(self, name: str) -> Node:
+        """Any name is an entity."""
+        return {
+            "__typename": "Entity",
+            "id": global_id("Entity", name),
+            "name": name,
+            "organization": None,
+            "xxhashDigestsEnabled": False,
+            "isTeam": False,
+            "entityType": "user",
+            "members": [],
+            "available": False,
+            "readOnly": False,
+            "projects": lambda args: connection(
+                self.service.store.projects(name), args, self.project
+            ),
+        }
+
+    def project(self, project: Project) -> Node:
+        """A W&B project with its sweeps and runs."""
+        store, entity, name = self.service.store, project.entity, project.name
+
+        def run(args: Args) -> Node | None:
+            found = store.run(entity, name, text(args, "name") or "")
+            return self.run(found) if found else None
+
+        def sweep(args: Args) -> Node | None:
+            wanted = text(args, "sweepName") or text(args, "id") or ""
+            found = store.sweep(entity, name, local_names(wanted, "Sweep")[-1])
+            return self.sweep(found) if found else None
+
+        def runs(args: Args) -> list[Run]:
+            return self._selected(store.runs(entity, name), args)
+
+        return {
+            "__typename": "Project",
+            "id": global_id("Project", "v1", name, entity),
+            "internalId": global_id("ProjectInternalId", entity, name),
+            "name": name,
+            "entityName": entity,
+            "entity": lambda _: self.entity(entity),
+            "readOnly": False,
+            "createdAt": iso(project.created),
+            "isBenchmark": False,
+            "user": lambda _: self.viewer(),
+            "run": run,
+            "bucket": run,
+            "runs": lambda args: connection(runs(args), args, self.run),
+            "runCount": lambda args: len(runs(args)),
+            "sweep": sweep,
+            "sweeps": lambda args: connection(store.sweeps(entity, name), args, self.sweep),
+            "totalSweeps": lambda _: len(store.sweeps(entity, name)),
+            "artifactType": None,
+            "artifact": None,
+        }
+
+    def sweep(self, sweep: Sweep) -> Node:
+        """A sweep with its agents and runs."""
+        store, spec = self.service.store, read_spec(sweep.config)
+
+        def runs(args: Args) -> list[Run]:
+            return self._selected(store.runs_of_sweep(sweep), args)
+
+        def best(_: Args) -> float | None:
+            scores = [one.best for one in store.runs_of_sweep(sweep) if one.best is not None]
+            return (max if spec.goal == "maximize" else min)(scores, default=None)
+
+        def agent(args: Args) -> Node | None:
+            wanted = local_names(text(args, "agentName") or "", "Agent")[-1]
+            return next((self.agent(a) for a in store.agents(sweep) if a.id == wanted), None)
+
+        return {
+            "__typename": "Sweep",
+            "id": global_id("Sweep", "v1", sweep.id, sweep.project, sweep.entity),
+            "name": sweep.id,
+            "displayName": sweep.name,
+            "method": spec.method,
+            "engine": ENGINES[spec.method],
+            "state": sweep.state,
+            "description": sweep.description,
+            "config": sweep.config,
+            "createdAt": iso(sweep.created),
+            "updatedAt": iso(sweep.updated),
+            "heartbeatAt": iso(sweep.updated),
+            "earlyStopJobRunning": False,
+            "bestLoss": best,
+            "runCount": lambda _: store.count_runs(sweep),
+            "runCountExpected": spec.run_cap,
+            "runs": lambda args: connection(runs(args), args, self.run),
+            "project": lambda _: self._project_of(sweep),
+            "agents": lambda args: connection(store.agents(sweep), args, self.agent),
+            "agent": agent,
+            "controller": None,
+            "controllerRunName": None,
+            "scheduler": None,
+            "priorRuns": {"edges": []},
+        }
+
+    def agent(self, agent: Agent) -> Node:
+        """An agent with the runs that it had."""
+        store = self.service.store
+        silent = self.service.clock() - agent.heartbeat > AGENT_SILENT_S
+        return {
+            "__typename": "Agent",
+            "id": global_id("Agent", agent.id),
+            "name": agent.id,
+            "host": agent.host,
+            "state": "DEAD" if silent else "RUNNING",
+            "totalRuns": lambda _: len(store.runs_of_agent(agent.id)),
+            "createdAt": iso(agent.created),
+            "heartbeatAt": iso(agent.heartbeat),
+            "runs": lambda args: connection(store.runs_of_agent(agent.id), args, self.run),
+        }
+
+    def run(self, run: Run) -> Node:
+        """A run: what it logged, how it is, and our own account of it."""
+        return {**self._identity(run), **self._logged(run), **self._account(run)}
+
+    def _identity(self, run: Run) -> dict[str, Any]:
+        store = self.service.store
+
+        def sweep(_: Args) -> Node | None:
+            found = store.sweep(run.entity, run.project, run.sweep) if run.sweep else None
+            return self.sweep(found) if found else None
+
+        return {
+            "__typename": "Run",
+            "id": global_id("Run", "v1", run.id, run.project, run.entity),
+            "name": run.id,
+            "displayName": run.shown,
+            "state": run.state,
+            "config": run.config,
+            "summaryMetrics": run.summary,
+            "systemMetrics": "{}",
+            "sweepName": run.sweep,
+            "sweep": sweep,
+            "group": run.grp,
+            "jobType": run.job_type,
+            "tags": json.loads(run.tags),
+            "notes": run.notes,
+            "description": None,
+            "commit": run.git_commit,
+            "host": run.host,
+            "readOnly": False,
+            "createdAt": iso(run.created),
+            "updatedAt": iso(run.heartbeat),
+            "heartbeatAt": iso(run.heartbeat),
+            "exitcode": run.exit_code,
+            "stopped": run.stop is not None,
+            "shouldStop": run.stop is not None,
+            "failed": run.state in ("failed", "crashed"),
+            "running": run.state == "running",
+            "projectId": global_id("ProjectInternalId", run.entity, run.project),
+            "project": lambda _: self._project_of(run),
+            "user": lambda _: self.viewer(),
+            "suggestedConfig": run.suggested,
+        }
+
+    def _logged(self, run: Run) -> dict[str, Any]:
+        service = self.service
+
+        def wandb_config(args: Args) -> str:
+            inner = json_object(run.config, name="config").get("_wandb")
+            values = inner.get("value") if isinstance(inner, dict) else None
+            keys = texts(args, "keys")
+            found = values if isinstance(values, dict) else {}
+            return dumps({key: one for key, one in found.items() if not keys or key in keys})
+
+        def log_lines(args: Args) -> Node:
+            lines = list(enumerate(service.output(run)))
+            return connection(lines, args, lambda one: {"number": one[0], "line": one[1]})
+
+        def files(args: Args) -> list[Upload]:
+            names = texts(args, "names")
+            return [one for one in service.store.uploads(run) if not names or one.name in names]
+
+        return {
+            "historyLineCount": run.history_rows,
+            "eventsLineCount": run.events_rows,
+            "logLineCount": run.output_rows,
+            "historyTail": lambda _: dumps(service.history(run)[-1:]),
+            "eventsTail": lambda _: dumps(service.events(run)[-1:]),
+            "historyKeys": lambda _: history_keys(service.history(run)),
+            "history": lambda args: history_page(service.history(run), args),
+            "sampledHistory": lambda args: sampled(service.history(run), args),
+            "events": lambda _: service.events(run),
+            "parquetHistory": lambda args: {
+                "parquetUrls": [],
+                "liveData": parquet_rows(service.history(run), args),
+            },
+            "wandbConfig": wandb_config,
+            "logLines": log_lines,
+            "files": lambda args: connection(files(args), args, lambda one: self._file(run, one)),
+            "fileCount": lambda _: len(service.store.uploads(run)),
+            "outputArtifacts": lambda args: connection((), args, dict),
+            "inputArtifacts": lambda args: connection((), args, dict),
+        }
+
+    def _account(self, run: Run) -> dict[str, Any]:
+        def agent_name(_: Args) -> str | None:
+            agent = self.service.store.agent(run.agent) if run.agent else None
+            return (agent.host or agent.id) if agent else None
+
+        return {
+            "attempts": run.attempts,
+            "failure": lambda _: self._failure(run),
+            "agentName": agent_name,
+            "stoppedEarly": run.stop == "early",
+            "durationS": self.duration(run),
+            "bestMetric": run.best,
+            "lastMetric": run.last,
+        }
+
+    def duration(self, run: Run) -> float | None:
+        """How long the last attempt ran, or runs by now."""
+        if run.started is None:
+            return None
+        end = run.ended if run.ended is not None else self.service.clock()
+        return round(max(0.0, end - run.started), 3)
+
+    def _failure(self, run: Run) -> str | None:
+        """Our agent's account, else what the stream tells, for a run that went wrong."""
+        if run.failure is not None or run.state not in ("failed", "crashed"):
+            return run.failure
+        lines = self.service.output(run)[-20:]
+        return dumps({"class": "crash", "signal": None, "exit_code": run.exit_code, "lines": lines})
+
+    def _file(self, run: Run, upload: Upload) -> Node:
+        url = self.download(run, upload.name)
+        return {
+            "__typename": "File",
+            "id": global_id("File", run.entity, run.project, run.id, upload.name),
+            "name": upload.name,
+            "url": url,
+            "directUrl": url,
+            "sizeBytes": upload.size,
+            "updatedAt": iso(upload.updated),
+            "mimetype": None,
+            "md5": None,
+        }
+
+    def download(self, run: Run, name: str) -> str:
+        """A URL that gives a run's file."""
+        path = storage_path(run.entity, run.project, run.id, name)
+        return self.signed(path, write=False)
+
+    def signed(self, path: str, *, write: bool) -> str:
+        """The URL of `path` with a token."""
+        query = self.service.tokens.sign(path, write=write, now=self.service.clock())
+        return f"{self.base}{quote(path)}?{query}"
+
+    def _project_of(self, record: Run | Sweep) -> Node | None:
+        project = self.service.store.project(record.entity, record.project)
+        return self.project(project) if project else None
+
+    def _selected(self, runs: Sequence[Run], args: Args) -> list[Run]:
+        wanted = json_object(text(args, "filters"), name="filters")
+        kept = [run for run in runs if matches(_fields(run), wanted)] if wanted else list(runs)
+        return ordered(kept, _fields, text(args, "order") or "+created_at")
+
+
+def storage_path(*names: str) -> str:
+    """The path of a stored file's URL, not yet quoted."""
+    return "/".join(("/storage", *names))
+
+
+def _fields(run: Run) -> Fields:
+    """A run's fields under the names that filters and orders use."""
+    plain: dict[str, object] = {
+        "name": run.id,
+        "sweep": run.sweep,
+        "state": run.state,
+        "group": run.grp,
+        "jobtype": run.job_type,
+        "displayname": run.shown,
+        "username": DEFAULT_ENTITY,
+        "notes": run.notes,
+        "host": run.host,
+        "createdat": run.created,
+        "heartbeatat": run.heartbeat,
+        "updatedat": run.heartbeat,
+        "bestmetric": run.best,
+    }
+
+    def field(name: str) -> object:
+        prefix, _, rest = name.partition(".")
+        match prefix.replace("_", "").lower():
+            case "config":
+                return _configured(json.loads(run.config), rest)
+            case "summarymetrics":
+                return pick(json.loads(run.summary), rest)
+            case "tags":
+                return json.loads(run.tags)
+            case "createdat" if isinstance(plain["createdat"], float):
+                return plain["createdat"]
+            case other:
+                return plain.get(other)
+
+    return field
+
+
+def _configured(config: dict[str, Any], name: str) -> object:
+    """`key.value` (as the client writes it) or `key`, also of nested configs."""
+    found = pick(config, name)
+    if found is None and name.endswith(".value"):
+        one = config.get(name.removesuffix(".value"))
+        found = one.get("value") if isinstance(one, dict) else None
+    return found.get("value") if isinstance(found, dict) and "value" in found else found

@@ -1,0 +1,149 @@
+"""What comes in and goes out over HTTP: arguments, global IDs, JSON, refusals."""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+Args = Mapping[str, Any]  # arguments of a GraphQL field: the door through which untyped values come
+Node = Mapping[str, Any]  # a GraphQL object: plain values, nodes, or functions of `Args`
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """A request that is answered with an HTTP status and messages, in W&B's form."""
+
+    def __init__(self, status: int, *messages: str) -> None:
+        super().__init__("; ".join(messages))
+        self.status, self.messages = status, messages
+
+
+def text(args: Args, key: str) -> str | None:
+    """The argument as text, or none where it is absent, null or empty."""
+    value = args.get(key)
+    if value is None or isinstance(value, str):
+        return value or None
+    raise Refused(400, f"`{key}` must be a string")
+
+
+def required(args: Args, key: str) -> str:
+    """The argument as text; refused with 400 where it is absent."""
+    value = text(args, key)
+    if value is None:
+        raise Refused(400, f"`{key}` is missing")
+    return value
+
+
+def whole(args: Args, key: str) -> int | None:
+    """The argument as an integer, or none."""
+    value = args.get(key)
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return int(value)
+    raise Refused(400, f"`{key}` must be a number")
+
+
+def texts(args: Args, key: str) -> list[str]:
+    """The argument as a list of texts; a bare text is a list of one (GraphQL's list coercion)."""
+    value = args.get(key) or []
+    values = [value] if isinstance(value, str) else value
+    if isinstance(values, list) and all(isinstance(one, str) for one in values):
+        return cast(list[str], values)
+    raise Refused(400, f"`{key}` must be a list of strings")
+
+
+def mapping(args: Args, key: str) -> dict[str, Any]:
+    """The argument as an object; refused with 400 where it is absent."""
+    value = args.get(key)
+    if isinstance(value, dict):
+        return value
+    raise Refused(400, f"`{key}` must be an object")
+
+
+def json_object(raw: str | None, *, name: str) -> dict[str, Any]:
+    """JSON text as an object, with NaN and infinity as strings; an empty one where it is absent."""
+    if not raw:
+        return {}
+    try:
+        value = loads(raw)
+    except ValueError:
+        raise Refused(400, f"`{name}` is not JSON") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Refused(400, f"`{name}` must be a JSON object")
+    return value
+
+
+def loads(raw: str | bytes) -> Any:
+    """JSON, with the bare NaN and infinity of Python's clients as W&B's strings for them."""
+    return json.loads(raw, parse_constant=str)
+
+
+def dumps(value: object) -> str:
+    """JSON that every client reads: never a bare NaN."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:  # a number beyond a double's range, read as infinity
+        return json.dumps(finite(value), separators=(",", ":"), ensure_ascii=False)
+
+
+def finite(value: object) -> object:
+    """The same value with NaN and infinities as the strings that W&B uses for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key): finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return value
+
+
+def number(value: object) -> float | None:
+    """A logged value as a number, W&B's strings for NaN and infinity included; else none."""
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            return None
+    if value in ("NaN", "Infinity", "-Infinity"):
+        return float(value)
+    return None
+
+
+def pick(values: Mapping[str, Any], key: str) -> object:
+    """A value by its logged name: itself, or along the dots of nested objects."""
+    if key in values:
+        return values[key]
+    here: object = values
+    for part in key.split("."):
+        if not isinstance(here, dict):
+            return None
+        here = here.get(part)
+    return here
+
+
+def global_id(kind: str, *parts: str) -> str:
+    """An opaque ID as W&B's: base64 of its kind and names."""
+    return base64.b64encode(":".join((kind, *parts)).encode()).decode()
+
+
+def local_names(opaque: str, kind: str) -> list[str]:
+    """The names in an ID that `global_id` made, or the text itself where it is a bare name."""
+    try:
+        parts = base64.b64decode(opaque, validate=True).decode().split(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return [opaque]
+    return parts[1:] if parts[0] == kind and len(parts) > 1 else [opaque]
+
+
+def iso(moment: float | None) -> str | None:
+    """Seconds since 1970 as W&B writes times."""
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
