@@ -10,27 +10,25 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from docker.api.client import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.utils.config import load_general_config
+from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
+from runner.engine_connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine_errors import (
-    PERMISSION_HINT,
-    START_HINT,
     EngineError,
     GpuAccessError,
     ImageMissing,
     NameTaken,
     PortTaken,
-    find_os_error,
     translate,
     translated,
 )
 from runner.engine_logs import follow_lines, interleave_lines, merge_lines, split_lines
-from runner.engine_payload import create_body, proxy_environment, read_restart
+from runner.engine_payload import create_body, read_restart
 from runner.engine_read import (
     read_container,
     read_event,
@@ -81,20 +79,20 @@ __all__ = [
     "remember_access",
 ]
 
-OLDEST_API = (1, 41)  # Docker 20.10; builds want 23.0, see `doctor`
-TIMEOUT_S = 120
-
 
 class Events:
     """What happens to containers, as it comes; `close` from another thread ends it."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: CancellableStream) -> None:
         self._stream = stream
 
     def __iter__(self) -> Iterator[Event]:
         with translated("follow the engine's events"):
-            for item in self._stream:
-                yield read_event(item)
+            try:
+                for item in self._stream:
+                    yield read_event(item)
+            finally:
+                _release(self._stream)
 
     def close(self) -> None:
         """End the iteration."""
@@ -126,20 +124,10 @@ class Engine:
             EngineError: none answers, no permission, or it is too old.
         """
         target = find_target(host, state, environ)
-        try:
-            api = APIClient(
-                base_url=target.host,
-                version="auto",
-                timeout=TIMEOUT_S,
-                tls=target.tls or False,
-                use_ssh_client=target.host.startswith("ssh://"),
-            )
-        except (DockerException, RequestException) as error:
-            raise _unreachable(error, target) from error
-        _check_version(api)
+        api = open_api(target)
         if state is not None:
             remember_target(target, state, environ)
-        return cls(api, target, proxies=_read_proxies(target.host, environ))
+        return cls(api, target, proxies=read_proxies(target.host, environ))
 
     def __enter__(self) -> Self:
         return self
@@ -461,7 +449,7 @@ class Engine:
             try:
                 yield from stream
             finally:
-                stream.close()
+                _release(stream)
 
     def _goes_on(self, identity: str) -> bool:
         found = self.find(identity)
@@ -472,37 +460,9 @@ class Engine:
         return next((str(row["Id"]) for row in rows if row["Name"] == name), None)
 
 
-def _check_version(api: APIClient) -> None:
-    version = str(api.api_version)
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_API:
-        api.close()
-        raise EngineError(
-            f"the engine is too old: API {version}, at least 1.41 (Docker 20.10) is needed",
-            hint="upgrade Docker; 25.0 or newer is best",
-        )
-
-
-def _unreachable(error: Exception, target: Target) -> EngineError:
-    cause = find_os_error(error)
-    if isinstance(cause, PermissionError):
-        return EngineError(
-            f"no permission to use the engine at {target.host}", hint=PERMISSION_HINT
-        )
-    if cause is None:
-        return translate(error, f"use the engine at {target.host}")
-    hint = {
-        "flag": "is it running, and is the address right",
-        "DOCKER_HOST": f"`DOCKER_HOST` names it: start it, or unset the variable; {START_HINT}",
-        "state": f"this fleet was started there: start it again, or remove `engine.json` in the "
-        f"state folder to leave it; {START_HINT}",
-        "context": START_HINT,
-    }[target.origin]
-    return EngineError(f"no Docker engine answers at {target.host}", hint=hint)
-
-
-def _read_proxies(host: str, environ: Mapping[str, str]) -> dict[str, str]:
-    entries = load_general_config().get("proxies") or {}
-    return proxy_environment(entries.get(host) or entries.get("default") or {}, environ)
+def _release(stream: CancellableStream) -> None:
+    """Close an answer that is read no further; its own `close` leaves the socket's file open."""
+    stream._response.close()  # noqa: SLF001 - docker-py has no public way
 
 
 def _filters(labels: Mapping[str, str | None]) -> list[str]:

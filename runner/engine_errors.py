@@ -118,7 +118,7 @@ _TEXTS = (
         "error setting rlimit type 8",
         EngineError,
         "the engine may not raise the limit of locked memory on this host",
-        "lower it: `RUNNER_MEMLOCK=8388608`, or `memlock` under `[run]` in the settings file",
+        "lower it: `memlock = 8388608` in the settings file, or `RUNNER_MEMLOCK=8388608`",
     ),
     _Text(
         "error setting rlimit",

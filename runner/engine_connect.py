@@ -1,0 +1,85 @@
+"""The way to an engine: reach it, refuse one that is too old, say why none answers."""
+
+import socket
+from collections.abc import Mapping
+
+from docker.api.client import APIClient
+from docker.errors import DockerException
+from docker.utils.config import load_general_config
+from requests.exceptions import RequestException
+
+from runner.engine_errors import (
+    PERMISSION_HINT,
+    START_HINT,
+    EngineError,
+    find_os_error,
+    translate,
+)
+from runner.engine_payload import proxy_environment
+from runner.engine_target import Target
+
+OLDEST_API = (1, 41)  # Docker 20.10; builds want 23.0, see `doctor`
+TIMEOUT_S = 120
+
+
+def open_api(target: Target) -> APIClient:
+    """A client that speaks the engine's own version.
+
+    Raises:
+        EngineError: none answers, no permission, or it is too old.
+    """
+    if target.host.startswith("ssh://"):
+        raise EngineError(
+            "an engine behind ssh cannot mount this machine's folders",
+            hint="log in there and run it there, or unset `DOCKER_HOST`",
+        )
+    try:
+        _knock(target.host)
+        api = APIClient(
+            base_url=target.host, version="auto", timeout=TIMEOUT_S, tls=target.tls or False
+        )
+    except (DockerException, RequestException, OSError) as error:
+        raise _unreachable(error, target) from error
+    _check_version(api)
+    return api
+
+
+def _knock(host: str) -> None:
+    """Raise the system's own error for a socket out of reach; docker-py would leave one open."""
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(host.removeprefix("unix://"))
+
+
+def _check_version(api: APIClient) -> None:
+    version = str(api.api_version)
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_API:
+        api.close()
+        raise EngineError(
+            f"the engine is too old: API {version}, at least 1.41 (Docker 20.10) is needed",
+            hint="upgrade Docker; 25.0 or newer is best",
+        )
+
+
+def _unreachable(error: Exception, target: Target) -> EngineError:
+    cause = find_os_error(error)
+    if isinstance(cause, PermissionError):
+        return EngineError(
+            f"no permission to use the engine at {target.host}", hint=PERMISSION_HINT
+        )
+    if cause is None:
+        return translate(error, f"use the engine at {target.host}")
+    hint = {
+        "flag": "is it running, and is the address right",
+        "DOCKER_HOST": f"`DOCKER_HOST` names it: start it, or unset the variable; {START_HINT}",
+        "state": f"this fleet was started there: start it again, or remove `engine.json` in the "
+        f"state folder to leave it; {START_HINT}",
+        "context": START_HINT,
+    }[target.origin]
+    return EngineError(f"no Docker engine answers at {target.host}", hint=hint)
+
+
+def read_proxies(host: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Proxies that every container with a network gets, by their variables."""
+    entries = load_general_config().get("proxies") or {}
+    return proxy_environment(entries.get(host) or entries.get("default") or {}, environ)

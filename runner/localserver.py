@@ -1,0 +1,331 @@
+"""This folder's own sweep server, in a container of its own that stays until `down`."""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import socket
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+
+from runner.engine import (
+    FLEET_LABEL,
+    ROLE_LABEL,
+    Container,
+    Engine,
+    EngineError,
+    Mount,
+    NameTaken,
+    PortTaken,
+    Spec,
+)
+from runner.errors import ExitCode, RunnerError
+from runner.filesystem import find_file_system, is_network
+from runner.state import State, read_json, write_json
+
+INNER_URL = "http://runner-server:8080"
+IMAGE_LABEL = "dev.runner.image"
+READY_S = 60  # from start to the first answer; 2 s is usual
+GRACE_S = 15
+STALE_S = 10  # a container that was made and not started this long ago is left over
+_PORT = "8080/tcp"
+_ADDRESS = "127.0.0.1"
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """Where this folder's server is and the key for it."""
+
+    url: str  # for the host and its browser
+    key: str
+    key_file: Path
+    container: str
+    network: str
+    fresh: bool = False  # this call started it
+    inner_url: str = INNER_URL  # for containers in the network
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a running server says of itself."""
+
+    version: str
+    sweeps: int
+    runs_live: int
+
+
+def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServer:
+    """The running server of this folder; its image, network and container are made as needed.
+
+    Two commands at once get the same one.
+
+    Raises:
+        RunnerError: the image cannot be built, or the server does not come up (its last lines
+            are in the message).
+    """
+    from runner.image import ensure_server_image
+
+    return start_server(engine, state, ensure_server_image(engine, report=report), report=report)
+
+
+def start_server(engine: Engine, state: State, image: str, *, report: Report) -> LocalServer:
+    """The running server from `image` (an ID), started or replaced as needed."""
+    key_file = ensure_key(state)
+    deadline = time.monotonic() + READY_S
+    while True:
+        found = engine.find(_name(state))
+        if found is not None and _keep(found, image, key_file.read_text("ascii"), report):
+            return _await(engine, state, found, fresh=False)
+        try:
+            if found is None or _clear(engine, found, deadline):
+                started = _start(engine, state, image, key_file, report)
+                return _await(engine, state, started, fresh=True)
+        except NameTaken:  # another command is doing the same: take the one that it started
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
+def find_server(engine: Engine, state: State) -> LocalServer | None:
+    """This folder's server where it runs, healthy or not."""
+    found = engine.find(_name(state))
+    if found is None or found.state != "running" or _PORT not in found.ports:
+        return None
+    return _describe(state, found, fresh=False)
+
+
+def remove_server(engine: Engine, state: State) -> bool:
+    """Stop and remove server and network; data, key and port stay. False where none was."""
+    found = engine.find(_name(state))
+    if found is not None:
+        engine.stop(found.id, grace_s=GRACE_S)
+        engine.remove(found.id)
+    engine.remove_network(network_name(state))
+    return found is not None
+
+
+def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
+    """What the server at `url` says; None while it does not answer.
+
+    Raises:
+        RunnerError: something answers that is not our server, or refuses the key.
+    """
+    token = base64.b64encode(f"api:{key}".encode()).decode()
+    request = urllib.request.Request(  # noqa: S310 - a URL of our own
+        f"{url}/healthz", headers={"Authorization": f"Basic {token}"}
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=timeout_s) as answer:
+            body = json.load(answer)
+    except HTTPError as error:
+        with error:
+            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                return None
+            raise _not_ours(url, f"it answers {error.code}") from error
+    except (OSError, ValueError, HTTPException):
+        return None
+    if not isinstance(body, dict) or body.get("name") != "runner":
+        raise _not_ours(url, "it is something else")
+    return Health(
+        str(body.get("version")), int(body.get("sweeps") or 0), int(body.get("runs_live") or 0)
+    )
+
+
+def ensure_key(state: State) -> Path:
+    """The file with the server's key, made at the first call; the first of two makers wins."""
+    file = state.secrets / "server"
+    if not file.exists():
+        state.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=state.secrets)  # 0600
+        with os.fdopen(handle, "w", encoding="ascii") as new:
+            new.write(secrets.token_hex(20))  # 40 characters: every W&B client takes that
+        with contextlib.suppress(FileExistsError):
+            os.link(name, file)
+        Path(name).unlink()
+    return file
+
+
+def network_name(state: State) -> str:
+    """The user-defined network of a fleet and its server."""
+    return f"runner-{state.fleet}"
+
+
+def find_data(state: State, *, report: Report) -> Path:
+    """Where the server's data lie: a local disk, since SQLite's locks need one."""
+    kind = find_file_system(state.root)
+    if not is_network(kind):
+        return state.server
+    folder = Path(f"/var/tmp/runner-{os.getuid()}-{state.fleet}/server")  # noqa: S108 - 0700
+    report(f"the state folder is on {kind}: the server's data lie in `{folder}`")
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    if folder.parent.stat().st_uid != os.getuid():
+        raise RunnerError(f"`{folder.parent}` belongs to another user", hint="remove it")
+    return folder
+
+
+def _keep(found: Container, image: str, key: str, report: Report) -> bool:
+    """Whether this container is the one to use."""
+    if found.state not in ("running", "restarting") or _PORT not in found.ports:
+        return False
+    if found.image_id == image:
+        return True
+    health = read_health(_url(found), key)
+    if health is not None and health.runs_live:
+        report(
+            f"the sweep server is of runner {health.version} and has {health.runs_live} live runs: "
+            "kept; it is replaced when none is live"
+        )
+        return True
+    report("the sweep server is replaced: its code has changed")
+    return False
+
+
+def _clear(engine: Engine, found: Container, deadline: float) -> bool:
+    """Make way for a new container; false while another command's start is under way."""
+    if found.state == "removing":
+        return False
+    if found.state == "created" and time.monotonic() < deadline - READY_S + STALE_S:
+        return False
+    if found.alive:
+        engine.stop(found.id, grace_s=GRACE_S)
+    engine.remove(found.id, kill=found.state == "created")
+    return True
+
+
+def _start(engine: Engine, state: State, image: str, key_file: Path, report: Report) -> Container:
+    data = find_data(state, report=report)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    labels = {FLEET_LABEL: state.fleet, ROLE_LABEL: "server"}
+    engine.ensure_network(network_name(state), labels)
+    port = _select_port(state, report)
+    try:
+        started = engine.start(_spec(engine, state, image, port, data, key_file))
+    except PortTaken:  # lost between the look and the start
+        port = _free_port()
+        started = engine.start(_spec(engine, state, image, port, data, key_file))
+    write_json(state.server_file, {"container": started.name, "port": port, "data": str(data)})
+    report(
+        f"sweep server: http://{_ADDRESS}:{port} (stays up, also after a reboot, "
+        "until `runner down`)"
+    )
+    return started
+
+
+def _spec(engine: Engine, state: State, image: str, port: int, data: Path, key_file: Path) -> Spec:
+    serve = ("serve", "--host", "0.0.0.0", "--port", "8080", "--data", "/data")  # noqa: S104
+    return Spec(
+        name=_name(state),
+        image=image,
+        command=(*serve, "--key-file", "/run/runner/key"),
+        environment={"RUNNER_PUBLIC_URL": f"http://{_ADDRESS}:{port}", "HOME": "/tmp"},  # noqa: S108
+        labels={
+            FLEET_LABEL: state.fleet,
+            ROLE_LABEL: "server",
+            IMAGE_LABEL: image,
+            "dev.runner.schema": "1",
+        },
+        mounts=(
+            Mount(str(data), "/data"),
+            Mount(str(key_file), "/run/runner/key", read_only=True),
+        ),
+        user=engine.info().user(os.getuid(), os.getgid()),
+        network=network_name(state),
+        aliases=("runner-server",),
+        ports={_PORT: (_ADDRESS, port)},
+        pids_limit=512,
+        read_only=True,
+        tmpfs={"/tmp": "rw,nosuid,nodev,noexec,size=256m"},  # noqa: S108
+        restart="unless-stopped",
+        stop_timeout_s=GRACE_S,
+    )
+
+
+def _await(engine: Engine, state: State, started: Container, *, fresh: bool) -> LocalServer:
+    """Wait for the first answer; a fresh server that does not come up is removed again."""
+    server = _describe(state, started, fresh=fresh)
+    try:
+        _wait_ready(engine, started, server)
+    except BaseException:
+        if fresh:
+            engine.remove(started.id, kill=True)
+        raise
+    return server
+
+
+def _wait_ready(engine: Engine, started: Container, server: LocalServer) -> None:
+    deadline = time.monotonic() + READY_S
+    while read_health(server.url, server.key) is None:
+        now = engine.find(started.id)
+        if now is None or now.state in ("exited", "restarting", "dead"):
+            raise _not_up(engine, started, "it ends at once")
+        if time.monotonic() > deadline:
+            raise _not_up(engine, started, f"no answer within {READY_S} s")
+        time.sleep(0.1)
+
+
+def _not_up(engine: Engine, started: Container, why: str) -> EngineError:
+    lines = [line.text for line in engine.logs(started.id, tail=5)]
+    said = f"; its last lines: {' | '.join(lines)}" if lines else ""
+    return EngineError(
+        f"the sweep server `{started.name}` does not come up ({why}){said}",
+        hint="`runner doctor`, or use another server with `--server URL`",
+        code=ExitCode.FAILED,
+    )
+
+
+def _describe(state: State, found: Container, *, fresh: bool) -> LocalServer:
+    key_file = ensure_key(state)
+    return LocalServer(
+        url=_url(found),
+        key=key_file.read_text("ascii").strip(),
+        key_file=key_file,
+        container=found.name,
+        network=network_name(state),
+        fresh=fresh,
+    )
+
+
+def _name(state: State) -> str:
+    return f"runner-{state.fleet}-server"
+
+
+def _url(found: Container) -> str:
+    return f"http://{_ADDRESS}:{found.ports[_PORT]}"
+
+
+def _select_port(state: State, report: Report) -> int:
+    """The port that this folder's server had before, so that its URL stays; else a free one."""
+    before = (read_json(state.server_file) or {}).get("port")
+    if not isinstance(before, int):
+        return _free_port()
+    try:
+        return _free_port(before)
+    except OSError:
+        report(f"port {before} of the sweep server is in use by something else: it gets another")
+        return _free_port()
+
+
+def _free_port(wanted: int = 0) -> int:
+    with socket.socket() as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind((_ADDRESS, wanted))
+        return int(door.getsockname()[1])
+
+
+def _not_ours(url: str, why: str) -> RunnerError:
+    return RunnerError(
+        f"{url} is not this folder's sweep server ({why})",
+        hint="`runner down` and again; the server then gets another port",
+        code=ExitCode.AUTH if "401" in why else ExitCode.FAILED,
+    )
