@@ -1,0 +1,250 @@
+"""The folder's own sweep server: one container, one port, one key, whoever asks."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from runner.engine import Engine
+from runner.errors import ExitCode, RunnerError
+from runner.filesystem import find_file_system, is_network
+from runner.localserver import (
+    LocalServer,
+    ensure_key,
+    find_server,
+    read_health,
+    remove_server,
+    start_server,
+)
+from runner.state import State
+
+STANDIN = Path(__file__).parent / "standin_server.py"
+
+MOUNTS = """\
+22 1 8:1 / / rw - ext4 /dev/sda1 rw
+30 22 0:40 / /home rw,nosuid shared:3 - nfs4 host:/home rw
+31 30 8:2 / /home/my\\040disk rw - xfs /dev/sdb rw
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return State(tmp_path, f"local-{time.time_ns():x}")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine.connect() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def images(engine: Engine) -> Iterator[tuple[str, str]]:
+    """IDs of two images with the stand-in, the second as of a newer runner."""
+    names = [make_image(f"runner-test/standin-{number}") for number in range(2)]
+    found = [engine.image(name) for name in names]
+    yield found[0].id, found[1].id  # type: ignore[union-attr]
+    docker("rmi", "--force", *names)
+
+
+def make_image(name: str) -> str:
+    box = docker("create", "runner-test/tiny", "true")
+    docker("cp", str(STANDIN), f"{box}:/standin.py")
+    entry = 'ENTRYPOINT ["python3", "/standin.py"]'
+    docker("commit", "--change", entry, "--change", f"LABEL name={name}", box, name)
+    docker("rm", box)
+    return name
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def cleaned(engine: Engine, state: State) -> Iterator[State]:
+    yield state
+    remove_server(engine, state)
+
+
+@pytest.mark.engine
+def test_it_starts_once_keeps_its_address_and_goes_away(
+    engine: Engine, cleaned: State, images: tuple[str, str]
+) -> None:
+    said: list[str] = []
+    first = start_server(engine, cleaned, images[0], report=said.append)
+
+    again = start_server(engine, cleaned, images[0], report=said.append)
+    found = find_server(engine, cleaned)
+
+    assert (first.fresh, again.fresh) == (True, False)
+    assert first.url == again.url
+    assert found is not None
+    assert found.url == first.url
+    assert len(said) == 1
+    assert "until `runner down`" in said[0]
+    health = read_health(first.url, first.key)
+    assert health is not None
+    assert health.version == "0.0.0"
+
+    assert remove_server(engine, cleaned) is True
+    assert find_server(engine, cleaned) is None
+    assert remove_server(engine, cleaned) is False
+    later = start_server(engine, cleaned, images[0], report=said.append)
+    assert (later.url, later.key) == (first.url, first.key)
+
+
+@pytest.mark.engine
+def test_agents_reach_it_by_name_and_the_key_is_in_no_description(
+    engine: Engine, cleaned: State, images: tuple[str, str]
+) -> None:
+    server = start_server(engine, cleaned, images[0], report=print)
+    token = base64.b64encode(f"api:{server.key}".encode()).decode()
+    program = (
+        "import urllib.request as u; r = u.Request('http://runner-server:8080/healthz', "
+        f"headers={{'Authorization': 'Basic {token}'}}); print(u.urlopen(r).status)"
+    )
+
+    seen = docker(
+        *("run", "--rm", "--network", server.network, "runner-test/tiny"),
+        *("python3", "-c", program),
+    )
+    described = docker("inspect", server.container)
+
+    assert seen == "200"
+    assert server.key not in described
+    assert json.loads(described)[0]["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert json.loads(described)[0]["Config"]["User"] == f"{os.getuid()}:{os.getgid()}"
+    assert docker("port", server.container, "8080").startswith("127.0.0.1:")
+
+
+@pytest.mark.engine
+def test_two_commands_at_once_get_the_same_one(
+    engine: Engine, cleaned: State, images: tuple[str, str]
+) -> None:
+    found: list[LocalServer] = []
+
+    def ask() -> None:
+        with Engine.connect() as own:
+            found.append(start_server(own, cleaned, images[0], report=print))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len({(one.url, one.key) for one in found}) == 1
+    assert sorted(one.fresh for one in found) == [False, False, True]
+    assert len(engine.containers({"dev.runner.fleet": cleaned.fleet})) == 1
+
+
+@pytest.mark.engine
+def test_a_new_image_replaces_it_once_no_run_is_live(
+    engine: Engine, cleaned: State, images: tuple[str, str]
+) -> None:
+    said: list[str] = []
+    first = start_server(engine, cleaned, images[0], report=print)
+    (cleaned.server / "live").write_text("2")
+
+    kept = start_server(engine, cleaned, images[1], report=said.append)
+    (cleaned.server / "live").write_text("0")
+    replaced = start_server(engine, cleaned, images[1], report=said.append)
+
+    assert (kept.fresh, replaced.fresh) == (False, True)
+    assert replaced.url == first.url
+    assert "2 live runs: kept" in said[0]
+    assert "replaced" in said[1]
+
+
+@pytest.mark.engine
+def test_one_that_does_not_come_up_says_its_last_lines_and_is_gone(
+    engine: Engine, cleaned: State, images: tuple[str, str]
+) -> None:
+    cleaned.server.mkdir()
+    (cleaned.server / "broken").touch()
+
+    with pytest.raises(RunnerError, match="the store is damaged"):
+        start_server(engine, cleaned, images[0], report=print)
+
+    assert engine.find(f"runner-{cleaned.fleet}-server") is None
+
+
+@pytest.mark.engine
+def test_one_that_was_stopped_is_started_anew_elsewhere_if_its_port_is_taken(
+    engine: Engine, cleaned: State, images: tuple[str, str]
+) -> None:
+    first = start_server(engine, cleaned, images[0], report=print)
+    docker("stop", "--time", "1", first.container)
+    said: list[str] = []
+
+    with socket.socket() as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(("127.0.0.1", int(first.url.rpartition(":")[2])))
+        door.listen()
+        other = start_server(engine, cleaned, images[0], report=said.append)
+
+    assert other.fresh
+    assert other.url != first.url
+    assert "in use by something else" in said[0]
+
+
+def test_the_key_is_made_once_and_only_the_owner_reads_it(state: State) -> None:
+    first = ensure_key(state).read_text()
+
+    assert ensure_key(state).read_text() == first
+    assert len(first) >= 40
+    assert oct(ensure_key(state).stat().st_mode)[-3:] == "600"
+    assert oct(state.secrets.stat().st_mode)[-3:] == "700"
+    assert [file.name for file in state.secrets.iterdir()] == ["server"]
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Whatever the path names: a status, or a page that is not ours."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.split("/")[1]))
+        self.end_headers()
+        self.wfile.write(b'{"name": "else"}')
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
+
+
+def test_what_answers_in_its_place_is_told_apart() -> None:
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            with pytest.raises(RunnerError, match="something else"):
+                read_health(f"{url}/200", "key")
+            with pytest.raises(RunnerError) as refused:
+                read_health(f"{url}/401", "key")
+            assert read_health(f"{url}/503", "key") is None
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert refused.value.code == ExitCode.AUTH
+    assert read_health(url, "key") is None
+
+
+def test_a_network_file_system_is_recognised_by_the_mount_it_lies_on() -> None:
+    kinds = [
+        find_file_system(Path(path), MOUNTS)
+        for path in ("/srv/x", "/home/a/.runner", "/home/my disk/a", "/homework")
+    ]
+
+    assert kinds == ["ext4", "nfs4", "xfs", "ext4"]
+    assert [is_network(kind) for kind in kinds] == [False, True, False, False]
+    assert is_network("fuse.sshfs")
+    assert find_file_system(Path("/proc")) == "proc"
