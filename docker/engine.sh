@@ -30,7 +30,11 @@ ADDRESS=${RUNNER_ENGINE_ADDRESS:-}
 POOL=${RUNNER_ENGINE_POOL:-}
 NAME=runner-engine-$(cksum <<<"$D" | cut -d ' ' -f 1) # its cgroup, and its entry below
 SHARED=/run/runner-engines                             # how the machine was before the first engine
-PACKAGES=(ca-certificates e2fsprogs iproute2 iptables mount runc tini)
+PACKAGES=(ca-certificates e2fsprogs iproute2 iptables mount nftables runc tini)
+FOLDERS=( # that the engine's programs make and leave, inner ones first
+    /opt/containerd/bin /opt/containerd/lib /opt/containerd /run/containerd/s /run/containerd
+    /run/docker/plugins /run/docker /run/runc /run/mount
+)
 
 say() { printf 'engine: %s\n' "$*" >&2; }
 fail() { # what happened, the way out
@@ -42,6 +46,7 @@ fail() { # what happened, the way out
 
 # What the machine itself fetches from, as `URI SUITE COMPONENT` lines.
 apt_sources() {
+    # shellcheck disable=SC2016 # $(…) is apt's here
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null || true
 }
 
@@ -87,7 +92,7 @@ unpack_engine() {
         apt-get -qq download docker.io docker-cli containerd docker-buildx docker-compose
     )
     for deb in "$apt"/debs/*.deb; do dpkg-deb -x "$deb" "$new"; done
-    rm -rf "$apt" "$new/usr/bin/ctr" "$new/usr/share"
+    rm -rf "$apt" "${new:?}/usr/bin/ctr" "${new:?}/usr/share"
     ln -sf "$(command -v tini-static)" "$new/usr/bin/docker-init"
     mv "$new" "$D/root"
     "$D/root/usr/sbin/dockerd" --version >&2 ||
@@ -110,8 +115,8 @@ remember_machine() {
         cat /proc/sys/net/ipv4/ip_forward >"$SHARED/ip_forward"
         links >"$SHARED/links"
         tables >"$SHARED/tables"
-        iptables-save -t filter 2>/dev/null | awk '$1 == ":FORWARD" {print $2}' >"$SHARED/policy"
-        find /opt/containerd /run/containerd -maxdepth 1 >"$SHARED/folders" 2>/dev/null || true
+        iptables-save | awk '$1 == ":FORWARD" {print $2; exit}' >"$SHARED/policy"
+        find "${FOLDERS[@]}" -maxdepth 0 >"$SHARED/folders" 2>/dev/null || true
         echo "$boot" >"$SHARED/boot" # last: without it the rest counts for nothing
     fi
     echo "$D" >"$SHARED/engines/$NAME"
@@ -151,8 +156,8 @@ processes() {
 }
 
 kill_all() { # and with the last process go the engine's mounts: they are its namespace's
-    local pids tries
-    for tries in {1..100}; do
+    local pids _
+    for _ in {1..100}; do
         pids=$(processes | sort -u)
         [ -n "$pids" ] || return 0
         # shellcheck disable=SC2086
@@ -179,29 +184,40 @@ bridges() { # last?
 remove_rules() { # last?, bridges
     local table mine chains
     mine=" ($(tr ' ' '|' <<<"${*:2}"))( |\$)| (${POOL%.*.*}|${ADDRESS%.*.*})\.[0-9./:]+( |\$)"
+    [ "$1" != last ] || mine+='|^-A (PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) .*-j DOCKER'
     for table in $(tables); do
-        chains=$(iptables-save -t "$table" | sed -nE 's/^:(DOCKER[^ ]*) .*/\1/p')
+        chains=$([ "$1" != last ] || iptables-save -t "$table" | sed -nE 's/^:(DOCKER[^ ]*) .*/\1/p')
         {
             echo "*$table"
-            iptables-save -t "$table" | grep -E -- '^-A ' | grep -E -- "$mine" | sed 's/^-A/-D/' || true
-            if [ "$1" = last ]; then
-                iptables-save -t "$table" | grep -E -- '^-A (PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) .*-j DOCKER' |
-                    sed 's/^-A/-D/' || true
-                # shellcheck disable=SC2086
-                [ -z "$chains" ] || printf -- '-F %s\n' $chains
-                # shellcheck disable=SC2086
-                [ -z "$chains" ] || printf -- '-X %s\n' $chains
-                [ "$table" != filter ] || echo ":FORWARD $(grep . "$SHARED/policy" || echo ACCEPT) [0:0]"
-            fi
+            iptables-save -t "$table" | grep '^-A ' | grep -E -- "$mine" | sed 's/^-A/-D/' || true
+            # shellcheck disable=SC2086
+            [ -z "$chains" ] || printf -- '-F %s\n' $chains
+            # shellcheck disable=SC2086
+            [ -z "$chains" ] || printf -- '-X %s\n' $chains
+            [ "$1$table" != lastfilter ] || echo ":FORWARD $(grep . "$SHARED/policy" || echo ACCEPT) [0:0]"
             echo COMMIT
         } | iptables-restore --noflush
+        if [ "$1" = last ] && ! grep -qxF "$table" "$SHARED/tables"; then drop_table "$table"; fi
+    done
+}
+
+drop_table() { # if nothing is in it; only nf_tables can, and with that backend iptables itself cannot
+    if iptables -V | grep -q nf_tables && ! iptables-save -t "$1" | grep -qE '^-A |^:[^ ]+ (-|DROP)'; then
+        nft delete table ip "$1"
+    fi
+}
+
+remove_sockets() { # of shims that were killed: those that no process listens on
+    local socket
+    for socket in /run/containerd/s/*; do
+        [ ! -S "$socket" ] || grep -qF " $socket" /proc/net/unix || rm -f "$socket"
     done
 }
 
 restore_machine() { # after the last engine
     cat "$SHARED/ip_forward" >/proc/sys/net/ipv4/ip_forward
     local folder
-    for folder in /opt/containerd/bin /opt/containerd/lib /opt/containerd /run/containerd/s /run/containerd; do
+    for folder in "${FOLDERS[@]}"; do
         grep -qxF "$folder" "$SHARED/folders" || rmdir "$folder" 2>/dev/null || true
     done
     rm -rf "$SHARED"
@@ -224,22 +240,23 @@ make_data() {
 }
 
 write_config() {
-    local mtu
-    mtu=$(ip -o link show "$(ip -4 route show default | sed -nE '1s/.* dev ([^ ]+).*/\1/p')" 2>/dev/null |
-        sed -nE 's/.* mtu ([0-9]+).*/\1/p')
+    local mtu way_out # a tunnel's packets are smaller than a bridge's; containers must know
+    way_out=$(ip -4 route show default | sed -nE '1s/.* dev ([^ ]+).*/\1/p')
+    mtu=$(cat "/sys/class/net/${way_out:-lo}/mtu")
+    [ "$mtu" -le 9000 ] || mtu=1500 # no way out at all
     cat >"$D/daemon.json" <<JSON
 {
   "bridge": "$BRIDGE",
   "cdi-spec-dirs": ["$D/cdi"],
   "cgroup-parent": "/$NAME",
   "default-address-pools": [{"base": "$POOL", "size": 24}],
-  "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "${mtu:-1500}"}},
+  "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "$mtu"}},
   "exec-opts": ["native.cgroupdriver=cgroupfs"],
   "features": {"cdi": true},
   "ip6tables": false,
   "log-driver": "json-file",
   "log-opts": {"max-size": "10m", "max-file": "2"},
-  "mtu": ${mtu:-1500},
+  "mtu": $mtu,
   "shutdown-timeout": 5,
   "storage-driver": "overlay2"
 }
@@ -256,6 +273,7 @@ start_daemon() {
     rm -f "$D/docker.pid" "$D/docker.sock"
     # $D/hooks is for tests: an executable `nvidia-container-runtime-hook` there
     # before the start lets the engine accept `--gpus`.
+    # shellcheck disable=SC2016
     PATH=$D/hooks:$D/root/usr/sbin:$D/root/usr/bin:$PATH \
         setsid unshare --mount --propagation slave bash -c '
             set -e
@@ -296,6 +314,7 @@ up() {
 }
 
 env_() {
+    # shellcheck disable=SC2016 # the caller's PATH
     printf 'export DOCKER_HOST=unix://%q DOCKER_CONFIG=%q PATH=%q:"$PATH"\n' "$D/docker.sock" "$D/client" "$D/root/usr/bin"
 }
 
@@ -318,6 +337,7 @@ down() {
     [ ! -e "$D/settings" ] || settle
     kill_all
     remove_cgroups
+    remove_sockets
     for entry in "$SHARED"/engines/*; do # another engine, whose folder is still there
         [ "$entry" = "$SHARED/engines/$NAME" ] || [ ! -e "$entry" ] || [ ! -e "$(cat "$entry")" ] || last=no
     done
