@@ -31,7 +31,7 @@ class LineCutter:
         *done, rest = data.split(b"\n")
         lines = [line for part in done for line in self._close(part)]
         if rest:
-            self._add(rest)
+            self._open += rest
             self.since = now if self.since is None else self.since
             if len(self._open) >= MAX_LINE:
                 lines += self.flush()
@@ -45,17 +45,11 @@ class LineCutter:
         return [shown] if shown else []
 
     def _close(self, part: bytes) -> list[bytes]:
-        self._add(part)
+        self._open += part
         shown, was_shown = _visible(self._open), self._shown
         self._open.clear()
         self._shown, self.since = False, None
         return [] if was_shown and not shown else [shown]
-
-    def _add(self, part: bytes) -> None:
-        self._open += part
-        if len(self._open) > MAX_LINE:
-            cut = _visible(self._open)[-MAX_LINE:]
-            self._open[:] = cut
 
 
 def _visible(line: bytes | bytearray) -> bytes:

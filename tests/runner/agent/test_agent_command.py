@@ -1,0 +1,116 @@
+"""Our argument vectors and parameter files are those of W&B's own agent (client 0.31)."""
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb.sdk import wandb_config
+from wandb.sdk.launch.sweeps import utils as upstream
+from wandb.sdk.lib import config_util
+
+from runner.agent.command import DEFAULT_COMMAND, Place, find_unknown_macros, make_argv
+from runner.agent.params import format_params
+
+# client 0.31 leaves the file open for the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+VALUES: dict[str, Any] = {
+    "lr": 1e-05,
+    "big": 1e22,
+    "third": 1 / 3,
+    "whole": 3.0,
+    "count": 7,
+    "minus": -2,
+    "on": True,
+    "off": False,
+    "none": None,
+    "text": "adam",
+    "looks-like-a-number": "1e-5",
+    "looks.like.a.bool": "true",
+    "with space": "two words",
+    "quotes": 'it\'s "so" \\ done',
+    "lines": "one\ntwo\r\u2028three",
+    "accents": "grüß \U0001f600 \x7f\x85",
+    "list": [1, 2.5, "x", None, [True]],
+    "nested": {"a": {"b": 1e-7}, "c": [{}]},
+    "empty": "",
+    "slash/in/name": "a=b --c",
+    "<<": "merge",
+}
+TEMPLATES = [
+    list(DEFAULT_COMMAND),
+    ["${env}", "python3", "-u", "${program}", "${args_no_hyphens}"],
+    ["${program}", "${args_no_boolean_flags}"],
+    ["${program}", "${args_no_equals}", "literal ${args}"],
+    ["${program}", "${args_append_hydra}", "${args_override_hydra}"],
+    ["${program}", "${args_json}", "--file", "${args_json_file}"],
+    ["A=${envvar:A_NAME}", "${envvar:MISSING}", "${envvar:A_NAME}/${envvar:A_NAME}"],
+    ["${program}", "${lr}", "${interpereter}", "--lr=${lr}"],
+]
+
+
+def upstream_argv(template: list[str], values: dict[str, Any]) -> list[str]:
+    """What `wandb agent` of 0.31 makes, with its own functions and its own last loop."""
+    wire = {"args": {name: {"value": value} for name, value in values.items()}}
+    macros = upstream.create_sweep_command_args(wire)
+    macros |= {"interpreter": ["python"], "program": ["train.py"], "env": ["/usr/bin/env"]}
+    macros["args_json_file"] = ["args.json"]
+    argv: list[str] = []
+    for part in upstream.create_sweep_command(copy.copy(template)):
+        if part.startswith("${") and part.endswith("}"):
+            argv += macros.get(part[2:-1]) or []
+        else:
+            argv.append(part)
+    return argv
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=" ".join)
+def test_the_command_is_that_of_wandb_agent(
+    template: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_NAME", "a value")
+    place = Place("python", "train.py", "args.json", {"A_NAME": "a value"})
+
+    for values in (VALUES, {}, {"only": False}):
+        assert make_argv(template, values, place) == upstream_argv(template, values)
+
+
+def test_tokens_that_will_vanish_are_named() -> None:
+    template = ["${env}", "${interpereter}", "${lr}", "--x=${lr}", "${envvar:HOME}", "${args_json}"]
+
+    assert find_unknown_macros(template) == ["${interpereter}", "${lr}"]
+
+
+def test_the_parameter_file_gives_wandb_each_value_with_its_type(tmp_path: Path) -> None:
+    file = tmp_path / "config-r1.yaml"
+    file.write_text(format_params(VALUES, {"image": "sha256:1", "dirty": False}), "ascii")
+
+    read = config_util.dict_from_config_file(str(file), must_exist=True)
+
+    assert read is not None
+    assert read.pop("_runner") == {"image": "sha256:1", "dirty": False}
+    assert json.dumps(read) == json.dumps(VALUES)
+
+
+def test_numbers_that_are_none_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "config-r1.yaml"
+    file.write_text(format_params({"a": math.nan, "b": math.inf, "c": -math.inf}, {}), "ascii")
+
+    read = config_util.dict_from_config_file(str(file)) or {}
+
+    assert math.isnan(read["a"])
+    assert (read["b"], read["c"]) == (math.inf, -math.inf)
+
+
+def test_the_program_does_not_see_the_provenance(tmp_path: Path) -> None:
+    file = tmp_path / "config-r1.yaml"
+    file.write_text(format_params({"lr": 0.1}, {"image": "sha256:1"}), "ascii")
+    config: Any = wandb_config.Config()  # type: ignore[no-untyped-call]
+
+    config.update_locked(config_util.dict_from_config_file(str(file)), user="sweep")
+
+    assert dict(config) == {"lr": 0.1}
+    assert config["_runner"] == {"image": "sha256:1"}

@@ -1,0 +1,180 @@
+"""What the agent places and holds: working copy, lease, and its own code as a bundle."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from runner.agent.lease import Lease
+from runner.agent.refusals import RefusedError
+from runner.agent.workcopy import Filled, fill
+from runner.agentcode import bundle_agent, rotate_workspace
+
+
+class Copy:
+    """A project, its working copy and its manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project, self.work = folder / "project", folder / "work"
+        self.manifest = folder / "a-0.files"
+        self.project.mkdir()
+
+    def write(self, **files: str) -> None:
+        for name, text in files.items():
+            (self.project / name).write_text(text)
+
+    def fill(self, *mounts: str, sweep: str = "s1") -> Filled:
+        paths = [PurePosixPath(mount) for mount in mounts]
+        return fill(self.project, self.work, self.manifest, sweep=sweep, mounts=paths)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_files_links_and_modes_arrive(copy: Copy) -> None:
+    (copy.project / "pkg").mkdir()
+    (copy.project / "pkg" / "mod.py").write_text("x")
+    (copy.project / "run.sh").write_text("#!/bin/sh")
+    (copy.project / "run.sh").chmod(0o700)
+    (copy.project / "link").symlink_to("pkg/mod.py")
+
+    done = copy.fill()
+
+    assert done == Filled(placed=3, deleted=0, kept=())
+    assert (copy.work / "pkg" / "mod.py").read_text() == "x"
+    assert (copy.work / "run.sh").stat().st_mode & 0o777 == 0o755
+    assert (copy.work / "pkg" / "mod.py").stat().st_mode & 0o777 == 0o644
+    assert (copy.work / "link").readlink() == Path("pkg/mod.py")
+    record = json.loads(copy.manifest.read_text())
+    assert record["sweep"] == "s1"
+    assert set(record["files"]) == {"pkg/mod.py", "run.sh", "link"}
+    assert copy.fill() == Filled(0, 0, ())
+
+
+def test_a_new_version_replaces_only_what_is_as_it_was_placed(copy: Copy) -> None:
+    copy.write(a="1", b="1", c="1", d="1", gone="1", changed="1")
+    copy.fill()
+    (copy.work / "b").write_text("a run wrote this")
+    (copy.work / "changed").write_text("and this")
+    (copy.work / "d").unlink()
+    (copy.work / "out.log").write_text("kept")
+    (copy.project / "gone").unlink()
+    (copy.project / "changed").unlink()
+    copy.write(a="2", b="2", d="2")
+
+    done = copy.fill()
+
+    assert done == Filled(placed=2, deleted=1, kept=("b",))
+    texts = {file.name: file.read_text() for file in copy.work.iterdir()}
+    assert texts == {
+        "a": "2",
+        "b": "a run wrote this",
+        "c": "1",
+        "d": "2",
+        "changed": "and this",
+        "out.log": "kept",
+    }
+
+
+def test_an_interrupted_filling_is_no_run_s_work(copy: Copy) -> None:
+    copy.write(a="1", b="1")
+    copy.fill()
+    copy.write(a="2", b="2")
+    record = json.loads(copy.manifest.read_text())
+    copy.fill()
+    done = json.loads(copy.manifest.read_text())["files"]
+    copy.manifest.write_text(json.dumps({**record, "placing": done}))  # as if killed before the end
+    (copy.work / "b").write_text("1")
+    copy.write(a="3", b="3")
+
+    assert copy.fill() == Filled(placed=2, deleted=0, kept=())
+
+
+def test_nothing_below_a_mount_is_touched(copy: Copy) -> None:
+    (copy.project / "data").mkdir()
+    (copy.project / "data" / "x").write_text("the project's")
+    copy.fill()
+    (copy.work / "data" / "x").write_text("the mount's")
+    (copy.project / "data" / "x").unlink()
+
+    copy.fill("data")
+
+    assert (copy.work / "data" / "x").read_text() == "the mount's"
+
+
+def test_a_link_that_a_run_put_in_a_folder_s_place_is_not_written_through(
+    copy: Copy, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    copy.work.mkdir()
+    (copy.work / "pkg").symlink_to(outside)
+    (copy.project / "pkg").mkdir()
+    (copy.project / "pkg" / "mod.py").write_text("x")
+
+    assert copy.fill().kept == ("pkg/mod.py",)
+    assert list(outside.iterdir()) == []
+
+
+def test_another_sweep_begins_in_an_emptied_copy(copy: Copy) -> None:
+    copy.write(a="1")
+    copy.fill()
+    (copy.work / "result").write_text("of s1")
+
+    assert rotate_workspace(copy.work, copy.manifest, "e/p/s1") is None
+    aside = rotate_workspace(copy.work, copy.manifest, "e/p/s2")
+
+    assert aside == copy.work.with_name("work.s1")
+    assert sorted(file.name for file in aside.iterdir()) == ["a", "result"]
+    assert list(copy.work.iterdir()) == []
+    assert not copy.manifest.exists()
+    copy.fill(sweep="s1")
+    assert rotate_workspace(copy.work, copy.manifest, "s2") == copy.work.with_name("work.s1.2")
+
+
+def test_a_lease_has_one_holder_and_ends_with_its_process(tmp_path: Path) -> None:
+    folder = tmp_path / "leases"
+    take = (
+        "import sys; from pathlib import Path; from runner.agent.lease import Lease;"
+        "held = Lease.take(Path(sys.argv[1]), 'GPU-a'); print('held', flush=True); input()"
+    )
+    argv = [sys.executable, "-c", take, str(folder)]
+    other = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout
+    assert other.stdout.readline() == b"held\n"
+
+    with pytest.raises(RefusedError, match="is held by another agent"):
+        Lease.take(folder, "GPU-a")
+    Lease.take(folder, "GPU-b").touch()
+    other.kill()
+    other.communicate()
+    Lease.take(folder, "GPU-a").touch()
+
+    assert folder.stat().st_mode & 0o7777 == 0o1777
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o666}
+
+
+def test_the_bundle_stands_alone_and_is_named_by_its_content(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        folder = bundle_agent(tmp_path / "cache")
+    finally:
+        os.umask(before)
+
+    assert bundle_agent(tmp_path / "cache") == folder
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
+    modes = {path.is_dir(): path.stat().st_mode & 0o777 for path in [folder, *folder.rglob("*")]}
+    assert modes == {True: 0o755, False: 0o644}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(folder)],
+        capture_output=True,
+        text=True,
+        env={},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (69, "runner: `RUNNER_SWEEP` is not set\n")
