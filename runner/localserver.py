@@ -73,7 +73,7 @@ def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServe
         RunnerError: the image cannot be built, or the server does not come up (its last lines
             are in the message).
     """
-    from runner.image import ensure_server_image
+    from runner.serverimage import ensure_server_image
 
     return start_server(engine, state, ensure_server_image(engine, report=report), report=report)
 

@@ -1,7 +1,134 @@
-"""Commands: server."""
+"""Commands: `serve`, `server status`, `doctor`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from runner import console
+from runner.errors import ExitCode, RunnerError
+
+if TYPE_CHECKING:
+    from runner.cli.context import Context
+    from runner.doctor import Finding
+
+_SERVER_EXTRA = {"graphql", "optuna", "starlette", "uvicorn"}
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
+    app.command()(serve)
+    app.command()(doctor)
+    group = typer.Typer(help="The sweep server that this folder uses.", no_args_is_help=True)
+    group.command()(status)
+    group.callback()(_group)
+    app.add_typer(group, name="server")
+
+
+def _group() -> None:
+    """The sweep server that this folder uses."""
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8080,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with its data; by default this folder's server's.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the key; by default `key` in the data folder.")
+    ] = None,
+) -> None:
+    """Run the sweep server in the foreground; its first line on stdout is its URL."""
+    try:
+        from runner.server.app import serve as run_server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _SERVER_EXTRA:
+            raise
+        raise RunnerError(
+            f"the sweep server needs the Python package `{error.name}`, which is not installed",
+            hint="`pip install 'sweep-runner[server]'`",
+            code=ExitCode.UNFIT,
+        ) from error
+    if data is None:
+        data, key_file = _own_data(key_file)
+    run_server(host, port, data, key_file)
+
+
+def _own_data(key_file: Path | None) -> tuple[Path, Path]:
+    """Data and key of this folder's own server: the same with and without its container."""
+    from runner.cli.context import open_context
+    from runner.localserver import ensure_key, find_data
+
+    state = open_context().state
+    return find_data(state, report=console.note), key_file or ensure_key(state)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Where the server is, whether it runs, and where its key lies."""
+    from runner.cli.context import open_context
+
+    context = open_context(create=False)
+    choice = context.server_choice(None)
+    fields = (
+        _own_status(context) if choice.kind == "local" else _wandb_status(choice.url or "")
+    ) | {"chosen_by": choice.why}
+    if as_json:
+        console.data(console.to_json(fields))
+        return
+    rows = [(name.replace("_", " "), value) for name, value in fields.items() if value is not None]
+    console.data("\n".join(f"{name:<12}{value}" for name, value in rows))
+
+
+def _own_status(context: "Context") -> dict[str, object]:
+    from runner.localserver import find_server, read_health
+
+    found = find_server(context.engine(), context.state)
+    health = read_health(found.url, found.key) if found else None
+    return {
+        "server": "local",
+        "state": "running" if health else "not answering" if found else "down",
+        "url": found.url if found else None,
+        "version": health.version if health else None,
+        "sweeps": health.sweeps if health else None,
+        "runs_live": health.runs_live if health else None,
+        "container": found.container if found else None,
+        "key_file": str(context.state.secrets / "server"),
+    }
+
+
+def _wandb_status(url: str) -> dict[str, object]:
+    from runner.settings import find_key
+
+    key = find_key(url, environ=os.environ, home=Path.home())
+    return {"server": url, "state": "W&B", "url": url, "key": "found" if key else "none found"}
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check everything that could go wrong here; each finding with its one fix."""
+    from runner.cli.context import open_context
+    from runner.doctor import examine, is_fit
+
+    findings = examine(open_context())
+    if as_json:
+        rows = [
+            {"check": one.check, "status": one.status, "detail": one.detail, "fix": one.fix}
+            for one in findings
+        ]
+        console.data(console.to_json({"fit": is_fit(findings), "findings": rows}))
+    else:
+        console.data("\n".join(_finding_lines(findings)))
+    if not is_fit(findings):
+        raise typer.Exit(int(ExitCode.UNFIT))
+
+
+def _finding_lines(findings: "list[Finding]") -> list[str]:
+    width = max(len(one.check) for one in findings)
+    lines: list[str] = []
+    for one in findings:
+        lines.append(f"{one.status:<4}  {one.check:<{width}}  {one.detail}")
+        if one.fix:
+            lines.append(f"{'':<4}  {'':<{width}}  fix: {one.fix}")
+    return lines
