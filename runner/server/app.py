@@ -147,9 +147,7 @@ class _Handlers:
     async def health(self, _: Request) -> Response:
         def count() -> dict[str, object]:
             store = self._service.store
-            live = [run for run in store.live_runs() if run.state != "pending"]
-            sweeps = len(store.sweeps())
-            return {"sweeps": sweeps, "runs_live": len(live)}
+            return {"sweeps": len(store.sweeps()), "runs_live": len(store.live_runs())}
 
         known = {"name": "runner", "version": __version__, "schema": 1}
         return _json({**known, **await run_in_threadpool(count)})

@@ -52,8 +52,9 @@ def beat(service: Service, args: Args) -> list[Command]:
         if agent.ours and not known_before:
             _relieve(service, agent, sweep)
         _take_accounts(service, agent, metrics)
-        commands = _attend(service, agent, listed)
-    if listed or commands:
+        leaving = bool(metrics.get("leaving"))
+        commands = _attend(service, agent, listed, leaving=leaving)
+    if listed or commands or leaving:
         return commands
     if sweep.state == "PAUSED":
         return []
@@ -179,7 +180,7 @@ def _read_account(raw: object) -> Ended | None:
     )
 
 
-def _attend(service: Service, agent: Agent, listed: set[str]) -> list[Command]:
+def _attend(service: Service, agent: Agent, listed: set[str], *, leaving: bool) -> list[Command]:
     """Note what became of the agent's runs; the commands that concern them."""
     commands: list[Command] = []
     now = service.clock()
@@ -191,7 +192,10 @@ def _attend(service: Service, agent: Agent, listed: set[str]) -> list[Command]:
             if run.stop and now - (run.stop_at or 0.0) > STOP_BACKUP_S:
                 commands.append({"type": "stop", "run_id": run.id})
         elif _may_be_unheard(service, run, agent):
-            commands.append(_start(service, run))
+            if leaving:  # somebody else's, then
+                service.store.put(replace(run, state="preempted", ended=now))
+            else:
+                commands.append(_start(service, run))
         else:
             silent = now - max(run.heartbeat, run.issued or 0.0) > SILENT_S
             if run.state == "pending" or silent:  # it went without a word

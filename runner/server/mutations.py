@@ -272,7 +272,7 @@ def _checked(config: str) -> list[sweepfile.Finding]:
     spec, findings = sweepfile.read_sweep(config)
     if spec is None:
         wrong = [one for one in findings if one.level == "error"]
-        raise Refused(400, *(f"{one}; {one.hint}" if one.hint else str(one) for one in wrong))
+        raise Refused(400, *(f"{one} ({one.hint})" if one.hint else str(one) for one in wrong))
     return findings
 
 

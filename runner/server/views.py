@@ -1,6 +1,7 @@
 """The store's records as GraphQL nodes: the names that W&B's clients 0.17 to 0.31 ask for."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,7 @@ class Views:
         return {
             "__typename": "Project",
             "id": global_id("Project", "v1", name, entity),
-            "internalId": global_id("ProjectInternalId", entity, name),
+            "internalId": _project_number(entity, name),
             "name": name,
             "entityName": entity,
             "entity": lambda _: self.entity(entity),
@@ -203,7 +204,7 @@ class Views:
             "shouldStop": run.stop is not None,
             "failed": run.state in ("failed", "crashed"),
             "running": run.state == "running",
-            "projectId": global_id("ProjectInternalId", run.entity, run.project),
+            "projectId": _project_number(run.entity, run.project),
             "project": lambda _: self._project_of(run),
             "user": lambda _: self.viewer(),
             "suggestedConfig": run.suggested,
@@ -315,6 +316,11 @@ class Views:
 def storage_path(*names: str) -> str:
     """The path of a stored file's URL, not yet quoted."""
     return "/".join(("/storage", *names))
+
+
+def _project_number(entity: str, name: str) -> str:
+    """Clients want a project's internal ID to be a number."""
+    return str(zlib.crc32(f"{entity}/{name}".encode()))
 
 
 def _fields(run: Run) -> Fields:
