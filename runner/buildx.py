@@ -1,0 +1,183 @@
+"""The door to `docker buildx build`: arguments in, steps reported, image ID out."""
+
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.console import format_duration
+from runner.errors import ExitCode, RunnerError
+
+Report = Callable[[str], None]
+LOG_LINES = 20  # of a failed step
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One call of buildx."""
+
+    dockerfile: Path
+    context: Path
+    tags: tuple[str, ...]
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, Path] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+
+    def arguments(self) -> list[str]:
+        """The command, without `docker`; secrets go by file name only."""
+        words = ["buildx", "build", "--file", str(self.dockerfile)]
+        words += ["--target", self.target] if self.target else []
+        for tag in self.tags:
+            words += ["--tag", tag]
+        for name, value in self.args.items():
+            words += ["--build-arg", f"{name}={value}"]
+        for name, folder in self.contexts.items():
+            words += ["--build-context", f"{name}={folder}"]
+        for name, file in self.secrets.items():
+            words += ["--secret", f"id={name},src={file}"]
+        for name, value in self.labels.items():
+            words += ["--label", f"{name}={value}"]
+        words += ["--no-cache"] if self.no_cache else []
+        return [*words, "--load", "--provenance=false", "--progress=plain", str(self.context)]
+
+    def as_text(self) -> str:
+        """The command as a shell takes it, one option a line."""
+        words = [shlex.quote(word) for word in ("docker", *self.arguments())]
+        return re.sub(r" (--\S+|\S+$)", r" \\\n    \1", " ".join(words))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Reads buildx's plain progress: finished steps, cache hits, the log of what fails."""
+
+    report: Report
+    cached: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, deque[str]] = field(default_factory=dict)
+    failed: str | None = None
+    rest: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+
+    def read(self, line: str) -> None:
+        """Take one line of output."""
+        found = re.match(r"#(\d+) (.*)", line)
+        if not found:
+            self.rest.append(line)
+            return
+        step, text = found.groups()
+        if step not in self.names:
+            self.names[step] = _shorten(text)
+        elif text == "CACHED":
+            self.cached += 1
+        elif done := re.fullmatch(r"DONE (\d+\.\d+)s", text):
+            self._finish(step, float(done.group(1)))
+        elif text.startswith("ERROR"):
+            self.failed = self.failed or step
+            self._log(step, text)
+        else:
+            self._log(step, re.sub(r"^\d+\.\d+ ", "", text))
+
+    def tail(self) -> list[str]:
+        """The last lines of the step that failed, or of what buildx itself said."""
+        return list(self.logs.get(self.failed or "", self.rest))
+
+    def _finish(self, step: str, seconds: float) -> None:
+        name = self.names[step]
+        if not name.startswith("[internal]") and seconds >= 0.05:
+            self.report(f"  {name}: {format_duration(seconds)}")
+
+    def _log(self, step: str, text: str) -> None:
+        self.logs.setdefault(step, deque(maxlen=LOG_LINES)).append(text)
+
+
+def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> str:
+    """Build, and give the image's ID.
+
+    Args:
+        build: what to build.
+        environ: what the `docker` command needs over this process's environment.
+        report: takes one line per finished step.
+
+    Raises:
+        RunnerError: buildx is missing, or a step failed; its last lines are reported before.
+    """
+    env = {**os.environ, **environ, "DOCKER_CLI_HINTS": "false"}
+    _check_buildx(env)
+    progress = Progress(report)
+    with tempfile.TemporaryDirectory(prefix="runner-build-") as folder:
+        id_file = Path(folder, "id")
+        words = ["docker", *build.arguments(), "--iidfile", str(id_file)]
+        code = _stream(words, env, progress.read)
+        if code == 0:
+            if progress.cached:
+                report(f"  {progress.cached} steps from the cache")
+            return id_file.read_text("utf-8").strip()
+    for line in progress.tail():
+        report(f"  | {line}")
+    where = progress.names.get(progress.failed or "", "before its first step")
+    raise RunnerError(
+        f"the image was not built: `{where}` failed",
+        hint="the lines above say why; `runner build --dry-run` prints the whole command",
+    )
+
+
+def _stream(words: list[str], env: Mapping[str, str], read: Callable[[str], None]) -> int:
+    """Run to the end; an interruption ends the build as well and is passed on."""
+    process = subprocess.Popen(
+        words,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        _feed(process.stdout or (), read)
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _feed(lines: Iterable[str], read: Callable[[str], None]) -> None:
+    for line in lines:
+        if text := line.rstrip():
+            read(text)
+
+
+def _check_buildx(env: Mapping[str, str]) -> None:
+    try:
+        asked = subprocess.run(
+            ["docker", "buildx", "version"], env=env, capture_output=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise RunnerError(
+            "the `docker` command is not installed",
+            hint="install Docker's command line tool with its buildx plugin",
+            code=ExitCode.UNFIT,
+        ) from error
+    if asked.returncode:
+        raise RunnerError(
+            "docker's buildx plugin is missing",
+            hint="`apt-get install docker-buildx-plugin` (Docker's packages) or `docker-buildx`",
+            code=ExitCode.UNFIT,
+        )
+
+
+def _shorten(text: str) -> str:
+    plain = re.sub(r"--(mount|from)=\S+ +", "", " ".join(text.split()))
+    return plain if len(plain) <= 78 else f"{plain[:77]}…"

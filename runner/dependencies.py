@@ -1,0 +1,235 @@
+"""A project's dependency file → what the image's build installs, and from where."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ExitCode, RunnerError
+from runner.project import DEPENDENCY_FILES, Project, read_toml
+from runner.settings import ImageSettings
+
+LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """The build arguments and the files of `deps/` that install what a project depends on."""
+
+    source: str | None  # the file, as told to people
+    files: Mapping[str, str] = field(default_factory=dict)
+    requirements: str = ""  # REQUIREMENTS: arguments of `uv pip install`, run in deps/
+    export: str = ""  # EXPORT: arguments of `uv export`
+    install: str = ""  # INSTALL: likewise, run in the project's folder after its files
+    torch: str | None = None  # the requirement that names torch
+    notes: tuple[str, ...] = ()
+
+
+def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -> Dependencies:
+    """What to install for this project; with `cpu` nothing of it may bring CUDA.
+
+    Raises:
+        RunnerError: the file or an extra is missing, or the file's form is not known.
+    """
+    file = _find_file(project, settings)
+    if file is None:
+        note = f"no dependency file ({', '.join(DEPENDENCY_FILES)}): the image has Python only"
+        return _with_project(project, Dependencies(None, notes=(note,)))
+    if file.name == "uv.lock":
+        found = _read_uv_lock(file, settings.extras, cpu=cpu)
+    elif file.name.startswith("pylock"):
+        found = _read_pylock(file, cpu=cpu)
+    elif file.name == "pyproject.toml":
+        found = _read_pyproject(file, settings.extras)
+    else:
+        found = _read_requirements(file, cpu=cpu)
+    return _with_project(project, found)
+
+
+def name_of(requirement: str) -> str:
+    """The package that a requirement names, normalised (PEP 503)."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
+    return re.sub(r"[-_.]+", "-", found.group(0)).lower() if found else ""
+
+
+def _find_file(project: Project, settings: ImageSettings) -> Path | None:
+    if settings.dependencies is None:
+        return project.dependencies
+    file = project.root / settings.dependencies
+    if not file.is_file():
+        raise RunnerError(
+            f"the dependency file `{settings.dependencies}` does not exist",
+            hint="correct `[image] dependencies`",
+            code=ExitCode.NOT_FOUND,
+        )
+    if file.suffix in (".yaml", ".yml"):
+        raise RunnerError(
+            f"`{file.name}`: environments of conda are not read",
+            hint="write a requirements.txt, or bring a Dockerfile (`[image] dockerfile`)",
+        )
+    return file
+
+
+def _with_project(project: Project, found: Dependencies) -> Dependencies:
+    """A project that can be built is installed, its dependencies already being there."""
+    file = project.root / "pyproject.toml"
+    if not file.is_file() or re.search(r"(^|\s)\.(\[\S*\])?(\s|$)", found.install):
+        return found
+    content = read_toml(file)
+    if "build-system" not in content or "project" not in content:
+        return found
+    return replace(found, install=f"{found.install} --no-deps -e .".strip())
+
+
+def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependencies:
+    lock = read_toml(file)
+    versions = {one["name"]: one.get("version") for one in lock.get("package", [])}
+    torch = f"torch=={versions['torch']}" if versions.get("torch") else None
+    words = ["--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
+    for extra in _check_extras(file.parent / "pyproject.toml", extras):
+        words += ["--extra", extra]
+    if cpu and torch:
+        words += ["--no-hashes", "--prune", "torch"]
+    return Dependencies(
+        file.name,
+        files={
+            name: (file.parent / name).read_text("utf-8") for name in ("pyproject.toml", file.name)
+        },
+        requirements=f"-r {LOCKED}",
+        export=" ".join(words),
+        torch=torch,
+    )
+
+
+def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
+    packages = read_toml(file).get("packages", [])
+    torch = next(
+        (f"torch=={p['version']}" for p in packages if name_of(p["name"]) == "torch"), None
+    )
+    if not (cpu and torch):
+        text = file.read_text("utf-8")
+        return Dependencies(file.name, {"pylock.toml": text}, "-r pylock.toml", torch=torch)
+    lines = [_pin(one) for one in packages if not _brings_cuda(name_of(one["name"]))]
+    note = f"`{file.name}` locks a torch with CUDA: its versions are kept, its hashes are not"
+    return Dependencies(
+        file.name,
+        {"requirements.txt": "\n".join([*lines, ""])},
+        "-r requirements.txt",
+        torch=torch,
+        notes=(note,),
+    )
+
+
+def _pin(package: Mapping[str, Any]) -> str:
+    marker = f" ; {package['marker']}" if package.get("marker") else ""
+    return f"{package['name']}=={package['version']}{marker}"
+
+
+def _brings_cuda(name: str) -> bool:
+    return name in ("torch", "triton") or name.startswith(("nvidia-", "cuda-"))
+
+
+def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
+    content = read_toml(file)
+    project = content.get("project", {})
+    wanted = _check_extras(file, extras)
+    named = f"`{file.name}`" + "".join(f" [{extra}]" for extra in wanted)
+    if "dependencies" in project.get("dynamic", []):
+        note = f"{named}: its dependencies are dynamic, so they are installed with the project"
+        chosen = f"[{','.join(wanted)}]" if wanted else ""
+        return Dependencies(file.name, install=f"-e .{chosen}", notes=(note,))
+    lines = list(_flatten(project, wanted))
+    torch = next((one for one in lines if name_of(one) == "torch"), None)
+    if "uv" in content.get("tool", {}):  # its sources and indexes count: uv reads the file itself
+        words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
+        files = {"pyproject.toml": file.read_text("utf-8")}
+        return Dependencies(file.name, files, words, torch=torch)
+    if not lines:
+        return Dependencies(file.name)
+    files = {"requirements.txt": "\n".join([*lines, ""])}
+    return Dependencies(file.name, files, "-r requirements.txt", torch=torch)
+
+
+def _flatten(project: Mapping[str, Any], extras: Iterable[str]) -> Iterator[str]:
+    """Dependencies and those of the extras; an extra that names the project itself is followed."""
+    own = name_of(project.get("name", ""))
+    tables: Mapping[str, list[str]] = project.get("optional-dependencies", {})
+    todo, seen = list(extras), set(extras)
+    yield from project.get("dependencies", [])
+    while todo:
+        for line in tables.get(todo.pop(0), []):
+            if not own or name_of(line) != own:
+                yield line
+                continue
+            inside = re.search(r"\[(.*?)\]", line)
+            more = [one.strip() for one in inside.group(1).split(",")] if inside else []
+            todo += [one for one in more if one not in seen]
+            seen.update(more)
+
+
+def _check_extras(file: Path, extras: Iterable[str]) -> list[str]:
+    known = read_toml(file).get("project", {}).get("optional-dependencies", {})
+    for extra in extras:
+        if extra not in known:
+            raise RunnerError(
+                f"`{file.name}` has no extra `{extra}`",
+                hint=f"it has: {', '.join(sorted(known)) or 'none'} (`[image] extras`)",
+                code=ExitCode.USAGE,
+            )
+    return list(extras)
+
+
+def _read_requirements(file: Path, *, cpu: bool) -> Dependencies:
+    wanted: dict[str, list[str]] = {"-r": [], "-c": [], "local": []}
+    for flag, line in _logical_lines(file, "-r", set()):
+        wanted["local" if flag == "-r" and _is_local(line) else flag].append(line)
+    torch = next((one for one in wanted["-r"] if name_of(one) == "torch"), None)
+    if cpu:  # torch is there already, and pinned; hashes of what it is not would not fit
+        for flag in ("-r", "-c"):
+            kept = [one for one in wanted[flag] if not _brings_cuda(name_of(one))]
+            wanted[flag] = [_without_hashes(one) for one in kept] if torch else kept
+    elif torch and "--hash" in torch:
+        torch = None  # it goes with the rest, where its hash is checked
+    names = {"-r": "requirements.txt", "-c": "constraints.txt"}
+    files = {names[flag]: "\n".join([*wanted[flag], ""]) for flag in names if wanted[flag]}
+    return Dependencies(
+        file.name,
+        files,
+        requirements=" ".join(f"{flag} {names[flag]}" for flag in names if names[flag] in files)
+        if wanted["-r"]
+        else "",
+        install=" ".join(wanted["local"]),
+        torch=torch,
+    )
+
+
+def _logical_lines(file: Path, flag: str, seen: set[Path]) -> Iterator[tuple[str, str]]:
+    """Lines with their continuations, each a requirement (-r) or constraint (-c); no comments."""
+    if file in seen:
+        return
+    seen.add(file)
+    try:
+        text = file.read_text("utf-8-sig")
+    except OSError as error:
+        raise RunnerError(
+            f"cannot read the requirements `{file}`: {error.strerror}",
+            hint="correct the line that includes it (`-r` or `-c`)",
+        ) from error
+    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        plain = re.sub(r"(^|\s+)#.*$", "", line).strip()
+        included = re.match(r"(-r|--requirement|-c|--constraint)[ =]*(\S+)$", plain)
+        if included:
+            inner = "-c" if included.group(1) in ("-c", "--constraint") else flag
+            yield from _logical_lines(file.parent / included.group(2), inner, seen)
+        elif plain:
+            yield flag, plain
+
+
+def _is_local(line: str) -> bool:
+    """Whether a requirement is a folder or file, so that the project's files come first."""
+    return bool(re.match(r"(-e|--editable)\b|\.|/|file:", line)) or " @ file:" in line
+
+
+def _without_hashes(line: str) -> str:
+    return re.sub(r"\s+--hash[= ]\S+", "", line)

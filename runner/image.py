@@ -1,0 +1,216 @@
+"""The agents' image: built where something changed, found again, compared with the project."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.buildx import Build, Report, run_build
+from runner.engine import Engine, Image
+from runner.errors import ExitCode, RunnerError
+from runner.pipconfig import PipSettings, read_pip_settings, select_proxies
+from runner.probe import OURS, Probe, check_program, probe_image
+from runner.project import Project
+from runner.recipe import HASH_LABEL, Kind, Recipe, pinned_torch, read_recipe
+from runner.serverimage import add_secrets, ensure_server_image, select_secrets
+from runner.settings import Settings
+from runner.state import State, read_json, write_json
+from runner.variant import Name, choose_variant, find_torch_index
+
+__all__ = ["AgentImage", "Probe", "build_image", "check_program", "ensure_server_image"]
+__all__ += ["find_image", "plan_build", "probe_image", "project_changed"]
+
+_STAGING = "build-"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentImage:
+    """An image that agents run in."""
+
+    id: str
+    tag: str
+    interpreter: str
+    kind: Kind
+    labels: Mapping[str, str]
+    size_bytes: int = 0
+    built: bool = False  # by this call
+
+
+def build_image(
+    engine: Engine,
+    project: Project,
+    settings: Settings,
+    state: State,
+    *,
+    cpu: bool = False,
+    cuda: int | None = None,
+    base: str | None = None,
+    tag: str | None = None,
+    no_cache: bool = False,
+    report: Report,
+) -> AgentImage:
+    """The image of the project as it is now; nothing is built where nothing has changed.
+
+    Raises:
+        RunnerError: no variant fits this machine, a file is missing, or a step fails.
+    """
+    _refuse_foreign(settings)
+    recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
+    for note in (*recipe.files.notes, *recipe.dependencies.notes):
+        report(f"note: {note}")
+    found = None if no_cache else engine.image(recipe.tag)
+    built = found is None or found.labels.get(HASH_LABEL) != recipe.digest
+    if built:
+        found = _build(engine, recipe, state, tag=tag, no_cache=no_cache, report=report)
+    elif found and tag and tag not in found.tags:
+        engine.tag_image(found.id, tag)
+    if found is None:
+        raise RunnerError(f"the engine does not have `{recipe.tag}` that it just built")
+    _remember(state, recipe, found, base)
+    return replace(_to_agent_image(engine, found, recipe.tag, recipe.kind, state), built=built)
+
+
+def plan_build(
+    project: Project,
+    settings: Settings,
+    *,
+    cpu: bool = False,
+    cuda: int | None = None,
+    base: str | None = None,
+    tag: str | None = None,
+    no_cache: bool = False,
+) -> Build:
+    """The very call of buildx that `build_image` would make, its staged folder named CONTEXT."""
+    _refuse_foreign(settings)
+    recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
+    pip = read_pip_settings(os.environ)
+    plan = recipe.to_build(recipe.context or Path("CONTEXT"), tag=tag, no_cache=no_cache)
+    secrets = {name: Path("SECRETS", name) for name in select_secrets(pip)}
+    return _complete(plan, recipe, pip, secrets | ({"ca": pip.ca} if pip.ca else {}))
+
+
+def find_image(
+    engine: Engine,
+    project: Project,
+    settings: Settings,
+    state: State,
+    *,
+    override: str | None = None,
+) -> AgentImage:
+    """The image that agents take: `--image` or `[image] name`, else the last that was built.
+
+    Raises:
+        RunnerError: it is not there (exit 3).
+    """
+    if name := override or settings.image.name:
+        found = engine.image(name)
+        if found is None:
+            raise RunnerError(
+                f"the engine has no image `{name}`",
+                hint=f"`docker pull {name}`, or correct the name",
+                code=ExitCode.NOT_FOUND,
+            )
+        return _to_agent_image(engine, found, name, "foreign", state)
+    record = read_json(_record_file(state))
+    found = engine.image(str(record["id"])) if record else None
+    if record is None or found is None:
+        raise RunnerError(
+            f"the image of `{project.root.name}` is not built",
+            hint="`runner build`, or `runner build --cpu` for a machine without GPUs",
+            code=ExitCode.NOT_FOUND,
+        )
+    kind: Kind = "dockerfile" if record["kind"] == "dockerfile" else "ours"
+    return _to_agent_image(engine, found, str(record["tag"]), kind, state)
+
+
+def project_changed(project: Project, settings: Settings, state: State) -> bool:
+    """Whether a build now would give another image than the last one."""
+    record = read_json(_record_file(state))
+    if record is None or settings.image.name:
+        return False
+    variant: Name = record["variant"]
+    recipe = read_recipe(project, settings, variant=variant, base=record.get("base"))
+    return recipe.digest != str(record["hash"])
+
+
+def _build(
+    engine: Engine,
+    recipe: Recipe,
+    state: State,
+    *,
+    tag: str | None,
+    no_cache: bool,
+    report: Report,
+) -> Image | None:
+    pip = read_pip_settings(os.environ)
+    for source in pip.left_out:
+        report(f"note: pip's `{source}` is a path of this machine and stays out of the build")
+    report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
+    with _staging(state) as folder:
+        plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
+        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"))
+        return engine.image(run_build(build, environ=engine.cli_env(), report=report))
+
+
+def _complete(build: Build, recipe: Recipe, pip: PipSettings, secrets: Mapping[str, Path]) -> Build:
+    """Add what is this machine's and no part of the image: indexes, wheels, proxies, secrets."""
+    index = _find_index(recipe, pip)
+    args = {**build.args, **({"TORCH_INDEX": index} if index else {}), **select_proxies(os.environ)}
+    contexts = {"wheels": pip.wheels} if pip.wheels and recipe.kind == "ours" else {}
+    return replace(build, args=args, contexts=contexts, secrets=secrets)
+
+
+def _find_index(recipe: Recipe, pip: PipSettings) -> str | None:
+    if recipe.kind != "ours":
+        return None
+    wanted = recipe.dependencies
+    needed_by = wanted.source if wanted.torch else None
+    return find_torch_index(recipe.variant, pinned_torch(), pip, needed_by=needed_by)
+
+
+def _refuse_foreign(settings: Settings) -> None:
+    if settings.image.name:
+        raise RunnerError(
+            f"`[image] name` is `{settings.image.name}`: there is nothing to build",
+            hint="`runner up` takes that image as it is; remove `name` to build one",
+            code=ExitCode.USAGE,
+        )
+
+
+def _to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: State) -> AgentImage:
+    interpreter = OURS
+    if kind != "ours":
+        interpreter = probe_image(engine, image.id, state, ours=False).interpreter
+    return AgentImage(image.id, tag, interpreter, kind, image.labels, image.size_bytes)
+
+
+def _remember(state: State, recipe: Recipe, image: Image, base: str | None) -> None:
+    record = {
+        "id": image.id,
+        "tag": recipe.tag,
+        "kind": recipe.kind,
+        "variant": recipe.variant,
+        "base": base,
+        "hash": recipe.digest,
+    }
+    write_json(_record_file(state), record)
+
+
+def _record_file(state: State) -> Path:
+    return state.cache / "image.json"
+
+
+@contextmanager
+def _staging(state: State) -> Iterator[Path]:
+    """A folder for one build, gone afterwards; those of builds that were killed go as well."""
+    state.cache.mkdir(parents=True, exist_ok=True)
+    for old in state.cache.glob(f"{_STAGING}*"):
+        pid = old.name.removeprefix(_STAGING).partition("-")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_STAGING}{os.getpid()}-", dir=state.cache) as name:
+        Path(name).chmod(0o700)
+        yield Path(name)

@@ -1,0 +1,189 @@
+"""What an agent's image is made of, and the hash that names it."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from runner.buildx import Build
+from runner.context import Files, hash_files, list_files, stage_files
+from runner.dependencies import Dependencies, read_dependencies
+from runner.errors import ExitCode, RunnerError
+from runner.project import Project
+from runner.serverimage import DOCKERFILE, KIND_LABEL, PACKAGE
+from runner.settings import Settings
+from runner.variant import BASES, Name
+
+Kind = Literal["ours", "dockerfile", "foreign"]
+CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs
+HASH_LABEL = "dev.runner.project.hash"
+COMMIT_LABEL = "dev.runner.project.commit"
+DIRTY_LABEL = "dev.runner.project.dirty"
+VARIANT_LABEL = "dev.runner.variant"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One image of a project: all that decides what is in it."""
+
+    name: str
+    root: Path
+    kind: Kind
+    variant: Name
+    files: Files
+    dependencies: Dependencies
+    args: Mapping[str, str]
+    dockerfile: Path
+    context: Path | None = None  # a Dockerfile of the user's builds in place
+    target: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def tag(self) -> str:
+        """`runner-<project>:<12 digits of the content's hash>`."""
+        return f"runner-{self.name}:{self.digest[:12]}"
+
+    def stage(self, folder: Path) -> Path:
+        """Lay out the build context below `folder`; a user's Dockerfile builds in its own."""
+        if self.context:
+            return self.context
+        context = folder / "context"
+        (context / "deps").mkdir(parents=True)
+        for name, text in self.dependencies.files.items():
+            (context / "deps" / name).write_text(text, "utf-8")
+        if self.variant == "cpu":
+            (context / "deps" / CONSTRAINTS).write_text(read_constraints(), "utf-8")
+        stage_files(self.files, context / "project")
+        return context
+
+    def to_build(self, context: Path, *, tag: str | None = None, no_cache: bool = False) -> Build:
+        """The call of buildx, without what only this machine knows (secrets, indexes)."""
+        return Build(
+            dockerfile=self.dockerfile,
+            context=context,
+            tags=(self.tag, *([tag] if tag else [])),
+            target=self.target,
+            args=self.args,
+            labels=self.labels,
+            no_cache=no_cache,
+        )
+
+
+def read_recipe(
+    project: Project, settings: Settings, *, variant: Name, base: str | None = None
+) -> Recipe:
+    """Read the project's files and dependencies, and hash them."""
+    mounted = [project.root / one.partition(":")[0] for one in settings.run.mounts]
+    inside = [one for one in mounted if one.resolve() != project.root.resolve()]
+    files = list_files(project.root, leave_out=inside)
+    if settings.image.dockerfile:
+        recipe = _from_dockerfile(project, settings, files, settings.image.dockerfile, variant)
+    else:
+        recipe = _ours(project, settings, files, variant, base)
+    digest = _digest(recipe)
+    labels = {
+        KIND_LABEL: "agent",
+        HASH_LABEL: digest,
+        VARIANT_LABEL: variant,
+        **_read_provenance(project),
+    }
+    return replace(recipe, digest=digest, labels=labels)
+
+
+def read_constraints() -> str:
+    """The tested pair of torch and torchvision for CPUs."""
+    return (PACKAGE / "files" / CONSTRAINTS).read_text("utf-8")
+
+
+def pinned_torch() -> str:
+    """The requirement of CPU builds: `torch==2.13.0+cpu`."""
+    lines = read_constraints().splitlines()
+    return next(line.strip() for line in lines if line.startswith("torch=="))
+
+
+def _ours(
+    project: Project, settings: Settings, files: Files, variant: Name, base: str | None
+) -> Recipe:
+    for key in ("args", "context", "target"):
+        if settings.get(f"image.{key}"):
+            raise RunnerError(
+                f"`[image] {key}` is for a Dockerfile of your own",
+                hint="add `[image] dockerfile`, or remove it",
+                code=ExitCode.USAGE,
+            )
+    cpu = variant == "cpu"
+    found = read_dependencies(project, settings.image, cpu=cpu)
+    args = {"BASE": base or settings.image.base or BASES[variant]}
+    given = {
+        "APT": " ".join(settings.image.apt),
+        "TORCH": (pinned_torch() if cpu else found.torch) if found.torch else "",
+        "REQUIREMENTS": found.requirements,
+        "OVERRIDES": CONSTRAINTS if cpu else "",
+        "EXPORT": found.export,
+        "INSTALL": found.install,
+    }
+    args |= {name: value for name, value in given.items() if value}
+    return Recipe(
+        project.name, project.root, "ours", variant, files, found, args, DOCKERFILE, target="agent"
+    )
+
+
+def _from_dockerfile(
+    project: Project, settings: Settings, files: Files, name: str, variant: Name
+) -> Recipe:
+    file = project.root / name
+    if not file.is_file():
+        raise RunnerError(
+            f"the Dockerfile `{name}` does not exist",
+            hint="correct `[image] dockerfile`",
+            code=ExitCode.NOT_FOUND,
+        )
+    return Recipe(
+        project.name,
+        project.root,
+        "dockerfile",
+        variant,
+        files,
+        Dependencies(None),
+        settings.image.args,
+        file,
+        context=project.root / (settings.image.context or "."),
+        target=settings.image.target,
+    )
+
+
+def _digest(recipe: Recipe) -> str:
+    parts = {
+        "variant": recipe.variant,
+        "args": dict(recipe.args),
+        "deps": dict(recipe.dependencies.files),
+        "dockerfile": recipe.dockerfile.read_text("utf-8"),
+        "constraints": read_constraints() if recipe.variant == "cpu" else "",
+        "target": recipe.target,
+        "files": hash_files(recipe.files),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _read_provenance(project: Project) -> dict[str, str]:
+    """Commit and whether the files differ from it; nothing outside a repository."""
+    if project.git_root is None:
+        return {}
+    git = ["git", "-C", str(project.root)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return {}
+    if head.returncode:
+        return {}  # no commit yet
+    dirty = "true" if changed.stdout.strip() else "false"
+    return {COMMIT_LABEL: head.stdout.strip(), DIRTY_LABEL: dirty}

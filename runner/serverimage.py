@@ -1,0 +1,116 @@
+"""The sweep server's image: runner's own code and what its extra `server` names."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import runner
+from runner.buildx import Build, Report, run_build
+from runner.engine import Engine
+from runner.errors import ExitCode, RunnerError
+from runner.pipconfig import PipSettings, read_pip_settings, select_proxies
+
+BASE = "debian:bookworm-slim"
+DISTRIBUTION = "sweep-runner"
+CORE = ("pyyaml", "typer")  # of runner's own dependencies what `runner serve` imports
+PACKAGE = Path(runner.__file__).parent
+DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
+KIND_LABEL = "dev.runner.kind"
+
+
+def ensure_server_image(engine: Engine, *, report: Report) -> str:
+    """The ID of the server's image for this very code, built where the engine lacks it.
+
+    Raises:
+        RunnerError: it cannot be built.
+    """
+    tag = f"runner-server:{_hash()}"
+    if found := engine.image(tag):
+        return found.id
+    report("building the server's image")
+    with tempfile.TemporaryDirectory(prefix="runner-server-") as folder:
+        build = _stage(Path(folder), tag, read_pip_settings(os.environ))
+        identity = run_build(build, environ=engine.cli_env(), report=report)
+    report(f"built {tag}")
+    return identity
+
+
+def add_secrets(pip: PipSettings, folder: Path) -> dict[str, Path]:
+    """Write what a build may know and no image may keep; the folder goes when it is built."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    secrets = {"ca": pip.ca} if pip.ca else {}
+    for name, text in select_secrets(pip).items():
+        file = folder / name
+        file.touch(mode=0o600)
+        file.write_text(text, "utf-8")
+        secrets[name] = file
+    return secrets
+
+
+def select_secrets(pip: PipSettings) -> dict[str, str]:
+    """The configuration files for pip and uv, where there is something to say."""
+    texts = {"pip": pip.to_pip(), "uv": pip.to_uv()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def select_requirements(requires: list[str]) -> list[str]:
+    """Of a distribution's metadata what the server needs; markers are dropped."""
+    found = []
+    for line in requires:
+        requirement, _, marker = (part.strip() for part in line.partition(";"))
+        name = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
+        if re.search(r"extra\s*==\s*['\"]server['\"]", marker) or (not marker and name in CORE):
+            found.append(requirement)
+    return sorted(found)
+
+
+def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
+    folder.chmod(0o755)
+    code, context = folder / "runner", folder / "context"
+    for file in _code_files():
+        target = code / file.relative_to(PACKAGE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        target.chmod(0o644)
+    (context / "deps").mkdir(parents=True)
+    (context / "deps" / "requirements.txt").write_text(_requirements(), "utf-8")
+    return Build(
+        dockerfile=DOCKERFILE,
+        context=context,
+        tags=(tag,),
+        target="server",
+        args={"BASE": BASE, **select_proxies(os.environ)},
+        contexts={"runner": code, **({"wheels": pip.wheels} if pip.wheels else {})},
+        secrets=add_secrets(pip, folder / "secrets"),
+        labels={KIND_LABEL: "server"},
+    )
+
+
+def _hash() -> str:
+    digest = hashlib.sha256(_requirements().encode())
+    digest.update(DOCKERFILE.read_bytes())
+    for file in _code_files():
+        content = hashlib.sha256(file.read_bytes()).digest()
+        digest.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + content)
+    return digest.hexdigest()[:12]
+
+
+def _code_files() -> list[Path]:
+    found = (one for one in PACKAGE.rglob("*") if "__pycache__" not in one.parts)
+    return sorted(one for one in found if one.is_file() and not one.is_symlink())
+
+
+def _requirements() -> str:
+    try:
+        requires = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError as error:
+        raise RunnerError(
+            f"`{DISTRIBUTION}` is not installed, so what the server depends on is not known",
+            hint="`pip install sweep-runner`, or `pip install -e .` in a clone",
+            code=ExitCode.UNFIT,
+        ) from error
+    return "".join(f"{one}\n" for one in select_requirements(requires))
