@@ -69,6 +69,7 @@ class Loop:
             while True:
                 self._look_at_reply()
                 self._look_at_run()
+                self._look_at_request()
                 self._start_next()
                 self._send_heartbeat()
                 self._report()
@@ -151,6 +152,11 @@ class Loop:
     def _give_back_waiting(self) -> None:
         while self._next:
             self._note_end(Ended(self._next.popleft().run, None, "preempted"))
+
+    def _look_at_request(self) -> None:
+        """Between two runs, leave if the command line is about to replace this agent."""
+        if self._live is None and self._leaving is None and is_drained(self._settings):
+            self._leave(Leaving("finished", "ended after its run, to be replaced", EXIT_DONE))
 
     # the run
 
@@ -264,6 +270,17 @@ class Loop:
             self._leaving.until if self._leaving else None,
         )
         return min(one for one in times if one is not None)
+
+
+def is_drained(settings: AgentSettings) -> bool:
+    """Whether `<status folder>/<agent>.drain` names this very container."""
+    if settings.status_dir is None or settings.container is None:
+        return False
+    try:
+        text = (settings.status_dir / f"{settings.agent}.drain").read_text("utf-8")
+    except OSError:
+        return False
+    return text.strip() == settings.container
 
 
 def is_count_reached(settings: AgentSettings, status: StatusFile) -> bool:

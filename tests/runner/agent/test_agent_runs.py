@@ -62,6 +62,21 @@ def test_a_sweep_of_two_runs_is_worked_off(tmp_path: Path, door: Door) -> None:
     assert status["run"] is None
 
 
+def test_an_agent_that_is_to_be_replaced_ends_after_its_run(tmp_path: Path, door: Door) -> None:
+    """The request names its container; the run goes on to its end, and no other one starts."""
+    door.add("r1")
+    door.add("r2")
+    program = "import pathlib, time; pathlib.Path('up').touch(); time.sleep(0.5); print('whole')"
+    hand = Hand(tmp_path, door, program, HOSTNAME="0123456789ab").start()
+    hand.wait_for(lambda: (hand.work / "up").exists())
+
+    (hand.status_dir / "a-0.drain").write_text("0123456789ab\n")
+    code, out, _ = hand.finish()
+
+    assert (code, out) == (0, "r1 | whole\n")
+    assert (hand.status()["state"], hand.status()["runs_finished"]) == ("finished", 1)
+
+
 def test_a_run_finds_what_it_may_rely_on(tmp_path: Path, door: Door) -> None:
     program = "import json, os; json.dump(dict(os.environ), open('env.json', 'w'))"
     door.add("r1", "resume", lr=0.1)
