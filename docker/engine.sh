@@ -185,6 +185,7 @@ remove_rules() { # last?, bridges
     local table mine chains
     mine=" ($(tr ' ' '|' <<<"${*:2}"))( |\$)| (${POOL%.*.*}|${ADDRESS%.*.*})\.[0-9./:]+( |\$)"
     [ "$1" != last ] || mine+='|^-A (PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) .*-j DOCKER'
+    [ "$1" != last ] || mine+='|^-A PREROUTING -d [0-9./]+ ! -i [^ ]+ -p [a-z]+ .*-j DROP$' # 28: published ports, table raw
     for table in $(tables); do
         chains=$([ "$1" != last ] || iptables-save -t "$table" | sed -nE 's/^:(DOCKER[^ ]*) .*/\1/p')
         {
@@ -225,7 +226,7 @@ restore_machine() { # after the last engine
 
 # ---- the engine --------------------------------------------------------------
 
-docker() { DOCKER_CONFIG=$D/client DOCKER_HOST=unix://$D/docker.sock "$D/root/usr/bin/docker" "$@"; }
+docker() { TMPDIR=$D/tmp DOCKER_CONFIG=$D/client DOCKER_HOST=unix://$D/docker.sock "$D/root/usr/bin/docker" "$@"; }
 answers() { [ -S "$D/docker.sock" ] && docker version >/dev/null 2>&1; }
 
 # Where images and containers lie: a file system in a sparse file.  overlay works
