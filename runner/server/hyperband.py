@@ -9,7 +9,7 @@ at rank int(n/eta), so a band with few runs stops none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from runner.sweepfile import Hyperband
@@ -42,7 +42,7 @@ def hyperband_stops(
     rules: Hyperband,
     goal: Goal,
     curves: Mapping[str, Sequence[float]],
-    running: frozenset[str] | set[str],
+    running: Set[str],
 ) -> list[Stop]:
     """The runs among `running` to stop now.
 

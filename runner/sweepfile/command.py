@@ -78,7 +78,7 @@ def _check_macro(word: str, node: Node, key: str, report: Report) -> None:
     hint = did_you_mean(name, MACROS)
     if hint is None:
         hint = f"the macros are {', '.join(f'${{{known}}}' for known in MACROS)}, ${{envvar:NAME}}"
-    message = f"`{shorten(word)}` is no macro; W&B's agent drops it without a word"
+    message = f"`{shorten(word)}` is no macro, W&B's agent drops it"
     report.error(node.line, key, message, hint)
 
 

@@ -26,7 +26,7 @@ def read_number(
         report.error(node.line, key, f"must be a number, not {kind(node)}")
         return None
     if isinstance(value, float) and not math.isfinite(value):
-        return None  # told by settle_numbers
+        return None  # told where it was read
     if least is not None and value < least:
         report.error(node.line, key, f"must be at least {least}, not {value}")
         return None
@@ -59,5 +59,5 @@ def _number_in(text: str) -> Number | None:
             number: Number = reads(text)
         except ValueError:
             continue
-        return number if math.isfinite(number) and abs(number) < 1e300 else None
+        return number if abs(number) < 1e300 else None
     return None

@@ -191,7 +191,7 @@ def _read_goal(node: Node | None, report: Report) -> Goal:
     if isinstance(node.data, str) and node.data in goals:
         return cast("Goal", node.data)
     hint = did_you_mean(str(node.data), goals) or "`minimize` or `maximize`"
-    message = f"{kind(node)} is no goal; W&B only warns, then minimizes"
+    message = f"{kind(node)} is no goal, W&B would minimize"
     report.error(node.line, "metric.goal", message, hint)
     return "minimize"
 

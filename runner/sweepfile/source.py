@@ -245,10 +245,10 @@ class _Builder:
     def scalar(self, node: yaml.ScalarNode, key: str, line: int) -> Node:
         text = _whole(node.value)
         tag = node.tag.removeprefix(_TAG)
-        if self.json_numbers and node.style is None and tag == "str":
-            return Node(float(text), line, text)  # JSON's 1e-05, NaN: all that is unquoted there
         made: str | Number | bool | None = text
-        if tag in ("null", "bool", "int", "float"):
+        if self.json_numbers and node.style is None and tag == "str":
+            made = float(text)  # JSON's 1e-05, NaN: all that is unquoted there
+        elif tag in ("null", "bool", "int", "float"):
             try:
                 made = self.scalars.construct_object(node)
             except (yaml.YAMLError, ValueError, LookupError, OverflowError):
@@ -261,6 +261,8 @@ class _Builder:
             self.report.warn(line, key, f"`{text}` is taken as text, not as a date", hint)
         elif tag not in ("str", "merge", "value"):
             self.report.error(line, key, f"the YAML tag `{shorten(node.tag)}` is not supported")
+        if isinstance(made, float) and not math.isfinite(made):
+            self.report.error(line, key, f"`{text}` is no finite number")
         return Node(made, line, text if node.style is None else "")
 
 
@@ -286,10 +288,11 @@ def settle_numbers(node: Node, key: str, report: Report, *, fate: str) -> None:
                 settle_numbers(child, f"{key}[{n}]", report, fate=fate)
         case str() if node.text and _EXPONENT.fullmatch(node.text):
             node.data = float(node.text)
-            message = f"`{node.text}` is text in YAML 1.1, and W&B {fate}; taken as a number"
-            report.warn(node.line, key, message, f"write `{spell(node.data)}`")
-        case float() if not math.isfinite(node.data):
-            report.error(node.line, key, f"`{node.text or node.data}` is no finite number")
+            if not math.isfinite(node.data):
+                report.error(node.line, key, f"`{node.text}` is too large a number")
+                return
+            message = f"`{node.text}` is text to W&B, which {fate}; taken as {node.data}"
+            report.warn(node.line, key, message, f"YAML 1.1 wants `{spell(node.data)}`")
 
 
 def spell(number: float) -> str:
