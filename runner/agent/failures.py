@@ -47,7 +47,7 @@ def classify(code: int, *, stopped: bool, lines: Sequence[str]) -> FailureClass 
         return "signal"
     if code == 65:
         return "nan"
-    if code == 2 or any(line.startswith(_IMPORT_ERRORS) for line in lines[-3:]):
+    if code == 2 or any(line.startswith(_IMPORT_ERRORS) for line in lines):
         return "bad_config"
     return "crash"
 

@@ -75,8 +75,12 @@ def _read_migs(handle: object) -> tuple[SeenGpu, ...]:
     for index in range(count):
         try:
             slice_ = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
-        except (pynvml.NVMLError_NotFound, pynvml.NVMLError_NotSupported):
-            continue  # this place holds no slice
+        except (
+            pynvml.NVMLError_NotFound,
+            pynvml.NVMLError_NotSupported,
+            pynvml.NVMLError_NoPermission,
+        ):
+            continue  # this place holds no slice, or one that this container was not given
         name = pynvml.nvmlDeviceGetName(slice_)
         migs.append(SeenGpu(pynvml.nvmlDeviceGetUUID(slice_), name))
     return tuple(migs)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.agent.output import Relay
 
-LINGER_S = 2.0  # for what left the process group; W&B's uploader ends by itself in a moment
+LINGER_S = 1.0  # for what left the process group; W&B's client waits for its uploader anyway
 _PR_SET_CHILD_SUBREAPER = 36
 
 
