@@ -369,12 +369,13 @@ def _read_slices(handle: object) -> tuple[Mig, ...]:
 def _read_processes(handle: object) -> tuple[Process, ...]:
     found = _ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
     return tuple(
-        Process(entry.pid, entry.usedGpuMemory, _find_owner(entry.pid), _find_container(entry.pid))
+        Process(entry.pid, entry.usedGpuMemory, find_owner(entry.pid), _find_container(entry.pid))
         for entry in found
     )
 
 
-def _find_owner(pid: int) -> str:
+def find_owner(pid: int) -> str:
+    """The user that a process belongs to."""
     try:
         uid = Path(f"/proc/{pid}").stat().st_uid
     except OSError:  # gone, or in another pid namespace

@@ -137,6 +137,8 @@ def _plan_slot(
         return act("keep", "the sweep is finished: nothing to start")
     if old and old.alive and old.fleet != wanted.fleet:
         return act("refuse", f"an agent of fleet `{old.fleet}` has it")
+    if old and old.engine_state == "created":
+        return act("replace", "was never started: the `up` that made it was killed")
     if old and old.alive:
         change = _find_change(old, wanted)
         return act("replace", change) if change else act("keep", "runs as wanted")

@@ -1,7 +1,177 @@
-"""Commands: fleet."""
+"""Commands: `ps`, `stop`, `down` and `env`; `gpus`, `up` and `logs` have modules of their own."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from runner import console
+from runner.cli import gpus, logs, up
+from runner.cli.logs import find_agent
+from runner.errors import ExitCode
+
+if TYPE_CHECKING:
+    from runner.engine import Engine
+    from runner.fleet import Result
+    from runner.plan import Agent
+    from runner.state import State
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")]
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[AGENT…]", help="Agents (default: all).")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
+    app.command()(gpus.gpus)
+    app.command(context_settings={"allow_interspersed_args": True})(up.up)
+    app.command()(ps)
+    app.command()(logs.logs)
+    app.command()(stop)
+    app.command()(down)
+    app.command()(env)
+
+
+def ps(
+    every: Annotated[
+        bool, typer.Option("--all", help="Also ended agents that others replaced.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The fleet as it is: each agent, its GPU, its run and how it stands."""
+    from runner.cli.context import open_context
+    from runner.observe import read_fleet, read_indices, to_record
+
+    context = open_context(create=False)
+    agents = read_fleet(context.engine(), context.state)
+    shown = [agent for agent in agents if every or not agent.retired]
+    indices = read_indices() if any(not one.gpu.startswith("cpu-") for one in shown) else {}
+    now = time.time()
+    records = [to_record(agent, indices, now=now) for agent in shown]
+    if as_json:
+        console.data(console.to_json({"fleet": context.state.fleet, "agents": records}))
+        return
+    if not records:
+        console.data(f"fleet {context.state.fleet} has no agents: `runner up` starts them")
+        return
+    header = ("AGENT", "GPU", "STATE", "RUN", "FINISHED", "FAILED", "SWEEP", "REASON")
+    console.data(console.table(header, [_ps_row(record) for record in records]))
+
+
+def stop(
+    names: NamesArgument = None, dry_run: DryRunOption = False, as_json: JsonOption = False
+) -> None:
+    """Let runs end their step and save; agents stay down until the next `up`."""
+    from runner.cli.context import open_context
+    from runner.observe import read_fleet
+
+    context = open_context(create=False)
+    engine = context.engine()
+    agents = [one for one in read_fleet(engine, context.state) if not one.retired]
+    chosen = [find_agent(agents, name) for name in names] if names else agents
+    results = _stop(engine, context.state, chosen, context.settings.run.grace_s, dry_run=dry_run)
+    _tell(context.state, results, as_json=as_json, dry_run=dry_run)
+
+
+def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
+    """Stop the fleet and remove its containers, and the server when nothing uses it; data stays."""
+    from runner.cli.context import open_context
+    from runner.observe import read_fleet
+
+    context = open_context(create=False)
+    engine, state = context.engine(), context.state
+    agents = read_fleet(engine, state)
+    results = _stop(engine, state, agents, context.settings.run.grace_s, dry_run=dry_run)
+    if not dry_run and all(result.outcome == "done" for result in results):
+        for agent in agents:
+            engine.remove(agent.container)
+        _remove_keys(state)
+        console.note(f"removed {len(agents)} containers" if agents else "there were no agents")
+        _remove_server(engine, state)
+        console.note(f"kept in `{state.root}`: runs, checkpoints, working copies, sweeps")
+    _tell(state, results, as_json=as_json, dry_run=dry_run)
+
+
+def env(server: up.ServerOption = None) -> None:
+    """Exports for a shell or notebook, so that wandb by hand uses the same server."""
+    import shlex
+
+    from runner.cli.context import open_context
+    from runner.sweeps import LOCAL_ENTITY
+
+    context = open_context()
+    connection = context.servers(server).get()
+    names = context.names()
+    values = {
+        "WANDB_BASE_URL": connection.client.url,
+        "WANDB_ENTITY": names.entity or (LOCAL_ENTITY if connection.ours else None),
+        "WANDB_PROJECT": names.project or names.fallback_project,
+        "WANDB_API_KEY": connection.key if connection.ours else None,
+    }
+    for name, value in values.items():
+        if value is not None:
+            console.data(f"export {name}={shlex.quote(value)}")
+
+
+def _ps_row(record: dict[str, Any]) -> tuple[object, ...]:
+    gpu = record["gpus"][0]
+    place = gpu["uuid"] if gpu["uuid"].startswith("cpu-") else gpu["index"]
+    return (
+        record["name"],
+        gpu["uuid"][:12] if place is None else place,
+        record["state"],
+        record["run"]["id"] if record["run"] else "-",
+        record["runs_finished"],
+        record["runs_failed"],
+        record["sweep"],
+        record["reason"] or "",
+    )
+
+
+def _stop(
+    engine: "Engine", state: "State", agents: "Sequence[Agent]", grace_s: int, *, dry_run: bool
+) -> "list[Result]":
+    from runner.fleet import Result, carry_out, stop_agent
+    from runner.plan import plan_stop
+
+    actions = plan_stop(agents)
+    if dry_run:
+        return [Result(action, "planned") for action in actions]
+    return carry_out(
+        actions,
+        lambda action: stop_agent(engine, state, action, grace_s=grace_s),
+        up.report_result,
+    )
+
+
+def _tell(state: "State", results: "Sequence[Result]", *, as_json: bool, dry_run: bool) -> None:
+    if as_json:
+        records = [result.to_record() for result in results]
+        console.data(console.to_json({"fleet": state.fleet, "actions": records}))
+    elif dry_run:
+        console.data(up.plan_table(results))
+    if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _remove_keys(state: "State") -> None:
+    folder = state.secrets / "agents"
+    for file in folder.iterdir() if folder.is_dir() else []:
+        file.unlink()
+
+
+def _remove_server(engine: "Engine", state: "State") -> None:
+    """The server goes unless somebody's run still logs to it."""
+    from runner.localserver import find_server, network_name, read_health, remove_server
+
+    server = find_server(engine, state)
+    health = read_health(server.url, server.key) if server else None
+    if health is not None and health.runs_live:
+        console.note(f"kept the sweep server: {health.runs_live} runs still log to it")
+        return
+    if remove_server(engine, state):
+        console.note("removed the sweep server; its data stay")
+    engine.remove_network(network_name(state))

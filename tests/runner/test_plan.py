@@ -60,11 +60,18 @@ def test_each_gpu_gets_one_agent() -> None:
 
 
 def test_doing_it_twice_changes_nothing() -> None:
-    """Whatever is alive and as wanted is kept: running, just created, or on its way back."""
-    states = ["running", "created", "restarting", "paused"]
+    """Whatever is alive and as wanted is kept: running, on its way back, or paused."""
+    states = ["running", "restarting", "paused"]
     agents = [agent(i, engine_state=state) for i, state in enumerate(states)]
 
-    assert plan(*agents, slots=SLOTS) == ["keep: runs as wanted"] * 4
+    assert plan(*agents, slots=SLOTS[:3]) == ["keep: runs as wanted"] * 3
+
+
+def test_what_a_killed_command_left_half_made_is_replaced() -> None:
+    """Only one `up` of a fleet acts at a time, so a `created` container is nobody's."""
+    assert plan(agent(0, engine_state="created")) == [
+        "replace: was never started: the `up` that made it was killed"
+    ]
 
 
 def test_gpus_that_are_not_named_are_left_alone() -> None:

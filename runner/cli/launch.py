@@ -1,0 +1,184 @@
+"""What `up` needs before it can decide: image, sweep and command, each checked for real."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runner import agentspec, sweeps
+from runner.agentspec import Launch
+from runner.cli.context import Context
+from runner.engine_types import FLEET_LABEL
+from runner.errors import ExitCode, RunnerError
+from runner.localserver import network_name
+from runner.mounts import WORKSPACE, parse_mounts
+from runner.recipe import COMMIT_LABEL, DIRTY_LABEL
+from runner.sweepfile import sweep_hash
+from runner.sweeps import Connection, Joined, Servers
+
+if TYPE_CHECKING:
+    from runner.engine import Engine
+    from runner.image import AgentImage
+
+Report = Callable[[str], None]
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The sweep to work on: one that exists, or a checked file that is still to be created."""
+
+    path: str
+    config: Mapping[str, Any]
+    file: Path | None
+    joined: Joined | None
+
+    @property
+    def ended(self) -> bool:
+        """No more runs will be handed out."""
+        return self.joined is not None and self.joined.sweep.ended
+
+    @property
+    def endless(self) -> bool:
+        """Nothing in the sweep itself brings it to an end."""
+        return self.config.get("method") != "grid" and not self.config.get("run_cap")
+
+
+def find_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal:
+    """What `--sweep` means; a file is checked and not created yet."""
+    if spec.endswith((".yaml", ".yml")) or Path(spec).is_file():
+        parsed = sweeps.load_sweep_file(Path(spec), report)
+        if servers.chosen != sweeps.LOCAL:
+            check_reachable(servers.get(), context.engine())
+        return Goal(f"(new, of {spec})", parsed.config, Path(spec), None)
+    joined = sweeps.resolve_sweep(spec, servers, context.names(), report)
+    check_reachable(joined.server, context.engine())
+    return Goal(joined.sweep.path, joined.sweep.config, None, joined)
+
+
+def join(goal: Goal, servers: Servers, context: Context, report: Report) -> Joined:
+    """The sweep itself, created now if it was a file."""
+    if goal.joined is not None:
+        return goal.joined
+    assert goal.file is not None  # noqa: S101 - a goal is one or the other
+    joined = sweeps.create_sweep(goal.file, servers, context.names(), report)
+    report(f"created sweep {joined.sweep.path}")
+    return joined
+
+
+def find_command(
+    goal: Goal, context: Context, replacement: Sequence[str]
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """Command template and program of the runs, from the sweep, the settings and `-- COMMAND`."""
+    template = goal.config.get("command")
+    program = goal.config.get("program") or context.settings.run.program
+    if template is not None:
+        template = tuple(str(part) for part in template)
+    command = agentspec.make_command(template, program, replacement)
+    return command, None if program is None else str(program)
+
+
+def make_launch(
+    context: Context,
+    goal: Goal,
+    image: "AgentImage",
+    *,
+    replacement: Sequence[str],
+    count: int | None,
+) -> Launch:
+    """All that the agents share, but for what only a created sweep has: see `attach`."""
+    run, settings = context.settings.run, context.settings
+    command, program = find_command(goal, context, replacement)
+    return Launch(
+        fleet=context.state.fleet,
+        sweep=goal.path,
+        server=sweeps.LOCAL,
+        base_url="",
+        app_url=None,
+        network=None,
+        image=image.id,
+        interpreter=image.interpreter,
+        read_only=image.kind == "ours",
+        command=command,
+        program=program,
+        count=count,
+        mounts=parse_mounts(run.mounts, context.project.root),
+        env=run.env,
+        shm_bytes=run.shm_size,
+        memory_bytes=run.memory,
+        cpus=run.cpus,
+        grace_s=run.grace_s,
+        pin_index=settings.pin == "index",
+        memlock=settings.memlock,
+        provenance=make_provenance(image, goal.config),
+    )
+
+
+def check_image(context: Context, engine: "Engine", image: "AgentImage", launch: Launch) -> Launch:
+    """Ask the image whether a run can begin in it, and leave it its own folder if it has none.
+
+    Raises:
+        RunnerError: no wandb, no such program, or a Python that is too old.
+    """
+    from runner.image import check_program, probe_image
+
+    probe = probe_image(engine, image.id, context.state, ours=image.kind == "ours")
+    program = launch.program or ""
+    uses_it = launch.command is None or "${program}" in launch.command
+    folders = [str(folder) for folder in (WORKSPACE / program).parents]
+    mounted = any(mount.target in folders for mount in launch.mounts)
+    if not uses_it or not program or program.startswith("/") or mounted:
+        program = next(iter(probe.files or ()), "")
+    check_program(probe, program, image=image.tag)
+    return launch if probe.has_project else replace(launch, project_dir=None)
+
+
+def make_provenance(image: "AgentImage", config: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a run's code came from; the agent adds GPU, driver and versions."""
+    found = {"commit": image.labels.get(COMMIT_LABEL), "dirty": image.labels.get(DIRTY_LABEL)}
+    return {
+        "image": image.id,
+        **{key: value for key, value in found.items() if value},
+        "sweep_hash": sweep_hash(config),
+    }
+
+
+def check_reachable(server: Connection, engine: "Engine") -> None:
+    """A server on loopback that is not our container is out of the agents' reach.
+
+    Raises:
+        RunnerError: with the address to serve at instead.
+    """
+    host = urlsplit(server.inner_url).hostname
+    if server.ours or host not in _LOOPBACK:
+        return
+    address = engine.network_gateway("bridge") or "ADDRESS"
+    raise RunnerError(
+        f"agents run in containers, which cannot reach {server.inner_url}",
+        hint=f"`runner serve --host {address}`, then `--server http://{address}:PORT`",
+        code=ExitCode.USAGE,
+    )
+
+
+def attach(launch: Launch, joined: Joined, engine: "Engine", context: Context) -> Launch:
+    """With the sweep and the way to its server, which are known once nothing is refused."""
+    server = joined.server
+    return replace(
+        launch,
+        sweep=joined.sweep.path,
+        server=server.name,
+        base_url=server.inner_url,
+        app_url=server.client.url if server.ours else None,
+        network=ensure_network(server, engine, context),
+    )
+
+
+def ensure_network(server: Connection, engine: "Engine", context: Context) -> str:
+    """The network of the agents: that of our server, else one of the fleet's own."""
+    if server.network is not None:
+        return server.network
+    name = network_name(context.state)
+    engine.ensure_network(name, {FLEET_LABEL: context.state.fleet})
+    return name

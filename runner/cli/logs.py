@@ -1,0 +1,83 @@
+"""Command: `logs`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner import console
+from runner.errors import ExitCode, RunnerError
+
+if TYPE_CHECKING:
+    from runner.engine import Engine
+    from runner.plan import Agent
+
+
+def logs(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[AGENT|RUN…]", help="Agents, or runs (default: all agents)."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
+    tail: Annotated[int | None, typer.Option("-n", "--tail", help="Lines per agent.")] = None,
+) -> None:
+    """Log lines of the fleet, each with its agent's name before it."""
+    from runner.cli.context import open_context
+    from runner.observe import read_fleet
+
+    context = open_context(create=False)
+    engine = context.engine()
+    agents = read_fleet(engine, context.state)
+    wanted = [name.removeprefix("runner-") for name in names or ()]
+    whole = _select_whole(agents, wanted)
+    runs = set(wanted) - {agent.name for agent in whole}
+    parts = _find_logs_of(engine, agents, runs) if runs else []
+    sources = {agent.name: agent.container for agent in (*whole, *parts)}
+    full = {agent.name for agent in whole}
+    for name, line in engine.logs_of(sources, follow=follow, tail=None if parts else tail):
+        if name in full or line.text.partition(" | ")[0] in runs:
+            console.data(f"{name} | {line.text}")
+
+
+def find_agent(agents: "Sequence[Agent]", name: str, *, what: str = "agent") -> "Agent":
+    """The agent of this name, with or without the container's `runner-`.
+
+    Raises:
+        RunnerError: there is none (3); the hint lists those that there are.
+    """
+    wanted = name.removeprefix("runner-")
+    for agent in agents:
+        if agent.name == wanted:
+            return agent
+    listed = ", ".join(f"`{agent.name}`" for agent in agents if not agent.retired)
+    raise RunnerError(
+        f"there is no {what} `{name}` in this fleet",
+        hint=f"its agents: {listed}" if listed else "it has no agents; `runner up` starts them",
+        code=ExitCode.NOT_FOUND,
+    )
+
+
+def _select_whole(agents: "Sequence[Agent]", names: Sequence[str]) -> "list[Agent]":
+    """The agents that are named; without a name all that are not put aside."""
+    if not names:
+        return [agent for agent in agents if not agent.retired]
+    return [agent for agent in agents if agent.name in names]
+
+
+def _find_logs_of(engine: "Engine", agents: "Sequence[Agent]", runs: set[str]) -> "list[Agent]":
+    """The agents whose logs have lines of these runs.
+
+    Raises:
+        RunnerError: a name is neither an agent's nor a run's.
+    """
+    seen = {agent.name: _runs_in(engine, agent) for agent in agents}
+    for run in runs:
+        if not any(run in found for found in seen.values()):
+            find_agent(agents, run, what="agent or run")
+    return [agent for agent in agents if seen[agent.name] & runs]
+
+
+def _runs_in(engine: "Engine", agent: "Agent") -> set[str]:
+    """What stands before the first bar of its lines, and the run that has not written yet."""
+    written = {line.text.partition(" | ")[0] for line in engine.logs(agent.container)}
+    return written | {agent.running_run or ""}

@@ -1,0 +1,316 @@
+"""Command: `up`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from runner import console
+from runner.errors import ExitCode, RunnerError
+
+if TYPE_CHECKING:
+    from runner.agentspec import Launch
+    from runner.cli.context import Context
+    from runner.engine import Engine
+    from runner.fleet import Result
+    from runner.gpus import Slot
+    from runner.image import AgentImage
+    from runner.plan import Action
+    from runner.sweeps import Joined
+
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")
+]
+
+
+def up(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND]", help="In place of interpreter and program."),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="`0,1`, `0-3`, `all`, `free`, `free:2`, a UUID, `MIG-…`, `cpu:2`."),
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="An ID, `entity/project/id`, or a YAML file.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
+    server: ServerOption = None,
+    image: Annotated[str | None, typer.Option(help="An image that exists.")] = None,
+    build: Annotated[bool, typer.Option("--build", help="Build the image first.")] = False,
+    mount: Annotated[
+        list[str] | None, typer.Option(metavar="SRC:DST[:ro]", help="A folder for the runs.")
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the runs.")
+    ] = None,
+    env_file: Annotated[Path | None, typer.Option(help="Lines of NAME=VALUE.")] = None,
+    shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Limit per agent: `64g`.")] = None,
+    cpus: Annotated[float | None, typer.Option(help="Cores per agent.")] = None,
+    access: Annotated[str | None, typer.Option(metavar="cdi|runtime|gpus")] = None,
+    pin: Annotated[str | None, typer.Option(metavar="uuid|index")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Beside foreign processes.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Interrupt runs to be replaced.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also where the count is done.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Stay until all agents end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Run one agent on each selected GPU; what runs as wanted already is kept."""
+    from runner.cli.context import open_context
+
+    if gpus is None:
+        raise missing_gpus()
+    context = open_context(
+        flags={
+            "run.mounts": [absolute_mount(text, Path.cwd()) for text in mount or ()],
+            "run.env": [*(read_env_file(env_file) if env_file else ()), *(env or ())],
+            "run.shm_size": shm_size,
+            "run.memory": memory,
+            "run.cpus": cpus,
+            "access": access,
+            "pin": pin,
+        }
+    )
+    order = Order(
+        gpus=gpus,
+        sweep=sweep or context.settings.run.sweep or missing_sweep(context),
+        command=tuple(command or ()),
+        count=count,
+        server=server,
+        image=image,
+        build=build,
+        force=force,
+        now=now,
+        again=again,
+        follow=follow,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+    raise typer.Exit(int(carry_out_order(context, order)))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What `up` was asked for, settings apart."""
+
+    gpus: str
+    sweep: str
+    command: tuple[str, ...]
+    count: int | None
+    server: str | None
+    image: str | None
+    build: bool
+    force: bool
+    now: bool
+    again: bool
+    follow: bool
+    dry_run: bool
+    as_json: bool
+
+
+def carry_out_order(context: "Context", order: Order) -> ExitCode:
+    """Check everything, decide, act; nothing starts where anything is refused."""
+    from runner.cli import launch as prepare
+    from runner.cli.watch import Watch
+    from runner.observe import locked_fleet
+
+    engine = context.engine()
+    select_slots(context, engine, order.gpus)  # a wrong selection costs no time
+    chosen = find_agent_image(context, engine, order)
+    servers = context.servers(order.server, quiet=order.as_json)
+    goal = prepare.find_goal(order.sweep, servers, context, console.note)
+    launch = prepare.make_launch(
+        context, goal, chosen, replacement=order.command, count=order.count
+    )
+    launch = prepare.check_image(context, engine, chosen, launch)
+    if goal.endless and order.count is None:
+        console.note(
+            "this sweep never ends by itself: it has no `run_cap`, and no `--count` is set"
+        )
+    with locked_fleet(context.state, "waits for another `runner up` of this fleet", console.note):
+        actions = decide(context, engine, launch, goal.ended, order)
+        if order.dry_run or any(action.do == "refuse" for action in actions):
+            return tell_plan(context, launch.sweep, actions, order)
+        joined = prepare.join(goal, servers, context, console.note)
+        launch = prepare.attach(launch, joined, engine, context)
+        watch = Watch(engine, context.state, joined, actions) if order.follow else None
+        results = start_all(context, engine, launch, joined, actions, order)
+    code = tell_results(context, launch.sweep, results, order)
+    return watch.follow() if watch and code == ExitCode.OK else code
+
+
+def select_slots(context: "Context", engine: "Engine", spec: str) -> "list[Slot]":
+    """The slots that `--gpus` names, each with who has it now."""
+    from runner.gpus import needs_gpus, read_gpus, select_gpus
+    from runner.observe import mark_gpus, read_agents
+
+    if not needs_gpus(spec):
+        return select_gpus([], spec)
+    agents, foreign_mib = read_agents(engine, context.state), context.settings.run.foreign_mib
+    return select_gpus(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), spec)
+
+
+def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
+    """The image to start: the one named, else this project's, built first with `--build`."""
+    from runner.image import build_image, find_image, project_changed
+
+    arguments = (engine, context.project, context.settings, context.state)
+    if order.build:
+        return build_image(*arguments, report=console.note)
+    image = find_image(*arguments, override=order.image)
+    if not order.image and project_changed(context.project, context.settings, context.state):
+        console.note("the project has changed since its image was built: `--build` builds anew")
+    return image
+
+
+def decide(
+    context: "Context", engine: "Engine", launch: "Launch", ended: bool, order: Order
+) -> "list[Action]":
+    """The plan for the slots as they are now."""
+    from runner.observe import read_agents
+    from runner.plan import Wanted, plan_fleet
+
+    slots = select_slots(context, engine, order.gpus)
+    agents = read_agents(engine, context.state)
+    wanted = Wanted(launch.fleet, launch.sweep, launch.image, launch.settings, launch.count, ended)
+    return plan_fleet(slots, agents, wanted, force=order.force, again=order.again)
+
+
+def start_all(
+    context: "Context",
+    engine: "Engine",
+    launch: "Launch",
+    joined: "Joined",
+    actions: "Sequence[Action]",
+    order: Order,
+) -> "list[Result]":
+    """Carry the plan out; Ctrl-C leaves whole agents or none."""
+    from runner.agentcode import bundle_agent
+    from runner.fleet import Interrupted, Starter, carry_out, make_host
+
+    starter = Starter(
+        engine=engine,
+        state=context.state,
+        launch=launch,
+        host=make_host(engine, len(actions)),
+        key=joined.server.key,
+        code=bundle_agent(context.state.cache),
+        access=context.settings.access,
+        interrupt=order.now,
+        report=console.note,
+    )
+    try:
+        return carry_out(actions, starter.apply, report_result, starter.cancelled.set)
+    except Interrupted as interrupted:
+        done = sum(result.outcome == "done" for result in interrupted.results)
+        console.note(
+            f"interrupted: {done} of {len(actions)} actions were done; `runner ps` shows what runs"
+        )
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from interrupted
+
+
+def report_result(result: "Result") -> None:
+    """One line per finished action."""
+    action = result.action
+    how = result.error.message if result.error else result.detail
+    tail = f" ({how})" if how else ""
+    outcome = "" if result.outcome == "done" else f" {result.outcome}"
+    console.note(f"{action.do}{outcome} {action.agent} on {action.uuid}: {action.cause}{tail}")
+
+
+def plan_table(results: "Sequence[Result]") -> str:
+    """The plan as `--dry-run` shows it."""
+    rows = [(r.action.do, r.action.agent, r.action.uuid, r.action.cause) for r in results]
+    return console.table(("DO", "AGENT", "GPU", "CAUSE"), rows)
+
+
+def tell_plan(
+    context: "Context", sweep: str, actions: "Sequence[Action]", order: Order
+) -> ExitCode:
+    """Print a plan that is not carried out: it was only asked for, or something is refused."""
+    from runner.fleet import Result
+
+    refused = [action for action in actions if action.do == "refuse"]
+    results = [Result(a, "failed" if a.do == "refuse" else "planned") for a in actions]
+    if order.as_json:
+        _print_json(context, sweep, results)
+        return ExitCode.UNFIT if refused else ExitCode.OK
+    console.data(plan_table(results))
+    if refused:
+        raise RunnerError(
+            f"{len(refused)} of {len(actions)} GPUs refused, so nothing was started: "
+            + "; ".join(f"{action.uuid}: {action.cause}" for action in refused),
+            hint="`runner gpus` shows who has them; choose others, or `--gpus free`",
+            code=ExitCode.UNFIT,
+        )
+    return ExitCode.OK
+
+
+def tell_results(
+    context: "Context", sweep: str, results: "Sequence[Result]", order: Order
+) -> ExitCode:
+    """The outcome on stdout or in one line; the worst code of all actions."""
+    if order.as_json:
+        _print_json(context, sweep, results)
+    failed = [result for result in results if result.error]
+    for result in failed:
+        if result.error and result.error.hint:
+            console.note(f"hint: {result.error.hint}")
+    if not order.as_json and not failed:
+        console.note(f"fleet {context.state.fleet} works on {sweep}; `runner ps` shows it")
+    if any(result.action.do == "refuse" for result in failed):
+        return ExitCode.UNFIT
+    return failed[0].error.code if failed and failed[0].error else ExitCode.OK
+
+
+def missing_gpus() -> RunnerError:
+    """What is said without `--gpus`: the free GPUs."""
+    from runner.gpus import read_gpus, select_gpus
+    from runner.observe import mark_gpus
+
+    try:
+        free = select_gpus(mark_gpus(read_gpus(), [], foreign_mib=500), "free")
+        hint = "free: " + ", ".join(f"`--gpus {slot.index}` ({slot.uuid})" for slot in free)
+    except RunnerError as error:  # no driver, no GPU, or none is free
+        hint = f"{error.message}; `--gpus cpu:2` runs two agents on the CPU"
+    return RunnerError("which GPUs? `--gpus` is missing", hint=hint, code=ExitCode.USAGE)
+
+
+def missing_sweep(context: "Context") -> NoReturn:
+    """What is said without `--sweep`: the project's file, if it has one."""
+    file = context.project.sweep_file
+    name = file.name if file else "sweep.yaml"
+    hint = f"`--sweep {name}` creates it first" if file else "`runner init` writes a sweep.yaml"
+    raise RunnerError("which sweep? `--sweep` is missing", hint=hint, code=ExitCode.USAGE)
+
+
+def absolute_mount(text: str, base: Path) -> str:
+    """A flag's source is meant from where the user is, a setting's from the project."""
+    source, mark, rest = text.partition(":")
+    return f"{base / Path(source).expanduser()}{mark}{rest}" if source else text
+
+
+def read_env_file(file: Path) -> list[str]:
+    """Lines of NAME=VALUE; empty ones and comments are left out.
+
+    Raises:
+        RunnerError: there is no such file.
+    """
+    try:
+        lines = (line.strip() for line in file.read_text("utf-8").splitlines())
+    except OSError as error:
+        raise RunnerError(
+            f"cannot read `{file}`: {error.strerror}", code=ExitCode.NOT_FOUND
+        ) from error
+    return [line.removeprefix("export ") for line in lines if line and not line.startswith("#")]
+
+
+def _print_json(context: "Context", sweep: str, results: "Sequence[Result]") -> None:
+    records = [result.to_record() for result in results]
+    fields = {"fleet": context.state.fleet, "sweep": sweep, "actions": records}
+    console.data(console.to_json(fields))

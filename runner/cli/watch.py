@@ -1,0 +1,57 @@
+"""`up --follow`: wires engine, status files and server to the lines that a person reads."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from runner import console
+from runner.agentspec import PREFIX
+from runner.client import RunInfo
+from runner.engine import Engine
+from runner.errors import ExitCode
+from runner.follow import Search, Snapshot, find_exit_code, follow, summarize
+from runner.observe import read_agent
+from runner.plan import Action, Agent
+from runner.state import State
+from runner.sweeps import Joined
+
+
+class Watch:
+    """Follows the agents of one `up`; made before they start, so that nothing is missed."""
+
+    def __init__(
+        self, engine: Engine, state: State, joined: Joined, actions: Sequence[Action]
+    ) -> None:
+        self._engine, self._state, self._joined = engine, state, joined
+        self._names = [action.agent for action in actions]
+        self._search = Search.of(joined.sweep)
+        kept = {a.agent: a.old for a in actions if a.do == "keep" and a.old is not None}
+        self._last: dict[str, Agent] = dict(kept)
+        self._first = Snapshot(kept, self._read_runs(), time.time())
+
+    def follow(self) -> ExitCode:
+        """A line per event until each agent has ended, then a table; Ctrl-C only detaches."""
+        try:
+            last = follow(self._read, self._search, self._first, console.note)
+        except KeyboardInterrupt:
+            console.note("detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it")
+            return ExitCode.INTERRUPTED
+        console.data(summarize(self._first, last, self._search))
+        return find_exit_code(self._first, last)
+
+    def _read(self) -> Snapshot:
+        agents = {name: agent for name in self._names if (agent := self._find(name))}
+        return Snapshot(agents, self._read_runs(), time.time())
+
+    def _find(self, name: str) -> Agent | None:
+        """The agent as it is; one whose container is gone (`down` in another shell) has ended."""
+        container = self._engine.find(PREFIX + name)
+        if container is not None:
+            self._last[name] = read_agent(container, self._state)
+        elif name in self._last:
+            self._last[name] = replace(self._last[name], engine_state="removed")
+        return self._last.get(name)
+
+    def _read_runs(self) -> dict[str, RunInfo]:
+        runs = self._joined.server.client.runs(self._joined.sweep)
+        return {run.id: run for run in runs if run.agent is None or run.agent in self._names}

@@ -1,0 +1,262 @@
+"""Carry out a plan: start, replace and stop agents, a few at a time. Nothing here decides."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from runner import agentspec
+from runner.agentcode import rotate_workspace
+from runner.agentspec import Folders, Host, Launch
+from runner.engine import (
+    Access,
+    Engine,
+    EngineError,
+    GpuAccessError,
+    NameTaken,
+    read_access,
+    remember_access,
+)
+from runner.errors import RunnerError
+from runner.gpus import LEASES, Slot
+from runner.mounts import make_mount_points
+from runner.observe import read_agent
+from runner.plan import Action, Agent
+from runner.state import State, write_atomic
+
+THREADS = 4  # two to four are best, measured on two cores with Docker 26.1
+POLL_S = 0.5
+LEAVING_POLLS = 30  # for an agent without a run to leave by itself, which takes seconds
+KILLED = 137  # 128 + SIGKILL
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An action and what came of it."""
+
+    action: Action
+    outcome: Literal["done", "failed", "planned"]
+    error: RunnerError | None = None
+    detail: str = ""  # of what was done, for a person
+
+    def to_record(self) -> dict[str, object]:
+        """As `up --json` and `stop --json` show it."""
+        return {
+            "do": self.action.do,
+            "agent": self.action.agent,
+            "gpus": [self.action.uuid],
+            "cause": self.action.cause,
+            "outcome": self.outcome,
+            "error": self.error.message if self.error else None,
+        }
+
+
+class Interrupted(BaseException):
+    """Ctrl-C came while a plan was carried out; what was under way has been ended cleanly."""
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        super().__init__()
+        self.results = results
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """All that the agents of one `up` are started with."""
+
+    engine: Engine
+    state: State
+    launch: Launch
+    host: Host
+    key: str
+    code: Path  # the folder with the agent's code
+    access: Access | None  # None: try what works
+    interrupt: bool = False  # a run that is to be replaced is not waited for
+    report: Report = print
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def apply(self, action: Action) -> Result:
+        """Carry out one action; an expected failure is its outcome."""
+        try:
+            detail = self._apply(action)
+        except NameTaken as error:
+            refused = replace(action, do="refuse", cause="another command was faster")
+            return Result(refused, "failed", error)
+        except RunnerError as error:
+            return Result(action, "failed", error)
+        return Result(action, "done", None, detail)
+
+    def _apply(self, action: Action) -> str:
+        if action.slot is None or action.do not in ("start", "replace"):
+            return ""
+        if action.do == "replace" and action.old is not None:
+            self._end(action.old)
+        folders = prepare_folders(self.state, self.launch, action.agent, self.key, self.code)
+        put_aside(self.engine, action.agent)
+        way = self._start(action.slot, folders)
+        return f"by {way}" if way else ""
+
+    def _start(self, slot: Slot, folders: Folders) -> Access | None:
+        if slot.is_cpu:
+            spec = agentspec.make_spec(self.launch, slot, folders, self.host, None)
+            self.engine.start(spec)
+            return None
+        failures = []
+        for way in self._ways(slot.uuid):
+            spec = agentspec.make_spec(self.launch, slot, folders, self.host, way)
+            try:
+                self.engine.start(spec)
+            except GpuAccessError as error:
+                failures.append(error)
+            else:
+                remember_access(self.state, way)
+                return way
+        raise failures[0]
+
+    def _ways(self, uuid: str) -> list[Access]:
+        if self.access:
+            return [self.access]
+        worked, ways = read_access(self.state), self.engine.info().access_ways(uuid)
+        return sorted(ways, key=lambda way: way != worked)
+
+    def _end(self, old: Agent) -> None:
+        """Let an agent end its run, or interrupt it; then it is down."""
+        if old.engine_state == "created":
+            self.engine.remove(old.container)
+            return
+        if not self.interrupt and old.running_run:
+            self._wait_for_run(old)
+        grace_s = self.launch.grace_s + agentspec.STOP_MARGIN_S
+        self.engine.stop(old.container, grace_s=grace_s)
+
+    def _wait_for_run(self, agent: Agent) -> None:
+        """Until the agent has ended by itself after its run, as it is asked to."""
+        run = agent.running_run
+        self.report(f"{agent.name}: waits for run {run} to end (`--now` interrupts it)")
+        request = drain_file(self.state, agent.name)
+        write_atomic(request, agent.container[:12] + "\n")
+        left = LEAVING_POLLS
+        try:
+            while agent.alive and agent.running_run in (run, None) and left:
+                if self.cancelled.wait(POLL_S):
+                    raise RunnerError(f"interrupted: run {run} goes on")
+                container = self.engine.find(agent.container)
+                if container is None:
+                    return
+                agent = read_agent(container, self.state)
+                left = LEAVING_POLLS if agent.running_run else left - 1
+        finally:
+            request.unlink(missing_ok=True)
+
+
+def carry_out(
+    actions: Sequence[Action],
+    apply: Callable[[Action], Result],
+    report: Callable[[Result], None],
+    cancel: Callable[[], None] = lambda: None,
+) -> list[Result]:
+    """Apply all actions, a few at a time; each is reported when it is done.
+
+    Raises:
+        Interrupted: Ctrl-C; what had begun was brought to its end, the rest never began.
+    """
+
+    def apply_one(action: Action) -> Result:
+        result = apply(action)
+        report(result)
+        return result
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="fleet") as pool:
+        futures = [pool.submit(apply_one, action) for action in actions]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt as error:
+            cancel()
+            raise Interrupted(_settle(futures)) from error
+
+
+def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
+    """Make every folder that is mounted, the key's copy, and an emptied working copy if needed."""
+    folders = Folders(state, agent, code)
+    rotate_workspace(folders.workspace, state.agents / f"{agent}.files", launch.sweep)
+    make = (state.runs, state.checkpoints, state.agents, folders.cache, folders.workspace)
+    for folder in make:
+        folder.mkdir(parents=True, exist_ok=True)
+    make_leases_folder()
+    make_mount_points(launch.mounts, folders.workspace)
+    folders.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(folders.key, key, mode=0o400)
+    return folders
+
+
+def make_leases_folder() -> None:
+    """`/var/tmp/runner-leases`, writable for all users of this host like `/tmp`."""
+    with suppress(FileExistsError):
+        LEASES.mkdir()
+        LEASES.chmod(0o1777)  # the umask must not lock other users out
+
+
+def put_aside(engine: Engine, agent: str) -> None:
+    """Rename the ended container of this name, of whatever fleet; it keeps its log and reason.
+
+    Raises:
+        NameTaken: it is alive: another command was faster.
+    """
+    name = agentspec.PREFIX + agent
+    found = engine.find(name)
+    if found is None or found.name != name:
+        return
+    if found.alive:
+        raise NameTaken(f"`{name}` runs already: another command was faster", hint="`runner ps`")
+    try:
+        engine.rename(found.id, f"{name}-{found.id[:12]}")
+    except EngineError:
+        left = engine.find(found.id)
+        if left is not None and left.name == name:
+            raise  # else another `up` did the same: the name is free, or taken again at the start
+
+
+def drain_file(state: State, agent: str) -> Path:
+    """While it holds an agent's container ID, the agent ends when its run has ended."""
+    return state.agents / f"{agent}.drain"
+
+
+def stop_agent(engine: Engine, state: State, action: Action, *, grace_s: int) -> Result:
+    """Stop one agent and tell what became of its run."""
+    if action.do != "stop" or action.old is None:
+        return Result(action, "done")
+    run = action.old.running_run
+    try:
+        code = engine.stop(action.old.container, grace_s=grace_s + agentspec.STOP_MARGIN_S)
+    except RunnerError as error:
+        return Result(action, "failed", error)
+    if code is None:
+        return Result(action, "done", detail="it was gone already")
+    saved = f"run {run}: {_describe_checkpoint(state, run)}" if run else "no run was under way"
+    how = "killed after the grace period" if code == KILLED else "ended"
+    return Result(action, "done", detail=f"{how} (exit code {code}); {saved}")
+
+
+def make_host(engine: Engine, agents: int) -> Host:
+    """What the engine's machine gives to each of so many agents."""
+    info = engine.info()
+    user = info.user(os.getuid(), os.getgid())
+    return Host(user, info.cpus, info.memory_bytes, max(1, agents))
+
+
+def _describe_checkpoint(state: State, run: str) -> str:
+    folder = state.checkpoints / run
+    kept = folder.is_dir() and any(folder.iterdir())
+    return "its checkpoint is kept" if kept else "it left no checkpoint"
+
+
+def _settle(futures: Sequence[Future[Result]]) -> list[Result]:
+    """Cancel what has not begun and wait for the rest, which takes seconds."""
+    for future in futures:
+        future.cancel()
+    return [future.result() for future in futures if not future.cancelled()]

@@ -1,0 +1,200 @@
+"""`up --follow`: what happens to a fleet, a line per event, until each agent has ended."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from runner.client import RunInfo, SweepInfo
+from runner.console import format_duration, table
+from runner.errors import ExitCode, RunnerError
+from runner.observe import find_state_of
+from runner.plan import Agent
+
+POLL_S = 1.0
+LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
+REFUSED = 69  # the agent's exit code where it may not start
+_LIVE = ("pending", "running", "preempting")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The agents of one `up` and the sweep's runs at one moment."""
+
+    agents: Mapping[str, Agent]
+    runs: Mapping[str, RunInfo]  # theirs; with W&B's server, which names no agent, all
+    now: float
+
+    @property
+    def ended(self) -> bool:
+        """Whether no agent is alive, nor on its way back."""
+        return not any(agent.alive for agent in self.agents.values())
+
+    @property
+    def runs_live(self) -> bool:
+        """Whether the server still takes a run for under way."""
+        return any(run.state in _LIVE for run in self.runs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a value of a run means."""
+
+    metric: str | None
+    maximize: bool
+    parameters: Sequence[str]  # those that differ from run to run
+
+    @classmethod
+    def of(cls, sweep: SweepInfo) -> Self:
+        """As the sweep's config says."""
+        found = sweep.config.get("parameters")
+        items = found.items() if isinstance(found, Mapping) else ()
+        varied = [k for k, v in items if not (isinstance(v, Mapping) and set(v) == {"value"})]
+        return cls(sweep.metric, sweep.goal == "maximize", varied)
+
+
+def follow(
+    read: Callable[[], Snapshot], search: Search, first: Snapshot, report: Callable[[str], None]
+) -> Snapshot:
+    """Report what changes until all agents have ended; the last snapshot.
+
+    Args:
+        read: gives the present; a `RunnerError` of it (a server that restarts) is waited out.
+        first: what counts as known already.
+    """
+    before, silent, left = first, False, LAST_LOOKS
+    while True:
+        try:
+            after = read()
+        except RunnerError as error:
+            if not silent:
+                report(f"waits: {error.message}")
+            silent = True
+        else:
+            silent = False
+            for line in describe_changes(before, after, search):
+                report(line)
+            before, left = after, left - 1 if after.ended else LAST_LOOKS
+            if after.ended and (not after.runs_live or not left):
+                return after
+        time.sleep(POLL_S)
+
+
+def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[str]:
+    """A line for each thing that happened between two moments, causes before effects."""
+    pairs = [(before.agents.get(name), agent) for name, agent in after.agents.items()]
+    begun = [
+        f"agent {agent.name} started on {agent.gpu}"
+        for old, agent in pairs
+        if _is_up(agent, after.now) and not (old and _is_up(old, before.now))
+    ]
+    ended = [
+        _describe_end(run, search)
+        for run in after.runs.values()
+        if run.state not in _LIVE and _was_live(before.runs.get(run.id))
+    ]
+    started = [
+        _describe_start(run, search)
+        for run in after.runs.values()
+        if run.state in _LIVE and run.id not in before.runs
+    ]
+    gone = [
+        _describe_gone(agent, after.now)
+        for old, agent in pairs
+        if not agent.alive and (old is None or old.alive)
+    ]
+    return [*begun, *ended, *started, *gone]
+
+
+def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
+    """The table at the end: each agent's runs, then the best run of this call."""
+    rows = []
+    for name, agent in last.agents.items():
+        state, reason = find_state_of(agent, now=last.now)
+        status = agent.status or {}
+        finished, failed = status.get("runs_finished", 0), status.get("runs_failed", 0)
+        rows.append((name, state, finished, failed, reason or ""))
+    text = table(("AGENT", "STATE", "FINISHED", "FAILED", "REASON"), rows)
+    best = find_best(new_runs(first, last), search)
+    if best is None:
+        return text
+    return (
+        f"{text}\n\nbest run {best.id}: {search.metric} {best.best:.6g} ({_config(best, search)})"
+    )
+
+
+def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
+    """6 if an agent was refused, 1 if one crashed, 5 if a run failed, else 0."""
+    codes = {agent.exit_code for agent in last.agents.values()}
+    if REFUSED in codes:
+        return ExitCode.UNFIT
+    if codes - {0, 143}:
+        return ExitCode.FAILED
+    failed = [run for run in new_runs(first, last) if run.state in ("failed", "crashed")]
+    counted = sum(_count_failed(agent) for agent in last.agents.values())
+    return ExitCode.RUNS_FAILED if failed or counted else ExitCode.OK
+
+
+def new_runs(first: Snapshot, last: Snapshot) -> list[RunInfo]:
+    """The runs that this call saw end."""
+    return [run for run in last.runs.values() if _was_live(first.runs.get(run.id))]
+
+
+def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
+    """The run with the best logged value of the sweep's metric."""
+    rated = [(run.best, run) for run in runs if run.best is not None]
+    if not rated:
+        return None
+    choose = max if search.maximize else min
+    return choose(rated, key=lambda pair: pair[0])[1]
+
+
+def _was_live(run: RunInfo | None) -> bool:
+    return run is None or run.state in _LIVE
+
+
+def _count_failed(agent: Agent) -> int:
+    count = (agent.status or {}).get("runs_failed")
+    return count if isinstance(count, int) else 0
+
+
+def _describe_start(run: RunInfo, search: Search) -> str:
+    where = f" on {run.agent}" if run.agent else ""
+    return f"run {run.id} started{where}: {_config(run, search)}"
+
+
+def _describe_end(run: RunInfo, search: Search) -> str:
+    how = "stopped early" if run.stopped_early else run.state
+    facts = []
+    if run.best is not None:
+        facts.append(f"{search.metric} {run.best:.6g}")
+    if run.duration_s is not None:
+        facts.append(format_duration(run.duration_s))
+    if run.failure:
+        facts.append(_explain(run.failure))
+    return f"run {run.id} {how}" + (f": {', '.join(facts)}" if facts else "")
+
+
+def _explain(failure: Mapping[str, object]) -> str:
+    signal, lines = failure.get("signal"), failure.get("lines")
+    why = f"killed by signal {signal}" if signal else f"exit code {failure.get('exit_code')}"
+    last = str(lines[-1]).strip() if isinstance(lines, list) and lines else ""
+    return f"{why}: {last}" if last else why
+
+
+def _config(run: RunInfo, search: Search) -> str:
+    shown = [
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in run.config.items()
+        if key in search.parameters
+    ]
+    return ", ".join(shown) or "no parameters"
+
+
+def _is_up(agent: Agent, now_s: float) -> bool:
+    return agent.alive and find_state_of(agent, now=now_s)[0] not in ("created", "starting")
+
+
+def _describe_gone(agent: Agent, now_s: float) -> str:
+    state, reason = find_state_of(agent, now=now_s)
+    return f"agent {agent.name} {state}" + (f": {reason}" if reason else "")

@@ -1,0 +1,59 @@
+"""What the user mounts into agents: `SRC:DST[:ro]`."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from runner.engine_types import Mount
+from runner.errors import ExitCode, RunnerError
+
+WORKSPACE = PurePosixPath("/workspace")
+_OURS = ("/runs", "/checkpoints", "/cache", "/leases", "/status", "/opt/runner", "/run/runner")
+
+
+def parse_mounts(texts: Sequence[str], base: Path) -> tuple[Mount, ...]:
+    """Mounts as the engine wants them; sources are relative to `base` and must exist.
+
+    Raises:
+        RunnerError: no such form (2), a target of our own (2), no such source (3).
+    """
+    mounts = {mount.target: mount for mount in (_parse(text, base) for text in texts)}
+    return tuple(mounts.values())
+
+
+def make_mount_points(mounts: Sequence[Mount], workspace: Path) -> None:
+    """Make what mounts below the working copy need there: the engine would make it as root."""
+    for mount in mounts:
+        target = PurePosixPath(mount.target)
+        if WORKSPACE not in target.parents:
+            continue
+        place = workspace / target.relative_to(WORKSPACE)
+        if Path(mount.source).is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        elif not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+
+
+def _parse(text: str, base: Path) -> Mount:
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
+        raise _wrong(text, "a mount is `SRC:DST`, or `SRC:DST:ro`")
+    target = PurePosixPath(parts[1])
+    if not target.is_absolute() or ".." in target.parts:
+        raise _wrong(text, f"`{parts[1]}` must be an absolute path; the project is `{WORKSPACE}`")
+    if target in (PurePosixPath("/"), WORKSPACE) or any(
+        target == PurePosixPath(ours) or PurePosixPath(ours) in target.parents for ours in _OURS
+    ):
+        raise _wrong(text, f"`{target}` is used by the agent itself; mount below `{WORKSPACE}`")
+    source = (base / Path(parts[0]).expanduser()).resolve()
+    if not source.exists():
+        raise RunnerError(
+            f"mount `{text}`: there is no `{source}`",
+            hint="make the folder first, or correct the path",
+            code=ExitCode.NOT_FOUND,
+        )
+    return Mount(str(source), str(target), read_only=parts[2:] == ["ro"])
+
+
+def _wrong(text: str, hint: str) -> RunnerError:
+    return RunnerError(f"`{text}` is no mount", hint=hint, code=ExitCode.USAGE)

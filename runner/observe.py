@@ -1,0 +1,163 @@
+"""The fleet as it is: the engine's labels, the agents' status files and NVML."""
+
+import fcntl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner import agentspec, gpus
+from runner.engine_types import FLEET_LABEL, ROLE_LABEL, Container
+from runner.errors import RunnerError
+from runner.gpus import Gpu, Holder
+from runner.plan import Agent
+from runner.state import State, read_json
+
+if TYPE_CHECKING:
+    from runner.engine import Engine
+
+STALE_S = 60.0  # agents write their status every 10 s
+_NAMED = ("starting", "running", "waiting", "finished", "failed", "stopped", "quarantined")
+
+
+def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
+    """The agents of all fleets on this engine; with `state` those of ours have their status."""
+    found = engine.containers({ROLE_LABEL: agentspec.AGENT_ROLE})
+    return [read_agent(container, state) for container in found]
+
+
+def read_fleet(engine: "Engine", state: State) -> list[Agent]:
+    """The agents of this state folder, those that were put aside among them."""
+    labels = {ROLE_LABEL: agentspec.AGENT_ROLE, FLEET_LABEL: state.fleet}
+    return [read_agent(container, state) for container in engine.containers(labels)]
+
+
+def read_agent(container: Container, state: State | None) -> Agent:
+    """One container and, where it is its own, its status file."""
+    labels = container.labels
+    name = container.name.removeprefix(agentspec.PREFIX)
+    fleet = labels.get(FLEET_LABEL, "")
+    status = None
+    if state is not None and fleet == state.fleet:
+        status = read_json(state.agents / f"{name}.json")
+    if status is not None and status.get("container") != container.id[:12]:
+        status = None  # another container wrote it
+    return Agent(
+        name=name,
+        container=container.id,
+        fleet=fleet,
+        gpu=labels.get(agentspec.GPU_LABEL, ""),
+        engine_state=container.state,
+        exit_code=container.exit_code,
+        sweep=labels.get(agentspec.SWEEP_LABEL, ""),
+        image=labels.get(agentspec.IMAGE_LABEL, container.image_id),
+        settings=labels.get(agentspec.SETTINGS_LABEL, ""),
+        server=labels.get(agentspec.SERVER_LABEL, ""),
+        status=status,
+    )
+
+
+def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int) -> list[Gpu]:
+    """GPUs as NVML has them, each with who has it: agents of this engine, and leases of others."""
+    alive = [agent for agent in agents if agent.alive]
+    holders = [
+        Holder(agent.gpu, agent.name, agent.container, f"fleet `{agent.fleet}`") for agent in alive
+    ]
+    known = {agent.gpu for agent in alive}
+    for uuid, pid in gpus.read_leases().items():
+        if uuid not in known:
+            note = f"pid {pid} of {gpus.find_owner(pid)} holds its lease"
+            holders.append(Holder(uuid, "of another engine", None, note))
+    return gpus.mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
+
+
+def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
+    """What `ps` shows: state and reason, from the container and its own status file."""
+    status = agent.status or {}
+    reason = status.get("reason")
+    why = str(reason) if reason else None
+    match agent.engine_state:
+        case "created":
+            return "created", "was never started"
+        case "running":
+            return _state_alive(status, why, now)
+        case "restarting":
+            return "starting", why or f"exit code {agent.exit_code}, the engine starts it again"
+        case "paused":
+            return "waiting", "paused by the engine"
+        case _:
+            return _state_ended(agent, why)
+
+
+def to_record(agent: Agent, indices: Mapping[str, int], *, now: float) -> dict[str, Any]:
+    """One agent as `ps --json` shows it."""
+    state, reason = find_state_of(agent, now=now)
+    status = agent.status or {}
+    run = status.get("run")
+    return {
+        "name": agent.name,
+        "gpus": [{"index": find_index(agent.gpu, indices), "uuid": agent.gpu}],
+        "state": state,
+        "sweep": agent.sweep,
+        "run": {"id": run.get("id"), "state": run.get("state")} if isinstance(run, dict) else None,
+        "runs_finished": status.get("runs_finished", 0),
+        "runs_failed": status.get("runs_failed", 0),
+        "reason": reason,
+        "exit_code": None if agent.alive else agent.exit_code,
+        "image": agent.image,
+        "container": agent.container,
+    }
+
+
+def find_index(uuid: str, indices: Mapping[str, int]) -> int | None:
+    """The index of a GPU or CPU slot; None where NVML does not show it."""
+    word, _, number = uuid.partition("-")
+    return int(number) if word == "cpu" and number.isdecimal() else indices.get(uuid)
+
+
+@contextmanager
+def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> Iterator[None]:
+    """One `up` of a state folder at a time: what it observed still holds when it acts."""
+    with Path(state.root / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(waiting)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def read_indices() -> dict[str, int]:
+    """UUID → index of GPUs and MIG slices; empty where NVML does not answer."""
+    try:
+        found = gpus.read_gpus()
+    except RunnerError:  # the fleet is shown all the same; `runner gpus` tells the cause
+        return {}
+    return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
+
+
+def _state_alive(status: Mapping[str, Any], why: str | None, now: float) -> tuple[str, str | None]:
+    if not status:
+        return "starting", None
+    age_s = now - float(status.get("updated_at") or 0)
+    if age_s > STALE_S:
+        return "unknown", f"no sign of life for {age_s:.0f} s"
+    state = status.get("state")
+    return (str(state) if state in _NAMED else "unknown"), why
+
+
+def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
+    state = agent.status.get("state") if agent.status else None
+    if agent.exit_code == 143:
+        return "stopped", why
+    if agent.status is None:
+        return "unknown", f"exit code {agent.exit_code}, and no status of its own"
+    if agent.exit_code == 0:
+        return ("quarantined" if state == "quarantined" else "finished"), why
+    return "failed", why or _explain_code(agent.exit_code)
+
+
+def _explain_code(code: int | None) -> str:
+    if code == 137:
+        return "killed by SIGKILL (exit code 137)"
+    return f"exit code {code}"
