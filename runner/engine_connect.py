@@ -70,10 +70,11 @@ def _unreachable(error: Exception, target: Target) -> EngineError:
     if cause is None:
         return translate(error, f"use the engine at {target.host}")
     hint = {
-        "flag": "is it running, and is the address right",
-        "DOCKER_HOST": f"`DOCKER_HOST` names it: start it, or unset the variable; {START_HINT}",
-        "state": f"this fleet was started there: start it again, or remove `engine.json` in the "
-        f"state folder to leave it; {START_HINT}",
+        "flag": "start the engine there, or give another address",
+        "DOCKER_HOST": "start that engine (the clone's own: `docker/engine.sh up`), or unset "
+        "`DOCKER_HOST`",
+        "state": "start the engine of this fleet again (the clone's own: `docker/engine.sh up`), "
+        "or set `DOCKER_HOST` to leave it",
         "context": START_HINT,
     }[target.origin]
     return EngineError(f"no Docker engine answers at {target.host}", hint=hint)

@@ -47,6 +47,7 @@ def read_info(found: Mapping[str, Any], *, api_version: str, host: str) -> Engin
         root_dir=found.get("DockerRootDir") or "",
         host=host,
         operating_system=found.get("OperatingSystem") or "unknown",
+        system_time=found.get("SystemTime") or "",
     )
 
 

@@ -91,6 +91,7 @@ class EngineInfo:
     root_dir: str
     host: str
     operating_system: str
+    system_time: str  # its clock, RFC 3339
 
     def user(self, uid: int, gid: int) -> str:
         """Who a container runs as so that its files belong to the caller."""

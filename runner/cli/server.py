@@ -108,10 +108,24 @@ def _wandb_status(url: str) -> dict[str, object]:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check everything that could go wrong here; each finding with its one fix."""
-    from runner.cli.context import open_context
     from runner.doctor import examine, is_fit
+    from runner.engine import Engine
+    from runner.project import find_project
+    from runner.settings import choose_server, load_settings
+    from runner.state import find_state
 
-    findings = examine(open_context())
+    folder = Path.cwd()
+    settings = load_settings(find_project(folder), environ=os.environ)
+    state = find_state(folder, environ=os.environ)
+    choice = choose_server(flag=None, environ=os.environ, settings=settings, home=Path.home())
+    findings = examine(
+        settings,
+        choice,
+        state=state,
+        folder=folder,
+        connect=lambda: Engine.connect(settings.engine, state=state, environ=os.environ),
+        environ=os.environ,
+    )
     if as_json:
         rows = [
             {"check": one.check, "status": one.status, "detail": one.detail, "fix": one.fix}

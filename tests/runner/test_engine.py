@@ -21,8 +21,8 @@ from runner.engine import (
     Spec,
 )
 from runner.errors import ExitCode
+from tests.rig.engine import TINY, TestEngine
 
-TINY = "runner-test/tiny"
 FLEET = f"engine-{time.time_ns():x}"
 LABELS = {"dev.runner.fleet": FLEET}
 
@@ -32,8 +32,8 @@ def spec(name: str, script: str) -> Spec:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as found:
+def engine(engine_env: TestEngine) -> Iterator[Engine]:
+    with Engine.connect(environ=engine_env.env) as found:
         yield found
         for left in found.containers(LABELS):
             found.remove(left.id, kill=True)

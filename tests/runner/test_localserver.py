@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from runner.localserver import (
     start_server,
 )
 from runner.state import State
+from tests.rig.engine import TINY, TestEngine
 
 STANDIN = Path(__file__).parent / "standin_server.py"
 
@@ -41,32 +41,28 @@ def state(tmp_path: Path) -> State:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine.connect() as found:
+def engine(engine_env: TestEngine) -> Iterator[Engine]:
+    with Engine.connect(environ=engine_env.env) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def images(engine: Engine) -> Iterator[tuple[str, str]]:
+def images(engine_env: TestEngine) -> Iterator[tuple[str, str]]:
     """IDs of two images with the stand-in, the second as of a newer runner."""
-    names = [make_image(f"runner-test/standin-{number}") for number in range(2)]
-    found = [engine.image(name) for name in names]
-    yield found[0].id, found[1].id  # type: ignore[union-attr]
-    docker("rmi", "--force", *names)
+    names = [f"runner-test/standin-{os.getpid()}-{number}" for number in range(2)]
+    first, second = (make_image(engine_env, name) for name in names)
+    yield first, second
+    engine_env.docker("rmi", "--force", *names)
 
 
-def make_image(name: str) -> str:
-    box = docker("create", "runner-test/tiny", "true")
-    docker("cp", str(STANDIN), f"{box}:/standin.py")
+def make_image(engine_env: TestEngine, name: str) -> str:
+    box = engine_env.docker("create", TINY, "true").strip()
+    engine_env.docker("cp", str(STANDIN), f"{box}:/standin.py")
     entry = 'ENTRYPOINT ["python3", "/standin.py"]'
-    docker("commit", "--change", entry, "--change", f"LABEL name={name}", box, name)
-    docker("rm", box)
-    return name
-
-
-def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    label = f"LABEL name={name}"
+    made = engine_env.docker("commit", "--change", entry, "--change", label, box, name)
+    engine_env.docker("rm", box)
+    return made.strip()
 
 
 @pytest.fixture
@@ -104,7 +100,7 @@ def test_it_starts_once_keeps_its_address_and_goes_away(
 
 @pytest.mark.engine
 def test_agents_reach_it_by_name_and_the_key_is_in_no_description(
-    engine: Engine, cleaned: State, images: tuple[str, str]
+    engine: Engine, engine_env: TestEngine, cleaned: State, images: tuple[str, str]
 ) -> None:
     server = start_server(engine, cleaned, images[0], report=print)
     token = base64.b64encode(f"api:{server.key}".encode()).decode()
@@ -113,27 +109,26 @@ def test_agents_reach_it_by_name_and_the_key_is_in_no_description(
         f"headers={{'Authorization': 'Basic {token}'}}); print(u.urlopen(r).status)"
     )
 
-    seen = docker(
-        *("run", "--rm", "--network", server.network, "runner-test/tiny"),
-        *("python3", "-c", program),
+    seen = engine_env.docker(
+        *("run", "--rm", "--network", server.network, TINY, "python3", "-c", program)
     )
-    described = docker("inspect", server.container)
+    described = engine_env.docker("inspect", server.container)
 
-    assert seen == "200"
+    assert seen.strip() == "200"
     assert server.key not in described
     assert json.loads(described)[0]["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
     assert json.loads(described)[0]["Config"]["User"] == f"{os.getuid()}:{os.getgid()}"
-    assert docker("port", server.container, "8080").startswith("127.0.0.1:")
+    assert engine_env.docker("port", server.container, "8080").startswith("127.0.0.1:")
 
 
 @pytest.mark.engine
 def test_two_commands_at_once_get_the_same_one(
-    engine: Engine, cleaned: State, images: tuple[str, str]
+    engine: Engine, engine_env: TestEngine, cleaned: State, images: tuple[str, str]
 ) -> None:
     found: list[LocalServer] = []
 
     def ask() -> None:
-        with Engine.connect() as own:
+        with Engine.connect(environ=engine_env.env) as own:
             found.append(start_server(own, cleaned, images[0], report=print))
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
@@ -183,7 +178,7 @@ def test_one_that_was_stopped_is_started_anew_elsewhere_if_its_port_is_taken(
     engine: Engine, cleaned: State, images: tuple[str, str]
 ) -> None:
     first = start_server(engine, cleaned, images[0], report=print)
-    docker("stop", "--time", "1", first.container)
+    engine.stop(f"runner-{cleaned.fleet}-server", grace_s=5)
     said: list[str] = []
 
     with socket.socket() as door:

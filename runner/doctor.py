@@ -1,0 +1,249 @@
+"""Looks at everything that a fleet needs here, without changing anything."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from runner.engine import Access, Engine, GpuAccessError, Image, Spec
+from runner.errors import RunnerError
+from runner.filesystem import find_file_system, is_network
+from runner.findings import (
+    GIB,
+    Finding,
+    from_error,
+    is_fit,
+    judge_clock,
+    judge_disk,
+    judge_engine,
+    judge_gpus,
+    judge_reload,
+    judge_shm,
+)
+from runner.gpus import Gpu, read_gpus
+from runner.localserver import find_server, read_health
+from runner.settings import ServerChoice, Settings, find_key
+from runner.state import State
+
+__all__ = ["Finding", "examine", "is_fit"]
+
+KIND_LABEL = "dev.runner.kind"  # on every image that runner built
+_NO_LIBRARY = 12  # NVML: no driver at all, which is no fault of a machine without GPUs
+
+
+def examine(
+    settings: Settings,
+    choice: ServerChoice,
+    *,
+    state: State | None,
+    folder: Path,
+    connect: Callable[[], Engine],
+    environ: Mapping[str, str],
+) -> list[Finding]:
+    """All findings, the engine's first; what cannot be looked at without it is left out.
+
+    Args:
+        settings: the project's.
+        choice: the server that commands in this folder use.
+        state: None where no fleet was started here yet.
+        folder: where the state folder would be made.
+        connect: reaches the engine.
+        environ: the caller's.
+    """
+    gpus, seen = _look_at_gpus()
+    try:
+        engine = connect()
+    except RunnerError as error:
+        found = [from_error("engine", error), *seen]
+    else:
+        found = [
+            *judge_engine(engine.info(), engine.origin),
+            *_look_at_command(engine, environ),
+            *seen,
+            *_look_at_access(engine, settings, gpus),
+            *_look_at_memlock(engine, settings),
+            judge_shm(engine.info(), settings.run.shm_size),
+            *_look_at_images_disk(engine, bool(gpus)),
+            *_look_at_own_server(engine, state, choice),
+        ]
+    root = folder if state is None else state.root
+    return [*found, *_look_at_folder(root), *_look_at_wandb(choice, environ)]
+
+
+def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
+    try:
+        gpus = read_gpus()
+    except RunnerError as error:
+        absent = getattr(error.__cause__, "value", None) == _NO_LIBRARY
+        return [], [from_error("nvml", error, "warn" if absent else "fail")]
+    return gpus, list(judge_gpus(gpus))
+
+
+def _look_at_command(engine: Engine, environ: Mapping[str, str]) -> Iterator[Finding]:
+    env = {**environ, **engine.cli_env()}
+    if shutil.which("docker", path=env.get("PATH")) is None:
+        detail = "there is no `docker` command, which `runner build` calls"
+        yield Finding("buildx", "fail", detail, "install Docker's command line and buildx")
+        return
+    fixes = {
+        "buildx": "install `docker-buildx-plugin` (Docker's packages) or `docker-buildx` (Debian)",
+        "compose": "install `docker-compose-plugin` (Docker's) or `docker-compose` (Debian)",
+    }
+    for plugin, use in (("buildx", "`runner build`"), ("compose", "`docker compose up`")):
+        done = subprocess.run(
+            ["docker", plugin, "version"], env=env, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            yield Finding(plugin, "ok", done.stdout.strip().splitlines()[0])
+        else:
+            detail = f"Docker's plugin `{plugin}` is missing, which {use} needs"
+            yield Finding(plugin, "fail" if plugin == "buildx" else "warn", detail, fixes[plugin])
+
+
+def _look_at_access(engine: Engine, settings: Settings, gpus: list[Gpu]) -> Iterator[Finding]:
+    """Start a container with a GPU, by each way until one works."""
+    usable = [gpu for gpu in gpus if gpu.uuid and gpu.state != "lost"]
+    if not usable:
+        return
+    image = _find_image(engine)
+    if image is None:
+        detail = "not tried: there is no image of ours yet to start"
+        yield Finding("gpu access", "warn", detail, "runner build, then `runner doctor` again")
+        return
+    uuid = next((part.uuid for part in usable[0].mig), usable[0].uuid)
+    ways = (settings.access,) if settings.access else engine.info().access_ways(uuid)
+    refused: RunnerError | None = None
+    for way in ways:
+        try:
+            _start_once(engine, image, gpus=(uuid,), access=way)
+        except GpuAccessError as error:
+            refused = error
+            continue
+        except RunnerError as error:
+            yield from_error("gpu access", error)
+            return
+        yield Finding("gpu access", "ok", f"`{way}` works (a container was started with {uuid})")
+        yield from judge_reload(engine.info(), way)
+        return
+    if refused is not None:
+        yield from_error("gpu access", refused)
+
+
+def _look_at_memlock(engine: Engine, settings: Settings) -> Iterator[Finding]:
+    """Start a container with the limit that the settings ask for, where they do."""
+    image = _find_image(engine)
+    if settings.memlock is None or image is None:
+        return
+    wanted = "unlimited" if settings.memlock < 0 else f"{settings.memlock} bytes"
+    try:
+        _start_once(engine, image, rlimits={"memlock": settings.memlock})
+    except RunnerError as error:
+        yield from_error("memlock", error)
+    else:
+        yield Finding("memlock", "ok", f"{wanted}, as the settings ask")
+
+
+def _start_once(
+    engine: Engine,
+    image: Image,
+    *,
+    gpus: tuple[str, ...] = (),
+    access: Access | None = None,
+    rlimits: Mapping[str, int] | None = None,
+) -> None:
+    name = f"runner-doctor-{os.getpid()}-{os.urandom(3).hex()}"
+    spec = Spec(
+        name,
+        image.id,
+        ("-c", "exit 0"),
+        entrypoint=("/bin/sh",),
+        gpus=gpus,
+        access=access,
+        network="none",
+        rlimits=rlimits or {},
+    )
+    started = engine.start(spec)
+    engine.remove(started.id, kill=True)
+
+
+def _find_image(engine: Engine) -> Image | None:
+    return next(iter(engine.images({KIND_LABEL: None})), None)
+
+
+def _look_at_images_disk(engine: Engine, with_gpus: bool) -> Iterator[Finding]:
+    root = engine.info().root_dir
+    with contextlib.suppress(OSError):  # the engine's folder may be another machine's
+        free = shutil.disk_usage(root).free
+        low = 20 * GIB if with_gpus else 5 * GIB  # an image with CUDA has some 8 GiB
+        yield judge_disk("images", root, free, low=low, needed=GIB)
+
+
+def _look_at_folder(root: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(root).free
+    yield judge_disk("runs", str(root), free, low=5 * GIB, needed=GIB // 4)
+    kind = find_file_system(root)
+    if is_network(kind):
+        detail = f"`{root}` is on {kind}: the local server keeps its data in /var/tmp"
+        yield Finding("file system", "warn", detail, "`RUNNER_HOME=/a/local/folder`")
+    if not os.access(root, os.W_OK):
+        fix = f"sudo chown -R $USER {root}, or set `RUNNER_HOME`"
+        yield Finding("state", "fail", f"`{root}` is not yours to write", fix)
+
+
+def _look_at_own_server(
+    engine: Engine, state: State | None, choice: ServerChoice
+) -> Iterator[Finding]:
+    yield judge_clock(engine.info().system_time, now=datetime.now(UTC), whose="the engine's")
+    if choice.kind != "local":
+        return
+    found = None if state is None else find_server(engine, state)
+    if found is None:
+        detail = f"this folder's own ({choice.why}); it starts with the first command that needs it"
+        yield Finding("server", "ok", detail)
+        return
+    try:
+        health = read_health(found.url, found.key)
+    except RunnerError as error:
+        yield from_error("server", error)
+        return
+    if health is None:
+        detail = f"`{found.container}` runs, but {found.url} does not answer"
+        yield Finding("server", "fail", detail, f"docker logs {found.container}; `runner down`")
+    else:
+        detail = f"{found.url}, runner {health.version}, {health.runs_live} live runs"
+        yield Finding("server", "ok", detail)
+
+
+def _look_at_wandb(choice: ServerChoice, environ: Mapping[str, str]) -> Iterator[Finding]:
+    if choice.kind == "local" or choice.url is None:
+        return
+    host = urlsplit(choice.url).hostname
+    if find_key(choice.url, environ=environ, home=Path.home()) is None:
+        yield Finding(
+            "W&B key", "fail", f"none for {host} ({choice.why})", f"wandb login --host={choice.url}"
+        )
+    else:
+        yield Finding("W&B key", "ok", f"found for {host}")
+    request = urllib.request.Request(choice.url, method="HEAD")  # noqa: S310 - http(s) by choice
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - likewise
+            date = answer.headers["Date"]
+    except urllib.error.HTTPError as error:  # any answer is an answer
+        with error:
+            date = error.headers["Date"]
+    except OSError as error:
+        detail = f"{choice.url} cannot be reached: {getattr(error, 'reason', error)}"
+        fix = "look at network and proxy (`HTTPS_PROXY`), or `--server local`"
+        yield Finding("W&B", "fail", detail, fix)
+        return
+    yield Finding("W&B", "ok", f"{choice.url} answers ({choice.why})")
+    if date:
+        other = parsedate_to_datetime(date).isoformat()
+        yield judge_clock(other, now=datetime.now(UTC), whose="W&B's")
