@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from runner.server.records import LIVE, OVER, Agent, Run, RunState, Sweep, blank_run
-from runner.server.search import next_config, target_reached
+from runner.server.search import next_config
 from runner.server.service import Service, new_id, read_spec, seed_of
 from runner.server.wire import Args, Refused, dumps, json_object, local_names, required, text
 
@@ -228,8 +228,7 @@ def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[Command]:
             if again:
                 return [_start(service, again)]
             views = service.views(sweep, spec)
-            over = _capped(service, sweep) or target_reached(spec, views)
-        config = None if over else next_config(spec, views, seed=seed_of(sweep))
+        config = next_config(spec, views, seed=seed_of(sweep))
         with store.transaction():
             if config is None:
                 service.exhausted.add(sweep.path)

@@ -59,11 +59,7 @@ class Store:
     def put(self, record: Project | Sweep | Agent | Run | Artifact) -> None:
         """Write a record over the one with the same key."""
         names = NAMES[type(record)]
-        marks = ",".join("?" * len(names))
-        self._run(
-            f"insert or replace into {_table(type(record))}({','.join(names)}) values({marks})",
-            [getattr(record, name) for name in names],
-        )
+        self._run(_PUT[type(record)], [getattr(record, name) for name in names])
 
     def project(self, entity: str, name: str) -> Project | None:
         """The project, if anything was ever put into it."""
@@ -169,3 +165,22 @@ class Store:
 
 def _table(kind: type) -> str:
     return kind.__name__.lower()
+
+
+def _put_sql(kind: type, keys: Sequence[str]) -> str:
+    """Keeps the row's place in the table, which tells what came first."""
+    names = NAMES[kind]
+    marks, changes = ",".join("?" * len(names)), ",".join(f"{one}=excluded.{one}" for one in names)
+    return (
+        f"insert into {_table(kind)}({','.join(names)}) values({marks})"
+        f" on conflict({','.join(keys)}) do update set {changes}"
+    )
+
+
+_PUT = {
+    Project: _put_sql(Project, ("entity", "name")),
+    Sweep: _put_sql(Sweep, ("entity", "project", "id")),
+    Agent: _put_sql(Agent, ("id",)),
+    Run: _put_sql(Run, ("entity", "project", "id")),
+    Artifact: _put_sql(Artifact, ("id",)),
+}

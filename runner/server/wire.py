@@ -1,7 +1,6 @@
 """What comes in and goes out over HTTP: arguments, global IDs, JSON, refusals."""
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping
@@ -137,7 +136,7 @@ def local_names(opaque: str, kind: str) -> list[str]:
     """The names in an ID that `global_id` made, or the text itself where it is a bare name."""
     try:
         parts = base64.b64decode(opaque, validate=True).decode().split(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return [opaque]
     return parts[1:] if parts[0] == kind and len(parts) > 1 else [opaque]
 

@@ -1,0 +1,154 @@
+"""A real server as a subprocess, and values that the server's tests share."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.server.records import Sweep
+from runner.server.service import Service
+from runner.server.store import Store
+from runner.server.tokens import Tokens
+from runner.server.wire import global_id
+
+KEY = "k" * 40
+GRID = """
+program: train.py
+method: grid
+metric: {name: loss, goal: minimize}
+parameters:
+  lr: {values: [0.1, 0.2, 0.3]}
+  n: {values: [1, 2, 3, 4]}
+"""
+CREATE = "mutation($i: X){upsertSweep(input:$i){sweep{name state} configValidationWarnings}}"
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def open_service(root: Path, clock: Clock) -> Service:
+    """A service over the data folder `root`."""
+    return Service(Store(root), Tokens(KEY), clock)
+
+
+def make_sweep(service: Service, config: str = GRID, sweep_id: str = "s1") -> Sweep:
+    """A sweep `local/demo/<sweep_id>`."""
+    service.ensure_project("local", "demo")
+    now = service.clock()
+    sweep = Sweep("local", "demo", sweep_id, config, "RUNNING", None, "[]", None, now, now)
+    service.store.put(sweep)
+    return sweep
+
+
+def row(step: int, **values: object) -> str:
+    """A history row as the client sends it."""
+    return json.dumps({"_step": step, **values})
+
+
+def history(offset: int, *rows: str) -> dict[str, Any]:
+    """A stream's body with history rows."""
+    return {"files": {"wandb-history.jsonl": {"offset": offset, "content": list(rows)}}}
+
+
+def sweep_gid(sweep: Sweep) -> str:
+    """The sweep's ID in GraphQL."""
+    return global_id("Sweep", "v1", sweep.id, sweep.project, sweep.entity)
+
+
+@dataclass(slots=True)
+class Server:
+    """`python -m runner.server` on a free port of loopback."""
+
+    data: Path
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+
+    def start(self, *, port: int = 0) -> None:
+        """Start it; returns once it listens."""
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "runner.server", "--data", str(self.data)),
+                *("--port", str(port)),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        assert self.url.startswith("http://127.0.0.1:"), self.url
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal; gives the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    @property
+    def port(self) -> int:
+        """The port it took."""
+        return int(self.url.rsplit(":", 1)[1])
+
+    @property
+    def key(self) -> str:
+        """Its API key."""
+        return (self.data / "key").read_text().strip()
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """For a client whose files lie in `home`."""
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("WANDB", "RUNNER", "PYTHON"))
+        }
+        return {
+            **kept,
+            "HOME": str(home),
+            "WANDB_BASE_URL": self.url,
+            "WANDB_API_KEY": self.key,
+            "WANDB_ERROR_REPORTING": "false",
+            "WANDB_DIR": str(home),
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def request(self, path: str, body: object = None, *, key: str | None = None) -> tuple[int, Any]:
+        """Status and answer (JSON where it is) of one request with the key."""
+        credentials = base64.b64encode(f"api:{key or self.key}".encode()).decode()
+        request = urllib.request.Request(
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                raw, status = reply.read(), reply.status
+        except urllib.error.HTTPError as error:
+            with error:
+                raw, status = error.read(), error.code
+        try:
+            return status, json.loads(raw)
+        except ValueError:
+            return status, raw.decode()
+
+    def ask(self, query: str, **variables: object) -> Any:
+        """The data of a GraphQL request."""
+        status, reply = self.request("/graphql", {"query": query, "variables": variables})
+        assert status == 200, reply
+        return reply["data"]

@@ -1,0 +1,134 @@
+"""The data folder: one server at a time, a key, a known format, names that are harmless."""
+
+import os
+import sqlite3
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.errors import RunnerError
+from runner.server import schema
+from runner.server.folder import locked, read_key
+from runner.server.logs import LONGEST, append, read, safe_name
+from runner.server.records import Upload, blank_run
+from runner.server.service import Service
+from tests.runner.server.servers import Clock, make_sweep, open_service
+
+
+def test_a_second_server_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(RunnerError) as refused, locked(tmp_path):
+        pass
+    assert f"pid {os.getpid()}" in refused.value.message
+    with locked(tmp_path):
+        pass
+
+
+def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "secrets" / "key"
+    key = read_key(file)
+    assert (len(key), file.stat().st_mode & 0o777) == (40, 0o600)
+    assert read_key(file) == key
+
+
+@pytest.mark.parametrize("text", ["", "short", "x" * 39, "é" * 40])
+def test_a_file_without_a_key_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    with pytest.raises(RunnerError, match="holds no key"):
+        read_key(file)
+
+
+def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "server.db")
+    database.execute(f"pragma user_version={schema.VERSION + 1}")
+    database.close()
+
+    with pytest.raises(RunnerError, match="format 2") as refused:
+        schema.connect(tmp_path / "server.db")
+    assert "newer version" in (refused.value.hint or "")
+
+
+def test_what_was_put_is_there_after_a_restart(
+    service: Service, tmp_path: Path, clock: Clock
+) -> None:
+    sweep = make_sweep(service)
+    run = replace(blank_run("local", "demo", "r", 1.0), sweep="s1", best=0.5)
+    service.store.put(run)
+    service.store.put_upload("local", "demo", "r", Upload("a/b.txt", 3, 1.0))
+    service.store.close()
+
+    again = open_service(tmp_path, clock)
+
+    assert again.store.sweeps() == [sweep]
+    assert again.store.runs_of_sweep(sweep) == [run]
+    assert again.store.uploads(run) == [Upload("a/b.txt", 3, 1.0)]
+    again.store.close()
+
+
+def test_a_transaction_is_all_or_nothing(service: Service) -> None:
+    sweep = make_sweep(service)
+
+    def half_done() -> None:
+        with service.store.transaction():
+            service.store.put(replace(sweep, state="PAUSED"))
+            with service.store.transaction():  # nested: the outer one decides
+                service.store.put(replace(sweep, id="s2"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_done()
+    assert service.store.sweeps() == [sweep]
+
+
+def test_threads_do_not_come_between_each_others_transactions(service: Service) -> None:
+    sweep = make_sweep(service)
+
+    def count_up() -> None:
+        for _ in range(20):
+            with service.store.transaction():
+                found = service.store.sweep("local", "demo", "s1")
+                assert found is not None
+                service.store.put(replace(found, updated=found.updated + 1))
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    found = service.store.sweep("local", "demo", "s1")
+    assert found is not None
+    assert found.updated == sweep.updated + 80
+
+
+def test_records_keep_their_order_when_they_change(service: Service) -> None:
+    sweep = make_sweep(service)
+    for name in ("b", "a", "c"):
+        service.store.put(replace(blank_run("local", "demo", name, 1.0), sweep="s1"))
+    first = service.store.runs_of_sweep(sweep)[0]
+
+    service.store.put(replace(first, state="finished"))
+
+    assert [run.id for run in service.store.runs_of_sweep(sweep)] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../etc", "ü" * 90, "%2e%2e", "a\x00b", "x"])
+def test_any_name_is_one_harmless_component_of_a_path(tmp_path: Path, name: str) -> None:
+    safe = safe_name(name)
+    assert len(safe.encode()) <= LONGEST
+    assert (tmp_path / safe).resolve().parent == tmp_path.resolve()
+    assert (tmp_path / safe) != tmp_path
+    (tmp_path / safe).touch()
+
+
+def test_append_cuts_off_what_was_never_acknowledged(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    size = append(file, 0, ["a", "b"])
+    append(file, size, ["lost"])
+
+    size = append(file, size, ["c"])
+
+    assert list(read(file, size)) == ["a", "b", "c"]
+    assert file.read_text() == "a\nb\nc\n"

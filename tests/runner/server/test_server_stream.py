@@ -1,0 +1,179 @@
+"""What a run's stream leaves behind: rows once each, in order, whatever happens on the way."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.server.records import Run, blank_run
+from runner.server.service import HISTORY, Service
+from runner.server.stream import receive, rewind
+from runner.server.wire import Refused
+from tests.runner.server.servers import Clock, history, make_sweep, open_service, row
+
+
+def send(service: Service, body: dict[str, object]) -> dict[str, object]:
+    return receive(service, "local", "demo", "r1", body)
+
+
+def steps(service: Service) -> list[int]:
+    return [json.loads(line)["_step"] for line in service.history(stored(service))]
+
+
+def stored(service: Service) -> Run:
+    run = service.store.run("local", "demo", "r1")
+    assert run is not None
+    return run
+
+
+@pytest.fixture
+def run(service: Service) -> Run:
+    make_sweep(service)
+    run = replace(blank_run("local", "demo", "r1", service.clock()), sweep="s1")
+    service.store.put(run)
+    return run
+
+
+@pytest.mark.usefixtures("run")
+def test_a_repeated_request_changes_nothing(service: Service) -> None:
+    body = history(0, row(0, loss=3), row(1, loss=2))
+
+    send(service, body)
+    send(service, body)
+
+    assert steps(service) == [0, 1]
+    assert stored(service).history_rows == 2
+
+
+@pytest.mark.usefixtures("run")
+def test_the_first_row_of_a_step_wins_whatever_its_offset(service: Service) -> None:
+    send(service, history(0, row(0, loss=3), row(1, loss=2)))
+    send(service, history(2, row(0, loss=9), row(1, loss=9), row(2, loss=1)))  # a second sync
+
+    assert steps(service) == [0, 1, 2]
+    assert stored(service).best == 1
+    assert json.loads(service.history(stored(service))[0])["loss"] == 3
+
+
+@pytest.mark.usefixtures("run")
+def test_rows_without_a_step_are_known_by_their_offset(service: Service) -> None:
+    send(service, history(0, '{"a":1}', '{"a":2}'))
+    send(service, history(1, '{"a":2}', '{"a":3}'))
+
+    assert [json.loads(line)["a"] for line in service.history(stored(service))] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("run")
+def test_a_kill_between_file_and_database_loses_and_doubles_nothing(
+    service: Service, tmp_path: Path, clock: Clock
+) -> None:
+    send(service, history(0, row(0, loss=3)))
+    file = service.path(stored(service), HISTORY)
+    with file.open("ab") as tail:  # written, but its transaction never committed
+        tail.write(b'{"_step":1,"loss":2}\n{"_ste')
+    service.store.close()
+
+    again = open_service(tmp_path, clock)
+    assert steps(again) == [0]
+    send(again, history(1, row(1, loss=2), row(2, loss=1)))
+
+    assert steps(again) == [0, 1, 2]
+    assert stored(again).history_rows == 3
+    again.store.close()
+
+
+@pytest.mark.usefixtures("run")
+def test_a_refused_request_leaves_nothing(service: Service) -> None:
+    bad = history(0, row(0, loss=3))
+    bad["files"]["wandb-summary.json"] = {"offset": 0, "content": ["no json"]}
+
+    with pytest.raises(Refused):
+        send(service, bad)
+    send(service, history(0, row(0, loss=3), row(1, loss=2)))
+
+    assert steps(service) == [0, 1]
+
+
+@pytest.mark.usefixtures("run")
+def test_a_rewind_cuts_and_the_run_goes_on_from_there(service: Service) -> None:
+    send(service, history(0, *(row(step, loss=9 - step) for step in range(6))))
+
+    service.store.put(rewind(service, stored(service), 2))
+    assert (steps(service), stored(service).best) == ([0, 1, 2], 7)
+    send(service, history(3, row(3, loss=5), row(4, loss=1)))
+
+    assert steps(service) == [0, 1, 2, 3, 4]
+    assert (stored(service).best, stored(service).last) == (1, 1)
+
+
+@pytest.mark.usefixtures("run")
+def test_nan_is_kept_as_wandb_writes_it_and_is_never_the_best(service: Service) -> None:
+    send(service, history(0, '{"_step":0,"loss":NaN}', '{"_step":1,"loss":"-Infinity"}'))
+    send(service, history(2, row(2, loss=4.0), '{"_step":3,"loss":Infinity}'))
+
+    lines = service.history(stored(service))
+    values = [json.loads(line, parse_constant=pytest.fail)["loss"] for line in lines]
+    assert values == ["NaN", "-Infinity", 4.0, "Infinity"]
+    assert stored(service).best == stored(service).last == 4.0
+
+
+@pytest.mark.usefixtures("run")
+def test_console_lines_may_be_written_again(service: Service) -> None:
+    def console(offset: int, *lines: str) -> None:
+        send(service, {"files": {"output.log": {"offset": offset, "content": list(lines)}}})
+
+    console(0, "a", "10%")
+    console(1, "100%", "done")
+
+    assert service.output(stored(service)) == ["a", "100%", "done"]
+
+
+@pytest.mark.parametrize(
+    ("before", "end", "state"),
+    [
+        ({}, {"complete": True, "exitcode": 0}, "finished"),
+        ({}, {"complete": True, "exitcode": 1}, "failed"),
+        ({"stop": "early"}, {"complete": True, "exitcode": 255}, "killed"),
+        ({"stop": "early"}, {"complete": True, "exitcode": 0}, "finished"),
+        ({}, {"preempting": True, "complete": True, "exitcode": 1}, "preempted"),
+        ({"state": "crashed"}, {}, "running"),
+    ],
+)
+def test_a_stream_says_how_its_run_ends(
+    service: Service, run: Run, before: dict[str, object], end: dict[str, object], state: str
+) -> None:
+    service.store.put(replace(run, **before))  # type: ignore[arg-type] # by parametrize
+
+    reply = send(service, end)
+
+    assert stored(service).state == state
+    assert reply["stopped"] == ("stop" in before)
+
+
+@pytest.mark.usefixtures("run")
+def test_an_unknown_run_is_404(service: Service) -> None:
+    with pytest.raises(Refused) as refused:
+        receive(service, "local", "demo", "nobody", {})
+    assert refused.value.status == 404
+
+
+def test_hyperband_stops_a_run_in_the_answer_to_its_own_row(service: Service) -> None:
+    config = """
+method: random
+metric: {name: loss, goal: minimize}
+parameters: {lr: {min: 0.0, max: 1.0}}
+early_terminate: {type: hyperband, min_iter: 2, eta: 2}
+"""
+    make_sweep(service, config, "h1")
+    for name in ("a", "b", "c", "d"):
+        run = replace(blank_run("local", "demo", name, service.clock()), sweep="h1")
+        service.store.put(run)
+
+    stopped = {}
+    for at, name in enumerate(("a", "b", "c", "d")):
+        body = history(0, row(0, loss=at), row(1, loss=at))
+        stopped[name] = receive(service, "local", "demo", name, body)["stopped"]
+
+    assert not stopped["a"]
+    assert stopped["d"]
