@@ -6,7 +6,7 @@ import re
 import shlex
 
 from runner.sweepfile.model import Sweep
-from runner.sweepfile.source import Node, Report, did_you_mean, kind, shorten
+from runner.sweepfile.tree import Node, Report, did_you_mean, kind, shorten
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 MACROS = {  # what each stands for, given `lr` 0.1 and `flip` true (wandb 0.31, wandb_agent.py)

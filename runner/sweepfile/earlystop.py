@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from runner.sweepfile.model import Hyperband, Number
 from runner.sweepfile.numbers import read_integer, read_number
-from runner.sweepfile.source import Node, Report, did_you_mean, kind
+from runner.sweepfile.tree import Node, Report, did_you_mean, kind
 
 _KEYS = ("type", "eta", "strict", "min_iter", "max_iter", "s")
 

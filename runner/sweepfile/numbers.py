@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from runner.sweepfile.model import Number
-from runner.sweepfile.source import Node, Report, kind, settle_numbers
+from runner.sweepfile.tree import Node, Report, kind, settle_numbers
 
 
 def read_number(

@@ -24,7 +24,8 @@ from runner.sweepfile.model import (
 )
 from runner.sweepfile.numbers import read_integer, read_number
 from runner.sweepfile.parameters import read_parameters
-from runner.sweepfile.source import Node, Report, did_you_mean, kind, parse, shorten
+from runner.sweepfile.source import parse
+from runner.sweepfile.tree import Node, Report, did_you_mean, kind, shorten
 
 _T = TypeVar("_T")
 _TEXTS = ("name", "description", "project", "entity", "program")

@@ -73,6 +73,17 @@ SNIPPETS = [
     Snippet(
         parameter("{distribution: log_uniform, min: 1, max: 1000}"), "warned", "refused", f"{X}.max"
     ),
+    Snippet(
+        parameter("{distribution: q_uniform, min: 0, max: 1, q: 1.0e-320}"),
+        "ok",
+        "refused",
+        f"{X}.q",
+    ),
+    Snippet(parameter("{distribution: q_uniform, min: 0.5, max: 0.7}"), "ok", "warned", f"{X}.q"),
+    Snippet(
+        parameter("{distribution: q_uniform, min: 0.5, max: 0.7, q: 1}"), "ok", "warned", f"{X}.q"
+    ),
+    Snippet(parameter("{distribution: normal, mu: 1.0e+308, sigma: 1.0e+308}"), "ok", "refused", X),
     # forms that do not fit
     Snippet(parameter("3"), "crashes", "refused", X),
     Snippet(parameter("[1, 2]"), "crashes", "refused", X),

@@ -1,0 +1,113 @@
+"""A value with its line, and where findings are collected."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import yaml
+
+from runner.sweepfile.model import Finding, Number
+
+_EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+")  # a number to all but YAML 1.1
+
+
+@dataclass
+class Node:
+    """A value of the file with its line; checks settle `data` in place where they read a number."""
+
+    data: dict[str, Node] | list[Node] | str | Number | bool | None
+    line: int
+    text: str = ""  # a scalar as written
+    key_line: int = 0  # where its key stands, in a mapping
+
+    def plain(self) -> object:
+        """The value as JSON knows it."""
+        match self.data:
+            case dict():
+                return {key: node.plain() for key, node in self.data.items()}
+            case list():
+                return [node.plain() for node in self.data]
+        return self.data
+
+
+@dataclass
+class Report:
+    """Collects every finding, so that all are told at once."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Is there an error?"""
+        return any(finding.level == "error" for finding in self.findings)
+
+    def error(self, line: int | None, key: str, message: str, hint: str | None = None) -> None:
+        """Note what makes the file unusable."""
+        self._add(Finding("error", message, line, key, hint))
+
+    def warn(self, line: int | None, key: str, message: str, hint: str | None = None) -> None:
+        """Note what is accepted, but may not mean what was meant."""
+        self._add(Finding("warning", message, line, key, hint))
+
+    def _add(self, finding: Finding) -> None:
+        if finding not in self.findings:  # an alias is walked once per use
+            self.findings.append(finding)
+
+
+def kind(node: Node) -> str:
+    """What a value is, for an error message."""
+    match node.data:
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case None:
+            return "empty"
+        case bool():
+            return f"`{str(node.data).lower()}`"
+        case str():
+            return f"the text `{shorten(node.data)}`"
+    return f"the number {node.data}"
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """A text that fits into a message: one line, cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A hint that names the closest known word."""
+    near = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def settle_numbers(node: Node, key: str, report: Report, *, fate: str) -> None:
+    """Take `1e-5`, which YAML 1.1 reads as text, as the number it is, with a warning.
+
+    Args:
+        fate: what W&B does with such a text here.
+    """
+    match node.data:
+        case dict():
+            for name, child in node.data.items():
+                settle_numbers(child, f"{key}.{name}", report, fate=fate)
+        case list():
+            for n, child in enumerate(node.data):
+                settle_numbers(child, f"{key}[{n}]", report, fate=fate)
+        case str() if node.text and _EXPONENT.fullmatch(node.text):
+            node.data = float(node.text)
+            if not math.isfinite(node.data):
+                report.error(node.line, key, f"`{node.text}` is too large a number")
+                return
+            message = f"`{node.text}` is text to W&B, which {fate}; taken as {node.data}"
+            report.warn(node.line, key, message, f"YAML 1.1 wants `{spell(node.data)}`")
+
+
+def spell(number: float) -> str:
+    """A number as YAML 1.1 and all others read it: `1.0e-05`."""
+    return yaml.safe_dump(number).split("\n", 1)[0]
