@@ -8,11 +8,12 @@ from typing import Any
 
 from runner.agent.command import DEFAULT_COMMAND, find_unknown_macros
 from runner.agent.courier import Courier
-from runner.agent.gpu import SeenGpu, Sight, read_sight, select_gpu
+from runner.agent.gpu import SeenGpu, select_gpu
 from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
+from runner.agent.leaving import CRASHED, Leaving, count_reached, refused, stopped
 from runner.agent.link import Link
-from runner.agent.loop import Leaving, Loop, count_reached, is_count_reached
+from runner.agent.loop import Loop
 from runner.agent.process import adopt_orphans
 from runner.agent.protocol import (
     CREATE_AGENT,
@@ -21,20 +22,11 @@ from runner.agent.protocol import (
     read_agent_id,
     read_template,
 )
-from runner.agent.refusals import (
-    EXIT_CRASHED,
-    EXIT_REFUSED,
-    EXIT_STOPPED,
-    RefusedError,
-    StopRequestedError,
-)
+from runner.agent.refusals import EXIT_REFUSED, RefusedError, StopRequestedError
 from runner.agent.report import Status, StatusFile, say
 from runner.agent.settings import AgentSettings, read_container, read_settings
 from runner.agent.signals import Inbox
 from runner.agent.workcopy import fill, rotate
-
-CRASHED = Leaving("failed", "the agent crashed; its log has the traceback", EXIT_CRASHED)
-STOPPED = Leaving("stopped", "told to stop", EXIT_STOPPED)
 
 
 def main() -> int:
@@ -53,9 +45,9 @@ def main() -> int:
         status.update(state="starting")
         left = _work(settings, inbox, status)
     except RefusedError as error:
-        left = Leaving("failed", error.reason, EXIT_REFUSED)
+        left = refused(error.reason)
     except StopRequestedError:
-        left = STOPPED
+        left = stopped()
     finally:
         say(f"{left.state}: {left.reason}")
         status.update(state=left.state, reason=left.reason, exit_code=left.exit_code, run=None)
@@ -63,8 +55,8 @@ def main() -> int:
 
 
 def _work(settings: AgentSettings, inbox: Inbox, status: StatusFile) -> Leaving:
-    if is_count_reached(settings, status):
-        return count_reached(settings)
+    if settings.count and status.runs_done >= settings.count:
+        return count_reached(settings.count)
     adopt_orphans()
     gpu, driver = _check_gpu(settings)
     identity = {"uuid": gpu.uuid, "name": gpu.name}
@@ -94,7 +86,9 @@ def _check_gpu(settings: AgentSettings) -> tuple[SeenGpu, str | None]:
     """Our GPU and the driver. By hand, outside of a container, others may be seen as well."""
     if settings.is_cpu:
         return SeenGpu(settings.gpu_uuid, "cpu"), None
-    sight: Sight = read_sight()
+    from runner.agent.nvml import read_sight  # slow, and a CPU slot has no use for it
+
+    sight = read_sight()
     only = settings.container is not None
     return select_gpu(sight.gpus, settings.gpu_uuid, only=only), sight.driver
 

@@ -9,26 +9,25 @@ from runner.agent.courier import Courier
 from runner.agent.failures import Ended, classify, pause_before_next
 from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
+from runner.agent.leaving import (
+    NO_MORE_RUNS,
+    TO_BE_REPLACED,
+    Leaving,
+    count_reached,
+    describe_end,
+    refused,
+    stopped,
+)
 from runner.agent.process import Tree
 from runner.agent.protocol import Beat, Command
-from runner.agent.refusals import EXIT_DONE, EXIT_REFUSED, EXIT_STOPPED, RefusedError
-from runner.agent.report import AgentState, StatusFile, say
+from runner.agent.refusals import RefusedError
+from runner.agent.report import StatusFile, say
 from runner.agent.settings import AgentSettings
 from runner.agent.signals import Inbox
 
 STATUS_EVERY_S = 10.0
 QUICK_S = 2.0  # a run that fails faster has hardly begun
 FAREWELL_S = 3.0  # after the last run's end, to tell the server
-
-
-@dataclass(frozen=True)
-class Leaving:
-    """No further run will start here, and why."""
-
-    state: AgentState
-    reason: str
-    exit_code: int
-    until: float = float("inf")  # after that the server is told no more, monotonic
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,13 @@ class Loop:
 
     def _on_refusal(self, error: RefusedError) -> None:
         self._deaf = True
-        self._leave(Leaving("failed", error.reason, EXIT_REFUSED))
+        self._leave(refused(error.reason))
         if self._live:
             say(f"{error.reason}; {self._live.command.run} may go on to its end")
 
     def _obey(self, command: Command) -> None:
         if command.type == "exit":
-            self._leave(Leaving("finished", "the sweep has no more runs", EXIT_DONE))
+            self._leave(NO_MORE_RUNS)
             if self._live:
                 say(f"the sweep was ended: stopping {self._live.command.run}")
                 self._live.tree.stop(self._settings.grace_s)
@@ -130,13 +129,9 @@ class Loop:
 
     def _on_stop_signal(self) -> None:
         """The first lets the run save; the second does not wait."""
-        second = self._leaving is not None and self._leaving.state == "stopped"
+        second = self._leaving is not None and self._leaving.interrupted
         grace_s = self._settings.grace_s if self._live and not second else 0.0
-        self._leave(
-            Leaving(
-                "stopped", "told to stop", EXIT_STOPPED, time.monotonic() + grace_s + FAREWELL_S
-            )
-        )
+        self._leave(stopped(time.monotonic() + grace_s + FAREWELL_S))
         if self._live and second:
             say(f"told to stop again: killing {self._live.command.run}")
             self._live.tree.kill()
@@ -156,7 +151,7 @@ class Loop:
     def _look_at_request(self) -> None:
         """Between two runs, leave if the command line is about to replace this agent."""
         if self._live is None and self._leaving is None and is_drained(self._settings):
-            self._leave(Leaving("finished", "ended after its run, to be replaced", EXIT_DONE))
+            self._leave(TO_BE_REPLACED)
 
     # the run
 
@@ -189,17 +184,20 @@ class Loop:
         self._on_end(Ended(run, code, failure, lines), lived_s)
 
     def _on_end(self, ended: Ended, lived_s: float) -> None:
-        say(_describe(ended, lived_s))
+        say(describe_end(ended, lived_s))
         self._note_end(ended)
         counts = self._status.status
-        interrupted = self._leaving is not None and self._leaving.state == "stopped"
+        interrupted = self._leaving is not None and self._leaving.interrupted
         if ended.failed:
             self._status.update(runs_failed=counts.runs_failed + 1, run=None)
         elif not interrupted and ended.failure != "preempted":
             self._status.update(runs_finished=counts.runs_finished + 1, run=None)
         self._pause_if_broken(ended, lived_s)
-        if self._leaving is None and is_count_reached(self._settings, self._status):
-            self._leave(count_reached(self._settings))
+        count = self._settings.count
+        if interrupted:
+            self._leave(stopped(time.monotonic() + FAREWELL_S))
+        elif self._leaving is None and count and self._status.runs_done >= count:
+            self._leave(count_reached(count))
 
     def _note_end(self, ended: Ended) -> None:
         if self._settings.server_kind == "runner":
@@ -237,11 +235,13 @@ class Loop:
         assert self._leaving  # noqa: S101 - the caller looked
         if self._live:
             return False
-        told = not self._ended and not self._courier.busy
+        # to our server an unanswered heartbeat may be one that brings a run, to be given back
+        heard = not self._courier.busy or self._settings.server_kind == "wandb"
+        told = not self._ended and heard
         return self._deaf or told or time.monotonic() >= self._leaving.until
 
     def _report(self) -> None:
-        if self._leaving and not self._live:
+        if self._leaving and not self._live and not self._courier.trouble:
             return  # the final word follows
         now = time.monotonic()
         live = self._live
@@ -253,10 +253,10 @@ class Loop:
                 self._lease.touch()
 
     def _reason(self) -> str | None:
-        if self._leaving:
-            return self._leaving.reason
         if self._courier.trouble:
             return f"the server does not answer: {self._courier.trouble}"
+        if self._leaving:
+            return self._leaving.reason
         if self._next and time.monotonic() < self._start_at:
             return f"{self._quick_failures} runs in a row failed at once; waiting before the next"
         return None
@@ -281,25 +281,3 @@ def is_drained(settings: AgentSettings) -> bool:
     except OSError:
         return False
     return text.strip() == settings.container
-
-
-def is_count_reached(settings: AgentSettings, status: StatusFile) -> bool:
-    """Whether this agent has had all the runs that it was to have."""
-    had = status.status.runs_finished + status.status.runs_failed
-    return settings.count is not None and had >= settings.count
-
-
-def count_reached(settings: AgentSettings) -> Leaving:
-    """The end of an agent with a count."""
-    return Leaving("finished", f"count of {settings.count} reached", EXIT_DONE)
-
-
-def _describe(ended: Ended, lived_s: float) -> str:
-    after = f"after {lived_s:.1f} s"
-    if ended.failure is None:
-        return f"{ended.run} finished {after}"
-    code = ended.code or 0
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    if ended.code == 127 and ended.lines:
-        how = ended.lines[-1]
-    return f"{ended.run} ended {after}: {ended.failure}, {how}"

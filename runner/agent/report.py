@@ -66,6 +66,11 @@ class StatusFile:
         except OSError as error:
             say(f"cannot write `{self._file}`: {error.strerror}")
 
+    @property
+    def runs_done(self) -> int:
+        """Runs that count towards `RUNNER_COUNT`."""
+        return self.status.runs_finished + self.status.runs_failed
+
     def restore(self) -> None:
         """Take the counts of runs from the file that this container left before its restart."""
         if self._file is None:

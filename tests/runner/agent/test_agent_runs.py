@@ -239,6 +239,20 @@ def test_sigterm_while_waiting_leaves_at_once(tmp_path: Path, door: Door) -> Non
     assert time.monotonic() - started < 1
 
 
+def test_sigterm_in_an_outage_does_not_wait_for_the_server(tmp_path: Path, door: Door) -> None:
+    door.add("r1")
+    hand = Hand(tmp_path, door, SAVES_ON_TERM, RUNNER_GRACE_S="60").start()
+    hand.wait_for((hand.checkpoints / "r1" / "ready").exists)
+    door.status = lambda _query: 503
+
+    started = hand.terminate()
+    code, _, _ = hand.finish()
+
+    assert code == 143
+    assert time.monotonic() - started < 5
+    assert (hand.checkpoints / "r1" / "last.pt").exists()
+
+
 def test_sigterm_before_the_server_ever_answered(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         door = Door(url=f"http://127.0.0.1:{nobody.getsockname()[1]}")

@@ -1,0 +1,54 @@
+"""How an agent leaves: in which state, for what reason, with which exit code."""
+
+from dataclasses import dataclass
+
+from runner.agent.failures import Ended
+from runner.agent.refusals import EXIT_CRASHED, EXIT_DONE, EXIT_REFUSED, EXIT_STOPPED
+from runner.agent.report import AgentState
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """No further run will start here, and why."""
+
+    state: AgentState
+    reason: str
+    exit_code: int
+    until: float = float("inf")  # after that the server is told no more, monotonic
+
+    @property
+    def interrupted(self) -> bool:
+        """Told from outside: the run at hand is no run done."""
+        return self.state == "stopped"
+
+
+CRASHED = Leaving("failed", "the agent crashed; its log has the traceback", EXIT_CRASHED)
+NO_MORE_RUNS = Leaving("finished", "the sweep has no more runs", EXIT_DONE)
+TO_BE_REPLACED = Leaving("finished", "ended after its run, to be replaced", EXIT_DONE)
+
+
+def count_reached(count: int) -> Leaving:
+    """The end of an agent that was to have so many runs."""
+    return Leaving("finished", f"count of {count} reached", EXIT_DONE)
+
+
+def refused(reason: str) -> Leaving:
+    """The server, the GPU or the settings do not let it work."""
+    return Leaving("failed", reason, EXIT_REFUSED)
+
+
+def stopped(until: float = 0.0) -> Leaving:
+    """SIGTERM or SIGINT came."""
+    return Leaving("stopped", "told to stop", EXIT_STOPPED, until)
+
+
+def describe_end(ended: Ended, lived_s: float) -> str:
+    """One line for the container's log."""
+    after = f"after {lived_s:.1f} s"
+    if ended.failure is None:
+        return f"{ended.run} finished {after}"
+    code = ended.code or 0
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    if code == 127 and ended.lines:
+        how = ended.lines[-1]
+    return f"{ended.run} ended {after}: {ended.failure}, {how}"
