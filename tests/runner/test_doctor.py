@@ -122,26 +122,6 @@ def doctor(folder: Path, *flags: str, **environ: str) -> subprocess.CompletedPro
     )
 
 
-def test_without_an_engine_the_host_is_unfit_and_nothing_is_made(tmp_path: Path) -> None:
-    done = doctor(tmp_path, DOCKER_HOST="unix:///absent/docker.sock")
-
-    assert done.returncode == 6
-    assert "fail  engine" in done.stdout
-    assert "fix: start that engine" in done.stdout
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_wandb_key_and_server_are_findings(tmp_path: Path) -> None:
-    done = doctor(
-        tmp_path, "--json", DOCKER_HOST="unix:///absent", RUNNER_SERVER="http://127.0.0.1:1"
-    )
-
-    found = {one["check"]: one for one in json.loads(done.stdout)["findings"]}
-    assert found["W&B key"]["status"] == "fail"
-    assert found["W&B key"]["fix"] == "wandb login --host=http://127.0.0.1:1"
-    assert found["W&B"]["status"] == "fail"
-
-
 @pytest.fixture(scope="module")
 def labelled_image(engine_env: TestEngine) -> Iterator[str]:
     """An image as `runner build` labels them."""
