@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Self
 
 import optuna
 from optuna.distributions import (
@@ -28,6 +28,31 @@ from runner.sweepfile import Beta, Choice, Constant, IntRange, Normal, Parameter
 _TAIL = 1e-4  # of a normal distribution, left out on either side
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class _Shared(BaseDistribution):
+    """A distribution that is not copied and compared for each run, which took Optuna seconds."""
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class _Floats(_Shared, FloatDistribution):
+    pass
+
+
+class _Integers(_Shared, IntDistribution):
+    pass
+
+
+class _Choices(_Shared, CategoricalDistribution):
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +90,10 @@ def _trials(
     results: Sequence[Result],
 ) -> list[FrozenTrial]:
     distributions = {names[way]: one for way, one in space.items()}
+    coders = {way: _encoder(parameters[way]) for way in space}
     trials: list[FrozenTrial] = []
     for result in results:
-        codes = {names[way]: _encode(result.point[way], parameters[way]) for way in space}
+        codes = {names[way]: encode(result.point[way]) for way, encode in coders.items()}
         if None in codes.values():
             continue
         running = result.loss is None
@@ -86,15 +112,15 @@ def _distribution(parameter: Parameter) -> BaseDistribution | None:
     """Where Optuna searches; None where there is only one value."""
     match parameter:
         case Choice(values) if len(values) > 1:
-            return CategoricalDistribution(tuple(range(len(values))))
+            return _Choices(tuple(range(len(values))))
         case IntRange(low, high):
-            return IntDistribution(low, high)
+            return _Integers(low, high)
         case Range(low, high, log):
-            return FloatDistribution(float(low), float(high), log=log)
+            return _Floats(float(low), float(high), log=log)
         case Normal(_, sigma) if sigma > 0:  # over its quantiles, where it is even
-            return FloatDistribution(_TAIL, 1 - _TAIL)
+            return _Floats(_TAIL, 1 - _TAIL)
         case Beta():
-            return FloatDistribution(0.0, 1.0)
+            return _Floats(0.0, 1.0)
     return None
 
 
@@ -121,11 +147,15 @@ def _decode(code: Any, parameter: Parameter) -> object:
     return int(code)
 
 
-def _encode(value: object, parameter: Parameter) -> int | float | None:
-    """A run's value as Optuna's; None for one that this parameter cannot have."""
+def _encoder(parameter: Parameter) -> Callable[[object], int | float | None]:
+    """What turns a run's value into Optuna's; it gives None for one that cannot be."""
     if isinstance(parameter, Choice):
-        text = same(value)
-        return next((n for n, one in enumerate(parameter.values) if same(one) == text), None)
+        numbers = {same(one): number for number, one in enumerate(parameter.values)}
+        return lambda value: numbers.get(same(value))
+    return lambda value: _encode_number(value, parameter)
+
+
+def _encode_number(value: object, parameter: Parameter) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     match parameter:
