@@ -72,8 +72,10 @@ class Servers:
         engine: Callable[[], "Engine"],
         environ: Mapping[str, str],
         report: Callable[[str], None],
+        renew: bool = True,
     ) -> None:
-        self.choice, self.state = choice, state
+        """With `renew` a running server of ours whose code is an older one's is replaced."""
+        self.choice, self.state, self._renew = choice, state, renew
         self._engine, self._environ, self._report = engine, environ, report
         self._open: dict[str, Connection] = {}
 
@@ -90,9 +92,10 @@ class Servers:
         return self._open[name]
 
     def _connect_local(self) -> Connection:
-        from runner.localserver import ensure_server
+        from runner.localserver import ensure_server, find_server
 
-        server = ensure_server(self._engine(), self.state, report=self._report)
+        server = None if self._renew else find_server(self._engine(), self.state)
+        server = server or ensure_server(self._engine(), self.state, report=self._report)
         client = Client(server.url, server.key, ours=True)
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 

@@ -40,7 +40,7 @@ class Context:
             flag=flag, environ=os.environ, settings=self.settings, home=Path.home()
         )
 
-    def servers(self, flag: str | None, *, quiet: bool = False) -> "Servers":
+    def servers(self, flag: str | None, *, quiet: bool = False, renew: bool = True) -> "Servers":
         """The servers of this call; which one was taken and why is told in one line."""
         from runner.sweeps import Servers
 
@@ -49,7 +49,12 @@ class Context:
             where = "this folder's own" if choice.kind == "local" else choice.url
             console.note(f"server: {where} ({choice.why})")
         return Servers(
-            choice, self.state, engine=self.engine, environ=os.environ, report=console.note
+            choice,
+            self.state,
+            engine=self.engine,
+            environ=os.environ,
+            report=console.note,
+            renew=renew,
         )
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":

@@ -78,7 +78,9 @@ def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
     from runner import sweeps
     from runner.cli.context import open_context
 
-    found = sweeps.known_sweeps(open_context(create=False).servers(server, quiet=as_json))
+    found = sweeps.known_sweeps(
+        open_context(create=False).servers(server, quiet=as_json, renew=False)
+    )
     if as_json:
         rows = [{**_head(joined), "runs": joined.sweep.run_count} for joined in found]
         console.data(console.to_json({"sweeps": rows}))
@@ -153,7 +155,7 @@ def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[Ru
     from runner.cli.context import open_context
 
     context = open_context(create=False)
-    servers = context.servers(flag, quiet=quiet)
+    servers = context.servers(flag, quiet=quiet, renew=False)
     if name.endswith((".yaml", ".yml")):
         raise RunnerError(
             f"`{name}` is a file, not a sweep",
