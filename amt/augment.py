@@ -1,0 +1,63 @@
+"""Crops and their labels, changed together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from amt.geometry import move_intrinsics, roll_matrix, sampling_matrix
+
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DINOv2
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B crops: images (B, 3, S, S), joints (B, 21, 3) in metres, intrinsics (B, 4)."""
+
+    images: Tensor
+    joints: Tensor
+    intrinsics: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How far a crop may be moved and recoloured."""
+
+    rotation_range: float  # degrees
+    scale_min: float
+    scale_max: float
+    translation_std: float  # sides of the crop
+    color_jitter: float
+
+
+def augment(batch: Batch, how: Augmentation, generator: torch.Generator) -> Batch:
+    """Roll, zoom and shift each crop with its joints, and change its colours; images in [0, 1]."""
+    images, count, device = batch.images, len(batch.images), batch.images.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        drawn = torch.rand(count, *shape, generator=generator)
+        return (low + (high - low) * drawn).to(device)
+
+    limit = math.radians(how.rotation_range)
+    roll, zoom = uniform(-limit, limit), uniform(how.scale_min, how.scale_max)
+    shift = torch.randn(count, 2, generator=generator).to(device) * how.translation_std
+    grid = functional.affine_grid(
+        sampling_matrix(roll, zoom, shift), list(images.shape), align_corners=False
+    )
+    moved = functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
+    gain = uniform(1 - how.color_jitter, 1 + how.color_jitter, 3, 1, 1)
+    return Batch(
+        images=(moved * gain).clamp(0, 1),
+        joints=batch.joints @ roll_matrix(roll).mT,
+        intrinsics=move_intrinsics(batch.intrinsics, roll, zoom, shift, images.shape[-1]),
+    )
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Images in [0, 1] as the trunk wants them."""
+    mean = images.new_tensor(IMAGE_MEAN)[:, None, None]
+    return (images - mean) / images.new_tensor(IMAGE_STD)[:, None, None]

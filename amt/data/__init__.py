@@ -1,0 +1,1 @@
+"""Where the training scenes come from."""

@@ -1,0 +1,138 @@
+"""One run from its data to its result: validations, checkpoints, and how it may end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from amt.checkpoint import Checkpoints
+from amt.config import TrainConfig, as_dict
+from amt.data.synthetic import Dataset, open_synthetic
+from amt.environment import Environment
+from amt.errors import AmtError, ConfigError
+from amt.metrics import mean_pose_mpjpe_mm
+from amt.stopping import EXIT_CODES, Stop
+from amt.tracking import METRIC, Tracker, print_result
+from amt.training import Training, build_model
+
+TRAIN_SEED, VAL_SEED = 1, 2  # every run sees the same scenes, whatever its own seed
+
+_log = logging.getLogger(__name__)
+
+
+def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> int:
+    """Train, report, and give the exit code.
+
+    Raises:
+        AmtError: the settings, the tracking or the numbers do not allow it.
+    """
+    torch.set_num_threads(environment.threads)
+    model = build_model(config).to(_pick_device(config.device))
+    train, val = _open_data(config, environment.cache)
+    tracker = Tracker.start(as_dict(config), on_stop=stop.early)
+    exit_code = AmtError.exit_code
+    try:
+        stop.wait_for_steps()
+        folder = environment.checkpoints or Path("checkpoints") / tracker.run_id
+        run = _Run(Training(config, model, train), val, tracker, Checkpoints(folder))
+        exit_code = run.to_its_end(stop)
+    except AmtError as error:
+        exit_code = error.exit_code
+        raise
+    finally:
+        tracker.close(exit_code)
+    print_result(run.best_mm, run.mean_pose_mm)
+    return exit_code
+
+
+class _Run:
+    """The loop around a training."""
+
+    def __init__(
+        self, training: Training, val: Dataset, tracker: Tracker, checkpoints: Checkpoints
+    ) -> None:
+        self.training, self.val, self.tracker = training, val, tracker
+        self.config, self.checkpoints = training.config, checkpoints
+        self.best_mm = math.inf
+        self.mean_pose_mm = mean_pose_mpjpe_mm(
+            torch.from_numpy(training.data.joints.copy()), torch.from_numpy(val.joints.copy())
+        )
+        self._resume()
+
+    def to_its_end(self, stop: Stop) -> int:
+        """Step until all images are seen or somebody asks to stop."""
+        training, config = self.training, self.config
+        epoch_ends = {
+            round(epoch * config.steps / config.validations): epoch
+            for epoch in range(1, config.validations + 1)
+        }
+        saved_at = time.monotonic()
+        while training.step < config.steps and stop.reason is None:
+            training.advance()
+            if epoch := epoch_ends.get(training.step):
+                self._validate(epoch)
+            if time.monotonic() - saved_at > config.checkpoint_minutes * 60:
+                self._save()
+                saved_at = time.monotonic()
+        return self._end(stop)
+
+    def _validate(self, epoch: int) -> None:
+        row = self.training.validate(self.val)
+        self.tracker.log(row | {"epoch": epoch}, step=self.training.step * self.config.batch_size)
+        _log.info("epoch %d: %s %.1f mm", epoch, METRIC, row[METRIC])
+        if row[METRIC] < self.best_mm:
+            self.best_mm = row[METRIC]
+            self.checkpoints.save_best(
+                {"config": as_dict(self.config), METRIC: self.best_mm}
+                | {"model": self.training.ema.state_dict()}
+            )
+        if math.isfinite(self.best_mm):
+            self.tracker.report_best(self.best_mm, self.mean_pose_mm)
+
+    def _end(self, stop: Stop) -> int:
+        if self.training.step >= self.config.steps or stop.reason is None:
+            self.checkpoints.remove_last()
+            return 0
+        if stop.reason == "early_stop":
+            _log.info("the server ended this run early")
+            self.tracker.finish_early()
+            self.checkpoints.remove_last()
+        else:
+            self._save()
+            _log.info("saved after step %d of %d", self.training.step, self.config.steps)
+        if stop.reason == "terminated":
+            self.tracker.expect_resume()
+        return EXIT_CODES[stop.reason]
+
+    def _save(self) -> None:
+        self.checkpoints.save_last(self.training.state_dict() | {"best_mm": self.best_mm})
+
+    def _resume(self) -> None:
+        state = self.checkpoints.load_last()
+        if state is None:
+            return
+        if state["config"] != as_dict(self.config):
+            raise ConfigError("the checkpoint of this run was made with other settings")
+        self.training.load_state_dict(state)
+        self.best_mm = state["best_mm"]
+        _log.info("resumed after step %d of %d", self.training.step, self.config.steps)
+
+
+def _open_data(config: TrainConfig, cache: Path) -> tuple[Dataset, Dataset]:
+    train, val = (
+        open_synthetic(cache, count=count, size_px=config.image_size, seed=seed)
+        for count, seed in ((config.train_scenes, TRAIN_SEED), (config.val_scenes, VAL_SEED))
+    )
+    return train, val
+
+
+def _pick_device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    elif wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is `cuda`: torch sees no GPU")
+    return torch.device(wanted)

@@ -1,0 +1,74 @@
+"""What a run reports: rows and summary to W&B, one last line to the terminal. The door to wandb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import wandb
+
+from amt.config import Value
+from amt.errors import ConfigError, TrackingError
+
+METRIC = "val/hand_mpjpe"
+MEAN_POSE = "val/mean_pose_mpjpe"
+
+
+class Tracker:
+    """One W&B run."""
+
+    def __init__(self, run: wandb.Run) -> None:
+        self._run = run
+        # What W&B writes by itself is the last value, and with summary="min" a nested one,
+        # {"min": 56.1}, where a sweep finds no number (0.31): `report_best` writes it instead.
+        run.define_metric(METRIC, summary="none")
+
+    @classmethod
+    def start(cls, config: Mapping[str, Value], *, on_stop: Callable[[], None]) -> Tracker:
+        """Open the run; `on_stop` is called from a thread when the server ends it early.
+
+        Raises:
+            ConfigError: the sweep's values did not arrive on the command line.
+            TrackingError: no key, no server, no permission.
+        """
+        try:
+            run = wandb.init(config=dict(config), settings=wandb.Settings(stop_fn=on_stop))
+        except wandb.Error as error:
+            raise TrackingError(f"W&B: {' '.join(str(error).split())}") from error
+        for key, value in config.items():
+            if run.config[key] != value:
+                raise ConfigError(
+                    f"the sweep sets {key} to `{run.config[key]}`, this program got `{value}`: "
+                    "its `command` needs `${args}`"
+                )
+        return cls(run)
+
+    @property
+    def run_id(self) -> str:
+        """The ID under which the run can be resumed."""
+        return self._run.id
+
+    def log(self, row: Mapping[str, float], *, step: int) -> None:
+        """Send one row; a resumed run does not repeat the rows that it has sent before."""
+        if step >= self._run.step:
+            self._run.log(dict(row), step=step, commit=True)
+
+    def report_best(self, best_mm: float, mean_pose_mm: float) -> None:
+        """Keep the best value in the summary: that is what a sweep ranks by."""
+        self._run.summary.update({METRIC: best_mm, MEAN_POSE: mean_pose_mm})
+
+    def finish_early(self) -> None:
+        """Mark a run that the server ended."""
+        self._run.summary["stopped_early"] = True
+
+    def expect_resume(self) -> None:
+        """Mark a run that was interrupted and will be tried again."""
+        self._run.mark_preempting()
+
+    def close(self, exit_code: int) -> None:
+        """Send what is left."""
+        self._run.finish(exit_code=exit_code)
+
+
+def print_result(best_mm: float, mean_pose_mm: float) -> None:
+    """The run's last line."""
+    print(f"best {METRIC} {best_mm:.1f} mm, mean pose {mean_pose_mm:.1f} mm")  # noqa: T201 - the result

@@ -1,0 +1,51 @@
+"""A training so small that a step takes milliseconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from amt.config import DEFAULTS, TrainConfig, build_config, read_yaml
+from amt.data.synthetic import Dataset, open_synthetic
+
+MICRO: dict[str, object] = {
+    "train_scenes": 32,
+    "val_scenes": 16,
+    "image_size": 28,
+    "backbone": "vit_small_patch14_dinov2.lvd142m",
+    "pretrained": False,
+    "trunk_dim": 32,
+    "trunk_depth": 2,
+    "trunk_heads": 2,
+    "freeze_layers": 0,
+    "hidden_dim": 32,
+    "decoder_layers": 1,
+    "decoder_heads": 4,
+    "dropout": 0.0,
+    "images": 48,
+    "batch_size": 8,
+    "learning_rate": 1.0e-3,
+    "lr_mult_pretrained": 1.0,
+    "validations": 2,
+    "device": "cpu",
+    "use_bf16": False,
+}
+
+
+def make_config(**changes: object) -> TrainConfig:
+    """The micro config with some settings changed."""
+    return build_config(read_yaml(DEFAULTS) | MICRO | changes)
+
+
+def make_arguments(**changes: object) -> list[str]:
+    """The same as a command line."""
+    return [f"--{key}={value}" for key, value in (MICRO | changes).items()]
+
+
+def open_train(cache: Path) -> Dataset:
+    """The scenes that micro configs train on."""
+    return open_synthetic(cache, count=32, size_px=28, seed=1)
+
+
+def open_val(cache: Path) -> Dataset:
+    """The scenes that micro configs are validated on."""
+    return open_synthetic(cache, count=16, size_px=28, seed=2)

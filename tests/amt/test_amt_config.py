@@ -1,0 +1,110 @@
+"""Settings: order, types, ranges, and errors that help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from amt.config import DEFAULTS, TrainConfig, as_dict, load_config, read_yaml
+from amt.errors import ConfigError
+from tests.amt.micro import make_arguments, make_config
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "amt" / "tiny.yaml"
+SWEEPS = {
+    path.name: yaml.safe_load(path.read_text())
+    for path in (ROOT / "sweep_config.yaml", ROOT / "amt" / "tiny_sweep.yaml")
+}
+
+
+def test_the_defaults_are_a_whole_valid_config() -> None:
+    assert as_dict(load_config([])) == read_yaml(DEFAULTS)
+
+
+def test_arguments_beat_files_and_later_files_beat_earlier_ones(tmp_path: Path) -> None:
+    late = tmp_path / "late.yaml"
+    late.write_text("hidden_dim: 48\nbatch_size: 16\n")
+
+    config = load_config(["--batch_size=64", "--config", str(TINY), f"--config={late}"])
+
+    assert (config.batch_size, config.hidden_dim, config.image_size) == (64, 48, 56)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("1e-3", 1e-3), ("0.002", 0.002), ("1", 1.0), ("2.0e-4", 2e-4)]
+)
+def test_a_rate_may_be_written_in_any_way(text: str, rate: float) -> None:
+    assert load_config([f"--learning_rate={text}"]).learning_rate == rate
+
+
+def test_a_yaml_float_without_a_dot_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("learning_rate: 1e-3\n")
+
+    assert load_config(["--config", str(file)]).learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--learnin_rate=1", "unknown setting `learnin_rate`; did you mean `learning_rate`?"),
+        ("--batch_size=3.5", "batch_size is `3.5`: must be a whole number"),
+        ("--dropout=high", "dropout is `high`: must be a number"),
+        ("--dropout=nan", "dropout is `nan`: must be a number"),
+        ("--dropout=1.5", "dropout is 1.5: must be between 0 and 0.9"),
+        ("--batch_size=0", "batch_size is 0: must be at least 1"),
+        ("--pretrained=maybe", "pretrained is `maybe`: must be true or false"),
+        ("--data=dexycb", "data is `dexycb`: must be one of synthetic"),
+        ("--hidden_dim=100", "hidden_dim 100 must be a multiple of decoder_heads 8"),
+        ("--images=100", "fewer than validations 20"),
+        ("--batch_size=65536", "batch_size 65536 exceeds train_scenes 20000"),
+        ("--pretrained=false", "freeze_layers without pretrained weights freezes noise"),
+        ("--config=nowhere.yaml", "config file `nowhere.yaml`: No such file or directory"),
+        ("batch_size=8", "unexpected argument `batch_size=8`"),
+        ("--batch_size", "`--batch_size` has no value"),
+    ],
+)
+def test_a_mistake_is_named(argument: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(["--images=2000000", argument])
+
+    assert message in str(caught.value)
+
+
+def test_a_mistake_ends_the_program_with_one_line_and_exit_code_2() -> None:
+    done = subprocess.run(
+        [sys.executable, "amt/train.py", "--learning_rte=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: unknown setting `learning_rte`; did you mean `learning_rate`?"
+    ]
+
+
+def test_a_config_survives_the_way_through_a_command_line() -> None:
+    assert load_config(make_arguments(dropout=0.25)) == make_config(dropout=0.25)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_both_ends_of_every_swept_range_can_be_trained_with(name: str) -> None:
+    base = ["--config", str(TINY)] if "tiny" in name else []
+    for key, space in SWEEPS[name]["parameters"].items():
+        for value in ends_of(space):
+            assert isinstance(load_config([*base, f"--{key}={value}"]), TrainConfig)
+
+
+def ends_of(space: dict[str, Any]) -> list[float]:
+    """The extreme values of a sweep's parameter; numbers, as W&B needs them."""
+    ends = space.get("values") or [space["min"], space["max"]]
+    assert all(isinstance(end, int | float) for end in ends)
+    return list(ends)

@@ -1,0 +1,96 @@
+"""Scenes and their cache."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from amt.data.hand import sample_scenes, signed_distance
+from amt.data.render import crop_intrinsics, project
+from amt.data.synthetic import open_synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_joint_is_before_the_camera_and_in_its_crop() -> None:
+    rng = np.random.default_rng(0)
+    scenes = sample_scenes(64, rng)
+
+    pixels = project(scenes.joints, crop_intrinsics(scenes.joints, 56, rng))
+
+    assert (scenes.joints[..., 2] > 0.3).all()
+    assert (pixels > 0).all()
+    assert (pixels < 56).all()
+
+
+def test_fingers_close_around_the_object_and_do_not_sink_into_it() -> None:
+    scenes = sample_scenes(256, np.random.default_rng(0))
+
+    offset = scenes.joints - scenes.object_position[:, None]
+    local = np.matmul(offset, scenes.object_rotation, dtype=np.float32)
+    gap = signed_distance(local, scenes.object_half, scenes.object_round) - scenes.radii
+    fingers = gap[:, 1:].reshape(-1, 5, 4)[..., 1:]
+
+    assert (fingers > -0.003).mean() > 0.9  # some objects are in the way of an open hand
+    assert 0.5 < (gap.min(1) < 0.006).mean() < 0.9  # the others only reach for it
+
+
+def test_bones_have_the_lengths_of_a_hand() -> None:
+    joints = sample_scenes(64, np.random.default_rng(0)).joints
+
+    middle = np.linalg.norm(joints[:, 9] - joints[:, 0], axis=-1)
+
+    assert abs(middle.mean() - 0.095) < 0.005
+
+
+def test_distance_to_a_box_and_a_cylinder() -> None:
+    half = np.array([[1, 2, 2]] * 2, np.float32)
+    points = np.array([[[4, 0, 0], [0, 5, 0], [0, 0, 0]]] * 2, np.float32)
+
+    distance = signed_distance(points, half, np.array([False, True]))
+
+    assert distance.tolist() == [[3, 3, -1], [3, 3, -1]]
+
+
+def test_equal_seeds_give_equal_scenes_and_others_do_not(tmp_path: Path) -> None:
+    one, same, other = (
+        open_synthetic(tmp_path / name, count=4, size_px=28, seed=seed)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+
+    assert np.array_equal(one.images, same.images)
+    assert not np.array_equal(one.images, other.images)
+
+
+def test_two_processes_render_a_data_set_once(tmp_path: Path) -> None:
+    program = (
+        "import logging, pathlib, sys; logging.basicConfig(level=logging.INFO)\n"
+        "from amt.data.synthetic import open_synthetic\n"
+        "data = open_synthetic(pathlib.Path(sys.argv[1]), count=64, size_px=56, seed=1)\n"
+        "print(int(data.images.sum()))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+
+    both = [
+        subprocess.Popen(
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=60) for process in both]
+
+    assert sum(stderr.count("rendering 64 scenes") for _, stderr in outputs) == 1
+    assert outputs[0][0] == outputs[1][0] != ""
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".lock"]
+
+
+def test_what_a_killed_process_left_is_rendered_anew(tmp_path: Path) -> None:
+    draft = tmp_path / "synthetic-1-28px-4-1.part"
+    draft.mkdir(parents=True)
+    (draft / "images.npy").write_bytes(b"half")
+
+    assert len(open_synthetic(tmp_path, count=4, size_px=28, seed=1)) == 4
+    assert not draft.exists()

@@ -1,0 +1,95 @@
+"""Metrics and losses: invariances, and zero at the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from amt.geometry import roll_matrix
+from amt.losses import LossWeights, hand_loss, joint_loss, reprojection_loss
+from amt.metrics import mean_pose_mpjpe_mm, mpjpe_mm, pa_mpjpe_mm
+from amt.model import Prediction
+
+INTRINSICS = torch.tensor([[100.0, 100.0, 28.0, 28.0]]).expand(4, 4)
+WEIGHTS = LossWeights(
+    hand_coarse=1.0, hand_refined=1.0, reprojection=1.0, root_depth=1.0, fingertip=1.5
+)
+
+
+@pytest.fixture
+def joints() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(4, 21, 3, generator=generator) * 0.05 + torch.tensor([0.0, 0.0, 0.7])
+
+
+def test_mpjpe_ignores_where_the_hand_is(joints: Tensor) -> None:
+    error = mpjpe_mm(joints + torch.tensor([0.3, -0.1, 0.2]), joints)
+
+    torch.testing.assert_close(error, torch.zeros(4), atol=1e-3, rtol=0)
+
+
+def test_mpjpe_is_the_mean_distance_in_millimetres(joints: Tensor) -> None:
+    moved = joints.clone()
+    moved[:, 1:, 0] += 0.021  # all joints but the wrist
+
+    torch.testing.assert_close(mpjpe_mm(moved, joints), torch.full((4,), 20.0), atol=1e-3, rtol=0)
+
+
+def test_pa_mpjpe_ignores_place_turn_and_size(joints: Tensor) -> None:
+    turn = roll_matrix(torch.tensor([0.4, -1.0, 2.0, 3.0]))
+    tilt = turn[:, [2, 0, 1]][:, :, [2, 0, 1]]
+
+    error = pa_mpjpe_mm(1.3 * joints @ (turn @ tilt).mT + 0.5, joints)
+
+    torch.testing.assert_close(error, torch.zeros(4), atol=1e-2, rtol=0)
+
+
+def test_pa_mpjpe_does_not_forgive_a_mirrored_hand(joints: Tensor) -> None:
+    assert (pa_mpjpe_mm(joints * torch.tensor([-1.0, 1.0, 1.0]), joints) > 10).all()
+
+
+def test_the_mean_pose_is_perfect_where_all_hands_are_equal(joints: Tensor) -> None:
+    same = joints[:1].expand(4, 21, 3)
+
+    assert mean_pose_mpjpe_mm(same, same + 0.1) == pytest.approx(0, abs=1e-3)
+
+
+def test_every_loss_is_zero_at_the_truth(joints: Tensor) -> None:
+    relative = joints - joints[:, :1]
+    truth = Prediction((relative, relative), joints[:, 0])
+
+    loss = hand_loss(truth, joints, INTRINSICS, size_px=56, weights=WEIGHTS)
+
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("term", ["hand_coarse", "hand_refined", "reprojection", "root_depth"])
+def test_each_weight_scales_its_own_term(joints: Tensor, term: str) -> None:
+    relative = joints - joints[:, :1]
+    wrong = Prediction((relative * 1.1, relative * 1.2), joints[:, 0] * 1.05)
+    none = LossWeights(
+        hand_coarse=0.0, hand_refined=0.0, reprojection=0.0, root_depth=0.0, fingertip=1.5
+    )
+
+    one, two = (
+        hand_loss(wrong, joints, INTRINSICS, size_px=56, weights=replace(none, **{term: weight}))
+        for weight in (1.0, 2.0)
+    )
+
+    assert 0 < one.item() == pytest.approx(two.item() / 2)
+
+
+def test_a_joint_off_by_ten_centimetres_costs_one() -> None:
+    truth = torch.zeros(1, 21, 3)
+    off = truth + torch.tensor([0.1, 0.0, 0.0])
+
+    assert joint_loss(off, truth, fingertip_weight=1.0).item() == pytest.approx(1)
+
+
+def test_reprojection_stays_finite_behind_the_camera(joints: Tensor) -> None:
+    behind = joints * torch.tensor([1.0, 1.0, -1.0])
+
+    assert reprojection_loss(behind, joints, INTRINSICS, size_px=56).isfinite()

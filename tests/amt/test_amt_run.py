@@ -1,0 +1,125 @@
+"""A whole run as its agent sees it: signals, exit codes, what is left on disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amt.environment import Environment, read_environment
+from amt.errors import ConfigError
+from amt.run import run_training
+from amt.stopping import Stop
+from amt.train import main
+from tests.amt.micro import make_arguments, make_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The checkpoint folder of a run without W&B; signals are as before afterwards."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("AMT_CACHE", str(cache))
+    monkeypatch.setenv("RUNNER_CHECKPOINT_DIR", str(tmp_path / "run"))
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield tmp_path / "run"
+    for number, handler in handlers:
+        signal.signal(number, handler)
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_finished_run_keeps_its_best_weights_and_tells_its_result(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exit_code = main(make_arguments(checkpoint_minutes=0))
+
+    words = capsys.readouterr().out.split()
+    assert exit_code == 0
+    assert left_in(folder) == ["best.pt"]
+    assert words[:2] + words[3:7] == ["best", "val/hand_mpjpe", "mm,", "mean", "pose", words[6]]
+
+
+def test_sigterm_saves_and_the_next_try_goes_on_to_the_end(folder: Path) -> None:
+    """With the real process and W&B's client logging offline; the second try is in-process."""
+    arguments = make_arguments(images=80000, validations=1000)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "amt" / "train.py"), *arguments],
+        cwd=folder.parent,
+        env={**os.environ, "WANDB_MODE": "offline", "RUNNER_CHECKPOINT_DIR": str(folder)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process:
+        for line in process.stderr:
+            if line.startswith("epoch 1:"):
+                process.terminate()
+                break
+        rest = process.stderr.read()
+
+    assert process.returncode == 75
+    assert "saved after step" in rest
+    assert left_in(folder) == ["best.pt", "last.pt"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = Stop()
+    stop.reason = "terminated"
+    config, environment = make_config(), read_environment()
+
+    first = run_training(config, environment, stop)
+    with caplog.at_level("INFO"):
+        second = run_training(config, environment, Stop())
+
+    assert (first, second) == (75, 0)
+    assert "resumed after step 0 of 6" in caplog.text
+    assert left_in(folder) == ["best.pt"]
+
+
+def test_a_run_that_the_server_ends_is_a_finished_one(folder: Path) -> None:
+    stop = Stop()
+    stop.early()
+
+    assert run_training(make_config(), read_environment(), stop) == 0
+    assert not (folder / "last.pt").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_refused(folder: Path) -> None:
+    stop = Stop()
+    stop.reason = "terminated"
+    run_training(make_config(), read_environment(), stop)
+
+    with pytest.raises(ConfigError, match="made with other settings"):
+        run_training(make_config(dropout=0.3), read_environment(), Stop())
+    assert (folder / "last.pt").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_diverges_exits_65(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code = main(make_arguments(images=800, learning_rate=1e30, grad_clip=1e30))
+
+    assert exit_code == 65
+    assert "error: 10 steps in a row gave no finite gradient" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("threads", "expected"), [("3", 3), ("", 1), ("many", 1)])
+def test_threads_come_from_the_environment_and_are_one_otherwise(
+    monkeypatch: pytest.MonkeyPatch, threads: str, expected: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+
+    environment: Environment = read_environment()
+
+    assert environment.threads == expected

@@ -1,0 +1,160 @@
+"""Steps, validations and the state between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from amt.checkpoint import Checkpoints
+from amt.data.synthetic import Dataset
+from amt.errors import NotFiniteError
+from amt.optim import rate_at
+from amt.training import Training, build_model, rows_of_step
+from tests.amt.micro import make_config, open_train, open_val
+
+ROOT = Path(__file__).resolve().parents[2]
+SWEPT = {
+    key: space.get("values", [space.get("min"), space.get("max")])
+    for name in ("amt/tiny_sweep.yaml", "sweep_config.yaml")
+    for key, space in yaml.safe_load((ROOT / name).read_text())["parameters"].items()
+}
+SMALLER = {"hidden_dim": [16, 32], "freeze_layers": [1, 2], "batch_size": [8, 16]}
+
+
+def start(cache: Path, **changes: object) -> Training:
+    config = make_config(**changes)
+    return Training(config, build_model(config), open_train(cache))
+
+
+def fingerprint(training: Training) -> list[float]:
+    """Two numbers that differ wherever weights or their averages do."""
+    weights = (p.detach().double().square().sum() for p in training.model.parameters())
+    average = (value.double().square().sum() for value in training.ema.state_dict().values())
+    return [float(sum(weights)), float(sum(average))]
+
+
+@pytest.mark.parametrize("key", sorted(SWEPT))
+def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> None:
+    values = SMALLER.get(key) or [SWEPT[key][0], SWEPT[key][-1]]
+
+    outcomes = []
+    for value in values:
+        training = start(cache, **{"allow_random_frozen": True, key: value})
+        for _ in range(3):
+            training.advance()
+        outcomes.append(fingerprint(training))
+
+    assert outcomes[0] != outcomes[1]
+
+
+def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
+    training = start(cache, train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
+    data = training.data
+    training.data = Dataset(data.images[:8], data.joints[:8], data.intrinsics[:8])
+
+    before = training.validate(training.data)["val/hand_mpjpe"]
+    for _ in range(60):
+        training.advance()
+
+    assert training.validate(training.data)["val/hand_mpjpe"] < 0.6 * before
+
+
+def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
+    settings = {"dropout": 0.2, "freeze_layers": 1, "allow_random_frozen": True}
+    unbroken, first, second = (start(cache, **settings) for _ in range(3))
+    checkpoints = Checkpoints(tmp_path)
+    for _ in range(6):
+        unbroken.advance()
+
+    for _ in range(3):
+        first.advance()
+    checkpoints.save_last(first.state_dict())
+    state = checkpoints.load_last()
+    assert state is not None
+    second.load_state_dict(state)
+    for _ in range(3):
+        second.advance()
+
+    val = open_val(cache)
+    assert fingerprint(second) == fingerprint(unbroken)
+    assert second.validate(val) == unbroken.validate(val)
+
+
+def test_a_checkpoint_leaves_the_frozen_weights_out(cache: Path) -> None:
+    training = start(cache, freeze_layers=1, allow_random_frozen=True)
+
+    weights = training.state_dict()["model"]
+
+    assert isinstance(weights, dict)
+    assert "trunk.vit.blocks.1.mlp.fc1.weight" in weights
+    assert not [name for name in weights if "blocks.0." in name or "pos_embed" in name]
+
+
+def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_end_the_run(cache: Path) -> None:
+    training = start(cache, images=480)
+    training.data = replace(training.data, joints=np.full_like(training.data.joints, np.nan))
+    before = fingerprint(training)
+
+    for _ in range(9):
+        training.advance()
+
+    assert (training.step, training.skipped) == (9, 9)
+    assert fingerprint(training) == before
+    with pytest.raises(NotFiniteError, match="10 steps in a row"):
+        training.advance()
+
+
+def test_validation_scores_the_averages_and_leaves_the_weights(cache: Path) -> None:
+    training, val = start(cache, ema_decay=0.99), open_val(cache)
+    for _ in range(3):
+        training.advance()
+    before = fingerprint(training)
+
+    averaged = training.validate(val)["val/hand_mpjpe"]
+
+    assert fingerprint(training) == before
+    assert training.model.training
+    training.ema.load_state_dict(dict(training.model.named_parameters()), updates=3)
+    assert training.validate(val)["val/hand_mpjpe"] != averaged
+
+
+def test_only_matrices_decay(cache: Path) -> None:
+    training = start(cache)
+    names = {id(p): name for name, p in training.model.named_parameters()}
+
+    still = {
+        names[id(p)]
+        for group in training.optimizer.param_groups
+        for p in group["params"]
+        if group["weight_decay"] == 0
+    }
+
+    assert {"decoder.queries", "adapter.place", "trunk.vit.cls_token"} <= still
+    assert {name for name in names.values() if name.endswith("bias")} <= still
+    assert not [name for name in still if name.endswith(("fc1.weight", "in_proj_weight"))]
+
+
+def test_the_rate_warms_up_and_comes_down_to_the_minimum() -> None:
+    rates = [
+        rate_at(step, steps=100, base=1.0, warmup_share=0.1, minimum=0.01) for step in range(101)
+    ]
+
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0.01)
+
+
+def test_every_scene_is_seen_once_per_pass_in_another_order_each_time() -> None:
+    passes = [
+        [rows_of_step(step, count=32, batch_size=8, seed=0) for step in range(first, first + 4)]
+        for first in (0, 4)
+    ]
+    one, two = (np.concatenate(rows) for rows in passes)
+
+    assert sorted(one) == sorted(two) == list(range(32))
+    assert not np.array_equal(one, two)
