@@ -93,15 +93,6 @@ def next_cell(
     return {**constants, **_cell(axes, free)}
 
 
-def grid_size(parameters: Mapping[str, Parameter]) -> int:
-    """How many cells there are."""
-    return math.prod(
-        _axis(parameter).size
-        for _, parameter in leaves(parameters)
-        if not isinstance(parameter, Constant)
-    )
-
-
 def _axis(parameter: Parameter) -> Axis:
     match parameter:
         case Choice(values):

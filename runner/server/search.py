@@ -10,18 +10,15 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain
 
 from runner.server.grid import next_cell
 from runner.server.hyperband import Stop, hyperband_stops
+from runner.server.records import OVER, RunState
 from runner.server.spaces import Point, assemble, draw, same, take_apart
 from runner.sweepfile import Sweep, leaves
 from runner.sweepfile.model import Goal
 
-RunState = Literal[
-    "pending", "running", "finished", "failed", "crashed", "killed", "preempting", "preempted"
-]
-ENDED = frozenset({"finished", "failed", "crashed", "killed"})  # the others will go on
 _FIRST_RANDOM = 10  # results before bayes starts to learn
 _FRESH_TRIES = 20  # draws to find a point that no run had
 
@@ -97,7 +94,7 @@ def _random_point(sweep: Sweep, rng: random.Random) -> Point:
 
 
 def _bayes_point(sweep: Sweep, runs: Sequence[RunView], seed: int) -> Point:
-    """The model's choice, or a random point at first and where every run would repeat another."""
+    """The model's choice; a random point at first, and where the model repeats one that a run had."""
     from runner.server.tpe import Result, suggest  # Optuna takes a second to import
 
     parameters = dict(leaves(sweep.parameters))
@@ -110,19 +107,17 @@ def _bayes_point(sweep: Sweep, runs: Sequence[RunView], seed: int) -> Point:
             continue
         seen.add(same(list(point.values())))
         value = best_value(run, sweep.goal)
-        if run.state not in ENDED:
+        if run.state not in OVER:
             results.append(Result(point, None))
         elif value is not None:
             results.append(Result(point, sign * value))
     number = _derive(seed, len(runs))
     rng = random.Random(number)  # noqa: S311 - a search
     learned = sum(result.loss is not None for result in results) >= _FIRST_RANDOM
-    first = suggest(parameters, results, seed=number) if learned else _random_point(sweep, rng)
-    for _ in range(_FRESH_TRIES):
-        if same(list(first.values())) not in seen:
-            break
-        first = _random_point(sweep, rng)
-    return first
+    model = suggest(parameters, results, seed=number) if learned else _random_point(sweep, rng)
+    others = (_random_point(sweep, rng) for _ in range(_FRESH_TRIES))
+    fresh = (point for point in chain([model], others) if same(list(point.values())) not in seen)
+    return next(fresh, model)
 
 
 def _derive(seed: int, number: int) -> int:
