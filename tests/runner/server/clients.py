@@ -1,0 +1,76 @@
+"""Interpreters with the released clients that the server must understand."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.runner.server.servers import Server
+
+OURS = "0.31.0"  # in the tests' own environment
+OLDEST = "0.28.2"
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def client_python(version: str) -> Path:
+    """The interpreter of an environment with that `wandb`, kept in the user's cache."""
+    if version == OURS:
+        return Path(sys.executable)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner-tests"
+    home = cache / f"wandb-{version}-py{sys.version_info.major}{sys.version_info.minor}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "complete").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", home], check=True)
+            subprocess.run([home / "bin/pip", "install", "-q", f"wandb=={version}"], check=True)
+            (home / "complete").touch()
+    return home / "bin/python"
+
+
+class Client:
+    """Runs `wandb` and scripts of one version against a server."""
+
+    def __init__(self, server: Server, home: Path, version: str = OURS) -> None:
+        self.python = client_python(version)
+        self.home = home
+        self.home.mkdir(parents=True, exist_ok=True)
+        path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {**server.environment(home), "PATH": path, "LOGGED": str(home)}
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        """`python command…` with its output in one pipe."""
+        return subprocess.Popen(
+            [self.python, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.home,
+            env={**self.environment, **environment},
+        )
+
+    def run(self, *command: str, code: int = 0, **environment: str) -> str:
+        """The output of `python command…`, which ends with that exit code."""
+        process = self.start(*command, **environment)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == code, output
+        return output
+
+    def wandb(self, *command: str, code: int = 0, **environment: str) -> str:
+        """The output of `wandb command…`."""
+        return self.run("-m", "wandb", *command, code=code, **environment)
+
+    def script(self, name: str, *arguments: str, **environment: str) -> str:
+        """The output of one of the scripts."""
+        return self.run(str(SCRIPTS / name), *arguments, code=0, **environment)
+
+    def read_back(self, sweep: str) -> dict[str, Any]:
+        """What `wandb.Api()` tells of the sweep."""
+        output = self.script("read_back.py", sweep)
+        read: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return read

@@ -1,0 +1,11 @@
+"""A run that goes on until it is stopped: `long_run.py PROJECT ID`."""
+
+import sys
+import time
+
+import wandb
+
+with wandb.init(project=sys.argv[1], id=sys.argv[2]) as run:
+    for step in range(600):
+        run.log({"x": step})
+        time.sleep(0.1)
