@@ -57,7 +57,7 @@ class Result:
         }
 
 
-class Interrupted(BaseException):
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C came while a plan was carried out; what was under way has been ended cleanly."""
 
     def __init__(self, results: Sequence[Result]) -> None:

@@ -11,7 +11,6 @@ from runner.errors import ExitCode, RunnerError
 from runner.observe import find_state_of
 from runner.plan import Agent
 
-POLL_S = 1.0
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
 REFUSED = 69  # the agent's exit code where it may not start
 _LIVE = ("pending", "running", "preempting")
@@ -54,7 +53,12 @@ class Search:
 
 
 def follow(
-    read: Callable[[], Snapshot], search: Search, first: Snapshot, report: Callable[[str], None]
+    read: Callable[[], Snapshot],
+    search: Search,
+    first: Snapshot,
+    report: Callable[[str], None],
+    *,
+    poll_s: float,
 ) -> Snapshot:
     """Report what changes until all agents have ended; the last snapshot.
 
@@ -77,7 +81,7 @@ def follow(
             before, left = after, left - 1 if after.ended else LAST_LOOKS
             if after.ended and (not after.runs_live or not left):
                 return after
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[str]:

@@ -84,7 +84,8 @@ def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     context = open_context(create=False)
     engine, state = context.engine(), context.state
     agents = read_fleet(engine, state)
-    results = _stop(engine, state, agents, context.settings.run.grace_s, dry_run=dry_run)
+    alive = [agent for agent in agents if agent.alive]
+    results = _stop(engine, state, alive, context.settings.run.grace_s, dry_run=dry_run)
     if not dry_run and all(result.outcome == "done" for result in results):
         for agent in agents:
             engine.remove(agent.container)

@@ -261,7 +261,7 @@ def tell_results(
     for result in failed:
         if result.error and result.error.hint:
             console.note(f"hint: {result.error.hint}")
-    if not order.as_json and not failed:
+    if any(_works(result) for result in results) and not failed:
         console.note(f"fleet {context.state.fleet} works on {sweep}; `runner ps` shows it")
     if any(result.action.do == "refuse" for result in failed):
         return ExitCode.UNFIT
@@ -308,6 +308,12 @@ def read_env_file(file: Path) -> list[str]:
             f"cannot read `{file}`: {error.strerror}", code=ExitCode.NOT_FOUND
         ) from error
     return [line.removeprefix("export ") for line in lines if line and not line.startswith("#")]
+
+
+def _works(result: "Result") -> bool:
+    action = result.action
+    kept = action.do == "keep" and action.old is not None and action.old.alive
+    return kept or action.do in ("start", "replace")
 
 
 def _print_json(context: "Context", sweep: str, results: "Sequence[Result]") -> None:

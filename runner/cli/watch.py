@@ -15,6 +15,9 @@ from runner.plan import Action, Agent
 from runner.state import State
 from runner.sweeps import Joined
 
+POLL_S = 1.0
+WANDB_POLL_S = 10.0  # W&B limits how often it is asked
+
 
 class Watch:
     """Follows the agents of one `up`; made before they start, so that nothing is missed."""
@@ -25,6 +28,7 @@ class Watch:
         self._engine, self._state, self._joined = engine, state, joined
         self._names = [action.agent for action in actions]
         self._search = Search.of(joined.sweep)
+        self._poll_s = POLL_S if joined.server.ours else WANDB_POLL_S
         kept = {a.agent: a.old for a in actions if a.do == "keep" and a.old is not None}
         self._last: dict[str, Agent] = dict(kept)
         self._first = Snapshot(kept, self._read_runs(), time.time())
@@ -32,7 +36,7 @@ class Watch:
     def follow(self) -> ExitCode:
         """A line per event until each agent has ended, then a table; Ctrl-C only detaches."""
         try:
-            last = follow(self._read, self._search, self._first, console.note)
+            last = follow(self._read, self._search, self._first, console.note, poll_s=self._poll_s)
         except KeyboardInterrupt:
             console.note("detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it")
             return ExitCode.INTERRUPTED

@@ -1,0 +1,234 @@
+"""What the engine is asked for when an agent starts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.agentspec import Folders, Host, Launch, make_command, make_spec
+from runner.engine_payload import create_body
+from runner.engine_types import Mount, Spec
+from runner.errors import ExitCode, RunnerError
+from runner.gpus import Slot
+from runner.mounts import make_mount_points, parse_mounts
+from runner.state import State
+
+GPU = Slot(3, "GPU-dddddddd-0000-4000-8000-000000000003", "H100")
+CPU = Slot(1, "cpu-1", "CPU")
+LAUNCH = Launch(
+    fleet="demo-1a2b",
+    sweep="me/hands/s1",
+    server="local",
+    base_url="http://runner-server:8080",
+    app_url="http://127.0.0.1:4000",
+    network="runner-demo-1a2b",
+    image="sha256:1",
+    interpreter="/opt/venv/bin/python",
+    read_only=True,
+)
+HOST = Host("4242:4242", cpus=16, memory_bytes=64 << 30, agents=4)
+
+
+def spec_of(slot: Slot = GPU, launch: Launch = LAUNCH, access: str | None = "cdi") -> Spec:
+    """The container of one agent in a state folder at /s."""
+    folders = Folders(State(Path("/s"), launch.fleet), slot.agent_name(launch.fleet), Path("/s/c"))
+    return make_spec(launch, slot, folders, HOST, access)  # type: ignore[arg-type]
+
+
+def test_a_gpu_is_pinned_by_its_uuid_in_request_and_environment() -> None:
+    """Never by an index of the host: inside, the only GPU is number 0."""
+    body = create_body(spec_of(), proxies={})
+
+    request = {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={GPU.uuid}"]}
+    assert body["HostConfig"]["DeviceRequests"] == [request]
+    assert f"CUDA_VISIBLE_DEVICES={GPU.uuid}" in body["Env"]
+    assert f"NVIDIA_VISIBLE_DEVICES={GPU.uuid}" in body["Env"]
+    assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in body["Env"]
+
+
+def test_pin_by_index_is_the_containers_own() -> None:
+    """For libraries that parse integers; the agent still checks the UUID."""
+    environment = spec_of(launch=replace(LAUNCH, pin_index=True)).environment
+
+    assert (environment["CUDA_VISIBLE_DEVICES"], environment["RUNNER_GPU_UUID"]) == ("0", GPU.uuid)
+
+
+def test_a_cpu_slot_gets_no_gpu_and_its_share_of_the_cores() -> None:
+    """Four agents on sixteen cores have four each, and as many threads."""
+    spec = spec_of(CPU, access=None)
+
+    environment = spec.environment
+    assert (spec.gpus, spec.access, spec.cpus) == ((), None, 4.0)
+    assert (environment["CUDA_VISIBLE_DEVICES"], environment["NVIDIA_VISIBLE_DEVICES"]) == (
+        "",
+        "void",
+    )
+    assert (environment["OMP_NUM_THREADS"], environment["RUNNER_CPUS"]) == ("4", "4")
+
+
+def test_the_container_is_named_labelled_and_bounded() -> None:
+    """Name by UUID, labels as the only record, a read-only root, no capability."""
+    spec, body = spec_of(), create_body(spec_of(), proxies={})
+
+    assert spec.name == "runner-dddddddd0000-0"
+    assert spec.command == ("/opt/venv/bin/python", "-I", "/opt/runner")
+    labels = {key.removeprefix("dev.runner."): value for key, value in spec.labels.items()}
+    settings = labels.pop("settings")
+    assert labels == {
+        "role": "agent",
+        "fleet": "demo-1a2b",
+        "gpu": GPU.uuid,
+        "sweep": "me/hands/s1",
+        "server": "local",
+        "image": "sha256:1",
+        "schema": "1",
+    }
+    assert settings == LAUNCH.settings
+    host = body["HostConfig"]
+    assert (host["CapDrop"], host["ReadonlyRootfs"], host["Init"]) == (["ALL"], True, True)
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+    assert (body["StopTimeout"], body["User"]) == (35, "4242:4242")
+    assert (host["ShmSize"], host["PidsLimit"]) == (8 << 30, 16384)
+    assert all("exec" in options for options in host["Tmpfs"].values())
+    assert set(host["Tmpfs"]) == {"/tmp", "/home/runner"}
+
+
+def test_an_agent_mounts_its_own_folders_and_no_others() -> None:
+    """The code and the key read-only; the key is a file, and in no variable."""
+    mounts = {mount.target: (mount.source, mount.read_only) for mount in spec_of().mounts}
+
+    name = "dddddddd0000-0"
+    assert mounts == {
+        "/runs": ("/s/runs", False),
+        "/workspace": (f"/s/work/{name}", False),
+        "/checkpoints": ("/s/checkpoints", False),
+        "/cache": ("/s/cache/agents", False),
+        "/leases": ("/var/tmp/runner-leases", False),
+        "/status": ("/s/agents", False),
+        "/opt/runner": ("/s/c", True),
+        "/run/runner/key": (f"/s/secrets/agents/{name}", True),
+    }
+    assert not [key for key in spec_of().environment if "API_KEY" in key]
+
+
+def test_the_agent_is_told_sweep_server_and_limits() -> None:
+    """All that COUNT, COMMAND and PROGRAM leave open is read from the sweep by the agent."""
+    launch = replace(
+        LAUNCH,
+        count=3,
+        command=("python", "${args}"),
+        mounts=(Mount("/d", "/workspace/data", True),),
+        env={"LEVEL": "9", "RUNNER_COUNT": "1000"},
+        provenance={"commit": "abc"},
+    )
+    environment = spec_of(launch=launch).environment
+
+    assert environment["RUNNER_SWEEP"] == "me/hands/s1"
+    assert (environment["WANDB_ENTITY"], environment["WANDB_PROJECT"]) == ("me", "hands")
+    assert environment["WANDB_BASE_URL"] == "http://runner-server:8080"
+    assert environment["WANDB_APP_URL"] == "http://127.0.0.1:4000"
+    assert environment["RUNNER_SERVER_KIND"] == "runner"
+    assert environment["RUNNER_COUNT"] == "3"  # ours stands above the user's
+    assert environment["LEVEL"] == "9"
+    assert json.loads(environment["RUNNER_COMMAND"]) == ["python", "${args}"]
+    assert json.loads(environment["RUNNER_MOUNTS"]) == ["/workspace/data"]
+    assert json.loads(environment["RUNNER_PROVENANCE"]) == {"commit": "abc"}
+    assert "RUNNER_COMMAND" not in spec_of().environment
+    assert environment["HOME"] == "/home/runner"
+    assert environment["TRITON_CACHE_DIR"] == "/cache/triton"
+
+
+def test_what_the_user_asked_for_changes_the_settings_hash() -> None:
+    """And what only depends on who starts together, or on the sweep, does not."""
+    changes = [
+        {"count": 2},
+        {"command": ("x",)},
+        {"env": {"A": "1"}},
+        {"mounts": (Mount("/d", "/workspace/d"),)},
+        {"memory_bytes": 1},
+        {"pin_index": True},
+    ]
+    hashes = {replace(LAUNCH, **change).settings for change in changes}  # type: ignore[arg-type]
+
+    assert len(hashes | {LAUNCH.settings}) == len(changes) + 1
+    assert (
+        replace(LAUNCH, sweep="x/y/z", image="sha256:2", base_url="b").settings == LAUNCH.settings
+    )
+
+
+DEFAULT = ["${env}", "${interpreter}", "${program}", "${args}"]
+
+
+@pytest.mark.parametrize(
+    ("template", "program", "replacement", "expected"),
+    [
+        (None, "train.py", [], None),
+        (["python", "${program}"], "train.py", [], ("python", "${program}")),
+        (None, None, ["python", "-m", "x"], ("${env}", "python", "-m", "x", "${args}")),
+        (DEFAULT, "train.py", ["torchrun", "t.py"], ("${env}", "torchrun", "t.py", "${args}")),
+        (
+            ["${program}", "--fast", "${args_no_hyphens}"],
+            "t.py",
+            ["sh", "t.sh"],
+            ("sh", "t.sh", "--fast", "${args_no_hyphens}"),
+        ),
+        (["python", "x.py"], None, ["python", "y.py"], ("python", "y.py", "${args}")),
+        (DEFAULT, "t.py", ["python", "y.py", "${args_json}"], ("python", "y.py", "${args_json}")),
+    ],
+)
+def test_a_command_takes_the_place_of_interpreter_and_program(
+    template: list[str] | None,
+    program: str | None,
+    replacement: list[str],
+    expected: tuple[str, ...] | None,
+) -> None:
+    """What stands around them in the sweep's template stays; a macro of one's own ends that."""
+    assert make_command(template, program, replacement) == expected
+
+
+def test_a_sweep_without_a_program_says_what_to_do() -> None:
+    """It was made in a notebook, as a rule."""
+    with pytest.raises(RunnerError, match="names no program") as caught:
+        make_command(None, None, [])
+    assert "-- python train.py" in (caught.value.hint or "")
+
+
+def test_mounts_are_parsed_and_their_places_made(tmp_path: Path) -> None:
+    """Relative sources are the project's; a folder gets a folder, a file gets a file."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "weights.pt").touch()
+    mounts = parse_mounts(
+        ["data:/workspace/data:ro", "./weights.pt:/workspace/w/weights.pt", f"{tmp_path}:/big"],
+        tmp_path,
+    )
+
+    make_mount_points(mounts, tmp_path / "work")
+
+    assert mounts[0] == Mount(str(tmp_path / "data"), "/workspace/data", True)
+    assert [mount.read_only for mount in mounts] == [True, False, False]
+    assert (tmp_path / "work/data").is_dir()
+    assert (tmp_path / "work/w/weights.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("data", ExitCode.USAGE, "`data` is no mount"),
+        ("data:relative", ExitCode.USAGE, "`data:relative` is no mount"),
+        ("data:/workspace/d:rx", ExitCode.USAGE, "`data:/workspace/d:rx` is no mount"),
+        ("data:/runs/x", ExitCode.USAGE, "`data:/runs/x` is no mount"),
+        ("data:/workspace", ExitCode.USAGE, "`data:/workspace` is no mount"),
+        ("nope:/workspace/d", ExitCode.NOT_FOUND, "mount `nope:/workspace/d`: there is no"),
+    ],
+)
+def test_a_wrong_mount_is_named(tmp_path: Path, text: str, code: ExitCode, message: str) -> None:
+    """Form, target and source; nothing of the agent's own is mounted over."""
+    (tmp_path / "data").mkdir()
+
+    with pytest.raises(RunnerError) as caught:
+        parse_mounts([text], tmp_path)
+
+    assert caught.value.code == code
+    assert caught.value.message.startswith(message)

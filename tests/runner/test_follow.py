@@ -1,0 +1,220 @@
+"""What `ps` and `up --follow` say of a fleet, from plain values."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.client import RunInfo
+from runner.engine_types import Container
+from runner.errors import ExitCode, RunnerError
+from runner.follow import (
+    Search,
+    Snapshot,
+    describe_changes,
+    find_exit_code,
+    follow,
+    summarize,
+)
+from runner.observe import find_state_of, read_agent, to_record
+from runner.plan import Agent
+from runner.state import State
+
+NOW = 1_700_000_000.0
+SEARCH = Search("loss", False, ["lr"])
+AGENT = Agent("a-0", "c" * 64, "demo", "GPU-a", "running", None, "me/p/s1", "sha256:1", "f00d")
+RUN = RunInfo(
+    "r1", "r1", "running", {"lr": 0.1, "seed": 3}, {}, 1, "a-0", None, False, None, None, None
+)
+
+
+def alive(state: str = "running", **fields: Any) -> Agent:
+    """A live agent with this status."""
+    return replace(AGENT, status={"state": state, "updated_at": NOW, **fields})
+
+
+def ended(code: int, state: str, reason: str | None = None, **fields: Any) -> Agent:
+    """An agent that is no more."""
+    status = {"state": state, "reason": reason, "updated_at": NOW, **fields}
+    return replace(AGENT, engine_state="exited", exit_code=code, status=status)
+
+
+def at(agent: Agent | None, *runs: RunInfo) -> Snapshot:
+    """One moment."""
+    return Snapshot({agent.name: agent} if agent else {}, {run.id: run for run in runs}, NOW)
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"),
+    [
+        (replace(AGENT, engine_state="created"), ("created", "was never started")),
+        (AGENT, ("starting", None)),
+        (
+            alive("waiting", reason="the server does not answer"),
+            ("waiting", "the server does not answer"),
+        ),
+        (
+            replace(alive(), status={"state": "running", "updated_at": NOW - 90}),
+            ("unknown", "no sign of life for 90 s"),
+        ),
+        (replace(AGENT, engine_state="paused"), ("waiting", "paused by the engine")),
+        (
+            replace(AGENT, engine_state="restarting", exit_code=69),
+            ("starting", "exit code 69, the engine starts it again"),
+        ),
+        (ended(143, "stopped", "told to stop"), ("stopped", "told to stop")),
+        (ended(0, "finished", "count of 2 reached"), ("finished", "count of 2 reached")),
+        (ended(0, "quarantined", "Xid 79"), ("quarantined", "Xid 79")),
+        (ended(69, "failed", "lease held"), ("failed", "lease held")),
+        (ended(137, "running"), ("failed", "killed by SIGKILL (exit code 137)")),
+        (
+            replace(ended(0, "finished"), status=None),
+            ("unknown", "exit code 0, and no status of its own"),
+        ),
+    ],
+)
+def test_an_agents_state_comes_from_container_and_status(
+    agent: Agent, expected: tuple[str, str | None]
+) -> None:
+    """The exit code has the last word; what nobody wrote down is unknown."""
+    assert find_state_of(agent, now=NOW) == expected
+
+
+def test_ps_has_the_shape_that_scripts_rely_on() -> None:
+    """Every field of the contract, a CPU slot by its number."""
+    agent = replace(
+        alive(
+            run={"id": "r1", "state": "running", "started_at": 1.0}, runs_finished=2, runs_failed=1
+        ),
+        gpu="cpu-1",
+    )
+
+    assert to_record(agent, {}, now=NOW) == {
+        "name": "a-0",
+        "gpus": [{"index": 1, "uuid": "cpu-1"}],
+        "state": "running",
+        "sweep": "me/p/s1",
+        "run": {"id": "r1", "state": "running"},
+        "runs_finished": 2,
+        "runs_failed": 1,
+        "reason": None,
+        "exit_code": None,
+        "image": "sha256:1",
+        "container": "c" * 64,
+    }
+    assert to_record(alive(), {"GPU-a": 3}, now=NOW)["gpus"] == [{"index": 3, "uuid": "GPU-a"}]
+
+
+def test_a_status_of_another_container_is_void(tmp_path: Path) -> None:
+    """A new container of the same name starts without the old one's counts."""
+    state = State(tmp_path, "demo")
+    state.agents.mkdir()
+    labels = {"dev.runner.fleet": "demo", "dev.runner.gpu": "GPU-a", "dev.runner.settings": "f00d"}
+    container = Container(
+        "c" * 64, "runner-a-0", "running", None, "", labels, "sha256:1", {}, None, None
+    )
+    (state.agents / "a-0.json").write_text(json.dumps({"container": "b" * 12, "runs_finished": 7}))
+
+    assert read_agent(container, state).status is None
+
+    (state.agents / "a-0.json").write_text(json.dumps({"container": "c" * 12, "runs_finished": 7}))
+    assert read_agent(container, state).runs_ended == 7
+
+
+def test_each_event_is_told_once_and_in_order() -> None:
+    """Agents up, ends, starts, agents gone."""
+    done = replace(RUN, state="finished", best=0.25, duration_s=12.34)
+    second = replace(RUN, id="r2", config={"lr": 0.5})
+    failure = {"class": "signal", "signal": 9, "exit_code": -9, "lines": ["Killed"]}
+    failed = replace(second, state="failed", failure=failure)
+    moments = [
+        at(None),
+        at(AGENT),
+        at(alive(), RUN),
+        at(alive(), done, second),
+        at(ended(0, "finished", "no more runs"), done, failed),
+    ]
+
+    lines = [
+        describe_changes(before, after, SEARCH) for before, after in itertools.pairwise(moments)
+    ]
+
+    assert lines == [
+        [],
+        ["agent a-0 started on GPU-a", "run r1 started on a-0: lr 0.1"],
+        ["run r1 finished: loss 0.25, 12.3 s", "run r2 started on a-0: lr 0.5"],
+        ["run r2 failed: killed by signal 9: Killed", "agent a-0 finished: no more runs"],
+    ]
+
+
+def test_a_run_stopped_early_is_told_so() -> None:
+    """It is no failure."""
+    after = at(alive(), replace(RUN, state="finished", stopped_early=True, best=0.5))
+
+    assert describe_changes(at(alive(), RUN), after, SEARCH) == ["run r1 stopped early: loss 0.5"]
+
+
+def test_the_table_at_the_end_has_agents_and_the_best_run() -> None:
+    """Best by the metric's goal, of the runs of this call."""
+    runs = [
+        replace(RUN, id=f"r{i}", state="finished", best=value, config={"lr": value})
+        for i, value in enumerate([0.3, 0.1, 0.2])
+    ]
+    last = at(ended(0, "finished", "no more runs", runs_finished=3, runs_failed=0), *runs)
+
+    assert summarize(at(None), last, SEARCH).splitlines() == [
+        "AGENT  STATE     FINISHED  FAILED  REASON",
+        "a-0    finished  3         0       no more runs",
+        "",
+        "best run r1: loss 0.1 (lr 0.1)",
+    ]
+    assert "best run r0" in summarize(at(None), last, replace(SEARCH, maximize=True))
+    assert "best" not in summarize(last, last, SEARCH)  # they had ended before
+
+
+@pytest.mark.parametrize(
+    ("agent", "state", "code"),
+    [
+        (ended(0, "finished"), "finished", ExitCode.OK),
+        (ended(0, "finished", runs_failed=1), "finished", ExitCode.RUNS_FAILED),
+        (ended(0, "finished"), "failed", ExitCode.RUNS_FAILED),
+        (ended(69, "failed"), "finished", ExitCode.UNFIT),
+        (ended(1, "failed"), "finished", ExitCode.FAILED),
+        (ended(143, "stopped"), "killed", ExitCode.OK),
+    ],
+)
+def test_the_exit_code_tells_the_worst(agent: Agent, state: str, code: ExitCode) -> None:
+    """Refused before crashed before failed runs; stopping is the user's own wish."""
+    assert find_exit_code(at(None), at(agent, replace(RUN, state=state))) == code
+
+
+def test_following_waits_out_a_server_that_restarts() -> None:
+    """It says so once, and goes on to the end."""
+    silence = RunnerError("no answer")
+    moments: list[Snapshot | RunnerError] = [
+        at(alive(), RUN),
+        silence,
+        silence,
+        at(ended(0, "finished"), replace(RUN, state="finished")),
+    ]
+    lines: list[str] = []
+
+    def read() -> Snapshot:
+        moment = moments.pop(0)
+        if isinstance(moment, RunnerError):
+            raise moment
+        return moment
+
+    last = follow(read, SEARCH, at(None), lines.append, poll_s=0)
+
+    assert last.ended
+    assert lines == [
+        "agent a-0 started on GPU-a",
+        "run r1 started on a-0: lr 0.1",
+        "waits: no answer",
+        "run r1 finished",
+        "agent a-0 finished",
+    ]
