@@ -94,7 +94,7 @@ def _random_point(sweep: Sweep, rng: random.Random) -> Point:
 
 
 def _bayes_point(sweep: Sweep, runs: Sequence[RunView], seed: int) -> Point:
-    """The model's choice; a random point at first, and where the model repeats one that a run had."""
+    """The model's choice; a random point at first, and in place of one that a run had."""
     from runner.server.tpe import Result, suggest  # Optuna takes a second to import
 
     parameters = dict(leaves(sweep.parameters))
