@@ -179,5 +179,8 @@ def _check_buildx(env: Mapping[str, str]) -> None:
 
 
 def _shorten(text: str) -> str:
+    """A step's name for people: ours begin with `: 'name'`, others show their command."""
     plain = re.sub(r"--(mount|from)=\S+ +", "", " ".join(text.split()))
+    if named := re.match(r"(\[.*?\]) RUN : '([^']+)'", plain):
+        return f"{named.group(1)} {named.group(2)}"
     return plain if len(plain) <= 78 else f"{plain[:77]}…"

@@ -57,10 +57,16 @@ class PipSettings:
 
 def read_pip_settings(environ: Mapping[str, str]) -> PipSettings:
     """Ask pip itself, so that its files and variables count as they do for its user."""
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    )
-    return select_pip_settings(asked.stdout if asked.returncode == 0 else "", environ)
+    for pip in ([sys.executable, "-m", "pip"], ["pip3"]):
+        try:
+            asked = subprocess.run(
+                [*pip, "config", "list"], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            continue
+        if asked.returncode == 0:
+            return select_pip_settings(asked.stdout, environ)
+    return select_pip_settings("", environ)  # no pip here: nothing is set
 
 
 def select_pip_settings(listed: str, environ: Mapping[str, str]) -> PipSettings:

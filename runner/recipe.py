@@ -127,8 +127,9 @@ def _ours(
         "INSTALL": found.install,
     }
     args |= {name: value for name, value in given.items() if value}
+    target = "installed" if found.install else "agent"
     return Recipe(
-        project.name, project.root, "ours", variant, files, found, args, DOCKERFILE, target="agent"
+        project.name, project.root, "ours", variant, files, found, args, DOCKERFILE, target=target
     )
 
 

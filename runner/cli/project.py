@@ -1,7 +1,141 @@
-"""Commands: project."""
+"""Commands: the project (init, build, config)."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from runner import console
+
+Json = Annotated[bool, typer.Option("--json", help="One object on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
+    app.command()(init)
+    app.command()(build)
+    app.command()(config)
+
+
+def init() -> None:
+    """Look at the folder and write `runner.toml`, and an example sweep where there is none."""
+    from runner.init import init_project
+    from runner.project import find_project
+
+    for line in init_project(find_project(Path.cwd())):
+        console.note(line)
+    console.note("next: `runner build` (without GPUs: `runner build --cpu`)")
+
+
+def build(
+    cpu: Annotated[bool, typer.Option("--cpu", help="An image without CUDA.")] = False,
+    cuda: Annotated[int | None, typer.Option(help="12 or 13, whatever this machine has.")] = None,
+    base: Annotated[str | None, typer.Option(help="The base image.")] = None,
+    tag: Annotated[str | None, typer.Option(help="A tag beside `runner-PROJECT:HASH`.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print buildx's arguments.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the image of this project; nothing is done where nothing has changed."""
+    from runner.cli.context import open_context
+    from runner.image import build_image
+
+    if dry_run:
+        _print_plan(cpu=cpu, cuda=cuda, base=base, tag=tag, no_cache=no_cache, as_json=as_json)
+        return
+    context = open_context()
+    image = build_image(
+        context.engine(),
+        context.project,
+        context.settings,
+        context.state,
+        cpu=cpu,
+        cuda=cuda,
+        base=base,
+        tag=tag,
+        no_cache=no_cache,
+        report=console.note,
+    )
+    size = console.format_bytes(image.size_bytes)
+    console.note(f"{'built' if image.built else 'nothing has changed:'} {image.tag} ({size})")
+    _report_probe(context, image)
+    if as_json:
+        fields = {"tag": image.tag, "id": image.id, "kind": image.kind, "built": image.built}
+        console.data(console.to_json({**fields, "size_bytes": image.size_bytes}))
+    else:
+        console.data(f"{image.tag}\n{image.id}")
+
+
+def config(as_json: Json = False) -> None:
+    """Show every setting with its origin."""
+    from runner.project import find_project
+    from runner.settings import KEYS, choose_server, load_settings, variable_of
+
+    project = find_project(Path.cwd())
+    settings = load_settings(project, environ=os.environ)
+    choice = choose_server(flag=None, environ=os.environ, settings=settings, home=Path.home())
+    rows: list[dict[str, Any]] = [
+        {"key": key, "value": _masked(settings.get(key)), "origin": _origin(settings.origins, key)}
+        for key in KEYS
+    ]
+    if not settings.server:
+        rows[0] = {"key": "server", "value": choice.url or "local", "origin": choice.why}
+    if as_json:
+        found = {"project": str(project.root), "program": project.program}
+        console.data(console.to_json({**found, "settings": rows}))
+        return
+    console.note(f"project {project.root}")
+    table = [
+        (one["key"], _show(one["value"]), one["origin"], variable_of(one["key"])) for one in rows
+    ]
+    console.data(console.table(("SETTING", "VALUE", "ORIGIN", "VARIABLE"), table))
+
+
+def _print_plan(*, as_json: bool, **options: Any) -> None:
+    from runner.image import plan_build
+    from runner.project import find_project
+    from runner.settings import load_settings
+
+    project = find_project(Path.cwd())
+    plan = plan_build(project, load_settings(project, environ=os.environ), **options)
+    if as_json:
+        console.data(console.to_json({"arguments": ["docker", *plan.arguments()]}))
+    else:
+        console.data(plan.as_text())
+
+
+def _report_probe(context: Any, image: Any) -> None:
+    from runner.image import probe_image
+
+    probe = probe_image(context.engine(), image.id, context.state, ours=image.kind == "ours")
+    python = ".".join(map(str, probe.python))
+    console.note(f"Python {python}, wandb {probe.wandb or 'missing'}")
+    if probe.wandb is None:
+        console.note(
+            f"warning: no run can log: {probe.wandb_error}; add `wandb` to the dependencies"
+        )
+
+
+def _origin(origins: Mapping[str, str], key: str) -> str:
+    return origins.get(key, "default")
+
+
+def _masked(value: object) -> object:
+    """Keys and passwords in `[run] env` and `[image] args` are not shown."""
+    if not isinstance(value, Mapping):
+        return value
+    secret = re.compile(r"key|token|secret|passw", re.IGNORECASE)
+    return {name: "***" if secret.search(name) else text for name, text in value.items()}
+
+
+def _show(value: object) -> str:
+    if value is None or value in ((), {}):
+        return "-"
+    if isinstance(value, tuple):
+        return ", ".join(str(one) for one in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={text}" for name, text in value.items())
+    return str(value)

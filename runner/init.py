@@ -1,0 +1,185 @@
+"""`runner init`: what a folder seems to be, written down as a settings file and a sweep."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.project import SETTINGS_FILE, Project
+from runner.state import write_atomic
+
+DATA_FOLDERS = re.compile(r"(data|datasets?|inputs?|corpus|images)([-_.].*)?", re.IGNORECASE)
+SWEEP_FILE = "sweep.yaml"
+_MAXIMIZED = re.compile(r"acc|score|auc|f1|reward|return|precision|recall|iou|map\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An option of the program with a number as its default: worth sweeping."""
+
+    name: str
+    default: int | float
+
+
+def init_project(project: Project) -> list[str]:
+    """Write what is missing; change no file that exists. One line for each thing said or done."""
+    said = list(_describe(project))
+    settings = project.root / SETTINGS_FILE
+    if project.settings_file:
+        said.append(f"kept {project.settings_file.name}")
+    else:
+        write_atomic(settings, settings_text(project, find_data_folders(project.root)))
+        said.append(f"wrote {settings.name}")
+    if project.sweep_file:
+        said.append(f"kept {project.sweep_file.name}")
+    else:
+        write_atomic(project.root / SWEEP_FILE, sweep_text(project))
+        said.append(f"wrote {SWEEP_FILE}: an example, change its metric and parameters")
+    return said
+
+
+def find_data_folders(root: Path) -> list[str]:
+    """Folders that hold data by their name; they are mounted, not built into the image."""
+    folders = (one for one in sorted(root.iterdir()) if one.is_dir())
+    return [one.name for one in folders if DATA_FOLDERS.fullmatch(one.name) and not _is_code(one)]
+
+
+def find_parameters(source: str) -> list[Parameter]:
+    """argparse options (`add_argument("--lr", default=0.1)`) whose default is a number."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return []
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [found for call in calls if (found := _read_option(call))]
+
+
+def find_metric(source: str) -> str | None:
+    """A name that the program logs, validation before training, the loss before the rest."""
+    names = re.findall(r"""\.log\(\s*\{\s*["']([^"'{}]+)["']""", source)
+    ranked = sorted(names, key=lambda name: ("val" not in name, "loss" not in name))
+    return ranked[0] if ranked else None
+
+
+def settings_text(project: Project, data: list[str]) -> str:
+    """A runner.toml: what was found is set, what could be set is a comment."""
+    found = project.dependencies.name if project.dependencies else None
+    mounts = [f"./{name}:/workspace/{name}:ro" for name in data]
+    sweep = project.sweep_file.name if project.sweep_file else SWEEP_FILE
+    return "\n".join(
+        [
+            "# Settings of this project; `runner config` shows them with their origin.",
+            "",
+            "[image]",
+            _line("dependencies", found, "requirements.txt"),
+            '# extras = ["train"]                    # of pyproject.toml',
+            '# apt = ["libgl1"]                      # Debian packages',
+            '# base = "debian:bookworm-slim"         # instead of the default base image',
+            '# dockerfile = "Dockerfile"             # your own instead (context, target, args)',
+            '# name = "registry/image:tag"           # or an image that exists',
+            "",
+            "[run]",
+            _line("program", project.program, "train.py"),
+            _line("sweep", sweep, sweep),
+            _line("mounts", mounts or None, ["./data:/workspace/data:ro"]),
+            '# env = { OMP_NUM_THREADS = "4" }',
+            '# shm_size = "16g"                      # shared memory for data loaders',
+            '# memory = "64g"',
+            "# cpus = 8",
+            "# grace_s = 30                          # from SIGTERM to SIGKILL",
+            "",
+        ]
+    )
+
+
+def sweep_text(project: Project) -> str:
+    """A sweep that is valid as it is, made from the program's own options where it has some."""
+    source = _read_source(project)
+    metric = find_metric(source) or "loss"
+    goal = "maximize" if _MAXIMIZED.search(metric) and "loss" not in metric else "minimize"
+    parameters = find_parameters(source)[:8] or [Parameter("learning_rate", 0.01)]
+    program = f"program: {project.program}" if project.program else "program: train.py  # yours"
+    lines = [
+        "# A sweep in W&B's own format: https://docs.wandb.ai/guides/sweeps",
+        "# `runner up --gpus cpu:2 --sweep sweep.yaml` runs it.",
+        program,
+        "method: random  # or grid, or bayes",
+        "run_cap: 20  # without it a random search never ends",
+        "metric:",
+        f"  name: {json.dumps(metric)}  # as the program logs it",
+        f"  goal: {goal}",
+        "parameters:",
+    ]
+    for parameter in parameters:
+        lines += _parameter_lines(parameter)
+    lines += [
+        "# early_terminate:  # stop runs that fall behind",
+        "#   type: hyperband",
+        "#   min_iter: 3",
+        "# command:  # how a run is started; this is the default",
+        '#   ["${env}", "${interpreter}", "${program}", "${args}"]',
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _describe(project: Project) -> Iterator[str]:
+    yield f"project {project.root}"
+    yield f"program: {project.program or 'none found (train.py, main.py, or one that uses wandb)'}"
+    name = project.dependencies.name if project.dependencies else None
+    yield f"dependencies: {name or 'none found: the image would have Python only'}"
+    for folder in find_data_folders(project.root):
+        yield f"data: {folder}/ is mounted read-only, not built into the image"
+
+
+def _parameter_lines(parameter: Parameter) -> list[str]:
+    default = parameter.default
+    if isinstance(default, int):
+        values = sorted({max(1, default // 2), default, default * 2})
+        return [f"  {parameter.name}:", f"    values: {values}  # default {default}"]
+    if default <= 0:
+        return [f"  {parameter.name}:", f"    values: [{default}]"]
+    return [
+        f"  {parameter.name}:",
+        "    distribution: log_uniform_values",
+        f"    min: {_plain(default / 10)}",
+        f"    max: {_plain(default * 10)}",
+    ]
+
+
+def _read_option(call: ast.Call) -> Parameter | None:
+    if not isinstance(call.func, ast.Attribute) or call.func.attr != "add_argument":
+        return None
+    words = [one.value for one in call.args if isinstance(one, ast.Constant)]
+    names = [one for one in words if isinstance(one, str) and one.startswith("--")]
+    values = {one.arg: one.value for one in call.keywords}
+    default = values.get("default")
+    if not names or not isinstance(default, ast.Constant):
+        return None
+    value = default.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or "seed" in names[0]:
+        return None
+    return Parameter(names[0].removeprefix("--"), value)
+
+
+def _plain(value: float) -> str:
+    """A number that YAML reads as one: `1e-05` would be a text there."""
+    text = f"{value:.6g}"
+    mantissa, mark, exponent = text.partition("e")
+    return f"{mantissa}.0e{exponent}" if mark and "." not in mantissa else text
+
+
+def _line(key: str, value: object, example: object) -> str:
+    text = f"{key} = {json.dumps(example if value is None else value)}"
+    return f"# {text}" if value is None else text
+
+
+def _is_code(folder: Path) -> bool:
+    return (folder / "__init__.py").exists() or any(folder.glob("*.py"))
+
+
+def _read_source(project: Project) -> str:
+    if project.program is None:
+        return ""
+    return (project.root / project.program).read_text("utf-8", errors="replace")

@@ -1,0 +1,118 @@
+"""Which server is taken, and whose key goes where."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import RunnerError
+from runner.serverchoice import ServerChoice, choose_server, find_key
+from runner.settings import Settings
+
+CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"
+
+
+def choose(
+    home: Path,
+    *,
+    flag: str | None = None,
+    setting: str | None = None,
+    environ: dict[str, str] | None = None,
+) -> ServerChoice:
+    origins = {"server": "runner.toml"} if setting else {}
+    settings = Settings(server=setting, origins=origins)
+    return choose_server(
+        flag=flag, environ=environ or {}, settings=settings, home=home, folder=home / "project"
+    )
+
+
+def write_netrc(home: Path, host: str, key: str, name: str = ".netrc") -> None:
+    (home / name).write_text(f"machine {host}\n  login user\n  password {key}\n")
+
+
+def write_wandb(folder: Path, **values: str) -> None:
+    folder.mkdir(parents=True)
+    lines = [f"{key} = {value}" for key, value in values.items()]
+    (folder / "settings").write_text("\n".join(["[default]", *lines]))
+
+
+def test_each_origin_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
+    write_netrc(tmp_path, "api.wandb.ai", "k" * 40)
+    assert choose(tmp_path).url == CLOUD
+
+    write_wandb(tmp_path / ".config/wandb", base_url="https://files.example")
+    assert choose(tmp_path).url == "https://files.example"
+
+    environ = {"WANDB_BASE_URL": "https://env.example/"}
+    assert choose(tmp_path, environ=environ).url == "https://env.example"
+
+    assert choose(tmp_path, environ=environ, setting="https://file.example") == ServerChoice(
+        "wandb", "https://file.example", "runner.toml"
+    )
+    assert choose(tmp_path, environ=environ, setting="https://x", flag="local") == ServerChoice(
+        "local", None, "--server"
+    )
+
+
+def test_without_a_key_it_is_local(tmp_path: Path) -> None:
+    assert choose(tmp_path) == ServerChoice("local", None, "no W&B key was found")
+
+
+@pytest.mark.parametrize("host", [CLOUD, FORGE])
+def test_the_cloud_is_the_host_that_a_key_is_for(tmp_path: Path, host: str) -> None:
+    write_netrc(tmp_path, host.removeprefix("https://"), "k" * 40, name="_netrc")
+
+    assert choose(tmp_path).url == host
+    assert "_netrc" in choose(tmp_path).why
+
+
+def test_a_key_for_another_host_is_no_key_for_the_cloud(tmp_path: Path) -> None:
+    write_netrc(tmp_path, "github.com", "secret")
+
+    assert choose(tmp_path).kind == "local"
+
+
+def test_netrc_elsewhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    write_netrc(tmp_path / "other", "api.wandb.ai", "k" * 40)
+
+    environ = {"NETRC": str(tmp_path / "other" / ".netrc")}
+
+    assert choose(tmp_path, environ=environ).url == CLOUD
+
+
+def test_the_folders_own_wandb_settings_win_over_the_homes(tmp_path: Path) -> None:
+    write_wandb(tmp_path / ".config/wandb", base_url="https://home.example")
+    write_wandb(tmp_path / "project/wandb", base_url="https://folder.example")
+
+    assert choose(tmp_path).url == "https://folder.example"
+
+
+def test_a_word_that_is_no_url_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match="neither `local` nor a URL"):
+        choose(tmp_path, flag="locale")
+
+
+def test_keys_go_to_their_own_host_only(tmp_path: Path) -> None:
+    write_netrc(tmp_path, "wandb.example", "netrc-key")
+    environ = {"WANDB_API_KEY": "env-key", "WANDB_BASE_URL": "https://self.example"}
+
+    def key(url: str, environ: dict[str, str]) -> str | None:
+        return find_key(url, environ=environ, home=tmp_path, folder=tmp_path)
+
+    assert key("https://wandb.example", {}) == "netrc-key"
+    assert key("https://self.example", environ) == "env-key"
+    assert key(CLOUD, environ) is None
+    assert key(CLOUD, {"WANDB_API_KEY": "env-key"}) == "env-key"
+    assert key("https://self.example", {"WANDB_API_KEY": "env-key"}) is None
+
+
+def test_the_clouds_two_names_share_a_key(tmp_path: Path) -> None:
+    write_netrc(tmp_path, "api.wandb.ai", "cloud-key")
+
+    assert find_key(FORGE, environ={}, home=tmp_path, folder=tmp_path) == "cloud-key"
+
+
+def test_a_damaged_netrc_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine\nmachine machine")
+
+    assert choose(tmp_path).kind == "local"
