@@ -145,15 +145,26 @@ def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
 def ensure_key(state: State) -> Path:
     """The file with the server's key, made at the first call; the first of two makers wins."""
     file = state.secrets / "server"
-    if not file.exists():
-        state.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=state.secrets)  # 0600
-        with os.fdopen(handle, "w", encoding="ascii") as new:
-            new.write(secrets.token_hex(20))  # 40 characters: every W&B client takes that
-        with contextlib.suppress(FileExistsError):
-            os.link(name, file)
-        Path(name).unlink()
+    try:
+        if not os.access(file, os.R_OK):
+            _make_key(file)
+            file.read_bytes()  # one that was there may be another user's
+    except OSError as error:
+        raise RunnerError(
+            f"cannot use the server's key `{file}`: {error.strerror}",
+            hint=f"does the folder belong to another user? `sudo chown -R $USER {state.root}`",
+        ) from error
     return file
+
+
+def _make_key(file: Path) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent)  # 0600
+    with os.fdopen(handle, "w", encoding="ascii") as new:
+        new.write(secrets.token_hex(20))  # 40 characters: every W&B client takes that
+    with contextlib.suppress(FileExistsError):
+        os.link(name, file)
+    Path(name).unlink()
 
 
 def network_name(state: State) -> str:
@@ -176,7 +187,7 @@ def find_data(state: State, *, report: Report) -> Path:
 
 def _keep(found: Container, image: str, key: str, report: Report) -> bool:
     """Whether this container is the one to use."""
-    if found.state not in ("running", "restarting") or _PORT not in found.ports:
+    if found.state != "running" or _PORT not in found.ports:
         return False
     if found.image_id == image:
         return True

@@ -31,7 +31,9 @@ class Context:
         if self._engine is None:
             from runner.engine import Engine
 
-            self._engine = Engine.connect(state=self.state, environ=os.environ)
+            self._engine = Engine.connect(
+                self.settings.engine, state=self.state, environ=os.environ
+            )
         return self._engine
 
     def server_choice(self, flag: str | None) -> ServerChoice:

@@ -202,6 +202,13 @@ def test_the_key_is_made_once_and_only_the_owner_reads_it(state: State) -> None:
     assert [file.name for file in state.secrets.iterdir()] == ["server"]
 
 
+def test_a_key_that_cannot_be_made_is_one_line(state: State) -> None:
+    state.secrets.write_text("in the way")
+
+    with pytest.raises(RunnerError, match="cannot use the server's key"):
+        ensure_key(state)
+
+
 class Answer(BaseHTTPRequestHandler):
     """Whatever the path names: a status, or a page that is not ours."""
 
