@@ -1,5 +1,6 @@
 """A project's dependency file → what the image's build installs, and from where."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -206,6 +207,7 @@ def _read_requirements(file: Path, *, cpu: bool) -> Dependencies:
 
 def _logical_lines(file: Path, flag: str, seen: set[Path]) -> Iterator[tuple[str, str]]:
     """Lines with their continuations, each a requirement (-r) or constraint (-c); no comments."""
+    file = Path(os.path.normpath(file))
     if file in seen:
         return
     seen.add(file)

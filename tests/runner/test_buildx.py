@@ -1,0 +1,83 @@
+"""What buildx is asked for, and what is told of its progress."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.buildx import Build, Progress, run_build
+from runner.errors import ExitCode, RunnerError
+
+LOG = """\
+#0 building with "default" instance using docker driver
+
+#1 [internal] load build definition from Dockerfile
+#1 DONE 0.1s
+
+#8 [agent 3/6] RUN --mount=type=secret,id=ca --mount=type=cache,target=/c : 'torch' && uv pip
+#8 0.412 Resolved 9 packages
+#8 DONE 61.0s
+
+#9 [agent 5/6] WORKDIR /opt/project
+#9 CACHED
+
+#10 [agent 6/6] RUN false
+#10 0.101 the reason
+#10 ERROR: process "/bin/sh -c false" did not complete successfully: exit code: 1
+------
+ > [agent 6/6] RUN false:
+ERROR: failed to solve
+"""
+
+
+def read(log: str) -> tuple[Progress, list[str]]:
+    said: list[str] = []
+    progress = Progress(said.append)
+    for line in filter(None, log.splitlines()):
+        progress.read(line)
+    return progress, said
+
+
+def test_finished_steps_are_told_by_name_and_cached_ones_counted() -> None:
+    progress, said = read(LOG)
+
+    assert said == ["  [agent 3/6] torch: 1 min 01 s"]
+    assert progress.cached == 1
+
+
+def test_the_failed_steps_own_lines_are_kept() -> None:
+    progress, _ = read(LOG)
+
+    assert progress.names[progress.failed or ""] == "[agent 6/6] RUN false"
+    assert progress.tail()[0] == "the reason"
+
+
+def test_secrets_go_by_file_and_never_by_value(tmp_path: Path) -> None:
+    build = Build(
+        Path("Dockerfile"),
+        Path("CONTEXT"),
+        ("a:1", "b"),
+        target="agent",
+        args={"BASE": "debian"},
+        contexts={"wheels": tmp_path},
+        secrets={"uv": Path("SECRETS/uv")},
+        labels={"dev.runner.kind": "agent"},
+    )
+
+    text = build.as_text()
+
+    assert "--secret id=uv,src=SECRETS/uv" in text
+    assert f"--build-context wheels={tmp_path}" in text
+    assert text.startswith("docker buildx build \\\n    --file Dockerfile")
+    assert text.splitlines()[-1].strip() == "CONTEXT"
+
+
+def test_a_missing_buildx_is_one_line_with_a_hint(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    build = Build(Path("Dockerfile"), tmp_path, ("a",))
+
+    with pytest.raises(RunnerError, match="buildx plugin is missing") as caught:
+        run_build(build, environ={"PATH": f"{tmp_path}:/usr/bin:/bin"}, report=print)
+
+    assert caught.value.code == ExitCode.UNFIT
