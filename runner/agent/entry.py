@@ -73,7 +73,12 @@ def _work(settings: AgentSettings, inbox: Inbox, status: StatusFile) -> Leaving:
     return Loop(
         settings,
         launcher=Launcher(
-            settings, template, program, _provenance(settings, gpu, driver), dict(os.environ)
+            settings,
+            template,
+            program,
+            provenance=_provenance(settings, gpu, driver),
+            environ=dict(os.environ),
+            inherited=(lease.handle,) if lease else (),
         ),
         courier=Courier(link, agent_id, told, inbox.wake),
         inbox=inbox,

@@ -39,6 +39,7 @@ class Launcher:
     program: str | None  # from the sweep's config; the server's command may name another
     provenance: Mapping[str, Any]
     environ: Mapping[str, str]
+    inherited: tuple[int, ...] = ()  # open files that a run gets: the lease
 
     def launch(self, command: Command) -> Tree:
         """Start the run that the server handed out.
@@ -62,8 +63,14 @@ class Launcher:
             raise FileNotFoundError(2, "the sweep's command is empty")
         if not self.settings.offline:
             env["WANDB_API_KEY"] = self.settings.key
-        folder, secret = self.settings.workspace, self.settings.key
-        return Tree(argv, run=command.run, folder=folder, env=env, secret=secret)
+        return Tree(
+            argv,
+            run=command.run,
+            folder=self.settings.workspace,
+            env=env,
+            secret=self.settings.key,
+            inherited=self.inherited,
+        )
 
     def params_file(self, run: str) -> Path:
         """Where `wandb.init` will find the run's values; the path is that of W&B's agent."""

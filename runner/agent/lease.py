@@ -9,10 +9,10 @@ from runner.agent.refusals import RefusedError
 
 
 class Lease:
-    """Held from `take` until the process ends, however it ends."""
+    """Held from `take` until the process ends, however it ends, and any run that has `handle`."""
 
     def __init__(self, handle: int) -> None:
-        self._handle = handle
+        self.handle = handle  # a run inherits it: while one lives on, the GPU is not free
 
     @classmethod
     def take(cls, folder: Path, gpu_uuid: str) -> "Lease":
@@ -40,7 +40,7 @@ class Lease:
     def touch(self) -> None:
         """Keep the file young: systems clean `/var/tmp` of old ones."""
         with contextlib.suppress(PermissionError):  # the lock holds, whoever owns the file
-            os.utime(self._handle)
+            os.utime(self.handle)
 
 
 def _make_folder(folder: Path) -> None:

@@ -24,9 +24,16 @@ class Tree:
     """A running run. `poll` moves it on; call it after each SIGCHLD and each `deadline`."""
 
     def __init__(
-        self, argv: Sequence[str], *, run: str, folder: Path, env: Mapping[str, str], secret: str
+        self,
+        argv: Sequence[str],
+        *,
+        run: str,
+        folder: Path,
+        env: Mapping[str, str],
+        secret: str,
+        inherited: Sequence[int] = (),
     ) -> None:
-        """Start it.
+        """Start it; it gets the open files `inherited`.
 
         Raises:
             OSError: the command cannot be started.
@@ -40,6 +47,7 @@ class Tree:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=inherited,
         )
         assert self._leader.stdout  # noqa: S101 - PIPE was asked for
         assert self._leader.stderr  # noqa: S101

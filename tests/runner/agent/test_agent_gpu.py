@@ -1,5 +1,7 @@
 """The agent's look at its GPU, with the real pynvml on the fake library."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,24 +37,28 @@ def test_a_wrong_sight_is_69_with_its_cause(
     assert door.registrations == []
 
 
-def test_a_run_gets_the_gpu_of_its_agent_and_nobody_else_gets_it(tmp_path: Path) -> None:
-    gpu = FakeGpu(uuid=MINE, name="NVIDIA H100", mig=(FakeSlice(uuid=SLICE),), mig_mode=1)
-    with serve() as door, FakeNvml([gpu, FakeGpu()]) as nvml:
+def test_a_run_gets_the_gpu_of_its_agent(tmp_path: Path) -> None:
+    with serve() as door, FakeNvml([FakeGpu(uuid=MINE), FakeGpu()]) as nvml:
         door.add("r1")
-        hand = Hand(tmp_path, door, SHOW, RUNNER_GPU_UUID=MINE, **nvml.env())
-        program = "import time; time.sleep(60)"
-        (tmp_path / "b").mkdir()
-        held = Hand(tmp_path / "b", door, program, RUNNER_GPU_UUID=SLICE, **nvml.env())
-        held.env["RUNNER_LEASES"] = hand.env["RUNNER_LEASES"]
-        first = hand.run()
-        door.add("r2")
-        held.start().wait_for(lambda: held.status()["state"] == "running")
-        hand.env["RUNNER_GPU_UUID"] = SLICE
-        second = hand.run()
-        held.terminate()
-        held.finish()
+        code, out, _ = Hand(tmp_path, door, SHOW, RUNNER_GPU_UUID=MINE, **nvml.env()).run()
 
-    assert first[:2] == (0, f"r1 | {MINE}\n")
-    assert held.status()["gpu"]["uuid"] == SLICE
-    assert second[0] == 69
-    assert "is held by another agent" in hand.status()["reason"]
+    assert (code, out) == (0, f"r1 | {MINE}\n")
+
+
+def test_a_slice_stays_leased_while_a_run_outlives_its_killed_agent(tmp_path: Path) -> None:
+    gpu = FakeGpu(mig=(FakeSlice(uuid=SLICE),), mig_mode=1)
+    program = "import os, time; print(os.getpid(), file=open('pid', 'w')); time.sleep(60)"
+    with serve() as door, FakeNvml([gpu]) as nvml:
+        door.add("r1")
+        hand = Hand(tmp_path, door, program, RUNNER_GPU_UUID=SLICE, **nvml.env()).start()
+        hand.wait_for(lambda: (hand.work / "pid").read_text().strip())
+        assert hand.status()["gpu"]["uuid"] == SLICE
+        assert hand.process
+        hand.process.kill()
+
+        while_it_lives = Hand(tmp_path, door, program, **hand.env).run()[0]
+        os.kill(int((hand.work / "pid").read_text()), signal.SIGKILL)
+        hand.finish()
+        afterwards = Hand(tmp_path, door, program, **hand.env).run()[0]
+
+    assert (while_it_lives, afterwards) == (69, 0)
