@@ -28,7 +28,8 @@ from runner.findings import (
     judge_shm,
 )
 from runner.gpus import Gpu, read_gpus
-from runner.localserver import find_server, read_health
+from runner.localserver import find_server
+from runner.serverhealth import read_health
 from runner.settings import ServerChoice, Settings, find_key
 from runner.state import State
 

@@ -1,20 +1,11 @@
 """This folder's own sweep server, in a container of its own that stays until `down`."""
 
-import base64
-import contextlib
-import json
 import os
-import secrets
 import socket
-import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 
 from runner.engine import (
     FLEET_LABEL,
@@ -27,9 +18,20 @@ from runner.engine import (
     PortTaken,
     Spec,
 )
-from runner.errors import ExitCode, RunnerError
-from runner.filesystem import find_file_system, is_network
+from runner.errors import ExitCode
+from runner.serverfiles import ensure_key, find_data
+from runner.serverhealth import read_health
 from runner.state import State, read_json, write_json
+
+__all__ = [
+    "LocalServer",
+    "ensure_server",
+    "find_server",
+    "network_name",
+    "read_health",
+    "remove_server",
+    "start_server",
+]
 
 INNER_URL = "http://runner-server:8080"
 IMAGE_LABEL = "dev.runner.image"
@@ -53,15 +55,6 @@ class LocalServer:
     network: str
     fresh: bool = False  # this call started it
     inner_url: str = INNER_URL  # for containers in the network
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What a running server says of itself."""
-
-    version: str
-    sweeps: int
-    runs_live: int
 
 
 def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServer:
@@ -114,75 +107,9 @@ def remove_server(engine: Engine, state: State) -> bool:
     return found is not None
 
 
-def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
-    """What the server at `url` says; None while it does not answer.
-
-    Raises:
-        RunnerError: something answers that is not our server, or refuses the key.
-    """
-    token = base64.b64encode(f"api:{key}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - a URL of our own
-        f"{url}/healthz", headers={"Authorization": f"Basic {token}"}
-    )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(request, timeout=timeout_s) as answer:
-            body = json.load(answer)
-    except HTTPError as error:
-        with error:
-            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                return None
-            raise _not_ours(url, f"it answers {error.code}") from error
-    except (OSError, ValueError, HTTPException):
-        return None
-    if not isinstance(body, dict) or body.get("name") != "runner":
-        raise _not_ours(url, "it is something else")
-    return Health(
-        str(body.get("version")), int(body.get("sweeps") or 0), int(body.get("runs_live") or 0)
-    )
-
-
-def ensure_key(state: State) -> Path:
-    """The file with the server's key, made at the first call; the first of two makers wins."""
-    file = state.secrets / "server"
-    try:
-        if not os.access(file, os.R_OK):
-            _make_key(file)
-            file.read_bytes()  # one that was there may be another user's
-    except OSError as error:
-        raise RunnerError(
-            f"cannot use the server's key `{file}`: {error.strerror}",
-            hint=f"does the folder belong to another user? `sudo chown -R $USER {state.root}`",
-        ) from error
-    return file
-
-
-def _make_key(file: Path) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent)  # 0600
-    with os.fdopen(handle, "w", encoding="ascii") as new:
-        new.write(secrets.token_hex(20))  # 40 characters: every W&B client takes that
-    with contextlib.suppress(FileExistsError):
-        os.link(name, file)
-    Path(name).unlink()
-
-
 def network_name(state: State) -> str:
     """The user-defined network of a fleet and its server."""
     return f"runner-{state.fleet}"
-
-
-def find_data(state: State, *, report: Report) -> Path:
-    """Where the server's data lie: a local disk, since SQLite's locks need one."""
-    kind = find_file_system(state.root)
-    if not is_network(kind):
-        return state.server
-    folder = Path(f"/var/tmp/runner-{os.getuid()}-{state.fleet}/server")  # noqa: S108 - 0700
-    report(f"the state folder is on {kind}: the server's data lie in `{folder}`")
-    folder.parent.mkdir(mode=0o700, exist_ok=True)
-    if folder.parent.stat().st_uid != os.getuid():
-        raise RunnerError(f"`{folder.parent}` belongs to another user", hint="remove it")
-    return folder
 
 
 def _keep(found: Container, image: str, key: str, report: Report) -> bool:
@@ -332,11 +259,3 @@ def _free_port(wanted: int = 0) -> int:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.bind((_ADDRESS, wanted))
         return int(door.getsockname()[1])
-
-
-def _not_ours(url: str, why: str) -> RunnerError:
-    return RunnerError(
-        f"{url} is not this folder's sweep server ({why})",
-        hint="`runner down` and again; the server then gets another port",
-        code=ExitCode.AUTH if "401" in why else ExitCode.FAILED,
-    )

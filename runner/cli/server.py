@@ -60,7 +60,7 @@ def serve(
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:
     """Data and key of this folder's own server: the same with and without its container."""
     from runner.cli.context import open_context
-    from runner.localserver import ensure_key, find_data
+    from runner.serverfiles import ensure_key, find_data
 
     state = open_context().state
     return find_data(state, report=console.note), key_file or ensure_key(state)
@@ -83,7 +83,8 @@ def status(as_json: AsJson = False) -> None:
 
 
 def _own_status(context: "Context") -> dict[str, object]:
-    from runner.localserver import find_server, read_health
+    from runner.localserver import find_server
+    from runner.serverhealth import read_health
 
     found = find_server(context.engine(), context.state)
     health = read_health(found.url, found.key) if found else None

@@ -17,12 +17,12 @@ from runner.errors import ExitCode, RunnerError
 from runner.filesystem import find_file_system, is_network
 from runner.localserver import (
     LocalServer,
-    ensure_key,
     find_server,
-    read_health,
     remove_server,
     start_server,
 )
+from runner.serverfiles import ensure_key
+from runner.serverhealth import read_health
 from runner.state import State
 from tests.rig.engine import TINY, TestEngine
 

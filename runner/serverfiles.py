@@ -1,0 +1,50 @@
+"""What the local server has on the host: its key and its data."""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.errors import RunnerError
+from runner.filesystem import find_file_system, is_network
+from runner.state import State
+
+
+def ensure_key(state: State) -> Path:
+    """The file with the server's key, made at the first call; the first of two makers wins."""
+    file = state.secrets / "server"
+    try:
+        if not os.access(file, os.R_OK):
+            _make_key(file)
+            file.read_bytes()  # one that was there may be another user's
+    except OSError as error:
+        raise RunnerError(
+            f"cannot use the server's key `{file}`: {error.strerror}",
+            hint=f"does the folder belong to another user? `sudo chown -R $USER {state.root}`",
+        ) from error
+    return file
+
+
+def _make_key(file: Path) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent)  # 0600
+    with os.fdopen(handle, "w", encoding="ascii") as new:
+        new.write(secrets.token_hex(20))  # 40 characters: every W&B client takes that
+    with contextlib.suppress(FileExistsError):
+        os.link(name, file)
+    Path(name).unlink()
+
+
+def find_data(state: State, *, report: Callable[[str], None]) -> Path:
+    """Where the server's data lie: a local disk, since SQLite's locks need one."""
+    kind = find_file_system(state.root)
+    if not is_network(kind):
+        return state.server
+    folder = Path(f"/var/tmp/runner-{os.getuid()}-{state.fleet}/server")  # noqa: S108 - 0700
+    report(f"the state folder is on {kind}: the server's data lie in `{folder}`")
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    if folder.parent.stat().st_uid != os.getuid():
+        raise RunnerError(f"`{folder.parent}` belongs to another user", hint="remove it")
+    return folder

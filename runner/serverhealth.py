@@ -1,0 +1,56 @@
+"""Whether a sweep server of ours answers at an address, and what it says of itself."""
+
+import base64
+import json
+import urllib.request
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException
+from urllib.error import HTTPError
+
+from runner.errors import ExitCode, RunnerError
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a running server says of itself."""
+
+    version: str
+    sweeps: int
+    runs_live: int
+
+
+def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
+    """What the server at `url` says; None while it does not answer.
+
+    Raises:
+        RunnerError: something answers that is not our server, or refuses the key.
+    """
+    token = base64.b64encode(f"api:{key}".encode()).decode()
+    request = urllib.request.Request(  # noqa: S310 - a URL of our own
+        f"{url}/healthz", headers={"Authorization": f"Basic {token}"}
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=timeout_s) as answer:
+            body = json.load(answer)
+    except HTTPError as error:
+        with error:
+            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                return None
+            raise _not_ours(url, f"it answers {error.code}") from error
+    except (OSError, ValueError, HTTPException):
+        return None
+    if not isinstance(body, dict) or body.get("name") != "runner":
+        raise _not_ours(url, "it is something else")
+    return Health(
+        str(body.get("version")), int(body.get("sweeps") or 0), int(body.get("runs_live") or 0)
+    )
+
+
+def _not_ours(url: str, why: str) -> RunnerError:
+    return RunnerError(
+        f"{url} is not this folder's sweep server ({why})",
+        hint="`runner down` and again; the server then gets another port",
+        code=ExitCode.AUTH if "401" in why else ExitCode.FAILED,
+    )
