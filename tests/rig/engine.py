@@ -50,9 +50,9 @@ class TestEngine:
         label = f"{FLEET_LABEL}={fleet}"
         if ids := self.docker("ps", "-aq", "--filter", f"label={label}").split():
             self.docker("rm", "-f", "-v", *ids)
-        networks = set(self.docker("network", "ls", "-q", "--filter", f"label={label}").split())
-        listed = self.docker("network", "ls", "--format", "{{.Name}}").split()
-        networks |= {f"runner-{fleet}"} & set(listed)
+        names = ("network", "ls", "--format", "{{.Name}}")
+        networks = set(self.docker(*names, "--filter", f"label={label}").split())
+        networks |= {f"runner-{fleet}"} & set(self.docker(*names).split())
         if networks:
             self.docker("network", "rm", *networks)
 

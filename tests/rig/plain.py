@@ -1,0 +1,118 @@
+"""A plain project whose runs do what a test needs, and `runner` called in its folder."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+# One program for all: the sweep's parameter `mode` says what a run does.
+PROGRAM = """
+import json, os, pathlib, signal, sys, time
+
+mode = next(one.partition("=")[2] for one in sys.argv if one.startswith("--mode="))
+if mode in ("wandb", "killed"):
+    import wandb
+    run = wandb.init()
+    for step in range(3):
+        run.log({"loss": 1.0 / (step + 1)}, step=step)
+    if mode == "killed":
+        time.sleep(3)  # what was logged is on its way
+        os.kill(os.getpid(), signal.SIGKILL)
+    run.finish()
+if mode == "look":
+    sys.path.insert(0, "/opt/runner")
+    import pynvml
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    seen = {"nvml": [pynvml.nvmlDeviceGetUUID(one) for one in handles], "env": dict(os.environ)}
+    pathlib.Path("seen.new").write_text(json.dumps(seen))
+    pathlib.Path("seen.new").rename("seen.json")
+if mode in ("hold", "look"):
+    checkpoint = pathlib.Path(os.environ["RUNNER_CHECKPOINT_DIR"], "last.pt")
+
+    def save(*_):
+        checkpoint.write_text("saved")
+        sys.exit(75)
+
+    signal.signal(signal.SIGTERM, save)
+    pathlib.Path("ready").touch()
+    time.sleep(120)
+if mode == "short":
+    pathlib.Path("ready").touch()
+    time.sleep(4)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainImage:
+    """The image of the plain project, and what a state folder remembers of it."""
+
+    record: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """`sha256:…`."""
+        return str(self.record["id"])
+
+
+@dataclass(slots=True)
+class Folder:
+    """A project folder of a test's own: `runner` is called in it as a user does."""
+
+    root: Path
+    fleet: str
+    env: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """`runner …`, not waited for."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "runner", *arguments],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_SERVER": "local", **self.env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """stdout and stderr of `runner …`, which ends with `code`."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == code, f"runner {arguments}: {process.returncode}\n{out}\n{err}"
+        return out, err
+
+    def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """The object that `runner … --json` prints."""
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        asked = (*arguments[:end], "--json", *arguments[end:])
+        value = json.loads(self.run(*asked, code=code)[0])
+        assert isinstance(value, dict)
+        return value
+
+    def write_sweep(self, name: str, *modes: str) -> str:
+        """A grid over `modes`; its file's name."""
+        values = ", ".join(modes)
+        text = f"program: train.py\nmethod: grid\nparameters: {{mode: {{values: [{values}]}}}}\n"
+        (self.root / name).write_text(text)
+        return name
+
+    def use_image(self, image: PlainImage) -> None:
+        """As if `runner build --cpu` had been called here."""
+        cache = self.root / ".runner" / "cache"
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / "image.json").write_text(json.dumps(image.record))
+
+
+def make_folder(root: Path, fleet: str, env: dict[str, str]) -> Folder:
+    """A plain project with a state folder for this fleet."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "train.py").write_text(PROGRAM)
+    (root / "requirements.txt").write_text("wandb==0.31.0\n")
+    (root / ".runner").mkdir(exist_ok=True)
+    (root / ".runner" / "fleet").write_text(json.dumps({"format": 1, "name": fleet}))
+    return Folder(root, fleet, dict(env))
