@@ -63,12 +63,22 @@ class Curves:
         self._known: OrderedDict[str, Curve] = OrderedDict()
 
     def get(
-        self, path: str, size: int, metric: str | None, lines: Callable[[], Iterable[str]]
+        self,
+        path: str,
+        size: int,
+        metric: str | None,
+        lines: Callable[[], Iterable[str]],
+        *,
+        newer: bool = False,
     ) -> Curve:
-        """The curve of the run at `path` as of `size` bytes of its history."""
+        """The curve of the run at `path` as of `size` bytes of its history, or a `newer` one."""
         with self._lock:
             curve = self._known.get(path)
-            if curve is not None and curve.size == size and curve.metric == metric:
+            if (
+                curve is not None
+                and curve.metric == metric
+                and (curve.size == size or (newer and curve.size > size))
+            ):
                 self._known.move_to_end(path)
                 return curve
         curve = Curve(metric, lines())
@@ -78,6 +88,11 @@ class Curves:
             while len(self._known) > LONGEST_LIVED:
                 self._known.popitem(last=False)
         return curve
+
+    def drop(self, path: str) -> None:
+        """Forget a run whose history was cut."""
+        with self._lock:
+            self._known.pop(path, None)
 
 
 def step_of(row: dict[str, Any]) -> int | None:

@@ -227,8 +227,7 @@ def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[Command]:
             again = _requeued(service, agent, sweep)
             if again:
                 return [_start(service, again)]
-            views = service.views(sweep, spec)
-        config = next_config(spec, views, seed=seed_of(sweep))
+        config = next_config(spec, service.views(sweep, spec), seed=seed_of(sweep))
         with store.transaction():
             if config is None:
                 service.exhausted.add(sweep.path)

@@ -84,9 +84,11 @@ class Service:
             lines[at] = line
         return [lines[at] for at in sorted(lines)]
 
-    def curve(self, run: Run, metric: str | None) -> Curve:
-        """The run's steps and the values of `metric`."""
-        return self.curves.get(run.path, run.history_bytes, metric, lambda: self.history(run))
+    def curve(self, run: Run, metric: str | None, *, newer: bool = False) -> Curve:
+        """The run's steps and the values of `metric`; a moment later if `newer` will do."""
+        return self.curves.get(
+            run.path, run.history_bytes, metric, lambda: self.history(run), newer=newer
+        )
 
     def views(self, sweep: Sweep, spec: sweepfile.Sweep) -> list[RunView]:
         """The sweep's runs, and those that it was told to learn from, as the search sees them."""
@@ -102,13 +104,16 @@ class Service:
         """Ask those runs to stop that hyperband gives up."""
         if spec.early_terminate is None or spec.metric is None:
             return
-        for stop in select_stops(spec, self.views(sweep, spec)):
-            run = self.store.run(sweep.entity, sweep.project, stop.run_id)
-            if run is not None and run.state == "running" and run.stop is None:
-                self.store.put(replace(run, stop="early", stop_at=self.clock()))
+        stops = select_stops(spec, self.views(sweep, spec))
+        with self.store.transaction():
+            for stop in stops:
+                run = self.store.run(sweep.entity, sweep.project, stop.run_id)
+                if run is not None and run.state == "running" and run.stop is None:
+                    self.store.put(replace(run, stop="early", stop_at=self.clock()))
 
     def _view(self, run: Run, spec: sweepfile.Sweep) -> RunView:
-        values = self.curve(run, spec.metric).values if run.history_rows and spec.metric else ()
+        known = run.history_rows and spec.metric
+        values = self.curve(run, spec.metric, newer=True).values if known else ()
         summary = number(pick(json.loads(run.summary), spec.metric)) if spec.metric else None
         return RunView(run.id, run.state, chosen_config(run), values, summary)
 

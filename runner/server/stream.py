@@ -25,16 +25,17 @@ def receive(
         if run is None:
             raise Refused(404, f"run {entity}/{project}/{run_id} not found")
         sweep = store.sweep(entity, project, run.sweep) if run.sweep else None
-        before = run.history_rows
+        before = _metric_values(service, run, sweep)
         run = _take_files(service, _awake(run, service.clock()), sweep, body.get("files"))
         if body.get("preempting"):
             run = replace(run, state="preempting")
         if body.get("complete"):
             run = close(run, _exit_code(body.get("exitcode")), service.clock())
         store.put(run)
-        if sweep is not None and run.history_rows > before:
-            service.stop_early(sweep, read_spec(sweep.config))
-            run = store.run(entity, project, run_id) or run
+        is_news = _metric_values(service, run, sweep) > before
+    if sweep is not None and is_news:
+        service.stop_early(sweep, read_spec(sweep.config))
+        run = store.run(entity, project, run_id) or run
     return {"exitcode": run.exit_code, "stopped": run.stop is not None, "limits": {}}
 
 
@@ -52,6 +53,7 @@ def close(run: Run, exit_code: int, now: float) -> Run:
 
 def rewind(service: Service, run: Run, step: float) -> Run:
     """The run without its rows after `step`."""
+    service.curves.drop(run.path)
     kept, size = [], 0
     for line in service.history(run):
         row = loads(line)
@@ -64,6 +66,14 @@ def rewind(service: Service, run: Run, step: float) -> Run:
     return _score(
         service, replace(run, history_rows=len(kept), history_bytes=size), _sweep(service, run)
     )
+
+
+def _metric_values(service: Service, run: Run, sweep: Sweep | None) -> int:
+    """How many values hyperband has of this run; 0 where nothing asks."""
+    spec = read_spec(sweep.config) if sweep else None
+    if spec is None or spec.early_terminate is None or spec.metric is None:
+        return 0
+    return len(service.curve(run, spec.metric).values)
 
 
 def _sweep(service: Service, run: Run) -> Sweep | None:
