@@ -17,6 +17,7 @@
 #   RUNNER_ENGINE_ADDRESS  the bridge's address, a /16             one that is free
 #   RUNNER_ENGINE_POOL     for further networks, a /16             one that is free
 #   RUNNER_ENGINE_MIRROR   Debian's archive                        the machine's own
+#   RUNNER_ENGINE_GROUP    may use the socket, which is root       root
 #
 # Several engines live side by side with folders and bridges of their own.  The
 # engine mounts in a namespace of its own: a file system that is mounted on the
@@ -26,6 +27,7 @@ set -euo pipefail
 D=$(realpath -m "${RUNNER_ENGINE_DIR:-/tmp/runner-engine}")
 SUITE=${RUNNER_ENGINE_SUITE:-trixie}
 BRIDGE=${RUNNER_ENGINE_BRIDGE:-rnr0}
+GROUP=${RUNNER_ENGINE_GROUP:-root}
 ADDRESS=${RUNNER_ENGINE_ADDRESS:-}
 POOL=${RUNNER_ENGINE_POOL:-}
 NAME=runner-engine-$(cksum <<<"$D" | cut -d ' ' -f 1) # its cgroup, and its entry below
@@ -114,12 +116,11 @@ remember_machine() {
         mkdir -p "$SHARED/engines"
         cat /proc/sys/net/ipv4/ip_forward >"$SHARED/ip_forward"
         links >"$SHARED/links"
-        tables >"$SHARED/tables"
-        iptables-save | awk '$1 == ":FORWARD" {print $2; exit}' >"$SHARED/policy"
+        iptables-save | sed 's/ \[[0-9:]*\]$//' >"$SHARED/rules"
         find "${FOLDERS[@]}" -maxdepth 0 >"$SHARED/folders" 2>/dev/null || true
         echo "$boot" >"$SHARED/boot" # last: without it the rest counts for nothing
     fi
-    echo "$D" >"$SHARED/engines/$NAME"
+    { cat "$D/settings" && printf 'FOLDER=%q\n' "$D"; } >"$SHARED/engines/$NAME"
 }
 
 # A /16 that no route of the machine touches; in a container of another engine
@@ -143,16 +144,22 @@ settle() {
     POOL=${POOL:-$(free_net 27 25 23 20 19).0/16}
     [[ $ADDRESS$POOL =~ ^[0-9.]+/16[0-9.]+/16$ ]] ||
         fail "\`$ADDRESS\`, \`$POOL\`: the engine's networks must be of the form a.b.c.d/16" "give both, or neither"
-    printf '%s=%q\n' SUITE "$SUITE" BRIDGE "$BRIDGE" ADDRESS "$ADDRESS" POOL "$POOL" >"$D/settings"
+    printf '%s=%q\n' SUITE "$SUITE" GROUP "$GROUP" BRIDGE "$BRIDGE" ADDRESS "$ADDRESS" POOL "$POOL" >"$D/settings"
 }
 
-# Everything of this engine that runs: what its cgroups hold, and its own programs.
+# Everything of this engine that runs: what its cgroups hold, its own programs, and
+# those that `base` has put into a root below its folder.
 processes() {
-    local exe
+    local process
     find /sys/fs/cgroup -path "*/$NAME*" -name cgroup.procs -exec cat {} + 2>/dev/null || true
-    for exe in /proc/[0-9]*/exe; do
-        case $(readlink "$exe" 2>/dev/null) in "$D"/root/*) exe=${exe#/proc/}; echo "${exe%/exe}" ;; esac
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/exe" "$process/root" 2>/dev/null) in *"$D"/root/* | *"$D"/tmp/*) echo "${process#/proc/}" ;; esac
     done
+}
+
+thaw() { # a paused container dies only then
+    find /sys/fs/cgroup -path "*/$NAME*" \( -name freezer.state -exec sh -c 'echo THAWED >"$1"' - {} \; \
+        -o -name cgroup.freeze -exec sh -c 'echo 0 >"$1"' - {} \; \) 2>/dev/null || true
 }
 
 kill_all() { # and with the last process go the engine's mounts: they are its namespace's
@@ -162,6 +169,7 @@ kill_all() { # and with the last process go the engine's mounts: they are its na
         [ -n "$pids" ] || return 0
         # shellcheck disable=SC2086
         kill -KILL $pids 2>/dev/null || true
+        thaw
         sleep 0.05
     done
     fail "processes of the engine do not end: $(tr '\n' ' ' <<<"$pids")" "look at them with ps, and try again"
@@ -182,24 +190,29 @@ bridges() { # last?
 # Undo the rules that name these bridges or networks; with the last engine also
 # Docker's chains, the policy, and the tables that were not there before.
 remove_rules() { # last?, bridges
-    local table mine chains
+    local table mine chains=
     mine=" ($(tr ' ' '|' <<<"${*:2}"))( |\$)| (${POOL%.*.*}|${ADDRESS%.*.*})\.[0-9./:]+( |\$)"
     [ "$1" != last ] || mine+='|^-A (PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) .*-j DOCKER'
     [ "$1" != last ] || mine+='|^-A PREROUTING -d [0-9./]+ ! -i [^ ]+ -p [a-z]+ .*-j DROP$' # 28: published ports, table raw
     for table in $(tables); do
-        chains=$([ "$1" != last ] || iptables-save -t "$table" | sed -nE 's/^:(DOCKER[^ ]*) .*/\1/p')
+        [ "$1" != last ] || chains=$(iptables-save -t "$table" | sed -nE 's/^(:DOCKER[^ ]* .*) \[.*/\1/p' |
+            grep -vxF -f "$SHARED/rules" | sed -E 's/^:([^ ]+).*/\1/') || true
         {
             echo "*$table"
-            iptables-save -t "$table" | grep '^-A ' | grep -E -- "$mine" | sed 's/^-A/-D/' || true
+            iptables-save -t "$table" | grep '^-A ' | grep -E -- "$mine" | grep -vxF -f "$SHARED/rules" | sed 's/^-A/-D/' || true
             # shellcheck disable=SC2086
             [ -z "$chains" ] || printf -- '-F %s\n' $chains
             # shellcheck disable=SC2086
             [ -z "$chains" ] || printf -- '-X %s\n' $chains
-            [ "$1$table" != lastfilter ] || echo ":FORWARD $(grep . "$SHARED/policy" || echo ACCEPT) [0:0]"
+            [ "$1$table" != lastfilter ] || echo ":FORWARD $(old_policy) [0:0]"
             echo COMMIT
         } | iptables-restore --noflush
-        if [ "$1" = last ] && ! grep -qxF "$table" "$SHARED/tables"; then drop_table "$table"; fi
+        if [ "$1" = last ] && ! grep -qxF "*$table" "$SHARED/rules"; then drop_table "$table"; fi
     done
+}
+
+old_policy() {
+    awk '/^\*/ {table = $1} table == "*filter" && $1 == ":FORWARD" {policy = $2} END {print policy ? policy : "ACCEPT"}' "$SHARED/rules"
 }
 
 drop_table() { # if nothing is in it; only nf_tables can, and with that backend iptables itself cannot
@@ -215,13 +228,22 @@ remove_sockets() { # of shims that were killed: those that no process listens on
     done
 }
 
+# Does a Docker run here that is not ours?  It then needs chains, policy and forwarding.
+has_foreign_docker() {
+    local process
+    for process in /proc/[0-9]*; do
+        [ "$(cat "$process/comm" 2>/dev/null)" != dockerd ] ||
+            [ "$(readlink "$process/ns/net")" != "$(readlink /proc/self/ns/net)" ] || return 0
+    done
+    return 1
+}
+
 restore_machine() { # after the last engine
     cat "$SHARED/ip_forward" >/proc/sys/net/ipv4/ip_forward
     local folder
     for folder in "${FOLDERS[@]}"; do
         grep -qxF "$folder" "$SHARED/folders" || rmdir "$folder" 2>/dev/null || true
     done
-    rm -rf "$SHARED"
 }
 
 # ---- the engine --------------------------------------------------------------
@@ -264,11 +286,19 @@ write_config() {
 JSON
 }
 
+bridge_mac() { # locally administered, from the address
+    local a b c d
+    IFS=. read -r a b c d <<<"${ADDRESS%/*}"
+    printf '02:42:%02x:%02x:%02x:%02x' "$a" "$b" "$c" "$d"
+}
+
 start_daemon() {
     local loop
     loop=$(losetup -f) || fail "this machine has no loop devices" "as a container it must be privileged"
     [ -b "$loop" ] || mknod -m 0600 "$loop" b 7 "${loop#/dev/loop}" # a container's /dev shows only the older ones
-    ip link show "$BRIDGE" >/dev/null 2>&1 || ip link add name "$BRIDGE" type bridge
+    # With an address of its own; a bridge without takes the lowest of its ports', and each
+    # container that came or went would cut the others off until they ask for it again.
+    ip link show "$BRIDGE" >/dev/null 2>&1 || ip link add name "$BRIDGE" address "$(bridge_mac)" type bridge
     ip -4 addr show dev "$BRIDGE" | grep -qF " $ADDRESS " || ip addr add "$ADDRESS" dev "$BRIDGE"
     ip link set "$BRIDGE" up
     rm -f "$D/docker.pid" "$D/docker.sock"
@@ -280,14 +310,14 @@ start_daemon() {
             set -e
             mount -o loop,noatime,discard "$1/data.img" "$1/data"
             exec dockerd --config-file "$1/daemon.json" --data-root "$1/data" --exec-root "$1/exec" \
-                --pidfile "$1/docker.pid" --host "unix://$1/docker.sock"
-        ' engine "$D" >"$D/dockerd.log" 2>&1 </dev/null 9>&- &
-    local daemon=$!
+                --pidfile "$1/docker.pid" --host "unix://$1/docker.sock" --group "$2"
+        ' engine "$D" "$GROUP" >"$D/dockerd.log" 2>&1 </dev/null 9>&- &
+    local daemon=$! patience=$((SECONDS + 90))
     while ! answers; do
-        kill -0 "$daemon" 2>/dev/null || {
+        if [ $SECONDS -ge $patience ] || ! kill -0 "$daemon" 2>/dev/null; then
             grep -E 'failed|error|fatal' "$D/dockerd.log" | tail -n 3 >&2 || true
             fail "the engine did not start" "see $D/dockerd.log"
-        }
+        fi
         sleep 0.1
     done
 }
@@ -317,6 +347,8 @@ up() {
 env_() {
     # shellcheck disable=SC2016 # the caller's PATH
     printf 'export DOCKER_HOST=unix://%q DOCKER_CONFIG=%q PATH=%q:"$PATH"\n' "$D/docker.sock" "$D/client" "$D/root/usr/bin"
+    # buildx keeps its state beside the plugins, where only root may write
+    [ "$(id -u)" = 0 ] || printf 'export BUILDX_CONFIG=%q\n' "${TMPDIR:-/tmp}/runner-buildx-$(id -u)"
 }
 
 status() {
@@ -329,28 +361,41 @@ status() {
     docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
 }
 
+is_alive() { # an entry of another engine whose folder is still there
+    # shellcheck disable=SC1090,SC2153
+    [ "$1" != "$SHARED/engines/$NAME" ] && (source "$1" && [ -e "$FOLDER" ])
+}
+
+# The network of this engine, and of the machine when it was the last.
+restore_network() {
+    local entry all others=no last=last
+    for entry in "$SHARED"/engines/*; do
+        ! is_alive "$entry" || others=yes
+    done
+    [ $others = no ] && ! has_foreign_docker || last=no
+    all=$(bridges $last | sort -u | tr '\n' ' ')
+    # shellcheck disable=SC2086
+    remove_rules $last ${all% }
+    for entry in $all; do ip link del "$entry" 2>/dev/null || true; done
+    [ $last = no ] || restore_machine
+    rm -f "$SHARED/engines/$NAME"
+    [ $others = yes ] || rm -rf "$SHARED"
+}
+
 down() {
-    local all last=last entry
     if [ ! -e "$D" ] && [ ! -e "$SHARED/engines/$NAME" ]; then
         say "nothing to take down"
         return
     fi
-    [ ! -e "$D/settings" ] || settle
     kill_all
     remove_cgroups
     remove_sockets
-    for entry in "$SHARED"/engines/*; do # another engine, whose folder is still there
-        [ "$entry" = "$SHARED/engines/$NAME" ] || [ ! -e "$entry" ] || [ ! -e "$(cat "$entry")" ] || last=no
-    done
-    if [ -e "$SHARED/engines/$NAME" ] && [ -n "$POOL" ]; then
-        all=$(bridges "$last" | sort -u | tr '\n' ' ')
-        # shellcheck disable=SC2086
-        remove_rules "$last" ${all% }
-        for entry in $all; do ip link del "$entry" 2>/dev/null || true; done
-        rm -f "$SHARED/engines/$NAME"
-        [ "$last" = no ] || restore_machine
+    if [ -e "$SHARED/engines/$NAME" ]; then
+        # shellcheck disable=SC1090
+        source "$SHARED/engines/$NAME"
+        restore_network
     fi
-    [ ! -s "$D/installed" ] || say "apt packages that stay: $(sort -u "$D/installed" | tr '\n' ' ')"
+    [ ! -s "$D/installed" ] || say "apt packages that stay: $(sort -u "$D/installed" | paste -sd ' ')"
     rm -rf --one-file-system "$D"
     say "gone"
 }
@@ -471,17 +516,16 @@ main() {
     local command=${1:-}
     case $command in
     env) env_; return ;;
-    up | down | status | base) shift ;;
+    status) status; return ;;
+    up | down | base) shift ;;
     *)
         sed -nE '2,/^set /{/^set /d;s/^# ?//p}' "$0" >&2
         exit 2
         ;;
     esac
     [ "$(id -u)" = 0 ] || fail "\`engine.sh $command\` needs root" "run it with sudo, or use an engine that is there"
-    if [ "$command" != status ]; then
-        exec 9</run # one of these at a time on a machine; the lock is the folder itself, nothing to remove
-        flock 9
-    fi
+    exec 9</run # one of these at a time on a machine; the lock is the folder itself, nothing to remove
+    flock 9
     "$command" "$@"
 }
 
