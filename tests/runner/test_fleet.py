@@ -302,3 +302,65 @@ echo " $WANDB_ENTITY"
 
     assert done.stdout.startswith('{"name":"runner"')
     assert done.stdout.endswith("} local\n")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "code", "message", "hint"),
+    [
+        ("nope1234", 3, "there is no sweep `nope1234`", "sweep"),
+        ("absent.yaml", 3, "there is no sweep file `absent.yaml`", ""),
+        ("other.yaml", 3, "the program `other.py` is not in image", "runner build"),
+        ("none.yaml", 2, "the sweep names no program", "-- python train.py"),
+        ("wrong.yaml", 2, "wrong.yaml", "nothing was created"),
+    ],
+)
+def test_a_sweep_that_cannot_run_is_refused_before_anything_is_made(
+    folder: Folder, sweep: str, code: int, message: str, hint: str
+) -> None:
+    """Unknown, absent, wrong, or with a program that no run could start."""
+    grid = "method: grid\nparameters: {mode: {values: [hold]}}\n"
+    (folder.root / "other.yaml").write_text(f"program: other.py\n{grid}")
+    (folder.root / "none.yaml").write_text(grid)
+    (folder.root / "wrong.yaml").write_text("method: guess\n")
+    before = [one["id"] for one in folder.json("sweep", "list")["sweeps"]]
+
+    _, said = folder.run("up", "--gpus", "cpu", "--sweep", sweep, code=code)
+
+    assert f"error: {message}" in said
+    assert hint in said.splitlines()[-1]
+    assert [one["id"] for one in folder.json("sweep", "list")["sweeps"]] == before
+
+
+def test_without_an_image_the_way_is_to_build(
+    engine_env: TestEngine, tmp_path: Path, fleet: str
+) -> None:
+    """Exit 3, and neither server nor sweep is made for nothing."""
+    bare = make_folder(tmp_path / "bare", fleet, engine_env.env)
+    bare.write_sweep("sweep.yaml", "hold")
+
+    _, said = bare.run("up", "--gpus", "cpu", "--sweep", "sweep.yaml", code=3)
+
+    assert said.splitlines()[-2:] == [
+        "error: the image of `bare` is not built",
+        "hint: `runner build`, or `runner build --cpu` for a machine without GPUs",
+    ]
+    assert not engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.fleet={fleet}")
+
+
+def test_ctrl_c_while_following_only_detaches(folder: Folder) -> None:
+    """130, and the fleet goes on."""
+    process = folder.start("up", "--gpus", "cpu:2", "--sweep", create(folder, "hold"), "--follow")
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    assert any(re.match(r"run \S+ started on ", line) for line in lines)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert said.endswith(
+        "detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it\n"
+    )
+    states = {one["state"] for one in folder.json("ps")["agents"] if "cpu" in one["name"]}
+    assert "running" in states
+    folder.run("stop")
