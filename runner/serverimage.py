@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import runner
-from runner.buildx import Build, Report, run_build
+from runner.buildx import Build, Report, interruptible, run_build
 from runner.engine import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.pipconfig import PipSettings, read_pip_settings, select_proxies
@@ -32,7 +32,7 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
     if found := engine.image(tag):
         return found.id
     report("building the server's image")
-    with tempfile.TemporaryDirectory(prefix="runner-server-") as folder:
+    with interruptible(), tempfile.TemporaryDirectory(prefix="runner-server-") as folder:
         build = _stage(Path(folder), tag, read_pip_settings(os.environ))
         identity = run_build(build, environ=engine.cli_env(), report=report)
     report(f"built {tag}")
@@ -76,6 +76,10 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
         target.chmod(0o644)
+        for parent in target.relative_to(folder).parents:
+            (folder / parent).chmod(
+                0o755
+            )  # the server has a uid of its own, and a umask may be 077
     (context / "deps").mkdir(parents=True)
     (context / "deps" / "requirements.txt").write_text(_requirements(), "utf-8")
     return Build(
