@@ -6,7 +6,8 @@ import shlex
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,6 +127,19 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
         f"the image was not built: `{where}` failed",
         hint="the lines above say why; `runner build --dry-run` prints the whole command",
     )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C inside is told as what it is: the context managers around have cleaned up."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise RunnerError(
+            "interrupted: no image was made and nothing half-made is left",
+            hint="the next build goes on from the steps that were finished",
+            code=ExitCode.INTERRUPTED,
+        ) from error
 
 
 def _stream(words: list[str], env: Mapping[str, str], read: Callable[[str], None]) -> int:

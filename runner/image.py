@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.buildx import Build, Report, run_build
+from runner.buildx import Build, Report, interruptible, run_build
 from runner.engine import Engine, Image
 from runner.errors import ExitCode, RunnerError
 from runner.pipconfig import PipSettings, read_pip_settings, select_proxies
@@ -39,6 +39,7 @@ class AgentImage:
     built: bool = False  # by this call
 
 
+@interruptible()
 def build_image(
     engine: Engine,
     project: Project,

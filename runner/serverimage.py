@@ -22,6 +22,7 @@ DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; 
 KIND_LABEL = "dev.runner.kind"
 
 
+@interruptible()
 def ensure_server_image(engine: Engine, *, report: Report) -> str:
     """The ID of the server's image for this very code, built where the engine lacks it.
 
@@ -32,7 +33,7 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
     if found := engine.image(tag):
         return found.id
     report("building the server's image")
-    with interruptible(), tempfile.TemporaryDirectory(prefix="runner-server-") as folder:
+    with tempfile.TemporaryDirectory(prefix="runner-server-") as folder:
         build = _stage(Path(folder), tag, read_pip_settings(os.environ))
         identity = run_build(build, environ=engine.cli_env(), report=report)
     report(f"built {tag}")

@@ -157,11 +157,12 @@ def select_slots(context: "Context", engine: "Engine", spec: str) -> "list[Slot]
 
 def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
     """The image to start: the one named, else this project's, built first with `--build`."""
+    from runner.gpus import needs_gpus
     from runner.image import build_image, find_image, project_changed
 
     arguments = (engine, context.project, context.settings, context.state)
     if order.build:
-        return build_image(*arguments, report=console.note)
+        return build_image(*arguments, cpu=not needs_gpus(order.gpus), report=console.note)
     image = find_image(*arguments, override=order.image)
     if not order.image and project_changed(context.project, context.settings, context.state):
         console.note("the project has changed since its image was built: `--build` builds anew")

@@ -1,0 +1,216 @@
+"""Images built, found and asked, on a real engine."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from runner.engine import Engine
+from runner.errors import ExitCode, RunnerError
+from runner.image import AgentImage, build_image, find_image, project_changed
+from runner.probe import check_program, probe_image
+from runner.project import find_project
+from runner.recipe import COMMIT_LABEL, HASH_LABEL
+from runner.settings import load_settings
+from runner.state import open_state
+from tests.rig.engine import TINY, TestEngine
+
+PROGRAM = "import wandb\nprint(wandb.__version__)\n"
+SECRET = "pa55word.example"
+
+
+class Workplace:
+    """A project folder and the calls that the commands make for it."""
+
+    def __init__(self, root: Path, engine: Engine) -> None:
+        self.root, self.engine = root, engine
+        self.said: list[str] = []
+        self.state = open_state(root, root, environ={})
+
+    def build(self, *, cpu: bool) -> AgentImage:
+        project = find_project(self.root)
+        settings = load_settings(project, environ={})
+        return build_image(
+            self.engine, project, settings, self.state, cpu=cpu, report=self.said.append
+        )
+
+    def find(self, override: str | None = None) -> AgentImage:
+        project = find_project(self.root)
+        settings = load_settings(project, environ={})
+        return find_image(self.engine, project, settings, self.state, override=override)
+
+    def changed(self) -> bool:
+        project = find_project(self.root)
+        return project_changed(project, load_settings(project, environ={}), self.state)
+
+
+@pytest.fixture(scope="module")
+def engine(engine_env: TestEngine) -> Iterator[Engine]:
+    with Engine.connect(environ={**os.environ, **engine_env.env}) as found:
+        yield found
+
+
+@pytest.fixture
+def place(
+    tmp_path: Path, engine: Engine, engine_env: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workplace]:
+    for name, value in engine_env.env.items():
+        monkeypatch.setenv(name, value)
+    root = tmp_path / f"image-test-{os.getpid()}"
+    root.mkdir()
+    (root / "train.py").write_text(PROGRAM)
+    (root / "requirements.txt").write_text("wandb==0.31.0\n")
+    yield Workplace(root, engine)
+    tags = engine_env.docker("images", "-q", f"runner-{root.name}").split()
+    if tags:
+        engine_env.docker("rmi", "-f", *tags)
+
+
+def run_in(engine_env: TestEngine, image: AgentImage, *words: str, user: str = "4242") -> str:
+    """A command in the image as agents run: another user, a root that cannot be written."""
+    options = ("--rm", "--user", user, "--read-only", "--tmpfs", "/tmp", "--network", "none")
+    return engine_env.docker("run", *options, "--tmpfs", "/home/runner", image.id, *words)
+
+
+@pytest.mark.engine
+def test_a_plain_project_is_built_once_and_runs_as_anybody(
+    place: Workplace, engine_env: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_TRUSTED_HOST", SECRET)
+    with pytest.raises(RunnerError, match="is not built") as caught:
+        place.find()
+    assert caught.value.code == ExitCode.NOT_FOUND
+
+    first = place.build(cpu=True)
+    again = place.build(cpu=True)
+
+    assert (first.built, again.built) == (True, False)
+    assert first.id == again.id == place.find().id
+    assert first.tag == f"runner-{place.root.name}:{first.labels[HASH_LABEL][:12]}"
+    assert not place.changed()
+    assert run_in(engine_env, first, "python", "/opt/project/train.py").strip() == "0.31.0"
+    left = run_in(engine_env, first, "find", "/opt/venv", "-name", "wandb_run*.pyc")
+    assert left.strip(), "bytecode is compiled at build time: a read-only root never can"
+
+    probe = probe_image(place.engine, first.id, place.state, ours=True)
+    assert (probe.wandb, probe.interpreter) == ("0.31.0", "/opt/venv/bin/python")
+    assert probe.has_program("./train.py")
+    with pytest.raises(RunnerError, match=r"`gone.py` is not in image"):
+        check_program(probe, "gone.py", image=first.tag)
+
+    history = engine_env.docker("history", "--no-trunc", first.id)
+    assert SECRET not in history + engine_env.docker("inspect", first.id)
+    assert list(place.state.cache.glob("build-*")) == []
+
+
+@pytest.mark.engine
+def test_an_edit_is_noticed_and_the_commit_recorded(place: Workplace) -> None:
+    git = ["git", "-C", str(place.root), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    place.build(cpu=True)
+
+    (place.root / "train.py").write_text(PROGRAM + "# edited\n")
+
+    assert place.changed()
+    edited = place.build(cpu=True)
+    assert edited.built
+    assert edited.labels["dev.runner.project.dirty"] == "true"
+    assert len(edited.labels[COMMIT_LABEL]) == 40
+
+
+@pytest.mark.engine
+def test_a_project_with_a_build_system_is_installed(
+    place: Workplace, engine_env: TestEngine
+) -> None:
+    (place.root / "requirements.txt").unlink()
+    (place.root / "helpers").mkdir()
+    (place.root / "helpers" / "__init__.py").write_text("ANSWER = 42\n")
+    (place.root / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "helpers"\nversion = "1"\n'
+    )
+
+    image = place.build(cpu=True)
+
+    words = ("sh", "-c", "cd / && python -c 'import helpers; print(helpers.ANSWER)'")
+    assert run_in(engine_env, image, *words).strip() == "42"
+
+
+@pytest.mark.engine
+def test_a_dockerfile_of_ones_own_is_taken_as_it_is(place: Workplace, tiny_image: str) -> None:
+    (place.root / "Dockerfile.mine").write_text(
+        f"FROM {tiny_image} AS mine\nARG WORD\nCOPY . /opt/project\nLABEL word=$WORD\n"
+    )
+    (place.root / "runner.toml").write_text(
+        '[image]\ndockerfile = "Dockerfile.mine"\ntarget = "mine"\nargs = { WORD = "yes" }\n'
+    )
+
+    image = place.build(cpu=True)
+
+    assert (image.kind, image.labels["word"]) == ("dockerfile", "yes")
+    assert Path(image.interpreter).name.startswith("python3")
+    probe = probe_image(place.engine, image.id, place.state, ours=False)
+    assert probe.has_program("train.py")
+    with pytest.raises(RunnerError, match="cannot import wandb"):
+        check_program(probe, "train.py", image=image.tag)
+
+
+@pytest.mark.engine
+def test_an_image_that_exists_is_found_with_its_interpreter(
+    place: Workplace, tiny_image: str
+) -> None:
+    image = place.find(override=tiny_image)
+
+    assert image.kind == "foreign"
+    assert image.tag == TINY
+    assert not probe_image(place.engine, image.id, place.state, ours=False).has_project
+    with pytest.raises(RunnerError, match="no image `runner-test/none`"):
+        place.find(override="runner-test/none")
+    (place.root / "runner.toml").write_text(f'[image]\nname = "{tiny_image}"\n')
+    with pytest.raises(RunnerError, match="nothing to build"):
+        place.build(cpu=True)
+
+
+def start_build(root: Path, env: Mapping[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "runner", "build", "--cpu", "--no-cache"],
+        cwd=root,
+        env={**os.environ, **env, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.engine
+def test_an_interrupted_build_leaves_nothing(place: Workplace, engine_env: TestEngine) -> None:
+    with start_build(place.root, engine_env.env) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("building "):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        rest = "".join(process.stderr)
+        code = process.wait(timeout=30)
+
+    assert code == ExitCode.INTERRUPTED
+    assert rest.count("error:") == rest.count("hint:") == 1
+    assert [one.name for one in place.state.cache.iterdir()] == []
+
+
+@pytest.mark.engine
+def test_a_step_that_fails_shows_its_own_words(place: Workplace) -> None:
+    (place.root / "requirements.txt").write_text("wandb==0.0.0.0.1\n")
+
+    with pytest.raises(RunnerError, match="what the project depends on") as caught:
+        place.build(cpu=True)
+
+    assert caught.value.code == ExitCode.FAILED
+    assert [line for line in place.said if "wandb==0.0.0.0.1" in line]
+    assert list(place.state.cache.iterdir()) == []

@@ -1,0 +1,38 @@
+"""Wheel and source archive carry what an installed runner needs, and nothing else."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = ("Dockerfile", "constraints-cpu.txt")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source archive, and with the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def test_the_wheel_holds_the_contents_of_linked_files(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        for name in FILES:
+            assert wheel.read(f"runner/files/{name}") == (ROOT / "docker" / name).read_bytes()
+        packages = {name.partition("/")[0] for name in wheel.namelist()}
+
+    assert {one for one in packages if not one.endswith(".dist-info")} == {"runner"}
+
+
+def test_the_source_archive_holds_runner_and_what_its_links_mean(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {one.name.partition("/")[2] for one in archive.getmembers()}
+
+    assert {f"docker/{name}" for name in FILES} <= names
+    assert not [one for one in names if one.startswith(("tests/", "amt/"))]
