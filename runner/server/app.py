@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -14,36 +15,22 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runner import __version__
 from runner.errors import RunnerError
-from runner.server import pages
-from runner.server.artifacts import FOLDER
-from runner.server.bodies import read_json, save
 from runner.server.folder import locked, read_key
+from runner.server.handlers import Handlers, refused
 from runner.server.heartbeat import reap
-from runner.server.logs import safe_name
-from runner.server.protocol import execute
-from runner.server.records import Upload
 from runner.server.service import Service
 from runner.server.store import Store
-from runner.server.stream import receive
 from runner.server.tokens import Tokens
-from runner.server.wire import Refused, dumps
+from runner.server.wire import Refused
 
 log = logging.getLogger(__name__)
 REAP_EVERY_S = 5.0
 GRACE_S = 5  # for requests under way when the server is told to end
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 
 
 def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
@@ -72,7 +59,7 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
 
 def create_app(service: Service) -> Starlette:
     """The application over one store."""
-    handlers = _Handlers(service)
+    handlers = Handlers(service)
     app = Starlette(
         routes=[
             Route("/graphql", handlers.graphql, methods=["POST"]),
@@ -103,120 +90,25 @@ class _Key:
             request = Request(scope)
             known = self._tokens.admits(request.headers.get("authorization"))
             scope.setdefault("state", {})["known"] = known
-            if not known and not request.url.path.startswith("/storage/"):
+            if not known and not scope["path"].startswith("/storage/"):
                 await _denied()(scope, receive, send)
+                return
+            if _is_foreign(request):
+                await refused(403, "a page of another site asks")(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-class _Handlers:
-    """A function for each route; what touches the disk runs in a thread."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def graphql(self, request: Request) -> Response:
-        body = await read_json(request)
-        return _json(await run_in_threadpool(execute, self._service, _base(request), body))
-
-    async def stream(self, request: Request) -> Response:
-        body, path = await read_json(request), request.path_params
-        if not isinstance(body, dict):
-            raise Refused(400, "the body must be a JSON object")
-        where = path["entity"], path["project"], path["run"]
-        return _json(await run_in_threadpool(receive, self._service, *where, body))
-
-    async def upload(self, request: Request) -> Response:
-        self._admit(request, write=True)
-        names = _names(request)
-        size = await save(request, self._file(names))
-        if names[0] != FOLDER:
-            upload = Upload("/".join(names[3:]), size, self._service.clock())
-            put = self._service.store.put_upload
-            await run_in_threadpool(put, names[0], names[1], names[2], upload)
-        return _json({})
-
-    async def download(self, request: Request) -> Response:
-        self._admit(request, write=False)
-        path = self._file(_names(request))
-        if not path.is_file():
-            raise Refused(404, "there is no such file")
-        headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type="application/octet-stream", headers=headers)
-
-    async def health(self, _: Request) -> Response:
-        def count() -> dict[str, object]:
-            store = self._service.store
-            return {"sweeps": len(store.sweeps()), "runs_live": len(store.live_runs())}
-
-        known = {"name": "runner", "version": __version__, "schema": 1}
-        return _json({**known, **await run_in_threadpool(count)})
-
-    async def index(self, _: Request) -> Response:
-        return _page(await run_in_threadpool(pages.index, self._service))
-
-    async def sweep(self, request: Request) -> Response:
-        path = request.path_params
-        where = path["entity"], path["project"], path["sweep"]
-        sweep = await run_in_threadpool(self._service.store.sweep, *where)
-        if sweep is None:
-            raise Refused(404, f"sweep {'/'.join(where)} not found")
-        return _page(await run_in_threadpool(pages.sweep, self._service, sweep))
-
-    async def run(self, request: Request) -> Response:
-        path = request.path_params
-        where = path["entity"], path["project"], path["run"]
-        run = await run_in_threadpool(self._service.store.run, *where)
-        if run is None:
-            raise Refused(404, f"run {'/'.join(where)} not found")
-        return RedirectResponse(pages.run_link(run), status_code=303)
-
-    def _admit(self, request: Request, *, write: bool) -> None:
-        query, now = request.query_params, self._service.clock()
-        token = {"expires": query.get("expires"), "token": query.get("token")}
-        path = request.scope["path"]
-        opened = self._service.tokens.opens(path, write=write, now=now, **token)
-        if not opened and not request.state.known:
-            raise Refused(403, "the URL's token is missing, wrong or too old")
-
-    def _file(self, names: list[str]) -> Path:
-        where = [safe_name(name) for name in names]
-        root = self._service.store.root
-        if names[0] == FOLDER:
-            return root.joinpath("artifacts", *where[1:])
-        return root.joinpath("runs", *where[:3], "files", *where[3:])
-
-
-def _names(request: Request) -> list[str]:
-    names = str(request.path_params["path"]).split("/")
-    if len(names) < (3 if names[0] == FOLDER else 4) or not all(names):
-        raise Refused(404, "there is no such place")
-    return names
-
-
-def _base(request: Request) -> str:
-    """How the client reached us: its own name for this host, in whichever network it is."""
-    host = request.headers.get("host") or "localhost"
-    scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
-    return f"{'https' if scheme == 'https' else 'http'}://{host}"
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(dumps(value), status_code=status, media_type="application/json")
-
-
-def _page(text: str) -> Response:
-    return HTMLResponse(text, headers=PAGE_HEADERS)
-
-
-def _errors(status: int, *messages: str) -> Response:
-    """W&B's form of a refusal: its command line shows `errors`, its core `error`."""
-    errors = [{"message": message} for message in messages]
-    return _json({"errors": errors, "error": "\n".join(messages), "data": None}, status)
+def _is_foreign(request: Request) -> bool:
+    """Does a page of another site make a browser, which keeps the key, change something here?"""
+    origin = request.headers.get("origin")
+    if origin is None or request.method in ("GET", "HEAD"):
+        return False
+    return origin.partition("://")[2] != request.headers.get("host")
 
 
 def _denied() -> Response:
-    response = _errors(401, "the API key is missing or wrong")
+    response = refused(401, "the API key is missing or wrong")
     response.headers["WWW-Authenticate"] = 'Basic realm="runner: user api, password the key"'
     return response
 
@@ -224,17 +116,17 @@ def _denied() -> Response:
 async def _refusal(_: Request, error: Exception) -> Response:
     if not isinstance(error, Refused):
         raise error
-    return _errors(error.status, *error.messages)
+    return refused(error.status, *error.messages)
 
 
 async def _http_refusal(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    return _errors(error.status_code, error.detail)
+    return refused(error.status_code, error.detail)
 
 
 async def _fault(_: Request, __: Exception) -> Response:
-    return _errors(500, "the server failed; its log says why")
+    return refused(500, "the server failed; its log says why")
 
 
 def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -250,7 +142,10 @@ def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextMan
 async def _reap_for_ever(service: Service) -> None:
     while True:
         await asyncio.sleep(REAP_EVERY_S)
-        await run_in_threadpool(reap, service)
+        try:
+            await run_in_threadpool(reap, service)
+        except (sqlite3.Error, Refused) as error:  # a full disk may have room again
+            log.warning("runs were not looked after: %s", error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

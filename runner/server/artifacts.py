@@ -15,7 +15,6 @@ from runner.server.wire import (
     Refused,
     global_id,
     local_names,
-    mapping,
     required,
     text,
 )
@@ -31,15 +30,15 @@ class Artifacts:
     views: Views
 
     def roots(self) -> dict[str, Callable[[Args], Node]]:
-        """By the names of the mutations' root fields."""
+        """By the names of the mutations' root fields; each takes the `input`."""
         return {
-            "createArtifact": lambda args: self.create(mapping(args, "input")),
-            "createArtifactManifest": lambda args: self.manifest(mapping(args, "input")),
-            "updateArtifactManifest": lambda args: self.manifest(mapping(args, "input")),
-            "createArtifactFiles": lambda args: self.files(mapping(args, "input")),
-            "commitArtifact": lambda args: self.commit(mapping(args, "input")),
-            "updateArtifact": lambda args: self.update(mapping(args, "input")),
-            "useArtifact": lambda args: self.use(mapping(args, "input")),
+            "createArtifact": self.create,
+            "createArtifactManifest": self.manifest,
+            "updateArtifactManifest": self.manifest,
+            "createArtifactFiles": self.files,
+            "commitArtifact": self.commit,
+            "updateArtifact": self.update,
+            "useArtifact": self.use,
         }
 
     def create(self, args: Args) -> Node:

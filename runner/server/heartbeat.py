@@ -6,9 +6,10 @@ is handed out again, as long as it cannot have started and ended in between.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from runner.server.accounts import read_account, settle
 from runner.server.records import LIVE, OVER, Agent, Run, RunState, Sweep, blank_run
 from runner.server.search import next_config
 from runner.server.service import Service, new_id, read_spec, seed_of
@@ -19,23 +20,6 @@ RETRY_S = 4.0  # upstream's agent polls every 5 s: what comes sooner is a repeat
 STOP_BACKUP_S = 20.0  # a stream answers within 15 s; then the agent is told, too
 SILENT_S = 40.0  # a stream speaks every 30 s; its agent says that the process is gone
 ABANDONED_S = 300.0  # neither stream nor agent speaks
-MOST_LINES = 20  # log lines kept of a failed run
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Our agent's account of a process that ended (upstream sends none)."""
-
-    run: str
-    exit_code: int | None
-    signal: int | None
-    cause: str | None  # "crash", "signal", "stopped", "bad_config", "nan", "preempted"
-    lines: tuple[str, ...]
-
-    @property
-    def clean(self) -> bool:
-        """Exit code 0 and no signal."""
-        return self.exit_code == 0 and self.signal is None
 
 
 def beat(service: Service, args: Args) -> list[Command]:
@@ -112,72 +96,15 @@ def _relieve(service: Service, agent: Agent, sweep: Sweep) -> None:
 def _take_accounts(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> None:
     ended = metrics.get("ended")
     for raw in ended if isinstance(ended, list) else []:
-        account = _read_account(raw)
+        account = read_account(raw)
         run = account and service.store.run(agent.entity, agent.project, account.run)
         if account and run and run.agent == agent.id:
             service.store.put(settle(run, account, service.clock()))
 
 
-def settle(run: Run, account: Ended, now: float) -> Run:
-    """The run after its agent's account; the same account twice changes nothing more. Pure.
-
-    A stream that closed with an exit code has said how the run ended; the account then only adds
-    the cause. Otherwise a death by signal or another exit code than 0 is a failure, unless the run
-    was stopped on purpose.
-    """
-    told = dumps(asdict(account))
-    if told == run.account and run.state == "pending" and not run.seen:
-        return run  # a late word of the attempt before this one
-    run = replace(run, account=told)
-    if run.state in LIVE:
-        run = replace(run, state=_state_of(run, account), ended=now, lost=0)
-        if run.exit_code is None and account.signal is None:
-            run = replace(run, exit_code=account.exit_code)
-    elif run.state == "crashed":  # called so while its agent was away
-        run = replace(run, state=_state_of(run, account))
-    if run.state in ("failed", "crashed") and account.cause != "stopped" and not account.clean:
-        return replace(run, failure=_failure(account))
-    return run
-
-
-def _state_of(run: Run, account: Ended) -> RunState:
-    if account.cause == "preempted" or (run.state == "preempting" and not account.clean):
-        return "preempted"
-    if account.cause == "stopped":
-        return "killed"
-    if account.clean:
-        return "finished"
-    return "killed" if run.stop else "failed"
-
-
 def _vanished(run: Run) -> RunState:
     """Nobody says how it ended."""
     return "killed" if run.stop else "crashed"
-
-
-def _failure(account: Ended) -> str:
-    return dumps(
-        {
-            "class": account.cause or ("signal" if account.signal else "crash"),
-            "signal": account.signal,
-            "exit_code": account.exit_code,
-            "lines": account.lines,
-        }
-    )
-
-
-def _read_account(raw: object) -> Ended | None:
-    if not isinstance(raw, dict) or not isinstance(raw.get("run"), str):
-        return None
-    code, signal, cause = raw.get("exit_code"), raw.get("signal"), raw.get("class")
-    lines = raw.get("lines")
-    return Ended(
-        raw["run"],
-        code if isinstance(code, int) else None,
-        signal if isinstance(signal, int) else None,
-        cause if isinstance(cause, str) else None,
-        tuple(str(one)[:2000] for one in lines[-MOST_LINES:]) if isinstance(lines, list) else (),
-    )
 
 
 def _attend(service: Service, agent: Agent, listed: set[str], *, leaving: bool) -> list[Command]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from runner.server.records import LIVE, Agent, Run, Sweep
 from runner.server.service import Service, chosen_config, read_spec
 from runner.server.views import ENGINES, Views
+from runner.server.wire import Refused
 
 REFRESH_S = 10
 STYLE = """
@@ -36,7 +37,7 @@ def index(service: Service) -> str:
             f'<a href="{sweep_link(one)}">{escape(one.path)}</a>',
             escape(one.name or ""),
             escape(one.state.lower()),
-            escape(read_spec(one.config).method),
+            escape(_method(one)),
             str(service.store.count_runs(one)),
         ]
         for one in sweeps
@@ -90,6 +91,13 @@ def run_link(run: Run) -> str:
     names = (run.entity, run.project, run.sweep)
     where = "/sweeps/" + "/".join(quote(name, safe="") for name in names)
     return f"{where}#{quote(run.id, safe='')}"
+
+
+def _method(sweep: Sweep) -> str:
+    try:
+        return read_spec(sweep.config).method
+    except Refused:  # an older version took it
+        return "not readable"
 
 
 def _best(run: Run | None) -> str:

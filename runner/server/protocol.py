@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from runner.server.artifacts import Artifacts
 from runner.server.filters import connection
 from runner.server.graphql import Operation, answer, read_operation
-from runner.server.mutations import Mutations
+from runner.server.runchanges import RunChanges
 from runner.server.service import DEFAULT_ENTITY, Service
+from runner.server.sweepchanges import SweepChanges
 from runner.server.views import Views
-from runner.server.wire import Args, Node, Refused, text
+from runner.server.wire import Args, Node, Refused, mapping, text
 
 Root = Callable[[Args], Node | None]
 TYPES: Mapping[str, tuple[str, ...]] = {  # what clients before 0.25 look up before they ask
@@ -36,15 +37,20 @@ def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str,
         return _Queries(service, views).roots()
     if operation.kind != "mutation":
         raise Refused(400, f"a {operation.kind} is not supported by this server")
-    changes: dict[str, Root] = {
-        **Mutations(service, views).roots(),
+    changes = {
+        **SweepChanges(service, views).roots(),
+        **RunChanges(service, views).roots(),
         **Artifacts(service, views).roots(),
     }
     names = [field.name for field in operation.fields.values()]
     unknown = [name for name in names if name not in changes and name != "__typename"]
     if unknown:
         raise Refused(400, f"not supported by this server: {', '.join(unknown)}")
-    return changes
+    return {name: _with_input(change) for name, change in changes.items()}
+
+
+def _with_input(change: Callable[[Args], Node]) -> Root:
+    return lambda args: change(mapping(args, "input"))
 
 
 @dataclass(frozen=True, slots=True)

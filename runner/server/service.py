@@ -21,7 +21,7 @@ from runner.server.records import Project, Run, Sweep
 from runner.server.search import RunView, select_stops
 from runner.server.store import Store
 from runner.server.tokens import Tokens
-from runner.server.wire import Refused, number, pick
+from runner.server.wire import Args, Refused, number, pick, text
 
 DEFAULT_ENTITY = "local"
 DEFAULT_PROJECT = "uncategorized"
@@ -116,6 +116,12 @@ class Service:
         values = self.curve(run, spec.metric, newer=True).values if known else ()
         summary = number(pick(json.loads(run.summary), spec.metric)) if spec.metric else None
         return RunView(run.id, run.state, chosen_config(run), values, summary)
+
+
+def place_of(args: Args) -> tuple[str, str]:
+    """Entity and project, whichever way the input names them."""
+    project = text(args, "projectName") or text(args, "modelName") or DEFAULT_PROJECT
+    return text(args, "entityName") or DEFAULT_ENTITY, project
 
 
 def chosen_config(run: Run) -> dict[str, Any]:

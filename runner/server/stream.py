@@ -63,9 +63,7 @@ def rewind(service: Service, run: Run, step: float) -> Run:
             size += len(line.encode()) + 1
         else:
             break
-    return _score(
-        service, replace(run, history_rows=len(kept), history_bytes=size), _sweep(service, run)
-    )
+    return score(service, replace(run, history_rows=len(kept), history_bytes=size))
 
 
 def _metric_values(service: Service, run: Run, sweep: Sweep | None) -> int:
@@ -74,10 +72,6 @@ def _metric_values(service: Service, run: Run, sweep: Sweep | None) -> int:
     if spec is None or spec.early_terminate is None or spec.metric is None:
         return 0
     return len(service.curve(run, spec.metric).values)
-
-
-def _sweep(service: Service, run: Run) -> Sweep | None:
-    return service.store.sweep(run.entity, run.project, run.sweep) if run.sweep else None
 
 
 def _awake(run: Run, now: float) -> Run:
@@ -109,7 +103,7 @@ def _take_files(service: Service, run: Run, sweep: Sweep | None, files: object) 
                 run = _take_output(service, run, (offset, lines))
             case _:
                 log.warning("run %s streams an unknown file", run.path)
-    return _score(service, run, sweep)
+    return score(service, run)
 
 
 def _chunk(name: str, value: object) -> Chunk:
@@ -167,8 +161,9 @@ def _row(line: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _score(service: Service, run: Run, sweep: Sweep | None) -> Run:
-    """Best and last value of the sweep's metric; a run that logs none is told by its summary."""
+def score(service: Service, run: Run) -> Run:
+    """The run with best and last of its sweep's metric, or its summary's where it logs none."""
+    sweep = service.store.sweep(run.entity, run.project, run.sweep) if run.sweep else None
     if sweep is None:
         return run
     spec = read_spec(sweep.config)

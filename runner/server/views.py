@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from runner.server.filters import Fields, connection, matches, ordered
+from runner.server.filters import connection, matches, ordered
 from runner.server.history import history_keys, history_page, parquet_rows, sampled
 from runner.server.records import Agent, Project, Run, Sweep, Upload
+from runner.server.runfields import run_fields
 from runner.server.service import DEFAULT_ENTITY, Service, read_spec
 from runner.server.wire import (
     Args,
@@ -19,7 +20,6 @@ from runner.server.wire import (
     iso,
     json_object,
     local_names,
-    pick,
     text,
     texts,
 )
@@ -309,8 +309,8 @@ class Views:
 
     def _selected(self, runs: Sequence[Run], args: Args) -> list[Run]:
         wanted = json_object(text(args, "filters"), name="filters")
-        kept = [run for run in runs if matches(_fields(run), wanted)] if wanted else list(runs)
-        return ordered(kept, _fields, text(args, "order") or "+created_at")
+        kept = [run for run in runs if matches(run_fields(run), wanted)] if wanted else list(runs)
+        return ordered(kept, run_fields, text(args, "order") or "+created_at")
 
 
 def storage_path(*names: str) -> str:
@@ -321,47 +321,3 @@ def storage_path(*names: str) -> str:
 def _project_number(entity: str, name: str) -> str:
     """Clients want a project's internal ID to be a number."""
     return str(zlib.crc32(f"{entity}/{name}".encode()))
-
-
-def _fields(run: Run) -> Fields:
-    """A run's fields under the names that filters and orders use."""
-    plain: dict[str, object] = {
-        "name": run.id,
-        "sweep": run.sweep,
-        "state": run.state,
-        "group": run.grp,
-        "jobtype": run.job_type,
-        "displayname": run.shown,
-        "username": DEFAULT_ENTITY,
-        "notes": run.notes,
-        "host": run.host,
-        "createdat": run.created,
-        "heartbeatat": run.heartbeat,
-        "updatedat": run.heartbeat,
-        "bestmetric": run.best,
-    }
-
-    def field(name: str) -> object:
-        prefix, _, rest = name.partition(".")
-        match prefix.replace("_", "").lower():
-            case "config":
-                return _configured(json.loads(run.config), rest)
-            case "summarymetrics":
-                return pick(json.loads(run.summary), rest)
-            case "tags":
-                return json.loads(run.tags)
-            case "createdat" if isinstance(plain["createdat"], float):
-                return plain["createdat"]
-            case other:
-                return plain.get(other)
-
-    return field
-
-
-def _configured(config: dict[str, Any], name: str) -> object:
-    """`key.value` (as the client writes it) or `key`, also of nested configs."""
-    found = pick(config, name)
-    if found is None and name.endswith(".value"):
-        one = config.get(name.removesuffix(".value"))
-        found = one.get("value") if isinstance(one, dict) else None
-    return found.get("value") if isinstance(found, dict) and "value" in found else found

@@ -55,6 +55,14 @@ def test_nothing_is_told_without_the_key(
     assert json.loads(content)["errors"]
 
 
+def test_a_page_of_another_site_cannot_use_a_browsers_key(server: Server) -> None:
+    body = b'{"query":"{viewer{id}}"}'
+    own = {**with_key(server), "Origin": server.url}
+    foreign = {**with_key(server), "Origin": "https://evil.example"}
+    assert raw(server, "POST", "/graphql", body, **own)[0].status == 200
+    assert raw(server, "POST", "/graphql", body, **foreign)[0].status == 403
+
+
 def test_health_tells_what_serves(server: Server) -> None:
     status, health = server.request("/healthz")
     assert status == 200

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from runner.server.heartbeat import Ended, beat, reap, settle
-from runner.server.mutations import Mutations
+from runner.server.accounts import Ended, settle
+from runner.server.heartbeat import beat, reap
 from runner.server.records import Run, Sweep, blank_run
+from runner.server.runchanges import RunChanges
 from runner.server.service import Service
 from runner.server.stream import receive
+from runner.server.sweepchanges import SweepChanges
 from runner.server.views import Views
 from runner.server.wire import Refused, global_id
 from tests.runner.server.servers import Clock, history, make_sweep, open_service, row
@@ -20,7 +22,7 @@ from tests.runner.server.servers import Clock, history, make_sweep, open_service
 
 def join(service: Service, sweep: Sweep, host: str = "box") -> str:
     place = {"projectName": sweep.project, "entityName": sweep.entity, "sweep": sweep.id}
-    node = Mutations(service, Views(service, "")).create_agent({"host": host, **place})
+    node = SweepChanges(service, Views(service, "")).create_agent({"host": host, **place})
     return str(node["agent"]["id"])
 
 
@@ -34,7 +36,7 @@ def states(service: Service, sweep: Sweep) -> list[str]:
 
 
 def begin(service: Service, run_id: str) -> None:
-    Mutations(service, Views(service, "")).upsert_bucket(
+    RunChanges(service, Views(service, "")).upsert_bucket(
         {"name": run_id, "modelName": "demo", "entityName": "local", "sweep": "s1"}
     )
 
@@ -261,7 +263,7 @@ def test_a_stop_goes_by_the_stream_first_and_by_the_heartbeat_later(
     [start] = ask(service, agent)
     name = start["run_id"]
     begin(service, name)
-    changes = Mutations(service, Views(service, ""))
+    changes = RunChanges(service, Views(service, ""))
     changes.stop_run({"id": global_id("Run", "v1", name, "demo", "local")})
 
     assert receive(service, "local", "demo", name, history(0, row(0)))["stopped"] is True
@@ -276,7 +278,7 @@ def test_a_paused_sweep_hands_out_nothing_and_a_cancelled_one_stops_its_runs(
 ) -> None:
     sweep = make_sweep(service)
     agent = join(service, sweep)
-    changes = Mutations(service, Views(service, ""))
+    changes = SweepChanges(service, Views(service, ""))
     gid = global_id("Sweep", "v1", "s1", "demo", "local")
     changes.upsert_sweep({"id": gid, "state": "PAUSED"})
     assert ask(service, agent) == []

@@ -1,4 +1,4 @@
-"""What clients change: sweeps, agents, runs, files."""
+"""What clients change of runs: create, describe, resume, rewind, stop; where their files go."""
 
 import json
 import re
@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from runner import sweepfile
-from runner.server.heartbeat import beat
-from runner.server.records import OVER, RUN_STATES, SWEEP_STATES, Agent, Run, Sweep, blank_run
-from runner.server.service import DEFAULT_ENTITY, DEFAULT_PROJECT, Service, new_id
-from runner.server.stream import rewind
+from runner.server.records import OVER, RUN_STATES, Run, blank_run
+from runner.server.service import DEFAULT_ENTITY, Service, new_id, place_of
+from runner.server.stream import rewind, score
 from runner.server.views import Views, storage_path
 from runner.server.wire import (
     Args,
@@ -20,30 +18,25 @@ from runner.server.wire import (
     global_id,
     json_object,
     local_names,
-    mapping,
     number,
     required,
     text,
     texts,
 )
 
-CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 RUN_ID = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Mutations:
-    """The changes that one request asks for."""
+class RunChanges:
+    """The changes of runs that one request asks for."""
 
     service: Service
     views: Views
 
     def roots(self) -> dict[str, Callable[[Args], Node]]:
-        """By the names of the mutations' root fields."""
-        changes: dict[str, Callable[[Args], Node]] = {
-            "upsertSweep": self.upsert_sweep,
-            "createAgent": self.create_agent,
-            "agentHeartbeat": self.heartbeat,
+        """By the names of the mutations' root fields; each takes the `input`."""
+        return {
             "upsertBucket": self.upsert_bucket,
             "rewindRun": self.rewind_run,
             "stopRun": self.stop_run,
@@ -52,36 +45,6 @@ class Mutations:
             "markRunFilesUploaded": lambda _: {"success": True},
             "notifyScriptableRunAlert": lambda _: {"success": True},
         }
-        return {name: _with_input(change) for name, change in changes.items()}
-
-    def upsert_sweep(self, args: Args) -> Node:
-        """Create a sweep, or change the state of one."""
-        config, findings = text(args, "config"), list[sweepfile.Finding]()
-        if config is not None:
-            findings = _checked(config)
-        with self.service.store.transaction():
-            if text(args, "id"):
-                sweep = self._changed(self._sweep_of(required(args, "id")), args)
-            else:
-                sweep = self._created(args, required(args, "config"))
-        warnings = [str(one) for one in findings if one.level == "warning"]
-        return {"sweep": self.views.sweep(sweep), "configValidationWarnings": warnings}
-
-    def create_agent(self, args: Args) -> Node:
-        """Register an agent for a sweep."""
-        store, now = self.service.store, self.service.clock()
-        sweep = store.sweep(*_place(args), required(args, "sweep"))
-        if sweep is None:
-            raise Refused(404, f"sweep {required(args, 'sweep')} not found")
-        host, place = text(args, "host"), (sweep.entity, sweep.project, sweep.id)
-        agent = Agent(new_id() + new_id(), *place, host, 0, None, now, now)
-        store.put(agent)
-        return {"agent": self.views.agent(agent)}
-
-    def heartbeat(self, args: Args) -> Node:
-        """An agent reports, and is told what to do."""
-        commands = beat(self.service, args)
-        return {"agent": {"id": args.get("id")}, "commands": dumps(commands)}
 
     def upsert_bucket(self, args: Args) -> Node:
         """Create a run, or change what is known of it; a run's process says that it is here."""
@@ -94,6 +57,8 @@ class Mutations:
                 run, inserted = self._named(args)
                 run = _present(run, self.service.clock())
             run = self._described(run, args)
+            if text(args, "summaryMetrics") or inserted:
+                run = score(self.service, run)
             store.put(run)
         return {"bucket": self.views.run(run), "inserted": inserted}
 
@@ -103,7 +68,7 @@ class Mutations:
         if text(args, "metricName") not in (None, "_step") or step is None:
             raise Refused(400, "a run can be rewound to a `_step` only")
         with self.service.store.transaction():
-            run = self.service.store.run(*_place(args), required(args, "runName"))
+            run = self.service.store.run(*place_of(args), required(args, "runName"))
             if run is None:
                 raise Refused(404, f"run {required(args, 'runName')} not found")
             run = rewind(self.service, _present(run, self.service.clock()), step)
@@ -129,7 +94,7 @@ class Mutations:
 
     def create_run_files(self, args: Args) -> Node:
         """URLs to which a run's files are put."""
-        entity, project = _place(args)
+        entity, project = place_of(args)
         run_id = required(args, "runName")
         if self.service.store.run(entity, project, run_id) is None:
             raise Refused(404, f"run {entity}/{project}/{run_id} not found")
@@ -143,64 +108,6 @@ class Mutations:
             "files": [{"name": name, "uploadUrl": target(name)} for name in texts(args, "files")],
         }
 
-    def _created(self, args: Args, config: str) -> Sweep:
-        store, now = self.service.store, self.service.clock()
-        entity, project = _place(args)
-        sweep_id = text(args, "name") or new_id()
-        if not CHOSEN_ID.fullmatch(sweep_id):
-            raise Refused(400, "a sweep's ID is 1-64 letters, digits, `-` and `_`")
-        spec, _ = sweepfile.read_sweep(config)
-        known = store.sweep(entity, project, sweep_id)
-        if known is not None:
-            if known.config != config:
-                raise Refused(409, f"sweep {known.path} exists with another configuration")
-            return known
-        self.service.ensure_project(entity, project)
-        sweep = Sweep(
-            entity=entity,
-            project=project,
-            id=sweep_id,
-            config=config,
-            state="RUNNING",
-            name=text(args, "displayName") or (spec.name if spec else None),
-            prior=json.dumps(_prior(args)),
-            description=text(args, "description") or (spec.description if spec else None),
-            created=now,
-            updated=now,
-        )
-        store.put(sweep)
-        return sweep
-
-    def _changed(self, sweep: Sweep, args: Args) -> Sweep:
-        state = text(args, "state") or sweep.state
-        if state not in SWEEP_STATES:
-            raise Refused(400, f"a sweep's state is one of {', '.join(SWEEP_STATES)}")
-        sweep = replace(
-            sweep,
-            state=state,
-            config=text(args, "config") or sweep.config,
-            name=text(args, "displayName") or sweep.name,
-            description=text(args, "description") or sweep.description,
-            updated=self.service.clock(),
-        )
-        self.service.store.put(sweep)
-        if state == "CANCELED":
-            for run in self.service.store.runs_of_sweep(sweep):
-                if run.state not in OVER and run.stop is None:
-                    stopped = replace(run, stop="canceled", stop_at=self.service.clock())
-                    self.service.store.put(stopped)
-        self.service.exhausted.discard(sweep.path)
-        return sweep
-
-    def _sweep_of(self, opaque: str) -> Sweep:
-        names = local_names(opaque, "Sweep")
-        sweep = None
-        if len(names) == 4:
-            sweep = self.service.store.sweep(names[3], names[2], names[1])
-        if sweep is None:
-            raise Refused(404, "sweep not found")
-        return sweep
-
     def _run_of(self, opaque: str) -> Run:
         names = local_names(opaque, "Run")
         run = None
@@ -211,7 +118,7 @@ class Mutations:
         return run
 
     def _named(self, args: Args) -> tuple[Run, bool]:
-        entity, project = _place(args)
+        entity, project = place_of(args)
         name = text(args, "name") or new_id()
         if not RUN_ID.fullmatch(name):
             raise Refused(400, "a run's ID is 1-128 characters without / \\ # ? % :")
@@ -246,16 +153,6 @@ class Mutations:
         )
 
 
-def _with_input(change: Callable[[Args], Node]) -> Callable[[Args], Node]:
-    return lambda args: change(mapping(args, "input"))
-
-
-def _place(args: Args) -> tuple[str, str]:
-    """Entity and project, whichever way the input names them."""
-    project = text(args, "projectName") or text(args, "modelName") or DEFAULT_PROJECT
-    return text(args, "entityName") or DEFAULT_ENTITY, project
-
-
 def _present(run: Run, now: float) -> Run:
     """The run as its process reports for duty; one that had ended is resumed."""
     run = replace(run, heartbeat=now)
@@ -265,20 +162,6 @@ def _present(run: Run, now: float) -> Run:
     if run.state == "pending" or run.started is None:
         return replace(run, state="running", started=now, lost=0)
     return run
-
-
-def _checked(config: str) -> list[sweepfile.Finding]:
-    """The sweep file's findings; refused with all of its errors where it has some."""
-    spec, findings = sweepfile.read_sweep(config)
-    if spec is None:
-        wrong = [one for one in findings if one.level == "error"]
-        raise Refused(400, *(f"{one} ({one.hint})" if one.hint else str(one) for one in wrong))
-    return findings
-
-
-def _prior(args: Args) -> list[str]:
-    wanted = json_object(text(args, "priorRunsFilters"), name="priorRunsFilters").get("$or") or []
-    return [one["name"] for one in wanted if isinstance(one, dict) and "name" in one]
 
 
 def _kept(args: Args, key: str, before: str | None) -> str | None:

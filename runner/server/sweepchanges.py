@@ -1,0 +1,141 @@
+"""What clients change of sweeps: create one, pause or end it, join it, ask for its next run."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from runner import sweepfile
+from runner.server.heartbeat import beat
+from runner.server.records import OVER, SWEEP_STATES, Agent, Sweep
+from runner.server.service import Service, new_id, place_of
+from runner.server.views import Views
+from runner.server.wire import (
+    Args,
+    Node,
+    Refused,
+    dumps,
+    json_object,
+    local_names,
+    required,
+    text,
+)
+
+CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepChanges:
+    """The changes of sweeps and agents that one request asks for."""
+
+    service: Service
+    views: Views
+
+    def roots(self) -> dict[str, Callable[[Args], Node]]:
+        """By the names of the mutations' root fields; each takes the `input`."""
+        return {
+            "upsertSweep": self.upsert_sweep,
+            "createAgent": self.create_agent,
+            "agentHeartbeat": self.heartbeat,
+        }
+
+    def upsert_sweep(self, args: Args) -> Node:
+        """Create a sweep, or change the state of one."""
+        config, findings = text(args, "config"), list[sweepfile.Finding]()
+        if config is not None:
+            findings = _checked(config)
+        with self.service.store.transaction():
+            if text(args, "id"):
+                sweep = self._changed(self._sweep_of(required(args, "id")), args)
+            else:
+                sweep = self._created(args, required(args, "config"))
+        warnings = [str(one) for one in findings if one.level == "warning"]
+        return {"sweep": self.views.sweep(sweep), "configValidationWarnings": warnings}
+
+    def create_agent(self, args: Args) -> Node:
+        """Register an agent for a sweep."""
+        store, now = self.service.store, self.service.clock()
+        sweep = store.sweep(*place_of(args), required(args, "sweep"))
+        if sweep is None:
+            raise Refused(404, f"sweep {required(args, 'sweep')} not found")
+        host, place = text(args, "host"), (sweep.entity, sweep.project, sweep.id)
+        agent = Agent(new_id() + new_id(), *place, host, 0, None, now, now)
+        store.put(agent)
+        return {"agent": self.views.agent(agent)}
+
+    def heartbeat(self, args: Args) -> Node:
+        """An agent reports, and is told what to do."""
+        commands = beat(self.service, args)
+        return {"agent": {"id": args.get("id")}, "commands": dumps(commands)}
+
+    def _created(self, args: Args, config: str) -> Sweep:
+        store, now = self.service.store, self.service.clock()
+        entity, project = place_of(args)
+        sweep_id = text(args, "name") or new_id()
+        if not CHOSEN_ID.fullmatch(sweep_id):
+            raise Refused(400, "a sweep's ID is 1-64 letters, digits, `-` and `_`")
+        spec, _ = sweepfile.read_sweep(config)
+        known = store.sweep(entity, project, sweep_id)
+        if known is not None:
+            if known.config != config:
+                raise Refused(409, f"sweep {known.path} exists with another configuration")
+            return known
+        self.service.ensure_project(entity, project)
+        sweep = Sweep(
+            entity=entity,
+            project=project,
+            id=sweep_id,
+            config=config,
+            state="RUNNING",
+            name=text(args, "displayName") or (spec.name if spec else None),
+            prior=json.dumps(_prior(args)),
+            description=text(args, "description") or (spec.description if spec else None),
+            created=now,
+            updated=now,
+        )
+        store.put(sweep)
+        return sweep
+
+    def _changed(self, sweep: Sweep, args: Args) -> Sweep:
+        state = text(args, "state") or sweep.state
+        if state not in SWEEP_STATES:
+            raise Refused(400, f"a sweep's state is one of {', '.join(SWEEP_STATES)}")
+        sweep = replace(
+            sweep,
+            state=state,
+            config=text(args, "config") or sweep.config,
+            name=text(args, "displayName") or sweep.name,
+            description=text(args, "description") or sweep.description,
+            updated=self.service.clock(),
+        )
+        self.service.store.put(sweep)
+        if state == "CANCELED":
+            for run in self.service.store.runs_of_sweep(sweep):
+                if run.state not in OVER and run.stop is None:
+                    stopped = replace(run, stop="canceled", stop_at=self.service.clock())
+                    self.service.store.put(stopped)
+        self.service.exhausted.discard(sweep.path)
+        return sweep
+
+    def _sweep_of(self, opaque: str) -> Sweep:
+        names = local_names(opaque, "Sweep")
+        sweep = None
+        if len(names) == 4:
+            sweep = self.service.store.sweep(names[3], names[2], names[1])
+        if sweep is None:
+            raise Refused(404, "sweep not found")
+        return sweep
+
+
+def _checked(config: str) -> list[sweepfile.Finding]:
+    """The sweep file's findings; refused with all of its errors where it has some."""
+    spec, findings = sweepfile.read_sweep(config)
+    if spec is None:
+        wrong = [one for one in findings if one.level == "error"]
+        raise Refused(400, *(f"{one} ({one.hint})" if one.hint else str(one) for one in wrong))
+    return findings
+
+
+def _prior(args: Args) -> list[str]:
+    wanted = json_object(text(args, "priorRunsFilters"), name="priorRunsFilters").get("$or") or []
+    return [one["name"] for one in wanted if isinstance(one, dict) and "name" in one]
