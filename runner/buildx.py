@@ -5,6 +5,8 @@ import re
 import shlex
 import subprocess
 import tempfile
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from runner.errors import ExitCode, RunnerError
 
 Report = Callable[[str], None]
 LOG_LINES = 20  # of a failed step
+LONG_S = 20  # a step that takes longer is told while it runs, each time after as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ class Progress:
     """Reads buildx's plain progress: finished steps, cache hits, the log of what fails."""
 
     report: Report
+    clock: Callable[[], float] = time.monotonic
     cached: int = 0
+    started: dict[str, float] = field(default_factory=dict)  # steps that run now
     names: dict[str, str] = field(default_factory=dict)
     logs: dict[str, deque[str]] = field(default_factory=dict)
     failed: str | None = None
@@ -75,21 +80,32 @@ class Progress:
         step, text = found.groups()
         if step not in self.names:
             self.names[step] = _shorten(text)
+            self.started[step] = self.clock()
         elif text == "CACHED":
             self.cached += 1
+            self.started.pop(step, None)
         elif done := re.fullmatch(r"DONE (\d+\.\d+)s", text):
             self._finish(step, float(done.group(1)))
         elif text.startswith("ERROR"):
             self.failed = self.failed or step
-            self._log(step, text)
+            if step not in self.logs:
+                self._log(step, text)
         else:
             self._log(step, re.sub(r"^\d+\.\d+ ", "", text))
+
+    def beat(self) -> None:
+        """Say what has been running for long."""
+        now = self.clock()
+        for step, since in list(self.started.items()):
+            if now - since >= LONG_S and not self.names[step].startswith("[internal]"):
+                self.report(f"  {self.names[step]}: {format_duration(now - since)} so far")
 
     def tail(self) -> list[str]:
         """The last lines of the step that failed, or of what buildx itself said."""
         return list(self.logs.get(self.failed or "", self.rest))
 
     def _finish(self, step: str, seconds: float) -> None:
+        self.started.pop(step, None)
         name = self.names[step]
         if not name.startswith("[internal]") and seconds >= 0.05:
             self.report(f"  {name}: {format_duration(seconds)}")
@@ -115,7 +131,8 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
     with tempfile.TemporaryDirectory(prefix="runner-build-") as folder:
         id_file = Path(folder, "id")
         words = ["docker", *build.arguments(), "--iidfile", str(id_file)]
-        code = _stream(words, env, progress.read)
+        with _beating(progress):
+            code = _stream(words, env, progress.read)
         if code == 0:
             if progress.cached:
                 report(f"  {progress.cached} steps from the cache")
@@ -127,6 +144,23 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
         f"the image was not built: `{where}` failed",
         hint="the lines above say why; `runner build --dry-run` prints the whole command",
     )
+
+
+@contextmanager
+def _beating(progress: Progress) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(LONG_S):
+            progress.beat()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

@@ -81,6 +81,8 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
             (folder / parent).chmod(
                 0o755
             )  # the server has a uid of its own, and a umask may be 077
+    for part, _, _ in os.walk(code):
+        Path(part).chmod(0o755)  # whatever the umask: any uid must read it
     (context / "deps").mkdir(parents=True)
     (context / "deps" / "requirements.txt").write_text(_requirements(), "utf-8")
     return Build(

@@ -51,6 +51,19 @@ def test_the_failed_steps_own_lines_are_kept() -> None:
     assert progress.tail()[0] == "the reason"
 
 
+def test_a_long_step_is_told_while_it_runs() -> None:
+    said: list[str] = []
+    now = 0.0
+    progress = Progress(said.append, clock=lambda: now)
+    progress.read("#8 [agent 3/6] RUN --mount=type=secret,id=ca : 'torch' && uv pip")
+    now = 45.0
+    progress.beat()
+    progress.read("#8 DONE 50.0s")
+    progress.beat()
+
+    assert said == ["  [agent 3/6] torch: 45.0 s so far", "  [agent 3/6] torch: 50.0 s"]
+
+
 def test_secrets_go_by_file_and_never_by_value(tmp_path: Path) -> None:
     build = Build(
         Path("Dockerfile"),
