@@ -22,7 +22,7 @@
 # Several engines live side by side with folders and bridges of their own.  The
 # engine mounts in a namespace of its own: a file system that is mounted on the
 # machine later is seen in containers only where `/` is a shared mount.
-set -euo pipefail
+set -euo pipefail # with it `| grep -q` would fail at times: what writes into it is cut off
 
 D=$(realpath -m "${RUNNER_ENGINE_DIR:-/tmp/runner-engine}")
 SUITE=${RUNNER_ENGINE_SUITE:-trixie}
@@ -62,7 +62,7 @@ mirror() {
 install_packages() { # names; those that were missing are noted for `down` to name
     local missing=() package
     for package; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep 'ok installed' >/dev/null || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing ${missing[*]}"
@@ -123,12 +123,13 @@ remember_machine() {
     { cat "$D/settings" && printf 'FOLDER=%q\n' "$D"; } >"$SHARED/engines/$NAME"
 }
 
-# A /16 that no route of the machine touches; in a container of another engine
-# that engine's networks are taken.
+# A /16 that no route of the machine touches and no other engine has chosen; in a
+# container of another engine that engine's networks are taken.
 free_net() { # second numbers to try
-    local second
+    local second taken
+    taken=$(ip -4 route && cat "$SHARED"/engines/* 2>/dev/null) || true
     for second; do
-        ip -4 route | grep -qE "^172\.$second\." || { echo "172.$second.0"; return; }
+        grep -qE "(^|=)172\.$second\." <<<"$taken" || { echo "172.$second.0"; return; }
     done
     fail "no free network for the engine" "set RUNNER_ENGINE_ADDRESS and RUNNER_ENGINE_POOL, a /16 each"
 }
@@ -216,7 +217,7 @@ old_policy() {
 }
 
 drop_table() { # if nothing is in it; only nf_tables can, and with that backend iptables itself cannot
-    if iptables -V | grep -q nf_tables && ! iptables-save -t "$1" | grep -qE '^-A |^:[^ ]+ (-|DROP)'; then
+    if iptables -V | grep nf_tables >/dev/null && ! iptables-save -t "$1" | grep -E '^-A |^:[^ ]+ (-|DROP)' >/dev/null; then
         nft delete table ip "$1"
     fi
 }
@@ -299,7 +300,7 @@ start_daemon() {
     # With an address of its own; a bridge without takes the lowest of its ports', and each
     # container that came or went would cut the others off until they ask for it again.
     ip link show "$BRIDGE" >/dev/null 2>&1 || ip link add name "$BRIDGE" address "$(bridge_mac)" type bridge
-    ip -4 addr show dev "$BRIDGE" | grep -qF " $ADDRESS " || ip addr add "$ADDRESS" dev "$BRIDGE"
+    ip -4 addr show dev "$BRIDGE" | grep -F " $ADDRESS " >/dev/null || ip addr add "$ADDRESS" dev "$BRIDGE"
     ip link set "$BRIDGE" up
     rm -f "$D/docker.pid" "$D/docker.sock"
     # $D/hooks is for tests: an executable `nvidia-container-runtime-hook` there
