@@ -73,7 +73,7 @@ class Progress:
 
     def read(self, line: str) -> None:
         """Take one line of output."""
-        found = re.match(r"#(\d+) (.*)", line)
+        found = re.match(r"#([1-9]\d*) (.*)", line)  # 0 is buildx itself
         if not found:
             self.rest.append(line)
             return
@@ -97,7 +97,7 @@ class Progress:
         """Say what has been running for long."""
         now = self.clock()
         for step, since in list(self.started.items()):
-            if now - since >= LONG_S and not self.names[step].startswith("[internal]"):
+            if now - since >= LONG_S and not _is_inner(self.names[step]):
                 self.report(f"  {self.names[step]}: {format_duration(now - since)} so far")
 
     def tail(self) -> list[str]:
@@ -107,7 +107,7 @@ class Progress:
     def _finish(self, step: str, seconds: float) -> None:
         self.started.pop(step, None)
         name = self.names[step]
-        if not name.startswith("[internal]") and seconds >= 0.05:
+        if not _is_inner(name) and seconds >= 0.05:
             self.report(f"  {name}: {format_duration(seconds)}")
 
     def _log(self, step: str, text: str) -> None:
@@ -224,6 +224,10 @@ def _check_buildx(env: Mapping[str, str]) -> None:
             hint="`apt-get install docker-buildx-plugin` (Docker's packages) or `docker-buildx`",
             code=ExitCode.UNFIT,
         )
+
+
+def _is_inner(name: str) -> bool:
+    return name.startswith(("[internal]", "[context "))
 
 
 def _shorten(text: str) -> str:

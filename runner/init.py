@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from runner.project import SETTINGS_FILE, Project
 from runner.state import write_atomic
@@ -17,10 +18,10 @@ _MAXIMIZED = re.compile(r"acc|score|auc|f1|reward|return|precision|recall|iou|ma
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """An option of the program with a number as its default: worth sweeping."""
+    """What the program reads from its command line or from `wandb.config`: worth sweeping."""
 
     name: str
-    default: int | float
+    default: int | float | None  # None: the program reads it and names no default
 
 
 def init_project(project: Project) -> list[str]:
@@ -47,13 +48,19 @@ def find_data_folders(root: Path) -> list[str]:
 
 
 def find_parameters(source: str) -> list[Parameter]:
-    """argparse options (`add_argument("--lr", default=0.1)`) whose default is a number."""
+    """Numbers that the program takes: argparse's options, else what it reads from its config."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
         return []
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return [found for call in calls if (found := _read_option(call))]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    if options := [found for call in calls if (found := _read_option(call))]:
+        return options
+    known = {one.name: one for call in calls for one in _read_config(call)}
+    read = re.findall(r"""\bconfig(?:\[["'](\w+)["']\]|\.get\(["'](\w+)["'])""", source)
+    for name in (first or second for first, second in read):
+        known.setdefault(name, Parameter(name, None))
+    return list(known.values())
 
 
 def find_metric(source: str) -> str | None:
@@ -135,6 +142,8 @@ def _describe(project: Project) -> Iterator[str]:
 
 def _parameter_lines(parameter: Parameter) -> list[str]:
     default = parameter.default
+    if default is None:
+        return [f"  {parameter.name}:", "    values: [0.01, 0.1, 1.0]  # a guess: choose yours"]
     if isinstance(default, int):
         values = sorted({max(1, default // 2), default, default * 2})
         return [f"  {parameter.name}:", f"    values: {values}  # default {default}"]
@@ -158,9 +167,25 @@ def _read_option(call: ast.Call) -> Parameter | None:
     if not names or not isinstance(default, ast.Constant):
         return None
     value = default.value
-    if isinstance(value, bool) or not isinstance(value, int | float) or "seed" in names[0]:
+    if "seed" in names[0] or not _is_number(value):
         return None
     return Parameter(names[0].removeprefix("--"), value)
+
+
+def _read_config(call: ast.Call) -> Iterator[Parameter]:
+    """The numbers in `wandb.init(config={"lr": 0.1})`."""
+    for keyword in call.keywords:
+        if keyword.arg != "config" or not isinstance(keyword.value, ast.Dict):
+            continue
+        for key, value in zip(keyword.value.keys, keyword.value.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(value, ast.Constant):
+                name, number = key.value, value.value
+                if isinstance(name, str) and "seed" not in name and _is_number(number):
+                    yield Parameter(name, number)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain(value: float) -> str:

@@ -86,7 +86,18 @@ def test_options_with_numbers_become_parameters() -> None:
     assert find_parameters("def broken(:") == []
 
 
-@pytest.mark.parametrize("program", [None, "", "1e-05", PROGRAM])
+def test_a_program_without_options_is_read_for_its_config() -> None:
+    source = """
+with wandb.init(config={"lr": 0.1, "layers": 2, "name": "x", "seed": 1}) as run:
+    rate = run.config["momentum"] + wandb.config.get("decay", 0)
+"""
+
+    found = {one.name: one.default for one in find_parameters(source)}
+
+    assert found == {"lr": 0.1, "layers": 2, "momentum": None, "decay": None}
+
+
+@pytest.mark.parametrize("program", [None, "", "1e-05", PROGRAM, "config['rate']"])
 def test_the_example_sweep_is_valid_for_any_program(tmp_path: Path, program: str | None) -> None:
     if program is not None:
         (tmp_path / "train.py").write_text(program)
