@@ -58,6 +58,7 @@ class _Run:
         self.training, self.val, self.tracker = training, val, tracker
         self.config, self.checkpoints = training.config, checkpoints
         self.best_mm = math.inf
+        self.rows: list[tuple[int, dict[str, float]]] = []
         self.mean_pose_mm = mean_pose_mpjpe_mm(
             torch.from_numpy(training.data.joints.copy()), torch.from_numpy(val.joints.copy())
         )
@@ -82,7 +83,9 @@ class _Run:
 
     def _validate(self, epoch: int) -> None:
         row = self.training.validate(self.val)
-        self.tracker.log(row | {"epoch": epoch}, step=self.training.step * self.config.batch_size)
+        images = self.training.step * self.config.batch_size  # runs of all batch sizes compare
+        self.rows.append((images, row | {"epoch": epoch}))
+        self.tracker.log(self.rows[-1][1], step=images)
         _log.info("epoch %d: %s %.1f mm", epoch, METRIC, row[METRIC])
         if row[METRIC] < self.best_mm:
             self.best_mm = row[METRIC]
@@ -109,7 +112,9 @@ class _Run:
         return EXIT_CODES[stop.reason]
 
     def _save(self) -> None:
-        self.checkpoints.save_last(self.training.state_dict() | {"best_mm": self.best_mm})
+        self.checkpoints.save_last(
+            self.training.state_dict() | {"best_mm": self.best_mm, "rows": self.rows}
+        )
 
     def _resume(self) -> None:
         state = self.checkpoints.load_last()
@@ -118,7 +123,8 @@ class _Run:
         if state["config"] != as_dict(self.config):
             raise ConfigError("the checkpoint of this run was made with other settings")
         self.training.load_state_dict(state)
-        self.best_mm = state["best_mm"]
+        self.best_mm, self.rows = state["best_mm"], list(state["rows"])
+        self.tracker.complete(self.rows)
         _log.info("resumed after step %d of %d", self.training.step, self.config.steps)
 
 

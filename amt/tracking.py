@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import wandb
 
@@ -51,6 +51,15 @@ class Tracker:
         """Send one row; a resumed run does not repeat the rows that it has sent before."""
         if step >= self._run.step:
             self._run.log(dict(row), step=step, commit=True)
+
+    def complete(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Send those rows of a resumed run that were lost when its process was killed.
+
+        Only where the server says what it has: an offline log would hold them twice.
+        """
+        if self._run.resumed:
+            for step, row in rows:
+                self.log(row, step=step)
 
     def report_best(self, best_mm: float, mean_pose_mm: float) -> None:
         """Keep the best value in the summary: that is what a sweep ranks by."""
