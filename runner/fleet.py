@@ -237,9 +237,9 @@ def stop_agent(engine: Engine, state: State, action: Action, *, grace_s: int) ->
         return Result(action, "failed", error)
     if code is None:
         return Result(action, "done", detail="it was gone already")
-    saved = f"run {run}: {_describe_checkpoint(state, run)}" if run else "no run was under way"
-    how = "killed after the grace period" if code == KILLED else "ended"
-    return Result(action, "done", detail=f"{how} (exit code {code}); {saved}")
+    how = "killed after the grace period, " if code == KILLED else ""
+    saved = f"; {_describe_checkpoint(state, run)}" if run else ""
+    return Result(action, "done", detail=f"{how}exit code {code}{saved}")
 
 
 def make_host(engine: Engine, agents: int) -> Host:
@@ -252,7 +252,7 @@ def make_host(engine: Engine, agents: int) -> Host:
 def _describe_checkpoint(state: State, run: str) -> str:
     folder = state.checkpoints / run
     kept = folder.is_dir() and any(folder.iterdir())
-    return "its checkpoint is kept" if kept else "it left no checkpoint"
+    return f"run {run} left {'a' if kept else 'no'} checkpoint"
 
 
 def _settle(futures: Sequence[Future[Result]]) -> list[Result]:

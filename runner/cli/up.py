@@ -218,10 +218,12 @@ def start_all(
 def report_result(result: "Result") -> None:
     """One line per finished action."""
     action = result.action
-    how = result.error.message if result.error else result.detail
-    tail = f" ({how})" if how else ""
     outcome = "" if result.outcome == "done" else f" {result.outcome}"
-    console.note(f"{action.do}{outcome} {action.agent} on {action.uuid}: {action.cause}{tail}")
+    facts = [action.cause, result.error.message if result.error else result.detail]
+    if action.do == "stop" and facts[1]:
+        facts = facts[1:]  # what came of it says more than what was to come
+    what = "; ".join(fact for fact in facts if fact)
+    console.note(f"{action.do}{outcome} {action.agent} on {action.uuid}: {what}")
 
 
 def plan_table(results: "Sequence[Result]") -> str:

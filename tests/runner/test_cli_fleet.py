@@ -85,12 +85,6 @@ def test_gpus_shows_each_with_its_state(folder: Path, nvml: FakeNvml) -> None:
         (["up"], 2, "which GPUs? `--gpus` is missing", "free: `--gpus 0` (GPU-aaaaaaaa"),
         (["up", "--gpus", "0"], 2, "which sweep? `--sweep` is missing", "runner init"),
         (
-            ["up", "--gpus", "0", "--sweep", "x", "--count", "0"],
-            2,
-            "invalid value for `--count`",
-            "",
-        ),
-        (
             ["up", "--gpus", "0", "--sweep", "x", "--env", "A"],
             2,
             "`run.env` must be NAME=VALUE",
@@ -103,7 +97,6 @@ def test_gpus_shows_each_with_its_state(folder: Path, nvml: FakeNvml) -> None:
             "or unset `DOCKER_HOST`",
         ),
         (["ps"], 6, "no Docker engine answers", "or unset `DOCKER_HOST`"),
-        (["stop"], 6, "no Docker engine answers", "or unset `DOCKER_HOST`"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line_with_a_way_out(
@@ -151,7 +144,7 @@ def test_a_driver_that_is_not_loaded_is_named(folder: Path, nvml: FakeNvml) -> N
     }
 
 
-@pytest.mark.parametrize("command", ["ps", "logs", "stop", "down"])
+@pytest.mark.parametrize("command", ["ps", "down"])
 def test_a_folder_without_a_fleet_says_so(tmp_path: Path, command: str) -> None:
     """And makes none."""
     done = run(tmp_path, command)
