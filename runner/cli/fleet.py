@@ -90,7 +90,8 @@ def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
         for agent in agents:
             engine.remove(agent.container)
         _remove_keys(state)
-        console.note(f"removed {len(agents)} containers" if agents else "there were no agents")
+        names = ", ".join(agent.name for agent in agents)
+        console.note(f"removed {names}" if agents else "there were no agents")
         _remove_server(engine, state)
         console.note(f"kept in `{state.root}`: runs, checkpoints, working copies, sweeps")
     _tell(state, results, as_json=as_json, dry_run=dry_run)
@@ -171,7 +172,10 @@ def _remove_server(engine: "Engine", state: "State") -> None:
     server = find_server(engine, state)
     health = read_health(server.url, server.key) if server else None
     if health is not None and health.runs_live:
-        console.note(f"kept the sweep server: {health.runs_live} runs still log to it")
+        console.note(
+            f"kept the sweep server: live runs log to it ({health.runs_live}); "
+            "`runner down` again when they have ended"
+        )
         return
     if remove_server(engine, state):
         console.note("removed the sweep server; its data stay")
