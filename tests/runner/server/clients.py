@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,23 @@ def client_python(version: str) -> Path:
     return home / "bin/python"
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process whose output goes to a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def output(self) -> str:
+        """What it has written so far."""
+        return self.log.read_text()
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return self.process.wait(timeout=240)
+
+
 class Client:
     """Runs `wandb` and scripts of one version against a server."""
 
@@ -43,23 +62,24 @@ class Client:
         path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
         self.environment = {**server.environment(home), "PATH": path, "LOGGED": str(home)}
 
-    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
-        """`python command…` with its output in one pipe."""
-        return subprocess.Popen(
-            [self.python, *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self.home,
-            env={**self.environment, **environment},
-        )
+    def start(self, *command: str, **environment: str) -> Started:
+        """`python command…`, not waited for."""
+        handle, name = tempfile.mkstemp(dir=self.home, suffix=".log")
+        with os.fdopen(handle, "wb") as file:
+            process = subprocess.Popen(
+                [self.python, *command],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self.home,
+                env={**self.environment, **environment},
+            )
+        return Started(process, Path(name))
 
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
         """The output of `python command…`, which ends with that exit code."""
-        process = self.start(*command, **environment)
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == code, output
-        return output
+        started = self.start(*command, **environment)
+        assert started.wait() == code, started.output
+        return started.output
 
     def wandb(self, *command: str, code: int = 0, **environment: str) -> str:
         """The output of `wandb command…`."""

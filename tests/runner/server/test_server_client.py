@@ -5,16 +5,15 @@ import math
 import re
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runner.server.clients import OLDEST, OURS, SCRIPTS, Client
+from tests.runner.server.clients import OLDEST, OURS, SCRIPTS, Client, Started
 from tests.runner.server.servers import GRID, Server
 
 FAST = {"WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "1"}
@@ -43,8 +42,7 @@ class Grid:
 
     client: Client
     path: str
-    agents: list[tuple[int, str]]  # exit code, output
-    seconds: float
+    agents: list[Started]
 
     def logged(self) -> Mapping[str, Any]:
         """What the programs noted, by run."""
@@ -54,28 +52,96 @@ class Grid:
 
 
 @pytest.fixture(scope="module")
-def grids(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Grid]:
-    """A grid of 12 and two agents for each version, all at the same time."""
-    started = time.monotonic()
-    made: dict[str, tuple[Client, str, list[subprocess.Popen[str]]]] = {}
+def started(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Grid]]:
+    """A grid of 12 and two agents for each version; they go on beside the other tests."""
+    grids = {}
     for version in (OLDEST, OURS):
-        home = tmp_path_factory.mktemp(f"client-{version}")
-        client = Client(server, home, version)
-        shutil.copy(SCRIPTS / "train.py", home)
-        (home / "sweep.yaml").write_text(GRID)
+        client = Client(server, tmp_path_factory.mktemp(f"client-{version}"), version)
+        shutil.copy(SCRIPTS / "train.py", client.home)
+        (client.home / "sweep.yaml").write_text(GRID)
         project = f"grid-{version.replace('.', '-')}"
         output = client.wandb("sweep", "--project", project, "sweep.yaml")
         found = re.search(r"wandb agent (\S+)", output)
         assert found, output
-        path = found[1]
-        agents = [client.start("-m", "wandb", "agent", path) for _ in range(2)]
-        made[version] = (client, path, agents)
-    grids = {}
-    for version, (client, path, agents) in made.items():
-        outputs = [(one.communicate(timeout=240)[0], one.returncode) for one in agents]
-        ends = [(code, output) for output, code in outputs]
-        grids[version] = Grid(client, path, ends, time.monotonic() - started)
-    return grids
+        agents = [client.start("-m", "wandb", "agent", found[1]) for _ in range(2)]
+        grids[version] = Grid(client, found[1], agents)
+    yield grids
+    for grid in grids.values():
+        for agent in grid.agents:
+            agent.process.kill()
+            agent.process.wait()
+
+
+@pytest.fixture(scope="module")
+def grids(started: dict[str, Grid]) -> dict[str, Grid]:
+    """The same once all agents have ended."""
+    for grid in started.values():
+        for agent in grid.agents:
+            agent.wait()
+    return started
+
+
+@pytest.mark.client
+@pytest.mark.usefixtures("started")
+def test_an_offline_run_is_synced_once_however_often(server: Server, tmp_path: Path) -> None:
+    client = Client(server, tmp_path)
+    client.script("log_run.py", "synced", "off1", "0", "30", WANDB_MODE="offline")
+    [log] = tmp_path.glob("wandb/offline-run-*")
+
+    for more in ([], ["--include-synced"]):
+        client.wandb("sync", "--yes", *more, str(log))
+
+    run = run_of(server, "synced", "off1", "state historyLineCount history")
+    assert (run["state"], run["historyLineCount"]) == ("finished", 30)
+    assert [json.loads(row)["x"] for row in run["history"]] == list(range(30))
+
+
+@pytest.mark.client
+@pytest.mark.usefixtures("started")
+def test_a_second_process_resumes_where_the_first_ended(server: Server, tmp_path: Path) -> None:
+    client = Client(server, tmp_path)
+    client.script("log_run.py", "resumed", "r1", "0", "5")
+    client.script("log_run.py", "resumed", "r1", "5", "9")
+
+    run = run_of(server, "resumed", "r1", "state historyLineCount history")
+
+    assert (run["state"], run["historyLineCount"]) == ("finished", 9)
+    assert [json.loads(row)["x"] for row in run["history"]] == list(range(9))
+
+
+@pytest.mark.client
+@pytest.mark.usefixtures("started")
+def test_a_stopped_run_is_interrupted_and_keeps_its_rows(server: Server, tmp_path: Path) -> None:
+    client = Client(server, tmp_path)
+    process = client.start(str(SCRIPTS / "long_run.py"), "stopped", "s1", **FAST)
+    _wait_for_rows(server, "stopped", "s1")
+
+    client.run("-c", "import wandb; wandb.Api().run('local/stopped/s1').stop()")
+
+    assert process.wait() != 0, process.output
+    run = run_of(server, "stopped", "s1", "state historyLineCount exitcode")
+    assert run["state"] == "killed"
+    assert 0 < run["historyLineCount"] < 600
+
+
+@pytest.mark.client
+@pytest.mark.usefixtures("started")
+def test_a_run_outlives_a_killed_server(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
+    server.start()
+    client = Client(server, tmp_path / "home")
+    retry = {f"WANDB__{one}_RETRY_WAIT_MAX_SECONDS": "1" for one in ("FILE_STREAM", "GRAPHQL")}
+    process = client.start(str(SCRIPTS / "log_slowly.py"), "outlived", "o1", **FAST, **retry)
+    _wait_for_rows(server, "outlived", "o1")
+    server.stop(signal.SIGKILL)
+    time.sleep(3)
+    server.start(port=server.port)
+
+    assert process.wait() == 0, process.output
+    run = run_of(server, "outlived", "o1", "state history")
+    assert run["state"] == "finished"
+    assert [json.loads(row)["x"] for row in run["history"]] == list(range(80))
+    server.stop()
 
 
 @pytest.mark.client
@@ -84,8 +150,8 @@ def test_two_agents_finish_a_grid_each_cell_once(grids: dict[str, Grid], version
     grid = grids[version]
     cells = [tuple(one["config"].values()) for one in grid.logged().values()]
 
-    for code, output in grid.agents:
-        assert code == 0, output
+    for agent in grid.agents:
+        assert agent.wait() == 0, agent.output
     assert len(cells) == len(set(cells)) == 12
     assert grid.client.run("-c", "import wandb; print(wandb.__version__)").strip() == version
 
@@ -123,68 +189,6 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in row.items()
         if not key.startswith("_") and value is not None
     }
-
-
-@pytest.mark.client
-def test_an_offline_run_is_synced_once_however_often(server: Server, tmp_path: Path) -> None:
-    client = Client(server, tmp_path)
-    client.script("log_run.py", "synced", "off1", "0", "30", WANDB_MODE="offline")
-    [log] = tmp_path.glob("wandb/offline-run-*")
-
-    for more in ([], ["--include-synced"]):
-        client.wandb("sync", "--yes", *more, str(log))
-
-    run = run_of(server, "synced", "off1", "state historyLineCount history")
-    assert (run["state"], run["historyLineCount"]) == ("finished", 30)
-    assert [json.loads(row)["x"] for row in run["history"]] == list(range(30))
-
-
-@pytest.mark.client
-def test_a_second_process_resumes_where_the_first_ended(server: Server, tmp_path: Path) -> None:
-    client = Client(server, tmp_path)
-    client.script("log_run.py", "resumed", "r1", "0", "5")
-    client.script("log_run.py", "resumed", "r1", "5", "9")
-
-    run = run_of(server, "resumed", "r1", "state historyLineCount history")
-
-    assert (run["state"], run["historyLineCount"]) == ("finished", 9)
-    assert [json.loads(row)["x"] for row in run["history"]] == list(range(9))
-
-
-@pytest.mark.client
-def test_a_stopped_run_is_interrupted_and_keeps_its_rows(server: Server, tmp_path: Path) -> None:
-    client = Client(server, tmp_path)
-    process = client.start(str(SCRIPTS / "long_run.py"), "stopped", "s1", **FAST)
-    _wait_for_rows(server, "stopped", "s1")
-
-    client.run("-c", "import wandb; wandb.Api().run('local/stopped/s1').stop()")
-    output, _ = process.communicate(timeout=60)
-
-    assert process.returncode != 0, output
-    run = run_of(server, "stopped", "s1", "state historyLineCount exitcode")
-    assert run["state"] == "killed"
-    assert 0 < run["historyLineCount"] < 600
-
-
-@pytest.mark.client
-def test_a_run_outlives_a_killed_server(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data")
-    server.start()
-    client = Client(server, tmp_path / "home")
-    retry = {f"WANDB__{one}_RETRY_WAIT_MAX_SECONDS": "1" for one in ("FILE_STREAM", "GRAPHQL")}
-    process = client.start(str(SCRIPTS / "log_slowly.py"), "outlived", "o1", **FAST, **retry)
-    _wait_for_rows(server, "outlived", "o1")
-    server.stop(signal.SIGKILL)
-    time.sleep(3)
-    server.start(port=server.port)
-
-    output, _ = process.communicate(timeout=90)
-
-    assert process.returncode == 0, output
-    run = run_of(server, "outlived", "o1", "state history")
-    assert run["state"] == "finished"
-    assert [json.loads(row)["x"] for row in run["history"]] == list(range(80))
-    server.stop()
 
 
 def _wait_for_rows(server: Server, project: str, name: str) -> None:
