@@ -8,9 +8,10 @@ from typing import Any
 
 from runner.engine_types import FLEET_LABEL, ROLE_LABEL, Access, Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.gpus import LEASES, Slot
+from runner.gpus import LEASES
 from runner.mounts import WORKSPACE
 from runner.plan import hash_settings
+from runner.slots import Slot
 from runner.state import State
 
 GPU_LABEL = "dev.runner.gpu"

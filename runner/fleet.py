@@ -22,10 +22,11 @@ from runner.engine import (
     remember_access,
 )
 from runner.errors import RunnerError
-from runner.gpus import LEASES, Slot
+from runner.gpus import LEASES
 from runner.mounts import make_mount_points
 from runner.observe import read_agent
 from runner.plan import Action, Agent
+from runner.slots import Slot
 from runner.state import State, write_atomic
 
 THREADS = 4  # two to four are best, measured on two cores with Docker 26.1

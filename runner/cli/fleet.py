@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner import console
-from runner.cli import gpus, logs, up
+from runner.cli import gpus, logs, outcome, up
 from runner.cli.logs import find_agent
 from runner.errors import ExitCode
 
@@ -145,7 +145,7 @@ def _stop(
     return carry_out(
         actions,
         lambda action: stop_agent(engine, state, action, grace_s=grace_s),
-        up.report_result,
+        outcome.report_result,
     )
 
 
@@ -154,7 +154,7 @@ def _tell(state: "State", results: "Sequence[Result]", *, as_json: bool, dry_run
         records = [result.to_record() for result in results]
         console.data(console.to_json({"fleet": state.fleet, "actions": records}))
     elif dry_run:
-        console.data(up.plan_table(results))
+        console.data(outcome.plan_table(results))
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(int(ExitCode.FAILED))
 

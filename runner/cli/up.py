@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from runner import console
+from runner.cli import outcome
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from runner.cli.context import Context
     from runner.engine import Engine
     from runner.fleet import Result
-    from runner.gpus import Slot
     from runner.image import AgentImage
     from runner.plan import Action
+    from runner.slots import Slot
     from runner.sweeps import Joined
 
 ServerOption = Annotated[
@@ -135,19 +136,20 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     with locked_fleet(context.state, "waits for another `runner up` of this fleet", console.note):
         actions = decide(context, engine, launch, goal.ended, order)
         if order.dry_run or any(action.do == "refuse" for action in actions):
-            return tell_plan(context, launch.sweep, actions, order)
+            return outcome.tell_plan(context.state, launch.sweep, actions, as_json=order.as_json)
         joined = prepare.join(goal, servers, context, console.note)
         launch = prepare.attach(launch, joined, engine, context)
         watch = Watch(engine, context.state, joined, actions) if order.follow else None
         results = start_all(context, engine, launch, joined, actions, order)
-    code = tell_results(context, launch.sweep, results, order)
+    code = outcome.tell_results(context.state, launch.sweep, results, as_json=order.as_json)
     return watch.follow() if watch and code == ExitCode.OK else code
 
 
 def select_slots(context: "Context", engine: "Engine", spec: str) -> "list[Slot]":
     """The slots that `--gpus` names, each with who has it now."""
-    from runner.gpus import needs_gpus, read_gpus, select_gpus
+    from runner.gpus import read_gpus
     from runner.observe import mark_gpus, read_agents
+    from runner.slots import needs_gpus, select_gpus
 
     if not needs_gpus(spec):
         return select_gpus([], spec)
@@ -157,8 +159,8 @@ def select_slots(context: "Context", engine: "Engine", spec: str) -> "list[Slot]
 
 def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
     """The image to start: the one named, else this project's, built first with `--build`."""
-    from runner.gpus import needs_gpus
     from runner.image import build_image, find_image, project_changed
+    from runner.slots import needs_gpus
 
     arguments = (engine, context.project, context.settings, context.state)
     if order.build:
@@ -206,7 +208,7 @@ def start_all(
         report=console.note,
     )
     try:
-        return carry_out(actions, starter.apply, report_result, starter.cancelled.set)
+        return carry_out(actions, starter.apply, outcome.report_result, starter.cancelled.set)
     except Interrupted as interrupted:
         done = sum(result.outcome == "done" for result in interrupted.results)
         console.note(
@@ -215,66 +217,11 @@ def start_all(
         raise typer.Exit(int(ExitCode.INTERRUPTED)) from interrupted
 
 
-def report_result(result: "Result") -> None:
-    """One line per finished action."""
-    action = result.action
-    outcome = "" if result.outcome == "done" else f" {result.outcome}"
-    facts = [action.cause, result.error.message if result.error else result.detail]
-    if action.do == "stop" and facts[1]:
-        facts = facts[1:]  # what came of it says more than what was to come
-    what = "; ".join(fact for fact in facts if fact)
-    console.note(f"{action.do}{outcome} {action.agent} on {action.uuid}: {what}")
-
-
-def plan_table(results: "Sequence[Result]") -> str:
-    """The plan as `--dry-run` shows it."""
-    rows = [(r.action.do, r.action.agent, r.action.uuid, r.action.cause) for r in results]
-    return console.table(("DO", "AGENT", "GPU", "CAUSE"), rows)
-
-
-def tell_plan(
-    context: "Context", sweep: str, actions: "Sequence[Action]", order: Order
-) -> ExitCode:
-    """Print a plan that is not carried out: it was only asked for, or something is refused."""
-    from runner.fleet import Result
-
-    refused = [action for action in actions if action.do == "refuse"]
-    results = [Result(a, "failed" if a.do == "refuse" else "planned") for a in actions]
-    if order.as_json:
-        _print_json(context, sweep, results)
-        return ExitCode.UNFIT if refused else ExitCode.OK
-    console.data(plan_table(results))
-    if refused:
-        raise RunnerError(
-            f"{len(refused)} of {len(actions)} GPUs refused, so nothing was started: "
-            + "; ".join(f"{action.uuid}: {action.cause}" for action in refused),
-            hint="`runner gpus` shows who has them; choose others, or `--gpus free`",
-            code=ExitCode.UNFIT,
-        )
-    return ExitCode.OK
-
-
-def tell_results(
-    context: "Context", sweep: str, results: "Sequence[Result]", order: Order
-) -> ExitCode:
-    """The outcome on stdout or in one line; the worst code of all actions."""
-    if order.as_json:
-        _print_json(context, sweep, results)
-    failed = [result for result in results if result.error]
-    for result in failed:
-        if result.error and result.error.hint:
-            console.note(f"hint: {result.error.hint}")
-    if any(_works(result) for result in results) and not failed:
-        console.note(f"fleet {context.state.fleet} works on {sweep}; `runner ps` shows it")
-    if any(result.action.do == "refuse" for result in failed):
-        return ExitCode.UNFIT
-    return failed[0].error.code if failed and failed[0].error else ExitCode.OK
-
-
 def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
-    from runner.gpus import read_gpus, select_gpus
+    from runner.gpus import read_gpus
     from runner.observe import mark_gpus
+    from runner.slots import select_gpus
 
     try:
         free = select_gpus(mark_gpus(read_gpus(), [], foreign_mib=500), "free")
@@ -311,15 +258,3 @@ def read_env_file(file: Path) -> list[str]:
             f"cannot read `{file}`: {error.strerror}", code=ExitCode.NOT_FOUND
         ) from error
     return [line.removeprefix("export ") for line in lines if line and not line.startswith("#")]
-
-
-def _works(result: "Result") -> bool:
-    action = result.action
-    kept = action.do == "keep" and action.old is not None and action.old.alive
-    return kept or action.do in ("start", "replace")
-
-
-def _print_json(context: "Context", sweep: str, results: "Sequence[Result]") -> None:
-    records = [result.to_record() for result in results]
-    fields = {"fleet": context.state.fleet, "sweep": sweep, "actions": records}
-    console.data(console.to_json(fields))

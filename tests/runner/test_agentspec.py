@@ -10,8 +10,8 @@ from runner.agentspec import Folders, Host, Launch, make_command, make_spec
 from runner.engine_payload import create_body
 from runner.engine_types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.gpus import Slot
 from runner.mounts import make_mount_points, parse_mounts
+from runner.slots import Slot
 from runner.state import State
 
 GPU = Slot(3, "GPU-dddddddd-0000-4000-8000-000000000003", "H100")
