@@ -152,16 +152,42 @@ def _build(
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
     with _staging(state) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
-        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"))
+        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), folder)
         return engine.image(run_build(build, environ=engine.cli_env(), report=report))
 
 
-def _complete(build: Build, recipe: Recipe, pip: PipSettings, secrets: Mapping[str, Path]) -> Build:
+def _complete(
+    build: Build,
+    recipe: Recipe,
+    pip: PipSettings,
+    secrets: Mapping[str, Path],
+    staging: Path | None = None,
+) -> Build:
     """Add what is this machine's and no part of the image: indexes, wheels, proxies, secrets."""
     index = _find_index(recipe, pip)
     args = {**build.args, **({"TORCH_INDEX": index} if index else {}), **select_proxies(os.environ)}
-    contexts = {"wheels": pip.wheels} if pip.wheels and recipe.kind == "ours" else {}
+    wheels = _find_wheels(recipe, pip, staging)
+    contexts = {"wheels": wheels} if wheels else {}
     return replace(build, args=args, contexts=contexts, secrets=secrets)
+
+
+def _find_wheels(recipe: Recipe, pip: PipSettings, staging: Path | None) -> Path | None:
+    """The user's folder of wheels; with CUDA without those built for CPUs.
+
+    `2.13.0+cpu` is a later version than `2.13.0`, so an installer would prefer it.
+    """
+    if pip.wheels is None or recipe.kind != "ours":
+        return None
+    every = [one for one in pip.wheels.iterdir() if one.is_file()]
+    kept = [one for one in every if recipe.variant == "cpu" or "+cpu" not in one.name]
+    if len(kept) == len(every):
+        return pip.wheels
+    if not kept or staging is None:
+        return Path("WHEELS") if kept else None
+    (staging / "wheels").mkdir()
+    for one in kept:
+        shutil.copyfile(one, staging / "wheels" / one.name)
+    return staging / "wheels"
 
 
 def _find_index(recipe: Recipe, pip: PipSettings) -> str | None:

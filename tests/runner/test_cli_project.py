@@ -81,6 +81,19 @@ def test_the_cpu_image_has_its_own_base_and_keeps_cuda_out(run: Run) -> None:
     assert not [one for one in arguments if one.startswith("TORCH=")]  # nothing asks for torch
 
 
+def test_wheels_for_cpus_stay_out_of_an_image_with_cuda(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
+
+    assert f"wheels={tmp_path / 'wheels'}" in run("build", "--cpu", "--dry-run")[1]
+    assert "wheels" not in run("build", "--cuda", "13", "--dry-run")[1]
+    (tmp_path / "wheels" / "own-1.0-py3-none-any.whl").touch()
+    assert "wheels=WHEELS" in run("build", "--cuda", "13", "--dry-run")[1]
+
+
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has NVML")
 def test_without_nvml_the_hint_names_both_ways(run: Run) -> None:
     code, out, said = run("build", "--dry-run")
