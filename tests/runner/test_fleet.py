@@ -1,6 +1,8 @@
 """Fleets of real containers on the real engine, with fake GPUs under the real pynvml."""
 
+import fcntl
 import json
+import os
 import re
 import signal
 import subprocess
@@ -288,6 +290,34 @@ def test_ctrl_c_leaves_nothing_half_made(
     assert {action["outcome"] for action in shown["actions"]} == {"done"}
     assert {action["do"] for action in shown["actions"]} <= {"start", "keep"}
     folder.run("stop")
+
+
+def test_leases_are_respected_and_leftovers_replaced(
+    folder: Folder, gpus: Callable[..., tuple[str, ...]], engine_env: TestEngine, tiny_image: str
+) -> None:
+    """A lease of another engine refuses the GPU; what a killed `up` left half-made does not."""
+    (uuid,) = gpus(1)
+    name, sweep = name_of(uuid), create(folder, "hold")
+    LEASES.mkdir(exist_ok=True)
+    with (LEASES / uuid).open("w") as lease:
+        fcntl.flock(lease, fcntl.LOCK_EX)
+
+        _, said = folder.run("up", "--gpus", "0", "--sweep", sweep, "--force", code=6)
+
+        assert f"pid {os.getpid()} of " in said
+        assert "holds its lease" in said
+    labels = {"role": "agent", "fleet": folder.fleet, "gpu": uuid, "sweep": sweep}
+    marks = [
+        part for key, value in labels.items() for part in ("--label", f"dev.runner.{key}={value}")
+    ]
+    engine_env.docker("create", "--name", f"runner-{name}", *marks, tiny_image, "true")
+
+    shown = folder.json("up", "--gpus", "0", "--sweep", sweep)
+
+    assert outcomes(shown) == [("replace", "done")]
+    assert shown["actions"][0]["cause"].startswith("was never started")
+    wait_for_file(folder, name, "ready")
+    folder.run("stop", name)
 
 
 def test_env_gives_a_shell_the_same_server(folder: Folder) -> None:
