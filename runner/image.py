@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from runner.buildx import Build, Report, interruptible, run_build
 from runner.engine import Engine, Image
@@ -18,12 +19,13 @@ from runner.recipe import HASH_LABEL, Kind, Recipe, pinned_torch, read_recipe
 from runner.serverimage import add_secrets, ensure_server_image, select_secrets
 from runner.settings import Settings
 from runner.state import State, read_json, write_json
-from runner.variant import Name, choose_variant, find_torch_index
+from runner.variant import BASES, Name, choose_variant, find_torch_index
 
 __all__ = ["AgentImage", "Probe", "build_image", "check_program", "ensure_server_image"]
 __all__ += ["find_image", "plan_build", "probe_image", "project_changed"]
 
 _STAGING = "build-"
+_RECORD = ("id", "tag", "kind", "variant", "base", "hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ def find_image(
                 code=ExitCode.NOT_FOUND,
             )
         return _to_agent_image(engine, found, name, "foreign", state)
-    record = read_json(_record_file(state))
-    found = engine.image(str(record["id"])) if record else None
+    record = _read_record(state)
+    found = engine.image(record["id"]) if record else None
     if record is None or found is None:
         raise RunnerError(
             f"the image of `{project.root.name}` is not built",
@@ -124,17 +126,17 @@ def find_image(
             code=ExitCode.NOT_FOUND,
         )
     kind: Kind = "dockerfile" if record["kind"] == "dockerfile" else "ours"
-    return _to_agent_image(engine, found, str(record["tag"]), kind, state)
+    return _to_agent_image(engine, found, record["tag"], kind, state)
 
 
 def project_changed(project: Project, settings: Settings, state: State) -> bool:
     """Whether a build now would give another image than the last one."""
-    record = read_json(_record_file(state))
+    record = _read_record(state)
     if record is None or settings.image.name:
         return False
-    variant: Name = record["variant"]
-    recipe = read_recipe(project, settings, variant=variant, base=record.get("base"))
-    return recipe.digest != str(record["hash"])
+    variant = cast("Name", record["variant"])
+    recipe = read_recipe(project, settings, variant=variant, base=record["base"] or None)
+    return recipe.digest != record["hash"]
 
 
 def _build(
@@ -215,15 +217,15 @@ def _to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: S
 
 
 def _remember(state: State, recipe: Recipe, image: Image, base: str | None) -> None:
-    record = {
-        "id": image.id,
-        "tag": recipe.tag,
-        "kind": recipe.kind,
-        "variant": recipe.variant,
-        "base": base,
-        "hash": recipe.digest,
-    }
-    write_json(_record_file(state), record)
+    values = (image.id, recipe.tag, recipe.kind, recipe.variant, base or "", recipe.digest)
+    write_json(_record_file(state), dict(zip(_RECORD, values, strict=True)))
+
+
+def _read_record(state: State) -> dict[str, str] | None:
+    """What was built last; a damaged record counts as none, so that a build mends it."""
+    found = read_json(_record_file(state)) or {}
+    record = {key: str(found[key] or "") for key in _RECORD if key in found}
+    return record if len(record) == len(_RECORD) and record["variant"] in BASES else None
 
 
 def _record_file(state: State) -> Path:

@@ -1,5 +1,6 @@
 """Wheel and source archive carry what an installed runner needs, and nothing else."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -36,3 +37,11 @@ def test_the_source_archive_holds_runner_and_what_its_links_mean(built: Path) ->
 
     assert {f"docker/{name}" for name in FILES} <= names
     assert not [one for one in names if one.startswith(("tests/", "amt/"))]
+
+
+def test_the_dockerfile_needs_no_frontend_and_names_no_python() -> None:
+    text = (ROOT / "docker" / "Dockerfile").read_text()
+
+    assert "syntax=" not in text  # it would be fetched from a registry
+    assert not re.search(r"python3\.\d|py3\d|cp3\d", text)
+    assert not re.search(r"^(ENV|ARG).*(KEY|TOKEN|PASS)", text, re.MULTILINE)
