@@ -37,16 +37,20 @@ def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str,
         return _Queries(service, views).roots()
     if operation.kind != "mutation":
         raise Refused(400, f"a {operation.kind} is not supported by this server")
-    changes = {
-        **SweepChanges(service, views).roots(),
-        **RunChanges(service, views).roots(),
-        **Artifacts(service, views).roots(),
-    }
+    changes = _changes(service, views)
     names = [field.name for field in operation.fields.values()]
     unknown = [name for name in names if name not in changes and name != "__typename"]
     if unknown:
         raise Refused(400, f"not supported by this server: {', '.join(unknown)}")
     return {name: _with_input(change) for name, change in changes.items()}
+
+
+def _changes(service: Service, views: Views) -> dict[str, Callable[[Args], Node]]:
+    return {
+        **SweepChanges(service, views).roots(),
+        **RunChanges(service, views).roots(),
+        **Artifacts(service, views).roots(),
+    }
 
 
 def _with_input(change: Callable[[Args], Node]) -> Root:
@@ -67,7 +71,7 @@ class _Queries:
             "entity": lambda args: self.views.entity(text(args, "name") or DEFAULT_ENTITY),
             "models": self.projects,
             "projects": self.projects,
-            "__type": lambda args: _type(text(args, "name") or ""),
+            "__type": lambda args: self.type(text(args, "name") or ""),
         }
 
     def project(self, args: Args) -> Node | None:
@@ -80,6 +84,11 @@ class _Queries:
         found = self.service.store.projects(text(args, "entityName"))
         return connection(found, args, self.views.project)
 
+    def type(self, name: str) -> Node:
+        known = _changes(self.service, self.views) if name == "Mutation" else TYPES.get(name, ())
+        fields = [{"name": one, "args": []} for one in known]
+        return {"name": name, "fields": fields, "inputFields": [], "enumValues": []}
+
 
 def _server_info() -> Node:
     """No feature of W&B's newer servers: the client then uses the plain ways."""
@@ -89,8 +98,3 @@ def _server_info() -> Node:
         "latestLocalVersionInfo": None,
         "frontendHost": None,
     }
-
-
-def _type(name: str) -> Node:
-    fields = [{"name": one, "args": []} for one in TYPES.get(name, ())]
-    return {"name": name, "fields": fields, "inputFields": [], "enumValues": []}

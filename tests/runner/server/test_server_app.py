@@ -82,6 +82,8 @@ def test_unknown_queries_are_null_and_unknown_mutations_are_400(server: Server) 
 def test_old_clients_find_the_types_they_look_up(server: Server) -> None:
     found = server.ask('{__type(name: "Nothing") {name fields {name} inputFields {name}}}')
     assert found["__type"] == {"name": "Nothing", "fields": [], "inputFields": []}
+    found = server.ask('{__type(name: "Mutation") {fields {name}}}')
+    assert {"name": "createRunFiles"} in found["__type"]["fields"]
 
 
 def test_a_bad_sweep_file_is_refused_with_every_error_and_a_doubtful_one_warned_of(
