@@ -57,10 +57,10 @@ def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
     training.data = Dataset(data.images[:8], data.joints[:8], data.intrinsics[:8])
 
     before = training.validate(training.data)["val/hand_mpjpe"]
-    for _ in range(60):
+    for _ in range(40):
         training.advance()
 
-    assert training.validate(training.data)["val/hand_mpjpe"] < 0.6 * before
+    assert training.validate(training.data)["val/hand_mpjpe"] < 0.7 * before
 
 
 def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
