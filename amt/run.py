@@ -45,7 +45,8 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
         raise
     finally:
         tracker.close(exit_code)
-    print_result(run.best_mm, run.mean_pose_mm)
+    if math.isfinite(run.best_mm):
+        print_result(run.best_mm, run.mean_pose_mm)
     return exit_code
 
 
