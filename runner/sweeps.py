@@ -10,12 +10,12 @@ import yaml
 
 from runner.client import Client, SweepInfo
 from runner.errors import ExitCode, RunnerError
-from runner.settings import ServerChoice, find_key
+from runner.settings.server import ServerChoice, find_key
 from runner.state import State, read_json, write_json
 from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
 
 if TYPE_CHECKING:
-    from runner.engine import Engine
+    from runner.engine.client import Engine
 
 LOCAL = "local"
 LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to the key's own
@@ -92,7 +92,7 @@ class Servers:
         return self._open[name]
 
     def _connect_local(self) -> Connection:
-        from runner.localserver import ensure_server, find_server
+        from runner.localserver.container import ensure_server, find_server
 
         server = None if self._renew else find_server(self._engine(), self.state)
         server = server or ensure_server(self._engine(), self.state, report=self._report)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from runner import console
 from runner.errors import ExitCode, RunnerError
 from runner.project import Project, find_project
-from runner.settings import ServerChoice, Settings, choose_server, load_settings
+from runner.settings.load import Settings, load_settings
+from runner.settings.server import ServerChoice, choose_server
 from runner.state import State, find_state, open_state
 
 if TYPE_CHECKING:
-    from runner.engine import Engine
+    from runner.engine.client import Engine
     from runner.sweeps import Names, Servers
 
 
@@ -29,7 +30,7 @@ class Context:
     def engine(self) -> "Engine":
         """The Docker engine, connected when first needed."""
         if self._engine is None:
-            from runner.engine import Engine
+            from runner.engine.client import Engine
 
             self._engine = Engine.connect(
                 self.settings.engine, state=self.state, environ=os.environ
@@ -61,7 +62,7 @@ class Context:
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":
         """Entity and W&B project: flag, else the environment, else W&B's own settings."""
-        from runner.settings import read_wandb_settings
+        from runner.settings.server import read_wandb_settings
         from runner.sweeps import Names
 
         saved = read_wandb_settings(Path.home(), self.project.root)

@@ -12,9 +12,9 @@ from runner.cli.logs import find_agent
 from runner.errors import ExitCode
 
 if TYPE_CHECKING:
-    from runner.engine import Engine
-    from runner.fleet import Result
-    from runner.plan import Agent
+    from runner.engine.client import Engine
+    from runner.fleet.apply import Result
+    from runner.fleet.plan import Agent
     from runner.state import State
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -43,7 +43,7 @@ def ps(
 ) -> None:
     """The fleet as it is: each agent, its GPU, its run and how it stands."""
     from runner.cli.context import open_context
-    from runner.observe import read_fleet, read_indices, to_record
+    from runner.fleet.observe import read_fleet, read_indices, to_record
 
     context = open_context(create=False)
     agents = read_fleet(context.engine(), context.state)
@@ -66,7 +66,7 @@ def stop(
 ) -> None:
     """Let runs end their step and save; agents stay down until the next `up`."""
     from runner.cli.context import open_context
-    from runner.observe import read_fleet
+    from runner.fleet.observe import read_fleet
 
     context = open_context(create=False)
     engine = context.engine()
@@ -79,7 +79,7 @@ def stop(
 def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Stop the fleet and remove its containers, and the server when nothing uses it; data stays."""
     from runner.cli.context import open_context
-    from runner.observe import read_fleet
+    from runner.fleet.observe import read_fleet
 
     context = open_context(create=False)
     engine, state = context.engine(), context.state
@@ -136,8 +136,8 @@ def _ps_row(record: dict[str, Any]) -> tuple[object, ...]:
 def _stop(
     engine: "Engine", state: "State", agents: "Sequence[Agent]", grace_s: int, *, dry_run: bool
 ) -> "list[Result]":
-    from runner.fleet import Result, carry_out, stop_agent
-    from runner.plan import plan_stop
+    from runner.fleet.apply import Result, carry_out, stop_agent
+    from runner.fleet.plan import plan_stop
 
     actions = plan_stop(agents)
     if dry_run:
@@ -167,7 +167,8 @@ def _remove_keys(state: "State") -> None:
 
 def _remove_server(engine: "Engine", state: "State") -> None:
     """The server goes unless somebody's run still logs to it."""
-    from runner.localserver import find_server, network_name, read_health, remove_server
+    from runner.localserver.container import find_server, network_name, remove_server
+    from runner.localserver.health import read_health
 
     server = find_server(engine, state)
     health = read_health(server.url, server.key) if server else None

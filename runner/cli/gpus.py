@@ -10,16 +10,16 @@ from runner import console
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:
+    from runner.fleet.plan import Agent
     from runner.gpus import Gpu
-    from runner.plan import Agent
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def gpus(as_json: JsonOption = False) -> None:
     """The GPUs and MIG slices of this machine, and who uses each."""
+    from runner.fleet.observe import mark_gpus
     from runner.gpus import read_gpus
-    from runner.observe import mark_gpus
 
     seen = read_gpus()
     found = mark_gpus(seen, _read_all_agents(), foreign_mib=_foreign_mib())
@@ -33,8 +33,8 @@ def gpus(as_json: JsonOption = False) -> None:
 
 def _read_all_agents() -> "list[Agent]":
     """All agents of the engine; none, said in one line, where no engine answers."""
-    from runner.engine import Engine
-    from runner.observe import read_agents
+    from runner.engine.client import Engine
+    from runner.fleet.observe import read_agents
     from runner.state import find_state
 
     state = find_state(Path.cwd(), environ=os.environ)
@@ -47,7 +47,7 @@ def _read_all_agents() -> "list[Agent]":
 
 def _foreign_mib() -> int:
     from runner.project import find_project
-    from runner.settings import load_settings
+    from runner.settings.load import load_settings
 
     return load_settings(find_project(Path.cwd()), environ=os.environ).run.foreign_mib
 

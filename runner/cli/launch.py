@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from runner import agentspec, sweeps
-from runner.agentspec import Launch
+from runner import sweeps
 from runner.cli.context import Context
-from runner.engine_types import FLEET_LABEL
+from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
-from runner.localserver import network_name
-from runner.mounts import WORKSPACE, parse_mounts
-from runner.recipe import COMMIT_LABEL, DIRTY_LABEL
+from runner.fleet import agentspec
+from runner.fleet.agentspec import Launch
+from runner.fleet.mounts import WORKSPACE, parse_mounts
+from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
+from runner.localserver.container import network_name
 from runner.sweepfile import sweep_hash
 from runner.sweeps import Connection, Joined, Servers
 
 if TYPE_CHECKING:
-    from runner.engine import Engine
-    from runner.image import AgentImage
+    from runner.engine.client import Engine
+    from runner.image.build import AgentImage
 
 Report = Callable[[str], None]
 
@@ -122,7 +123,7 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
     Raises:
         RunnerError: no wandb, no such program, or a Python that is too old.
     """
-    from runner.image import check_program, probe_image
+    from runner.image.probe import check_program, probe_image
 
     probe = probe_image(engine, image.id, context.state, ours=image.kind == "ours")
     program = launch.program or ""

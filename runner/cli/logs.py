@@ -9,8 +9,8 @@ from runner import console
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.engine import Engine
-    from runner.plan import Agent
+    from runner.engine.client import Engine
+    from runner.fleet.plan import Agent
 
 
 def logs(
@@ -23,7 +23,7 @@ def logs(
 ) -> None:
     """Log lines of the fleet, each with its agent's name before it."""
     from runner.cli.context import open_context
-    from runner.observe import read_fleet
+    from runner.fleet.observe import read_fleet
 
     context = open_context(create=False)
     engine = context.engine()

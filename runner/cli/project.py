@@ -41,7 +41,7 @@ def build(
 ) -> None:
     """Build the image of this project; nothing is done where nothing has changed."""
     from runner.cli.context import open_context
-    from runner.image import build_image
+    from runner.image.build import build_image
 
     if dry_run:
         _print_plan(cpu=cpu, cuda=cuda, base=base, tag=tag, no_cache=no_cache, as_json=as_json)
@@ -72,7 +72,8 @@ def build(
 def config(as_json: Json = False) -> None:
     """Show every setting with its origin."""
     from runner.project import find_project
-    from runner.settings import KEYS, choose_server, load_settings, variable_of
+    from runner.settings.load import KEYS, load_settings, variable_of
+    from runner.settings.server import choose_server
 
     project = find_project(Path.cwd())
     settings = load_settings(project, environ=os.environ)
@@ -95,9 +96,9 @@ def config(as_json: Json = False) -> None:
 
 
 def _print_plan(*, as_json: bool, **options: Any) -> None:
-    from runner.image import plan_build
+    from runner.image.build import plan_build
     from runner.project import find_project
-    from runner.settings import load_settings
+    from runner.settings.load import load_settings
 
     project = find_project(Path.cwd())
     plan = plan_build(project, load_settings(project, environ=os.environ), **options)
@@ -108,7 +109,7 @@ def _print_plan(*, as_json: bool, **options: Any) -> None:
 
 
 def _report_probe(context: Any, image: Any) -> None:
-    from runner.image import probe_image
+    from runner.image.probe import probe_image
 
     probe = probe_image(context.engine(), image.id, context.state, ours=image.kind == "ours")
     python = ".".join(map(str, probe.python))

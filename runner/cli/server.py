@@ -11,7 +11,7 @@ from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
-    from runner.doctor import Finding
+    from runner.doctor.findings import Finding
 
 _SERVER_EXTRA = {"graphql", "optuna", "starlette", "uvicorn"}
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -60,7 +60,7 @@ def serve(
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:
     """Data and key of this folder's own server: the same with and without its container."""
     from runner.cli.context import open_context
-    from runner.serverfiles import ensure_key, find_data
+    from runner.localserver.files import ensure_key, find_data
 
     state = open_context().state
     return find_data(state, report=console.note), key_file or ensure_key(state)
@@ -83,8 +83,8 @@ def status(as_json: AsJson = False) -> None:
 
 
 def _own_status(context: "Context") -> dict[str, object]:
-    from runner.localserver import find_server
-    from runner.serverhealth import read_health
+    from runner.localserver.container import find_server
+    from runner.localserver.health import read_health
 
     found = find_server(context.engine(), context.state)
     health = read_health(found.url, found.key) if found else None
@@ -101,7 +101,7 @@ def _own_status(context: "Context") -> dict[str, object]:
 
 
 def _wandb_status(url: str) -> dict[str, object]:
-    from runner.settings import find_key
+    from runner.settings.server import find_key
 
     key = find_key(url, environ=os.environ, home=Path.home())
     return {"server": url, "state": "W&B", "url": url, "key": "found" if key else "none found"}
@@ -109,10 +109,12 @@ def _wandb_status(url: str) -> dict[str, object]:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check everything that could go wrong here; each finding with its one fix."""
-    from runner.doctor import examine, is_fit
-    from runner.engine import Engine
+    from runner.doctor.examine import examine
+    from runner.doctor.findings import is_fit
+    from runner.engine.client import Engine
     from runner.project import find_project
-    from runner.settings import choose_server, load_settings
+    from runner.settings.load import load_settings
+    from runner.settings.server import choose_server
     from runner.state import find_state
 
     folder = Path.cwd()

@@ -12,13 +12,13 @@ from runner.cli import outcome
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.agentspec import Launch
     from runner.cli.context import Context
-    from runner.engine import Engine
-    from runner.fleet import Result
-    from runner.image import AgentImage
-    from runner.plan import Action
-    from runner.slots import Slot
+    from runner.engine.client import Engine
+    from runner.fleet.agentspec import Launch
+    from runner.fleet.apply import Result
+    from runner.fleet.plan import Action
+    from runner.fleet.slots import Slot
+    from runner.image.build import AgentImage
     from runner.sweeps import Joined
 
 ServerOption = Annotated[
@@ -118,7 +118,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     """Check everything, decide, act; nothing starts where anything is refused."""
     from runner.cli import launch as prepare
     from runner.cli.watch import Watch
-    from runner.observe import locked_fleet
+    from runner.fleet.observe import locked_fleet
 
     engine = context.engine()
     select_slots(context, engine, order.gpus)  # a wrong selection costs no time
@@ -147,9 +147,9 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
 
 def select_slots(context: "Context", engine: "Engine", spec: str) -> "list[Slot]":
     """The slots that `--gpus` names, each with who has it now."""
+    from runner.fleet.observe import mark_gpus, read_agents
+    from runner.fleet.slots import needs_gpus, select_gpus
     from runner.gpus import read_gpus
-    from runner.observe import mark_gpus, read_agents
-    from runner.slots import needs_gpus, select_gpus
 
     if not needs_gpus(spec):
         return select_gpus([], spec)
@@ -159,8 +159,8 @@ def select_slots(context: "Context", engine: "Engine", spec: str) -> "list[Slot]
 
 def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
     """The image to start: the one named, else this project's, built first with `--build`."""
-    from runner.image import build_image, find_image, project_changed
-    from runner.slots import needs_gpus
+    from runner.fleet.slots import needs_gpus
+    from runner.image.build import build_image, find_image, project_changed
 
     arguments = (engine, context.project, context.settings, context.state)
     if order.build:
@@ -175,8 +175,8 @@ def decide(
     context: "Context", engine: "Engine", launch: "Launch", ended: bool, order: Order
 ) -> "list[Action]":
     """The plan for the slots as they are now."""
-    from runner.observe import read_agents
-    from runner.plan import Wanted, plan_fleet
+    from runner.fleet.observe import read_agents
+    from runner.fleet.plan import Wanted, plan_fleet
 
     slots = select_slots(context, engine, order.gpus)
     agents = read_agents(engine, context.state)
@@ -193,8 +193,8 @@ def start_all(
     order: Order,
 ) -> "list[Result]":
     """Carry the plan out; Ctrl-C leaves whole agents or none."""
-    from runner.agentcode import bundle_agent
-    from runner.fleet import Interrupted, Starter, carry_out, make_host
+    from runner.fleet.agentcode import bundle_agent
+    from runner.fleet.apply import Interrupted, Starter, carry_out, make_host
 
     starter = Starter(
         engine=engine,
@@ -219,9 +219,9 @@ def start_all(
 
 def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
+    from runner.fleet.observe import mark_gpus
+    from runner.fleet.slots import select_gpus
     from runner.gpus import read_gpus
-    from runner.observe import mark_gpus
-    from runner.slots import select_gpus
 
     try:
         free = select_gpus(mark_gpus(read_gpus(), [], foreign_mib=500), "free")

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from runner import console
-from runner.agentspec import PREFIX
 from runner.client import RunInfo
-from runner.engine import Engine
+from runner.engine.client import Engine
 from runner.errors import ExitCode
-from runner.follow import Search, Snapshot, find_exit_code, follow, summarize
-from runner.observe import read_agent
-from runner.plan import Action, Agent
+from runner.fleet.agentspec import PREFIX
+from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summarize
+from runner.fleet.observe import read_agent
+from runner.fleet.plan import Action, Agent
 from runner.state import State
 from runner.sweeps import Joined
 

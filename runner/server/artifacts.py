@@ -98,6 +98,7 @@ class Artifacts:
                 {
                     "id": new_id(),
                     "name": name,
+                    "displayName": name,  # what clients before 0.18 look it up by
                     "storagePath": f"data/{name}",
                     "uploadUrl": self._upload(artifact, f"data/{name}"),
                     "uploadHeaders": [],

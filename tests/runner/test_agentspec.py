@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.agentspec import Folders, Host, Launch, make_command, make_spec
-from runner.engine_payload import create_body
-from runner.engine_types import Mount, Spec
+from runner.engine.payload import create_body
+from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.mounts import make_mount_points, parse_mounts
-from runner.slots import Slot
+from runner.fleet.agentspec import Folders, Host, Launch, make_command, make_spec
+from runner.fleet.mounts import make_mount_points, parse_mounts
+from runner.fleet.slots import Slot
 from runner.state import State
 
 GPU = Slot(3, "GPU-dddddddd-0000-4000-8000-000000000003", "H100")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.buildx import Build, Progress, run_build
 from runner.errors import ExitCode, RunnerError
+from runner.image.buildx import Build, Progress, run_build
 
 LOG = """\
 #0 building with "default" instance using docker driver

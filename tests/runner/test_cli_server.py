@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli import main
-from runner.serverhealth import read_health
+from runner.localserver.health import read_health
 from runner.state import open_state
 
 Run = Callable[..., tuple[int | str | None, str, str]]

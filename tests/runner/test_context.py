@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.context import Files, hash_files, list_files, stage_files
 from runner.errors import RunnerError
+from runner.image.context import Files, hash_files, list_files, stage_files
 
 GIT = {
     "GIT_AUTHOR_NAME": "a",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.dependencies import Dependencies, name_of, read_dependencies
 from runner.errors import RunnerError
+from runner.image.dependencies import Dependencies, name_of, read_dependencies
 from runner.project import find_project
-from runner.settings import ImageSettings
+from runner.settings.load import ImageSettings
 
 
 def read(root: Path, *, cpu: bool = False, **settings: object) -> Dependencies:

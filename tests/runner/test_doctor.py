@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine_read import read_info
-from runner.findings import (
+from runner.doctor.findings import (
     GIB,
     Finding,
     is_fit,
@@ -23,6 +22,7 @@ from runner.findings import (
     judge_reload,
     judge_shm,
 )
+from runner.engine.read import read_info
 from runner.gpus import Gpu
 from tests.rig.engine import TINY, TestEngine
 from tests.rig.nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeGpu, FakeNvml

@@ -9,17 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine import (
-    Engine,
-    EngineError,
-    Event,
-    GpuAccessError,
-    ImageMissing,
-    Mount,
-    NameTaken,
-    PortTaken,
-    Spec,
-)
+from runner.engine.client import Engine
+from runner.engine.errors import EngineError, GpuAccessError, ImageMissing, NameTaken, PortTaken
+from runner.engine.types import Event, Mount, Spec
 from runner.errors import ExitCode
 from tests.rig.engine import TINY, TestEngine
 

@@ -10,13 +10,20 @@ from requests import Response
 from requests.exceptions import ConnectionError as TransportError
 from urllib3.exceptions import ProtocolError
 
-from runner.engine import EngineError, GpuAccessError, LogLine, Mount, NameTaken, PortTaken, Spec
-from runner.engine_connect import read_proxies
-from runner.engine_errors import find_os_error, translate
-from runner.engine_logs import follow_lines, interleave_lines, merge_lines, split_lines
-from runner.engine_payload import create_body, proxy_environment
-from runner.engine_read import read_container, read_event, read_info, stamp_seconds
-from runner.engine_target import find_target, read_access, remember_access, remember_target
+from runner.engine.connect import read_proxies
+from runner.engine.errors import (
+    EngineError,
+    GpuAccessError,
+    NameTaken,
+    PortTaken,
+    find_os_error,
+    translate,
+)
+from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
+from runner.engine.payload import create_body, proxy_environment
+from runner.engine.read import read_container, read_event, read_info, stamp_seconds
+from runner.engine.target import find_target, read_access, remember_access, remember_target
+from runner.engine.types import LogLine, Mount, Spec
 from runner.errors import ExitCode
 from runner.state import State
 

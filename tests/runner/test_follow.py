@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from runner.client import RunInfo
-from runner.engine_types import Container
+from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
-from runner.follow import (
+from runner.fleet.follow import (
     Search,
     Snapshot,
     describe_changes,
@@ -19,8 +19,8 @@ from runner.follow import (
     follow,
     summarize,
 )
-from runner.observe import find_state_of, read_agent, to_record
-from runner.plan import Agent
+from runner.fleet.observe import find_state_of, read_agent, to_record
+from runner.fleet.plan import Agent
 from runner.state import State
 
 NOW = 1_700_000_000.0

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.slots import needs_gpus, select_gpus
 from runner.gpus import Gpu, Holder, Mig, Process, mark_gpus, read_leases
-from runner.slots import needs_gpus, select_gpus
 
 GIB = 1 << 30
 FOUR = [

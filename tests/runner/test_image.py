@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine import Engine
+from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.image import AgentImage, build_image, find_image, project_changed
-from runner.probe import check_program, probe_image
+from runner.image.build import AgentImage, build_image, find_image, project_changed
+from runner.image.probe import check_program, probe_image
+from runner.image.recipe import COMMIT_LABEL, HASH_LABEL
 from runner.project import find_project
-from runner.recipe import COMMIT_LABEL, HASH_LABEL
-from runner.settings import load_settings
+from runner.settings.load import load_settings
 from runner.state import open_state
 from tests.rig.engine import TINY, TestEngine
 

@@ -7,7 +7,7 @@ import pytest
 
 from runner.init import find_metric, find_parameters, init_project, sweep_text
 from runner.project import find_project
-from runner.settings import load_settings
+from runner.settings.load import load_settings
 from runner.sweepfile import read_sweep
 
 PROGRAM = """

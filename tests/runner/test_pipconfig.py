@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from runner.pipconfig import PipSettings, select_pip_settings, select_proxies
+from runner.image.pipconfig import PipSettings, select_pip_settings, select_proxies
 
 SECRET = "https://user:pa55@mirror.example/simple"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runner.plan import Agent, Wanted, hash_settings, plan_fleet, plan_stop
-from runner.slots import Slot
+from runner.fleet.plan import Agent, Wanted, hash_settings, plan_fleet, plan_stop
+from runner.fleet.slots import Slot
 
 UUIDS = [f"GPU-{letter * 8}-0000-4000-8000-00000000000{i}" for i, letter in enumerate("abcd")]
 SLOTS = [Slot(i, uuid, "H100") for i, uuid in enumerate(UUIDS)]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.serverchoice import ServerChoice, choose_server, find_key
-from runner.settings import Settings
+from runner.settings.load import Settings
+from runner.settings.server import ServerChoice, choose_server, find_key
 
 CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"
 

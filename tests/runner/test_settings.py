@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import ExitCode, RunnerError
 from runner.project import find_project
-from runner.settings import Settings, load_settings
+from runner.settings.load import Settings, load_settings
 
 
 def load(

@@ -6,8 +6,8 @@ import pytest
 
 from runner.errors import ExitCode, RunnerError
 from runner.gpus import Gpu
-from runner.pipconfig import PipSettings
-from runner.variant import choose_variant, find_torch_index, select_cuda
+from runner.image.pipconfig import PipSettings
+from runner.image.variant import choose_variant, find_torch_index, select_cuda
 
 
 def gpu(driver: str, capability: tuple[int, int] | None) -> Gpu:
@@ -56,7 +56,7 @@ def test_flags_decide_without_nvml() -> None:
 def test_without_a_cpu_torch_in_reach_the_build_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.variant.CPU_INDEX", "http://127.0.0.1:9/whl/cpu")
+    monkeypatch.setattr("runner.image.variant.CPU_INDEX", "http://127.0.0.1:9/whl/cpu")
     pinned = "torch==2.13.0+cpu"
 
     with pytest.raises(RunnerError, match=r"`requirements.txt` needs torch") as caught:

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.errors import ExitCode, RunnerError
 from runner.project import DEPENDENCY_FILES, Project, read_toml
-from runner.settings import ImageSettings
+from runner.settings.load import ImageSettings
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from runner.errors import ExitCode, RunnerError
-from runner.pipconfig import PipSettings
+from runner.image.pipconfig import PipSettings
 
 if TYPE_CHECKING:
     from runner.gpus import Gpu

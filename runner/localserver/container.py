@@ -7,20 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.engine import (
-    FLEET_LABEL,
-    ROLE_LABEL,
-    Container,
-    Engine,
-    EngineError,
-    Mount,
-    NameTaken,
-    PortTaken,
-    Spec,
-)
+from runner.engine.client import Engine
+from runner.engine.errors import EngineError, NameTaken, PortTaken
+from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
 from runner.errors import ExitCode
-from runner.serverfiles import ensure_key, find_data
-from runner.serverhealth import read_health
+from runner.localserver.files import ensure_key, find_data
+from runner.localserver.health import read_health
 from runner.state import State, read_json, write_json
 
 __all__ = [
@@ -66,7 +58,7 @@ def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServe
         RunnerError: the image cannot be built, or the server does not come up (its last lines
             are in the message).
     """
-    from runner.serverimage import ensure_server_image
+    from runner.image.server import ensure_server_image
 
     return start_server(engine, state, ensure_server_image(engine, report=report), report=report)
 

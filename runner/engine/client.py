@@ -17,8 +17,8 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
-from runner.engine_connect import TIMEOUT_S, open_api, read_proxies
-from runner.engine_errors import (
+from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
+from runner.engine.errors import (
     EngineError,
     GpuAccessError,
     ImageMissing,
@@ -27,23 +27,11 @@ from runner.engine_errors import (
     translate,
     translated,
 )
-from runner.engine_logs import follow_lines, interleave_lines, merge_lines, split_lines
-from runner.engine_payload import create_body, read_restart
-from runner.engine_read import (
-    read_container,
-    read_event,
-    read_image,
-    read_info,
-    stamp_seconds,
-)
-from runner.engine_target import (
-    Target,
-    find_target,
-    read_access,
-    remember_access,
-    remember_target,
-)
-from runner.engine_types import (
+from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
+from runner.engine.payload import create_body, read_restart
+from runner.engine.read import read_container, read_event, read_image, read_info, stamp_seconds
+from runner.engine.target import Target, find_target, read_access, remember_access, remember_target
+from runner.engine.types import (
     FLEET_LABEL,
     ROLE_LABEL,
     Access,

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from runner.engine import Engine, EngineError
+from runner.engine.client import Engine
+from runner.engine.errors import EngineError
 from runner.errors import ExitCode, RunnerError
 from runner.state import State, read_json, write_json
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from runner.engine_types import Mount
+from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 
 WORKSPACE = PurePosixPath("/workspace")

@@ -11,8 +11,8 @@ from docker.errors import DockerException
 from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
-from runner.engine_errors import EngineError
-from runner.engine_types import Access
+from runner.engine.errors import EngineError
+from runner.engine.types import Access
 from runner.state import State, read_json, write_json
 
 Origin = Literal["flag", "DOCKER_HOST", "state", "context"]

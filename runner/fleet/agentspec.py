@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.engine_types import FLEET_LABEL, ROLE_LABEL, Access, Mount, Spec
+from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Access, Mount, Spec
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.mounts import WORKSPACE
+from runner.fleet.plan import hash_settings
+from runner.fleet.slots import Slot
 from runner.gpus import LEASES
-from runner.mounts import WORKSPACE
-from runner.plan import hash_settings
-from runner.slots import Slot
 from runner.state import State
 
 GPU_LABEL = "dev.runner.gpu"

@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 
 import runner
-from runner.buildx import Build, Report, interruptible, run_build
-from runner.engine import Engine
+from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.pipconfig import PipSettings, read_pip_settings, select_proxies
+from runner.image.buildx import Build, Report, interruptible, run_build
+from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 
 BASE = "debian:bookworm-slim"
 DISTRIBUTION = "sweep-runner"
@@ -77,10 +77,6 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
         target.chmod(0o644)
-        for parent in target.relative_to(folder).parents:
-            (folder / parent).chmod(
-                0o755
-            )  # the server has a uid of its own, and a umask may be 077
     for part, _, _ in os.walk(code):
         Path(part).chmod(0o755)  # whatever the umask: any uid must read it
     (context / "deps").mkdir(parents=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.slots import Slot
+from runner.fleet.slots import Slot
 
 Verb = Literal["start", "keep", "stop", "replace", "refuse"]
 Outcome = Literal["done", "failed", "planned"]

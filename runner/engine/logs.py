@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from runner.engine_types import LogLine
+from runner.engine.types import LogLine
 from runner.errors import RunnerError
 
 _Lines = queue.Queue[tuple[str, LogLine | RunnerError | None]]

@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from runner.buildx import Build, Report, interruptible, run_build
-from runner.engine import Engine, Image
+from runner.engine.client import Engine
+from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
-from runner.pipconfig import PipSettings, read_pip_settings, select_proxies
-from runner.probe import OURS, Probe, check_program, probe_image
+from runner.image.buildx import Build, Report, interruptible, run_build
+from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
+from runner.image.probe import OURS, Probe, check_program, probe_image
+from runner.image.recipe import HASH_LABEL, Kind, Recipe, pinned_torch, read_recipe
+from runner.image.server import add_secrets, ensure_server_image, select_secrets
+from runner.image.variant import BASES, Name, choose_variant, find_torch_index
 from runner.project import Project
-from runner.recipe import HASH_LABEL, Kind, Recipe, pinned_torch, read_recipe
-from runner.serverimage import add_secrets, ensure_server_image, select_secrets
-from runner.settings import Settings
+from runner.settings.load import Settings
 from runner.state import State, read_json, write_json
-from runner.variant import BASES, Name, choose_variant, find_torch_index
 
 __all__ = ["AgentImage", "Probe", "build_image", "check_program", "ensure_server_image"]
 __all__ += ["find_image", "plan_build", "probe_image", "project_changed"]

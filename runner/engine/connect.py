@@ -8,15 +8,9 @@ from docker.errors import DockerException
 from docker.utils.config import load_general_config
 from requests.exceptions import RequestException
 
-from runner.engine_errors import (
-    PERMISSION_HINT,
-    START_HINT,
-    EngineError,
-    find_os_error,
-    translate,
-)
-from runner.engine_payload import proxy_environment
-from runner.engine_target import Target
+from runner.engine.errors import PERMISSION_HINT, START_HINT, EngineError, find_os_error, translate
+from runner.engine.payload import proxy_environment
+from runner.engine.target import Target
 
 OLDEST_API = (1, 41)  # Docker 20.10; builds want 23.0, see `doctor`
 TIMEOUT_S = 120

@@ -12,10 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runner.engine import Access, Engine, GpuAccessError, Image, Spec
-from runner.errors import RunnerError
-from runner.filesystem import find_file_system, is_network
-from runner.findings import (
+from runner.doctor.findings import (
     GIB,
     Finding,
     from_error,
@@ -27,10 +24,16 @@ from runner.findings import (
     judge_reload,
     judge_shm,
 )
+from runner.engine.client import Engine
+from runner.engine.errors import GpuAccessError
+from runner.engine.types import Access, Image, Spec
+from runner.errors import RunnerError
 from runner.gpus import Gpu, read_gpus
-from runner.localserver import find_server
-from runner.serverhealth import read_health
-from runner.settings import ServerChoice, Settings, find_key
+from runner.localserver.container import find_server
+from runner.localserver.filesystem import find_file_system, is_network
+from runner.localserver.health import read_health
+from runner.settings.load import Settings
+from runner.settings.server import ServerChoice, find_key
 from runner.state import State
 
 __all__ = ["Finding", "examine", "is_fit"]

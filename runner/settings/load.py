@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from runner import kinds
 from runner.errors import ExitCode, RunnerError
-from runner.kinds import Kind
 from runner.project import SETTINGS_FILE, Project, read_toml
-from runner.serverchoice import ServerChoice, choose_server, find_key, read_wandb_settings
+from runner.settings import kinds
+from runner.settings.kinds import Kind
+from runner.settings.server import ServerChoice, choose_server, find_key, read_wandb_settings
 
 __all__ = ["ServerChoice", "Settings", "choose_server", "find_key", "load_settings"]
 __all__ += ["read_wandb_settings"]

@@ -6,15 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import agentspec, gpus
-from runner.engine_types import FLEET_LABEL, ROLE_LABEL, Container
+from runner import gpus
+from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
 from runner.errors import RunnerError
+from runner.fleet import agentspec
+from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
-from runner.plan import Agent
 from runner.state import State, read_json
 
 if TYPE_CHECKING:
-    from runner.engine import Engine
+    from runner.engine.client import Engine
 
 STALE_S = 60.0  # agents write their status every 10 s
 _NAMED = ("starting", "running", "waiting", "finished", "failed", "stopped", "quarantined")

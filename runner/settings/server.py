@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.settings import Settings
+    from runner.settings.load import Settings
 
 LOCAL: Literal["local"] = "local"
 # W&B's cloud: one service under two hosts; the client's default moved with 0.31 (urls.py there)

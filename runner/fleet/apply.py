@@ -9,24 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from runner import agentspec
-from runner.agentcode import rotate_workspace
-from runner.agentspec import Folders, Host, Launch
-from runner.engine import (
-    Access,
-    Engine,
-    EngineError,
-    GpuAccessError,
-    NameTaken,
-    read_access,
-    remember_access,
-)
+from runner.engine.client import Engine
+from runner.engine.errors import EngineError, GpuAccessError, NameTaken
+from runner.engine.target import read_access, remember_access
+from runner.engine.types import Access
 from runner.errors import RunnerError
+from runner.fleet import agentspec
+from runner.fleet.agentcode import rotate_workspace
+from runner.fleet.agentspec import Folders, Host, Launch
+from runner.fleet.mounts import make_mount_points
+from runner.fleet.observe import read_agent
+from runner.fleet.plan import Action, Agent
+from runner.fleet.slots import Slot
 from runner.gpus import LEASES
-from runner.mounts import make_mount_points
-from runner.observe import read_agent
-from runner.plan import Action, Agent
-from runner.slots import Slot
 from runner.state import State, write_atomic
 
 THREADS = 4  # two to four are best, measured on two cores with Docker 26.1

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.engine_types import Mount, Spec
+from runner.engine.types import Mount, Spec
 
 NANO = 1_000_000_000
 _LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "50m", "max-file": "3"}}

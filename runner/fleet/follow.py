@@ -8,8 +8,8 @@ from typing import Self
 from runner.client import RunInfo, SweepInfo
 from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
-from runner.observe import find_state_of
-from runner.plan import Agent
+from runner.fleet.observe import find_state_of
+from runner.fleet.plan import Agent
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
 REFUSED = 69  # the agent's exit code where it may not start

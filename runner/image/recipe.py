@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from runner.buildx import Build
-from runner.context import Files, hash_files, list_files, stage_files
-from runner.dependencies import Dependencies, read_dependencies
 from runner.errors import ExitCode, RunnerError
+from runner.image.buildx import Build
+from runner.image.context import Files, hash_files, list_files, stage_files
+from runner.image.dependencies import Dependencies, read_dependencies
+from runner.image.server import DOCKERFILE, KIND_LABEL, PACKAGE
+from runner.image.variant import BASES, Name
 from runner.project import Project
-from runner.serverimage import DOCKERFILE, KIND_LABEL, PACKAGE
-from runner.settings import Settings
-from runner.variant import BASES, Name
+from runner.settings.load import Settings
 
 Kind = Literal["ours", "dockerfile", "foreign"]
 CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs

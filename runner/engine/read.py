@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
-from runner.engine_types import Container, ContainerState, EngineInfo, Event, Image
+from runner.engine.types import Container, ContainerState, EngineInfo, Event, Image
 
 _NEVER = "0001-01-01T00:00:00Z"  # how the engine writes that something has not happened
 

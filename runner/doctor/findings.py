@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from runner.console import format_bytes
-from runner.engine_types import Access, EngineInfo
+from runner.engine.types import Access, EngineInfo
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:

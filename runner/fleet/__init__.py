@@ -1,0 +1,1 @@
+"""What runs now and what is wanted become actions on containers."""

@@ -1,0 +1,1 @@
+"""A project, and what the server needs, become images."""

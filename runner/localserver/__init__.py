@@ -1,0 +1,1 @@
+"""This folder's own sweep server, in a container."""
