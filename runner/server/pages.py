@@ -23,7 +23,7 @@ th,td{text-align:left;padding:.3rem .7rem .3rem 0;border-bottom:1px solid #e3e7e
 vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 code,pre{font:.92em ui-monospace,monospace}pre{background:#f5f7f9;padding:.7rem;overflow:auto}
-.wide{overflow-x:auto}svg{width:100%;height:180px;display:block}
+.wide{overflow-x:auto}svg{width:100%;max-width:800px;display:block}
 @media(prefers-color-scheme:dark){body{color:#dfe5ec;background:#14181d}a{color:#7db8f0}
 th,td{border-color:#2b333c}pre{background:#1d232a}.quiet{color:#94a0ae}}
 """
@@ -156,7 +156,10 @@ def _state(run: Run) -> str:
 
 
 def _config(run: Run) -> str:
-    shown = [f"{key}={value}" for key, value in chosen_config(run).items()]
+    shown = [
+        f"{key}={_number(value) if isinstance(value, float) else value}"
+        for key, value in chosen_config(run).items()
+    ]
     return f"<code>{escape(' '.join(shown))}</code>"
 
 
@@ -186,7 +189,7 @@ def _chart(points: Sequence[tuple[float, float | None]], *, goal: str) -> str:
     )
     title = f"best value of each run, from {_number(low)} to {_number(high)}"
     return (
-        f'<svg viewBox="0 0 800 180" preserveAspectRatio="none" role="img"><title>{escape(title)}'
+        f'<svg viewBox="0 0 800 180" role="img"><title>{escape(title)}'
         f'</title><polyline points="{" ".join(line)}" fill="none" stroke="#0b7a4b" '
         f'stroke-width="2"/>{dots}</svg><p class="quiet">{escape(title)}; line: best so far</p>'
     )
