@@ -3,16 +3,30 @@
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
+from typer.core import TyperGroup
 
 from runner import __version__, console
 from runner.cli import fleet, project, server, sweeps
 from runner.errors import ExitCode, RunnerError
 
+
+class _Commands(TyperGroup):
+    """Typer itself would turn Ctrl-C into a silent exit."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _interrupted() from error
+
+
 app = typer.Typer(
     name="runner",
+    cls=_Commands,
     help="A box of GPUs as a W&B sweep machine: one container per GPU, an agent in each.",
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -54,7 +68,8 @@ def main() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
-    as_json = "--json" in arguments
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    as_json = "--json" in ours
     try:
         _check_platform()
         result = app(arguments, standalone_mode=False)
@@ -65,13 +80,17 @@ def _run(arguments: list[str]) -> int:
         console.report_error(_to_usage_error(error), as_json=as_json)
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        console.note("interrupted")
+        console.report_error(_interrupted(), as_json=as_json)
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)
     return result if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _interrupted() -> RunnerError:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cut the first one's line
+    return RunnerError("interrupted", code=ExitCode.INTERRUPTED)
 
 
 def _check_platform() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +92,39 @@ def test_a_bad_sweep_file_is_told_whole_before_anything_starts(tmp_path: Path) -
     assert "sweep.yaml:1:" in done.stderr
     assert "sweep.yaml:3:" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_json_behind_the_dashes_is_the_commands_own(tmp_path: Path) -> None:
+    done = run("up", "--sweep", "x", "--", "python", "train.py", "--json", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: which GPUs?")
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_ctrl_c_is_one_line_and_130(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / ".runner").mkdir()
+    (tmp_path / ".runner" / "fleet").write_text('{"format": 1, "name": "interrupted"}')
+    environ = {"PYTHONPATH": str(Path.cwd()), "DOCKER_HOST": f"unix://{tmp_path}/silent.sock"}
+    with socket.socket(socket.AF_UNIX) as engine:  # takes a question and never answers
+        engine.bind(str(tmp_path / "silent.sock"))
+        engine.listen()
+        engine.settimeout(30)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runner", "ps", *flags],
+            cwd=tmp_path,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with engine.accept()[0], engine.accept()[0]:  # the first only knocks
+            process.send_signal(signal.SIGINT)
+            out, said = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    if flags:
+        assert json.loads(out)["error"] == {"code": 130, "message": "interrupted", "hint": None}
+    else:
+        assert (out, said) == ("", "error: interrupted\n")
