@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runner.engine.client import Engine
 
 LOCAL = "local"
+Own = Literal["renew", "start", "find"]  # what a command may do for this folder's own server
 LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to the key's own
 
 
@@ -72,10 +73,14 @@ class Servers:
         engine: Callable[[], "Engine"],
         environ: Mapping[str, str],
         report: Callable[[str], None],
-        renew: bool = True,
+        own: Own = "renew",
     ) -> None:
-        """With `renew` a running server of ours whose code is an older one's is replaced."""
-        self.choice, self.state, self._renew = choice, state, renew
+        """What may be done for our own server.
+
+        `find` uses one that runs, `start` also starts one where none does, `renew` also replaces
+        one whose code is an older one's.
+        """
+        self.choice, self.state, self._own = choice, state, own
         self._engine, self._environ, self._report = engine, environ, report
         self._open: dict[str, Connection] = {}
 
@@ -94,7 +99,13 @@ class Servers:
     def _connect_local(self) -> Connection:
         from runner.localserver.container import ensure_server, find_server
 
-        server = None if self._renew else find_server(self._engine(), self.state)
+        server = None if self._own == "renew" else find_server(self._engine(), self.state)
+        if server is None and self._own == "find":
+            raise RunnerError(
+                "this folder's sweep server does not run",
+                hint="`runner sweep create` and `runner up` start it",
+                code=ExitCode.NOT_FOUND,
+            )
         server = server or ensure_server(self._engine(), self.state, report=self._report)
         client = Client(server.url, server.key, ours=True)
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)

@@ -15,7 +15,7 @@ from runner.state import State, find_state, open_state
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
-    from runner.sweeps import Names, Servers
+    from runner.sweeps import Names, Own, Servers
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Context:
             flag=flag, environ=os.environ, settings=self.settings, home=Path.home()
         )
 
-    def servers(self, flag: str | None, *, quiet: bool = False, renew: bool = True) -> "Servers":
+    def servers(self, flag: str | None, *, quiet: bool = False, own: "Own" = "renew") -> "Servers":
         """The servers of this call; which one was taken and why is told in one line."""
         from runner.sweeps import Servers
 
@@ -57,7 +57,7 @@ class Context:
             engine=self.engine,
             environ=os.environ,
             report=console.note,
-            renew=renew,
+            own=own,
         )
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":

@@ -104,8 +104,8 @@ def env(server: up.ServerOption = None) -> None:
     from runner.cli.context import open_context
     from runner.sweeps import LOCAL_ENTITY
 
-    context = open_context()
-    connection = context.servers(server).get()
+    context = open_context(create=False)
+    connection = context.servers(server, own="find").get()
     names = context.names()
     values = {
         "WANDB_BASE_URL": connection.client.url,

@@ -20,9 +20,13 @@ def gpus(as_json: JsonOption = False) -> None:
     """The GPUs and MIG slices of this machine, and who uses each."""
     from runner.fleet.observe import mark_gpus
     from runner.gpus import read_gpus
+    from runner.project import find_project
+    from runner.settings.load import load_settings
 
     seen = read_gpus()
-    found = mark_gpus(seen, _read_all_agents(), foreign_mib=_foreign_mib())
+    settings = load_settings(find_project(Path.cwd()), environ=os.environ)
+    agents = _read_all_agents(settings.engine)
+    found = mark_gpus(seen, agents, foreign_mib=settings.run.foreign_mib)
     if as_json:
         console.data(console.to_json({"gpus": [_gpu_record(gpu) for gpu in found]}))
         return
@@ -31,7 +35,7 @@ def gpus(as_json: JsonOption = False) -> None:
     console.data(console.table(header, rows) if rows else "this machine has no GPU")
 
 
-def _read_all_agents() -> "list[Agent]":
+def _read_all_agents(engine: str | None) -> "list[Agent]":
     """All agents of the engine; none, said in one line, where no engine answers."""
     from runner.engine.client import Engine
     from runner.fleet.observe import read_agents
@@ -39,17 +43,10 @@ def _read_all_agents() -> "list[Agent]":
 
     state = find_state(Path.cwd(), environ=os.environ)
     try:
-        return read_agents(Engine.connect(state=state, environ=os.environ), state)
+        return read_agents(Engine.connect(engine, state=state, environ=os.environ), state)
     except RunnerError as error:
         console.note(f"agents are seen by their leases only: {error.message}")
         return []
-
-
-def _foreign_mib() -> int:
-    from runner.project import find_project
-    from runner.settings.load import load_settings
-
-    return load_settings(find_project(Path.cwd()), environ=os.environ).run.foreign_mib
 
 
 def _gpu_rows(gpu: "Gpu") -> list[tuple[str, ...]]:

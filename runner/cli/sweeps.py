@@ -79,7 +79,7 @@ def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
     from runner.cli.context import open_context
 
     found = sweeps.known_sweeps(
-        open_context(create=False).servers(server, quiet=as_json, renew=False)
+        open_context(create=False).servers(server, quiet=as_json, own="start")
     )
     if as_json:
         rows = [{**_head(joined), "runs": joined.sweep.run_count} for joined in found]
@@ -155,7 +155,7 @@ def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[Ru
     from runner.cli.context import open_context
 
     context = open_context(create=False)
-    servers = context.servers(flag, quiet=quiet, renew=False)
+    servers = context.servers(flag, quiet=quiet, own="start")
     if name.endswith((".yaml", ".yml")):
         raise RunnerError(
             f"`{name}` is a file, not a sweep",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runner.fleet.plan import Action
     from runner.fleet.slots import Slot
     from runner.image.build import AgentImage
-    from runner.sweeps import Joined
+    from runner.sweeps import Joined, Own
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")
@@ -123,7 +123,8 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     engine = context.engine()
     select_slots(context, engine, order.gpus)  # a wrong selection costs no time
     chosen = find_agent_image(context, engine, order)
-    servers = context.servers(order.server, quiet=order.as_json)
+    own: Own = "find" if order.dry_run else "renew"
+    servers = context.servers(order.server, quiet=order.as_json, own=own)
     goal = prepare.find_goal(order.sweep, servers, context, console.note)
     launch = prepare.make_launch(
         context, goal, chosen, replacement=order.command, count=order.count

@@ -117,6 +117,18 @@ def test_what_is_missing_is_said_in_one_line_with_a_way_out(
     assert done.stdout == ""
 
 
+def test_gpus_asks_the_engine_of_the_settings(folder: Path, nvml: FakeNvml) -> None:
+    """Before `DOCKER_HOST`; the GPUs are shown without an engine as well."""
+    nvml.write([FakeGpu(UUIDS[0])])
+    (folder / "runner.toml").write_text('engine = "unix:///elsewhere/docker.sock"\n')
+
+    done = run(folder, "gpus", "--json", **nvml.env())
+
+    assert done.returncode == 0
+    assert "no Docker engine answers at unix:///elsewhere/docker.sock" in done.stderr
+    assert len(json.loads(done.stdout)["gpus"]) == 1
+
+
 def test_without_a_driver_the_way_goes_to_the_cpu(folder: Path) -> None:
     """The library is absent here unless the fake one is named."""
     done = run(folder, "gpus", LD_LIBRARY_PATH="")

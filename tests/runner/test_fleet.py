@@ -322,6 +322,7 @@ def test_leases_are_respected_and_leftovers_replaced(
 
 def test_env_gives_a_shell_the_same_server(folder: Folder) -> None:
     """What it prints can be sourced, and the key opens the server."""
+    create(folder, "hold")  # starts it where the tests above have not
     out, _ = folder.run("env")
     script = f"""{out}
 curl --silent --noproxy '*' -u "api:$WANDB_API_KEY" "$WANDB_BASE_URL/healthz"
