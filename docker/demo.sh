@@ -53,8 +53,9 @@ up() {
     mkdir -p $mark
     [ -e .runner/fleet ] || touch $mark/state
     bring_up_engine
-    have_base debian:bookworm-slim
-    if "$runner" gpus --json 2>/dev/null | grep -q '"index"'; then
+    have_base debian:bookworm-slim # the server's
+    if "$runner" gpus --json 2>/dev/null | grep '"index"' >/dev/null; then
+        have_base nvidia/cuda:13.0.2-base-ubuntu24.04 --cuda
         build=()
         gpus=free:2
     fi
