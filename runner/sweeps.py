@@ -111,7 +111,7 @@ class Servers:
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 
     def _connect(self, url: str) -> Connection:
-        key = find_key(url, environ=self._environ, home=Path.home())
+        key = find_key(url, environ=self._environ, home=Path.home(), state=self.state)
         if key is None:
             raise RunnerError(
                 f"no W&B key for {url}",

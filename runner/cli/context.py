@@ -40,7 +40,11 @@ class Context:
     def server_choice(self, flag: str | None) -> ServerChoice:
         """Which server this call talks to, and why."""
         return choose_server(
-            flag=flag, environ=os.environ, settings=self.settings, home=Path.home()
+            flag=flag,
+            environ=os.environ,
+            settings=self.settings,
+            home=Path.home(),
+            state=self.state,
         )
 
     def servers(self, flag: str | None, *, quiet: bool = False, own: "Own" = "renew") -> "Servers":

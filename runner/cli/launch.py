@@ -15,6 +15,7 @@ from runner.fleet.agentspec import Launch
 from runner.fleet.mounts import WORKSPACE, parse_mounts
 from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.localserver.container import network_name
+from runner.settings.server import LOOPBACK
 from runner.sweepfile import sweep_hash
 from runner.sweeps import Connection, Joined, Servers
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from runner.image.build import AgentImage
 
 Report = Callable[[str], None]
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def check_reachable(server: Connection, engine: "Engine") -> None:
         RunnerError: with the address to serve at instead.
     """
     host = urlsplit(server.inner_url).hostname
-    if server.ours or host not in _LOOPBACK:
+    if server.ours or host not in LOOPBACK:
         return
     address = engine.network_gateway("bridge") or "ADDRESS"
     raise RunnerError(

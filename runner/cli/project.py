@@ -74,10 +74,17 @@ def config(as_json: Json = False) -> None:
     from runner.project import find_project
     from runner.settings.load import KEYS, load_settings, variable_of
     from runner.settings.server import choose_server
+    from runner.state import find_state
 
     project = find_project(Path.cwd())
     settings = load_settings(project, environ=os.environ)
-    choice = choose_server(flag=None, environ=os.environ, settings=settings, home=Path.home())
+    choice = choose_server(
+        flag=None,
+        environ=os.environ,
+        settings=settings,
+        home=Path.home(),
+        state=find_state(Path.cwd(), environ=os.environ),
+    )
     rows: list[dict[str, Any]] = [
         {"key": key, "value": _masked(settings.get(key)), "origin": _origin(settings.origins, key)}
         for key in KEYS

@@ -73,7 +73,7 @@ def status(as_json: AsJson = False) -> None:
     context = open_context(create=False)
     choice = context.server_choice(None)
     fields = (
-        _own_status(context) if choice.kind == "local" else _wandb_status(choice.url or "")
+        _own_status(context) if choice.kind == "local" else _wandb_status(context, choice.url or "")
     ) | {"chosen_by": choice.why}
     if as_json:
         console.data(console.to_json(fields))
@@ -100,10 +100,10 @@ def _own_status(context: "Context") -> dict[str, object]:
     }
 
 
-def _wandb_status(url: str) -> dict[str, object]:
+def _wandb_status(context: "Context", url: str) -> dict[str, object]:
     from runner.settings.server import find_key
 
-    key = find_key(url, environ=os.environ, home=Path.home())
+    key = find_key(url, environ=os.environ, home=Path.home(), state=context.state)
     return {"server": url, "state": "W&B", "url": url, "key": "found" if key else "none found"}
 
 
@@ -120,7 +120,9 @@ def doctor(as_json: AsJson = False) -> None:
     folder = Path.cwd()
     settings = load_settings(find_project(folder), environ=os.environ)
     state = find_state(folder, environ=os.environ)
-    choice = choose_server(flag=None, environ=os.environ, settings=settings, home=Path.home())
+    choice = choose_server(
+        flag=None, environ=os.environ, settings=settings, home=Path.home(), state=state
+    )
     findings = examine(
         settings,
         choice,

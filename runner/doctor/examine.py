@@ -78,7 +78,7 @@ def examine(
             *_look_at_own_server(engine, state, choice),
         ]
     root = folder if state is None else state.root
-    return [*found, *_look_at_folder(root), *_look_at_wandb(choice, environ)]
+    return [*found, *_look_at_folder(root), *_look_at_wandb(choice, environ, state)]
 
 
 def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
@@ -225,11 +225,13 @@ def _look_at_own_server(
         yield Finding("server", "ok", detail)
 
 
-def _look_at_wandb(choice: ServerChoice, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _look_at_wandb(
+    choice: ServerChoice, environ: Mapping[str, str], state: State | None
+) -> Iterator[Finding]:
     if choice.kind == "local" or choice.url is None:
         return
     host = urlsplit(choice.url).hostname
-    if find_key(choice.url, environ=environ, home=Path.home()) is None:
+    if find_key(choice.url, environ=environ, home=Path.home(), state=state) is None:
         yield Finding(
             "W&B key", "fail", f"none for {host} ({choice.why})", f"wandb login --host={choice.url}"
         )

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from runner.errors import ExitCode, RunnerError
+from runner.state import State, read_json
 
 if TYPE_CHECKING:
     from runner.settings.load import Settings
 
 LOCAL: Literal["local"] = "local"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # W&B's cloud: one service under two hosts; the client's default moved with 0.31 (urls.py there)
 FORGE = "https://api.forge.coreweave.com"
 WANDB_AI = "https://api.wandb.ai"
@@ -42,6 +44,7 @@ def choose_server(
     environ: Mapping[str, str],
     settings: "Settings",
     home: Path,
+    state: State | None,
     folder: Path | None = None,
 ) -> ServerChoice:
     """Flag > RUNNER_SERVER, settings file > WANDB_BASE_URL > W&B's files > a cloud key > local.
@@ -51,39 +54,49 @@ def choose_server(
         environ: the process's environment.
         settings: loaded with the same environment, so that `RUNNER_SERVER` is in it.
         home: where `.config/wandb/settings` and `.netrc` lie.
+        state: whose server's URL means `local`, and whose key opens no other server.
         folder: where `wandb/settings` lies; the current folder by default, as W&B has it.
 
     Raises:
         RunnerError: the server named is neither `local` nor an http(s) URL.
     """
+    own_port = (read_json(state.server_file) or {}).get("port") if state else None
     if flag:
-        return _named(flag, "--server")
+        return _named(flag, "--server", own_port)
     if settings.server:
-        return _named(settings.server, settings.origins.get("server", "settings"))
+        return _named(settings.server, settings.origins.get("server", "settings"), own_port)
     if base := environ.get("WANDB_BASE_URL"):
-        return _named(base, "WANDB_BASE_URL")
+        return _named(base, "WANDB_BASE_URL", own_port)
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)
     if base := saved.get("base_url"):
-        return _named(base, "W&B's settings file")
-    if found := _find_cloud_key(environ, saved, home):
+        return _named(base, "W&B's settings file", own_port)
+    if found := _find_cloud_key(environ, saved, home, _read_own_key(state)):
         return ServerChoice("wandb", *found)
     return ServerChoice(LOCAL, None, "no W&B key was found")
 
 
 def find_key(
-    url: str, *, environ: Mapping[str, str], home: Path, folder: Path | None = None
+    url: str,
+    *,
+    environ: Mapping[str, str],
+    home: Path,
+    state: State | None,
+    folder: Path | None = None,
 ) -> str | None:
     """The W&B key for the server at `url`: keys go by host, none is sent to another one.
 
     `WANDB_API_KEY` names no host: it is for the server that the environment or W&B's settings
-    name, else for W&B's cloud; so is `api_key` in W&B's settings.
+    name, else for W&B's cloud; so is `api_key` in W&B's settings. The key of this folder's own
+    server is for no other one, wherever it stands.
     """
+    own = _read_own_key(state)
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)
     meant = environ.get("WANDB_BASE_URL") or saved.get("base_url")
-    hostless = environ.get("WANDB_API_KEY") or saved.get("api_key")
+    hostless = _hostless_key(environ, saved, own)
     if hostless and (_same_host(url, meant) if meant else _is_cloud(url)):
-        return hostless
-    return _read_netrc(environ, home).get(_host(url)) or _cloud_alias_key(url, environ, home)
+        return hostless[0]
+    found = _read_netrc(environ, home).get(_host(url)) or _cloud_alias_key(url, environ, home)
+    return None if found == own else found
 
 
 def read_wandb_settings(
@@ -102,10 +115,12 @@ def read_wandb_settings(
     return {**_read_ini(system / "settings"), **_read_ini(local / "settings")}
 
 
-def _named(server: str, why: str) -> ServerChoice:
+def _named(server: str, why: str, own_port: object) -> ServerChoice:
     if server == LOCAL:
         return ServerChoice(LOCAL, None, why)
     parts = urlsplit(server)
+    if parts.hostname in LOOPBACK and own_port and _port(parts) == own_port:
+        return ServerChoice(LOCAL, None, f"{why} names it")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise RunnerError(
             f"{why}: `{server}` is neither `local` nor a URL",
@@ -115,16 +130,40 @@ def _named(server: str, why: str) -> ServerChoice:
     return ServerChoice("wandb", server.rstrip("/"), why)
 
 
-def _find_cloud_key(
-    environ: Mapping[str, str], saved: Mapping[str, str], home: Path
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:  # no number: the caller of the URL will say so
+        return None
+
+
+def _read_own_key(state: State | None) -> str | None:
+    try:
+        return (state.secrets / "server").read_text("ascii").strip() if state else None
+    except OSError:
+        return None
+
+
+def _hostless_key(
+    environ: Mapping[str, str], saved: Mapping[str, str], own: str | None
 ) -> tuple[str, str] | None:
-    if environ.get("WANDB_API_KEY"):
-        return _client_default(), "WANDB_API_KEY"
-    if saved.get("api_key"):
-        return _client_default(), "a key in W&B's settings file"
+    """A key that says not for which host it is, and its origin."""
+    origins = {
+        "WANDB_API_KEY": environ.get("WANDB_API_KEY"),
+        "a key in W&B's settings file": saved.get("api_key"),
+    }
+    found = ((key, why) for why, key in origins.items() if key and key != own)
+    return next(found, None)
+
+
+def _find_cloud_key(
+    environ: Mapping[str, str], saved: Mapping[str, str], home: Path, own: str | None
+) -> tuple[str, str] | None:
+    if hostless := _hostless_key(environ, saved, own):
+        return _client_default(), hostless[1]
     keys = _read_netrc(environ, home)
     for host, url in _CLOUD_HOSTS.items():
-        if host in keys:
+        if keys.get(host) not in (None, own):
             return url, f"a key for {host} in {_netrc_file(environ, home).name}"
     return None
 

@@ -7,6 +7,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.settings.load import Settings
 from runner.settings.server import ServerChoice, choose_server, find_key
+from runner.state import State
 
 CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"
 
@@ -17,11 +18,17 @@ def choose(
     flag: str | None = None,
     setting: str | None = None,
     environ: dict[str, str] | None = None,
+    state: State | None = None,
 ) -> ServerChoice:
     origins = {"server": "runner.toml"} if setting else {}
     settings = Settings(server=setting, origins=origins)
     return choose_server(
-        flag=flag, environ=environ or {}, settings=settings, home=home, folder=home / "project"
+        flag=flag,
+        environ=environ or {},
+        settings=settings,
+        home=home,
+        state=state,
+        folder=home / "project",
     )
 
 
@@ -97,7 +104,7 @@ def test_keys_go_to_their_own_host_only(tmp_path: Path) -> None:
     environ = {"WANDB_API_KEY": "env-key", "WANDB_BASE_URL": "https://self.example"}
 
     def key(url: str, environ: dict[str, str]) -> str | None:
-        return find_key(url, environ=environ, home=tmp_path, folder=tmp_path)
+        return find_key(url, environ=environ, home=tmp_path, state=None, folder=tmp_path)
 
     assert key("https://wandb.example", {}) == "netrc-key"
     assert key("https://self.example", environ) == "env-key"
@@ -109,10 +116,57 @@ def test_keys_go_to_their_own_host_only(tmp_path: Path) -> None:
 def test_the_clouds_two_names_share_a_key(tmp_path: Path) -> None:
     write_netrc(tmp_path, "api.wandb.ai", "cloud-key")
 
-    assert find_key(FORGE, environ={}, home=tmp_path, folder=tmp_path) == "cloud-key"
+    assert find_key(FORGE, environ={}, home=tmp_path, state=None, folder=tmp_path) == "cloud-key"
 
 
 def test_a_damaged_netrc_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine\nmachine machine")
 
     assert choose(tmp_path).kind == "local"
+
+
+OWN_KEY = "0123456789" * 4
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> State:
+    """A state folder with a server of its own at port 4711."""
+    state = State(tmp_path / ".runner", "own")
+    state.secrets.mkdir(parents=True)
+    (state.secrets / "server").write_text(OWN_KEY + "\n")
+    state.server_file.write_text('{"port": 4711}')
+    return state
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_url_of_this_folders_own_server_means_local(
+    tmp_path: Path, own: State, host: str
+) -> None:
+    url = f"http://{host}:4711"
+
+    by_flag = choose(tmp_path, flag=url, state=own)
+    by_settings = choose(tmp_path, setting=url, state=own)
+    by_environment = choose(tmp_path, environ={"WANDB_BASE_URL": url + "/"}, state=own)
+
+    assert by_flag == ServerChoice("local", None, "--server names it")
+    assert by_settings == ServerChoice("local", None, "runner.toml names it")
+    assert by_environment == ServerChoice("local", None, "WANDB_BASE_URL names it")
+    assert choose(tmp_path, flag=f"http://{host}:4712", state=own).kind == "wandb"
+    assert choose(tmp_path, flag="http://elsewhere:4711", state=own).kind == "wandb"
+
+
+def test_the_own_servers_key_goes_nowhere_else(tmp_path: Path, own: State) -> None:
+    """Neither is a cloud chosen for it, nor is it sent to a server that is named."""
+    environ = {"WANDB_API_KEY": OWN_KEY}
+    write_netrc(tmp_path, "api.wandb.ai", OWN_KEY)
+
+    def key(url: str, **environ: str) -> str | None:
+        return find_key(url, environ=environ, home=tmp_path, state=own, folder=tmp_path)
+
+    assert choose(tmp_path, environ=environ, state=own).kind == "local"
+    assert key(CLOUD) is None
+    assert key(CLOUD, WANDB_API_KEY=OWN_KEY) is None
+    self_hosted = "https://self.example"
+    assert key(self_hosted, WANDB_API_KEY=OWN_KEY, WANDB_BASE_URL=self_hosted) is None
+    write_wandb(tmp_path / "wandb", api_key="another key")
+    assert key(CLOUD, WANDB_API_KEY=OWN_KEY) == "another key"
