@@ -3,10 +3,8 @@
 Values are in `engine_types`, errors in `engine_errors`; both are meant to be imported from here.
 """
 
-import io
 import os
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +15,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
+from runner.engine.archive import unpack
 from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine.errors import (
     EngineError,
@@ -336,14 +335,23 @@ class Engine:
             changes = self._api.diff(identity) or []
         return [one["Path"] for one in changes if one["Kind"] in (0, 1)]
 
-    def copy_out(self, identity: str, path: str, destination: Path) -> None:
-        """Copy a file or folder of a container into `destination`, as the caller's."""
-        with translated(f"copy `{path}` out of container `{identity[:12]}`"):
-            chunks, _ = self._api.get_archive(identity, path)
-            packed = io.BytesIO(b"".join(chunks))
-        destination.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(fileobj=packed) as archive:
-            archive.extractall(destination, filter="data")
+    def copy_out(
+        self, identity: str, folder: str, destination: Path, *, only: Collection[str]
+    ) -> list[str]:
+        """Copy those files of a container's folder into `destination`, as the caller's.
+
+        Args:
+            identity: the container; it may have ended.
+            folder: what `destination` stands for.
+            destination: made where something is copied.
+            only: absolute paths in the container; folders among them are made for their files.
+
+        Returns:
+            Those of the paths that were not copied: links out of the folder, device files.
+        """
+        with translated(f"copy `{folder}` out of container `{identity[:12]}`"):
+            chunks, _ = self._api.get_archive(identity, f"{folder.rstrip('/')}/.")
+            return unpack(chunks, folder, destination, only)
 
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> str:
         """The ID of the user-defined network of this name, made where there is none."""

@@ -24,6 +24,8 @@ def read_container(found: Mapping[str, Any]) -> Container:
         ports=_ports(found),
         started_at=_time(state.get("StartedAt")),
         finished_at=finished,
+        working_dir=found["Config"].get("WorkingDir") or "/",
+        mounts=tuple(one["Destination"] for one in found.get("Mounts") or ()),
     )
 
 

@@ -25,6 +25,8 @@ class Container:
     ports: Mapping[str, int]  # "8080/tcp" → port on the host
     started_at: str | None  # RFC 3339, as the engine writes it
     finished_at: str | None
+    working_dir: str = "/"
+    mounts: tuple[str, ...] = ()  # where folders and files of the host are, inside
 
     @property
     def alive(self) -> bool:

@@ -188,14 +188,18 @@ def test_the_container_runs_as_asked_without_rights(engine: Engine, tmp_path: Pa
 
 @pytest.mark.engine
 def test_what_a_container_changed_is_found_and_copied(engine: Engine, tmp_path: Path) -> None:
-    started = engine.start(spec("changes", "mkdir /kept; echo text > /kept/file"))
+    script = "mkdir -p /kept/in; cd /kept; echo text > in/file; touch other; ln -s /etc/passwd out"
+    started = engine.start(spec("changes", script))
     engine.wait(started.id)
 
     changed = engine.changed_files(started.id)
-    engine.copy_out(started.id, "/kept", tmp_path)
+    wanted = set(changed) - {"/kept/other"}
+    left = engine.copy_out(started.id, "/kept", tmp_path / "copy", only=wanted)
 
-    assert "/kept/file" in changed
-    assert (tmp_path / "kept/file").read_text() == "text\n"
+    assert {"/kept/in/file", "/kept/other", "/kept/out"} <= set(changed)
+    assert left == ["/kept/out"]
+    assert [one.name for one in (tmp_path / "copy").iterdir()] == ["in"]
+    assert (tmp_path / "copy/in/file").read_text() == "text\n"
 
 
 @pytest.mark.engine

@@ -1,0 +1,50 @@
+"""What the engine sends of a container's files, a tar as it comes, put on the disk."""
+
+import io
+import tarfile
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+
+def unpack(
+    chunks: Iterable[bytes], folder: str, destination: Path, only: Collection[str]
+) -> list[str]:
+    """Write the files and links at `only` below `destination`; the paths of those left out.
+
+    Args:
+        chunks: the archive of `folder`, with paths relative to it.
+        folder: absolute, in the container.
+        destination: made where something is written.
+        only: absolute paths; folders come with their files.
+    """
+    left = []
+    with tarfile.open(fileobj=io.BufferedReader(_Stream(iter(chunks))), mode="r|") as archive:
+        for member in archive:
+            path = str(PurePosixPath(folder, member.name.lstrip("/")))
+            if member.isdir() or path not in only:
+                continue
+            destination.mkdir(parents=True, exist_ok=True)
+            try:
+                archive.extract(member, destination, filter="data")
+            except (tarfile.FilterError, KeyError):  # leads out of the folder; or a hard link
+                left.append(path)  # to a file that is not among `only`
+    return left
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as a file; one is held at a time."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, b""
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, or a part of it; 0 at the end."""
+        chunk = self._rest or next(self._chunks, b"")
+        count = min(len(chunk), len(buffer))
+        buffer[:count], self._rest = chunk[:count], chunk[count:]
+        return count

@@ -1,0 +1,50 @@
+"""What a program wrote in a container that is about to be removed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.engine.client import Engine
+from runner.engine.types import Container
+from runner.fleet.mounts import WORKSPACE
+from runner.fleet.plan import Agent
+from runner.state import State
+
+_ENGINES = ("/.dockerenv", "/sbin/docker-init")  # put into every container by the engine
+
+
+def save_files(
+    engine: Engine, state: State, agent: Agent, report: Callable[[str], None]
+) -> Path | None:
+    """Copy what an image of the user's own has in its working folder to `work/<agent>`.
+
+    Agents with a project in their image work on the host: of those there is nothing to copy.
+
+    Returns:
+        The folder; None where nothing was copied.
+    """
+    container = engine.find(agent.container)
+    if container is None or container.working_dir == str(WORKSPACE):
+        return None
+    changed = select_files(engine.changed_files(container.id), container)
+    if not changed:
+        return None
+    folder = state.work / agent.name
+    if folder.is_dir() and any(folder.iterdir()):
+        folder = state.work / f"{agent.name}.{container.id[:12]}"
+    left = engine.copy_out(container.id, container.working_dir, folder, only=changed)
+    for path in left:
+        report(f"{agent.name}: `{path}` was not copied: it leads out of the working folder")
+    return folder if folder.is_dir() and any(folder.iterdir()) else None
+
+
+def select_files(changed: list[str], container: Container) -> set[str]:
+    """Paths below the working folder that a program may have written."""
+    root = container.working_dir.rstrip("/") + "/"
+    foreign = (*_ENGINES, *container.mounts)
+    return {
+        path
+        for path in changed
+        if path.startswith(root)
+        and "/__pycache__" not in path
+        and not any(path == one or path.startswith(f"{one}/") for one in foreign)
+    }

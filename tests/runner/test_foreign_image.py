@@ -1,0 +1,53 @@
+"""An image of the user's own, without `/opt/project`: its programs write into the container."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rig.engine import TestEngine
+from tests.rig.plain import PlainImage, make_folder
+
+pytestmark = pytest.mark.engine
+
+DOCKERFILE = """
+FROM {base}
+USER root
+RUN mkdir -m 1777 /app && mv /opt/project/train.py /app/ && rm -rf /opt/project
+WORKDIR /app
+"""
+
+
+@pytest.fixture
+def own_image(engine_env: TestEngine, plain_image: PlainImage) -> Iterator[str]:
+    """A tag of such an image, made from the plain one."""
+    tag = f"runner-test/own-{os.getpid()}"
+    subprocess.run(
+        ["docker", "build", "--quiet", "--tag", tag, "-"],
+        input=DOCKERFILE.format(base=plain_image.record["tag"]),
+        env=os.environ | engine_env.env,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    yield tag
+    engine_env.docker("rmi", "--force", tag)
+
+
+def test_what_it_wrote_is_copied_before_its_container_goes(
+    engine_env: TestEngine, own_image: str, tmp_path: Path, fleet: str
+) -> None:
+    """Its own files stay out; `down` says where the rest is."""
+    folder = make_folder(tmp_path / "plain", fleet, engine_env.env)
+    sweep = folder.write_sweep("sweep.yaml", "short")
+    agent, work = f"{fleet}-cpu-0", folder.root / ".runner" / "work"
+    folder.run("up", "--gpus", "cpu", "--image", own_image, "--sweep", sweep, "--follow")
+    assert not list((work / agent).iterdir())
+
+    _, said = folder.run("down")
+
+    assert f"{agent}: what it wrote is in `{work / agent}`" in said
+    assert [one.name for one in (work / agent).iterdir()] == ["ready"]
+    assert (work / agent / "ready").stat().st_uid == os.getuid()
