@@ -137,7 +137,7 @@ def best(
         }
         console.data(console.to_json(record))
         return
-    console.note(f"run {found.id} ({found.name}): {joined.sweep.metric} {found.best:.6g}")
+    console.note(f"run {_title(found)}: {joined.sweep.metric} {found.best:.6g}")
     console.data(to_yaml(config))
 
 
@@ -221,14 +221,19 @@ def _describe(joined: "Joined", runs: "list[RunInfo]", best: "RunInfo | None") -
     sweep = joined.sweep
     counts = collections.Counter(run.state for run in runs)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
-    method = sweep.method + (f" (engine {sweep.engine})" if sweep.engine else "")
+    engine = "" if sweep.engine in (None, sweep.method) else f" (engine {sweep.engine})"
+    method = sweep.method + engine
     lines = [f"{sweep.path}  {sweep.state.lower()}", f"method  {method}", f"runs    {states}"]
     if sweep.metric:
-        value = "none yet" if best is None else f"{best.best:.6g} by {best.id} ({best.name})"
+        value = "none yet" if best is None else f"{best.best:.6g} by {_title(best)}"
         lines.append(f"best    {sweep.metric} {value}, goal {sweep.goal}")
     if runs:
         lines += ["", console.table(("RUN", "STATE", "BEST", "LAST", "TIME", "WHY"), _rows(runs))]
     return "\n".join([*lines, "", f"page    {joined.url}"])
+
+
+def _title(run: "RunInfo") -> str:
+    return run.id if run.name in (run.id, "") else f"{run.id} ({run.name})"
 
 
 def _rows(runs: "list[RunInfo]") -> list[tuple[str, ...]]:

@@ -221,7 +221,7 @@ def _look_at_own_server(
         detail = f"`{found.container}` runs, but {found.url} does not answer"
         yield Finding("server", "fail", detail, f"docker logs {found.container}; `runner down`")
     else:
-        detail = f"{found.url}, runner {health.version}, {health.runs_live} live runs"
+        detail = f"{found.url}, runner {health.version}, live runs: {health.runs_live}"
         yield Finding("server", "ok", detail)
 
 
