@@ -138,7 +138,7 @@ def best(
         console.data(console.to_json(record))
         return
     console.note(f"run {_title(found)}: {joined.sweep.metric} {found.best:.6g}")
-    console.data(to_yaml(config))
+    console.data(to_yaml(dict(sorted(config.items()))))
 
 
 def find_best(runs: "list[RunInfo]", sweep: "SweepInfo") -> "RunInfo | None":
