@@ -1,8 +1,9 @@
 """Which engine is meant: flag, `DOCKER_HOST`, the state folder's, the current Docker context."""
 
+import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -34,6 +35,12 @@ def find_target(host: str | None, state: State | None, environ: Mapping[str, str
     Raises:
         EngineError: the context is unknown, or TLS files are missing.
     """
+    found = _find(host, state, environ)
+    cli_env = {**found.cli_env, **_buildx_env({**environ, **found.cli_env}, state)}
+    return replace(found, cli_env=cli_env)
+
+
+def _find(host: str | None, state: State | None, environ: Mapping[str, str]) -> Target:
     if host:
         return Target(host, "flag", None, {"DOCKER_HOST": host})
     if environ.get("DOCKER_HOST"):
@@ -98,6 +105,15 @@ def _from_context(name: str | None) -> Target:
         )
     host = str(context.Host).replace("http+unix://", "unix://")
     return Target(host, "context", context.TLSConfig, {"DOCKER_CONTEXT": str(context.Name)})
+
+
+def _buildx_env(env: Mapping[str, str], state: State | None) -> dict[str, str]:
+    """A folder of ours for buildx where it may not write beside Docker's own settings."""
+    if state is None or env.get("BUILDX_CONFIG"):
+        return {}
+    place = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "/", ".docker"), "buildx")
+    there = next(one for one in (place, *place.absolute().parents) if one.exists())
+    return {} if os.access(there, os.W_OK) else {"BUILDX_CONFIG": str(state.cache / "buildx")}
 
 
 def _remembered_env(record: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:

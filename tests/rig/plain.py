@@ -67,11 +67,12 @@ class Folder:
     root: Path
     fleet: str
     env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()  # before the command: another user, say
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """`runner …`, not waited for."""
         return subprocess.Popen(
-            [sys.executable, "-m", "runner", *arguments],
+            [*self.prefix, sys.executable, "-m", "runner", *arguments],
             cwd=self.root,
             env={**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_SERVER": "local", **self.env},
             stdout=subprocess.PIPE,

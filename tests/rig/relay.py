@@ -1,0 +1,56 @@
+"""The engine's socket once more, for everybody: as if the caller were in its group."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def relay(engine: Path, door: Path) -> Iterator[str]:
+    """Answer at the Unix socket `door` what the one at `engine` answers; gives its address."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(door))
+        door.chmod(0o666)
+        listener.listen(64)
+        accepting = threading.Thread(target=_accept, args=(listener, engine))
+        accepting.start()
+        try:
+            yield f"unix://{door}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            door.unlink()
+
+
+def _accept(listener: socket.socket, engine: Path) -> None:
+    serving = []
+    while True:
+        try:
+            caller, _ = listener.accept()
+        except OSError:  # it was shut down
+            break
+        serving.append(threading.Thread(target=_serve, args=(caller, engine)))
+        serving[-1].start()
+    for one in serving:
+        one.join(timeout=10)
+
+
+def _serve(caller: socket.socket, engine: Path) -> None:
+    with caller, socket.socket(socket.AF_UNIX) as behind:
+        behind.connect(str(engine))
+        asking = threading.Thread(target=_pump, args=(caller, behind))
+        asking.start()
+        _pump(behind, caller)
+        with suppress(OSError):
+            caller.shutdown(socket.SHUT_RDWR)
+        asking.join()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Pass bytes on until their end."""
+    with suppress(OSError):  # one of the two has gone
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
