@@ -27,8 +27,12 @@ def execute(service: Service, base: str, body: object) -> dict[str, object]:
     A query's unknown root field is null; an unknown mutation is refused with 400, because a null
     answer to one crashes the client.
     """
-    operation = read_operation(body)
-    roots = _roots(service, Views(service, base), operation)
+    return carry_out(service, Views(service, base), read_operation(body))
+
+
+def carry_out(service: Service, views: Views, operation: Operation) -> dict[str, object]:
+    """The reply to one operation, its nodes made by `views`."""
+    roots = _roots(service, views, operation)
     return {"data": answer(roots, operation.fields)}
 
 

@@ -1,0 +1,257 @@
+"""The HTTP of the tests' stand-in for W&B's cloud: what it refuses, and what it saw."""
+
+import base64
+import binascii
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from runner.server.app import create_app
+from runner.server.bodies import read_json
+from runner.server.graphql import Field, answer, read_operation
+from runner.server.handlers import refused
+from runner.server.protocol import carry_out
+from runner.server.service import Service
+from runner.server.stream import receive
+from runner.server.wire import Refused, dumps, local_names
+from tests.rig.strict import ONLY_OURS, Profile, StrictStore, StrictViews, finish_drained
+
+HISTORY = "wandb-history.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request, whoever sent it."""
+
+    method: str
+    path: str
+    authorization: str | None
+    agent: str | None
+
+    @property
+    def key(self) -> str | None:
+        """The password of its Basic credentials."""
+        _, _, credentials = (self.authorization or "").partition(" ")
+        try:
+            return base64.b64decode(credentials).decode().partition(":")[2] or None
+        except (binascii.Error, ValueError):
+            return None
+
+
+@dataclass(slots=True)
+class Record:
+    """All that came in."""
+
+    requests: list[Seen] = field(default_factory=list)
+    fields: Counter[str] = field(default_factory=Counter)  # GraphQL's root fields
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys that arrived, right ones and wrong ones."""
+        return {one.key for one in self.requests if one.key is not None}
+
+
+def make_app(service: Service, store: StrictStore, profile: Profile, record: Record) -> ASGIApp:
+    """W&B's three doors over one store; everything else is 404."""
+    routes = _Routes(service, store, profile, record)
+    app = Starlette(
+        routes=[
+            Route("/graphql", routes.graphql, methods=["POST"]),
+            Route("/files/{entity}/{project}/{run}/file_stream", routes.stream, methods=["POST"]),
+            Route("/storage/{path:path}", create_app(service)),
+        ],
+        exception_handlers={Refused: _refusal, HTTPException: _http_refusal},
+    )
+    return _Door(app, service, profile, record)
+
+
+class _Door:
+    """Notes every request, turns the unknown away, and now and then asks for patience."""
+
+    def __init__(self, app: ASGIApp, service: Service, profile: Profile, record: Record) -> None:
+        self._app, self._service, self._profile, self._record = app, service, profile, record
+        self._lock, self._count = threading.Lock(), 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._record.statuses[message["status"]] += 1
+            await send(message)
+
+        await self._answering(scope)(scope, receive, counted)
+
+    def _answering(self, scope: Scope) -> ASGIApp:
+        request = Request(scope)
+        path, headers = scope["path"], request.headers
+        authorization = headers.get("authorization")
+        seen = Seen(request.method, path, authorization, headers.get("user-agent"))
+        self._record.requests.append(seen)
+        if path.startswith("/storage/"):
+            return self._app
+        if not self._service.tokens.admits(authorization):
+            return refused(401, "user is not logged in")
+        if self._is_too_often():
+            response = refused(429, "rate limit exceeded")
+            response.headers["Retry-After"] = str(self._profile.retry_after_s)
+            return response
+        return self._app
+
+    def _is_too_often(self) -> bool:
+        with self._lock:
+            self._count += 1
+            every = self._profile.limit_every
+            return every > 0 and self._count % every == 0
+
+
+class _Routes:
+    def __init__(
+        self, service: Service, store: StrictStore, profile: Profile, record: Record
+    ) -> None:
+        self._service, self._store, self._profile = service, store, profile
+        self._record = record
+
+    async def graphql(self, request: Request) -> Response:
+        body = await read_json(request)
+        base = f"{request.url.scheme}://{request.headers['host']}"
+        return _json(await run_in_threadpool(self._execute, base, body))
+
+    async def stream(self, request: Request) -> Response:
+        body, path = await read_json(request), request.path_params
+        if not isinstance(body, dict):
+            raise Refused(400, "the body must be a JSON object")
+        where = path["entity"], path["project"], path["run"]
+        return _json(await run_in_threadpool(self._receive, where, body))
+
+    def _execute(self, base: str, body: object) -> dict[str, object]:
+        operation = read_operation(body)
+        self._record.fields.update(field.name for field in operation.fields.values())
+        _refuse_unknown(operation.fields.values())
+        for one in operation.fields.values():
+            if operation.kind == "mutation":
+                self._check_change(one)
+            elif one.name in ("project", "model", "models", "projects"):
+                self._check_query(one)
+        if "deleteRun" in (one.name for one in operation.fields.values()):
+            return {"data": answer({"deleteRun": self._delete}, operation.fields)}
+        lag_s = 0.0 if operation.kind == "mutation" else self._profile.lag_s
+        views = StrictViews(self._service, base, self._profile, lag_s)
+        reply = carry_out(self._service, views, operation)
+        self._finish_sweeps()
+        return reply
+
+    def _receive(self, where: tuple[str, str, str], body: dict[str, Any]) -> dict[str, Any]:
+        self._may_write(where[0], "file_stream")
+        with self._store.stream():
+            run = self._store.run(*where)
+            if run is not None:
+                _drop_repeated_lines(body, run.history_rows)
+            reply = receive(self._service, *where, body)
+        self._finish_sweeps()
+        return reply
+
+    def _check_query(self, one: Field) -> None:
+        if one.name in ("project", "model") and not one.args.get("name"):
+            raise Refused(400, f"name required for {one.name} query")
+        entity = one.args.get("entityName") or self._profile.entity
+        one.args = {**one.args, "entityName": entity}
+        if not self._profile.readable(entity):
+            raise Refused(404, f"entity {entity} not found during {one.name}")
+
+    def _check_change(self, one: Field) -> None:
+        given = one.args.get("input")
+        if not isinstance(given, Mapping):
+            return
+        place = (
+            local_names(str(given.get("id") or ""), "Run"),
+            local_names(str(given.get("id") or ""), "Sweep"),
+        )
+        by_id = next((names for names in place if len(names) == 4), None)
+        entity = by_id[3] if by_id else given.get("entityName") or self._profile.entity
+        if one.name != "agentHeartbeat":
+            self._may_write(entity, one.name)
+        changed = {**given}
+        if by_id is None:
+            changed["entityName"] = entity
+        match one.name:
+            case "upsertSweep":
+                if "name" in given:
+                    raise Refused(400, 'Field "name" is not defined by type "UpsertSweepInput"')
+            case "upsertBucket":
+                changed.pop("state", None)
+                project, name = given.get("modelName"), given.get("name")
+                if self._store.is_deleted(entity, str(project), str(name)):
+                    raise Refused(
+                        409, f"run {name} was previously created and deleted; try a new run name"
+                    )
+            case "agentHeartbeat":
+                changed["metrics"] = "{}"
+        one.args = {**one.args, "input": changed}
+
+    def _may_write(self, entity: str, name: str) -> None:
+        if not self._profile.readable(entity):
+            raise Refused(404, f"entity {entity} not found during {name}")
+        if not self._profile.writable(entity):
+            raise Refused(403, "permission denied")
+
+    def _delete(self, args: Mapping[str, Any]) -> dict[str, object]:
+        names = local_names(str(args["input"]["id"]), "Run")
+        if len(names) != 4 or self._store.run(names[3], names[2], names[1]) is None:
+            raise Refused(404, "run not found")
+        self._store.delete_run(names[3], names[2], names[1])
+        return {"clientMutationId": None, "success": True}
+
+    def _finish_sweeps(self) -> None:
+        for path in tuple(self._service.exhausted):
+            sweep = self._store.sweep(*path.split("/"))
+            if sweep is not None:
+                finish_drained(self._service, sweep)
+
+
+def _names_of(opaque: str) -> list[str] | None:
+    """Version, ID, project and entity, of a run or a sweep."""
+    found = (local_names(opaque, kind) for kind in ("Run", "Sweep"))
+    return next((names for names in found if len(names) == 4), None)
+
+
+def _refuse_unknown(fields: Iterable[Field]) -> None:
+    for one in fields:
+        if one.name in ONLY_OURS:
+            raise Refused(400, f'Cannot query field "{one.name}"')
+        _refuse_unknown((one.children or {}).values())
+
+
+def _drop_repeated_lines(body: dict[str, Any], known: int) -> None:
+    """A request that was repeated says the same lines at the same offset: they count once."""
+    files = body.get("files")
+    chunk = files.get(HISTORY) if isinstance(files, dict) else None
+    if isinstance(chunk, dict) and isinstance(chunk.get("offset"), int):
+        again = max(0, known - chunk["offset"])
+        chunk["content"] = (chunk.get("content") or [])[again:]
+        chunk["offset"] += again
+
+
+async def _refusal(_: Request, error: Exception) -> Response:
+    if not isinstance(error, Refused):
+        raise error
+    return refused(error.status, *error.messages)
+
+
+async def _http_refusal(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return refused(error.status_code, error.detail)
+
+
+def _json(value: object) -> Response:
+    return Response(dumps(value), media_type="application/json")

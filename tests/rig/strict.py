@@ -1,0 +1,211 @@
+"""What the tests' stand-in for W&B's cloud does otherwise than our server, below HTTP."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runner.server.curves import Curve, Curves, step_of
+from runner.server.records import OVER, Agent, Artifact, Project, Run, Sweep
+from runner.server.service import Service
+from runner.server.store import Store
+from runner.server.views import Views
+from runner.server.wire import Args, Node, Refused, number, pick
+
+ONLY_OURS = {  # fields that our server has and W&B has not
+    *("engine", "attempts", "failure", "agentName", "stoppedEarly", "durationS"),
+    *("bestMetric", "lastMetric"),
+}
+Counts = tuple[int, int, int]  # rows of history, of events, of output
+
+
+@dataclass(slots=True)
+class Profile:
+    """Who the key's owner is, and how unkind the cloud is; may be changed while it serves."""
+
+    entity: str
+    teams: tuple[str, ...] = ()
+    others: tuple[str, ...] = ("stranger",)  # entities that exist; the key may read, not write
+    lag_s: float = 5.0  # how long line counts stay behind
+    limit_every: int = 25  # of so many requests one is answered 429; 0: none
+    retry_after_s: int = 1
+
+    def readable(self, entity: str) -> bool:
+        """Does the entity exist?"""
+        return entity in (self.entity, *self.teams, *self.others)
+
+    def writable(self, entity: str) -> bool:
+        """May the key write there?"""
+        return entity in (self.entity, *self.teams)
+
+
+class AppendingCurve(Curve):
+    """Takes a repeated step as a row of its own."""
+
+    def add(self, row: dict[str, Any]) -> bool:
+        """Always new."""
+        step = step_of(row)
+        if step is None or not self.has(step):
+            return super().add(row)
+        value = number(pick(row, self.metric)) if self.metric else None
+        if value is not None:
+            self._values.append(value)
+            self._frozen = None
+        return True
+
+
+class AppendingCurves(Curves):
+    """Curves that drop no row."""
+
+    def get(
+        self,
+        path: str,
+        size: int,
+        metric: str | None,
+        lines: Callable[[], Iterable[str]],
+        *,
+        newer: bool = False,
+    ) -> Curve:
+        """As the base's, of `AppendingCurve`s."""
+        with self._lock:
+            curve = self._known.get(path)
+            known = curve is not None and (curve.size == size or (newer and curve.size > size))
+            if curve is None or not known or curve.metric != metric:
+                curve = self._known[path] = AppendingCurve(metric, lines())
+                curve.size = size
+            return curve
+
+
+class StrictStore(Store):
+    """Ends a run only when its stream does; remembers deleted runs and how counts grew."""
+
+    def __init__(self, root: Path, clock: Callable[[], float]) -> None:
+        super().__init__(root)
+        self._clock = clock
+        self._streaming = False
+        self._grown: dict[str, list[tuple[float, Counts]]] = {}
+        self._graves = root / "deleted"
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """A transaction in which a run may end."""
+        with self.transaction():
+            self._streaming = True
+            try:
+                yield
+            finally:
+                self._streaming = False
+
+    def put(self, record: Project | Sweep | Agent | Run | Artifact) -> None:
+        """As the base's; what others than its stream say of a run's end is not believed."""
+        if isinstance(record, Run):
+            record = self._believed(record)
+            counts = record.history_rows, record.events_rows, record.output_rows
+            grown = self._grown.setdefault(record.path, [])
+            if not grown or grown[-1][1] != counts:
+                grown.append((self._clock(), counts))
+        super().put(record)
+
+    def counts(self, run: Run, at: float) -> Counts:
+        """The run's line counts as they were at that time."""
+        grown = self._grown.get(run.path)
+        if grown is None:  # of before this process
+            return run.history_rows, run.events_rows, run.output_rows
+        then = [counts for moment, counts in grown if moment <= at]
+        return then[-1] if then else (0, 0, 0)
+
+    def delete_run(self, entity: str, project: str, run_id: str) -> None:
+        """Delete the run for good: its ID is never taken again."""
+        self._run(
+            "delete from run where entity=? and project=? and id=?", (entity, project, run_id)
+        )
+        with self._graves.open("a") as file:
+            file.write(f"{entity}/{project}/{run_id}\n")
+
+    def is_deleted(self, entity: str, project: str, run_id: str) -> bool:
+        """Was there a run of this ID that was deleted?"""
+        if not self._graves.exists():
+            return False
+        return f"{entity}/{project}/{run_id}" in self._graves.read_text().splitlines()
+
+    def delete_sweep(self, entity: str, project: str, sweep_id: str) -> None:
+        """Delete the sweep; its runs stay."""
+        where = "entity=? and project=? and id=?"
+        self._run(f"delete from sweep where {where}", (entity, project, sweep_id))
+
+    def _believed(self, run: Run) -> Run:
+        if self._streaming:
+            return run
+        before = self.run(run.entity, run.project, run.id)
+        if before and run.state != before.state and run.state in (*OVER, "preempted"):
+            return replace(run, state=before.state, ended=before.ended)
+        return replace(run, seen=1) if run.state == "pending" else run  # never handed out again
+
+
+@dataclass(frozen=True, slots=True)
+class StrictViews(Views):
+    """Nodes with the key's owner as viewer, and with counts that stay `lag_s` behind."""
+
+    profile: Profile
+    lag_s: float
+
+    def viewer(self) -> Node:
+        """The key's owner and teams."""
+        own, teams = self.profile.entity, self.profile.teams
+        return {
+            **Views.viewer(self),
+            "entity": own,
+            "username": own,
+            "name": own,
+            "email": f"{own}@example.org",
+            "teams": {"edges": [{"node": self.entity(one)} for one in (own, *teams)]},
+            "defaultEntity": self.entity(own),
+        }
+
+    def entity(self, name: str) -> Node:
+        """An entity; the key's own is a user's, the others are teams."""
+        team = name != self.profile.entity
+        return {
+            **Views.entity(self, name),
+            "isTeam": team,
+            "entityType": "team" if team else "user",
+            "readOnly": not self.profile.writable(name),
+        }
+
+    def project(self, project: Project) -> Node:
+        """A project in which an unknown sweep is 404, and resuming sees the true counts."""
+        node, store = Views.project(self, project), self.service.store
+
+        def bucket(args: Args) -> Node | None:
+            run = store.run(project.entity, project.name, str(args.get("name")))
+            return Views.run(self, run) if run else None
+
+        def sweep(args: Args) -> object:
+            found = node["sweep"](args)
+            if found is None:
+                raise Refused(404, f"sweep {args.get('sweepName') or args.get('id')} not found")
+            return found
+
+        return {**node, "bucket": bucket, "sweep": sweep}
+
+    def run(self, run: Run) -> Node:
+        """A run whose line counts are late."""
+        node, store = Views.run(self, run), self.service.store
+        if not self.lag_s or not isinstance(store, StrictStore):
+            return node
+        history, events, output = store.counts(run, self.service.clock() - self.lag_s)
+        late = {
+            "historyLineCount": history,
+            "eventsLineCount": events,
+            "logLineCount": output,
+        }
+        return {**node, **late}
+
+
+def finish_drained(service: Service, sweep: Sweep) -> None:
+    """End the sweep that has no further configuration, once none of its runs is under way."""
+    if sweep.path in service.exhausted and sweep.state == "RUNNING":
+        states = {run.state for run in service.store.runs_of_sweep(sweep)}
+        if not states & {"running", "preempting", "preempted"}:
+            service.store.put(replace(sweep, state="FINISHED", updated=service.clock()))
