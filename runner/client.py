@@ -8,10 +8,12 @@ import base64
 import json
 import math
 import ssl
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -20,6 +22,10 @@ from runner.errors import ExitCode, RunnerError
 
 PAGE = 200  # runs or sweeps per request
 TIMEOUT_S = 30.0
+TRIES = 6  # of a request that is answered with "later"
+LONGEST_PAUSE_S = 60.0
+_TOO_OFTEN = (429,)
+_LATER = (429, 502, 503, 504)  # after the last three a change may have been made all the same
 
 _SWEEP_FIELDS = "name displayName state config runCount"
 _RUN_FIELDS = "name displayName state config summaryMetrics createdAt heartbeatAt"
@@ -87,16 +93,47 @@ class RunInfo:
     last: float | None
 
 
-class Client:
-    """A connection to one server with one key."""
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whose key it is, and where it may write."""
 
-    def __init__(self, url: str, key: str, *, ours: bool) -> None:
-        self.url, self.ours = url.rstrip("/"), ours
+    username: str
+    entity: str | None  # the default one
+    teams: tuple[str, ...]
+
+    def may_write(self, entity: str) -> bool:
+        """Whether it is the viewer's own entity or that of one of its teams."""
+        return entity in (self.username, self.entity, *self.teams)
+
+
+class Client:
+    """A connection to one server with one key.
+
+    Args:
+        url: the server's, without a path.
+        key: for this server and no other.
+        ours: it is a server of `runner`, on loopback.
+        ca_bundle: certificates that are trusted; None: the system's.
+        report: is told, once, that the server is waited for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        ours: bool,
+        ca_bundle: Path | None = None,
+        report: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        self.url, self.ours, self._report = url.rstrip("/"), ours, report
         self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
         handlers: list[urllib.request.BaseHandler] = []
         if ours:  # on loopback: a proxy for the outside must not come between
             handlers.append(urllib.request.ProxyHandler({}))
-        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+        trust = ssl.create_default_context(cafile=ca_bundle and str(ca_bundle))
+        handlers.append(urllib.request.HTTPSHandler(context=trust))
+        handlers.append(_NoRedirects())
         self._opener = urllib.request.build_opener(*handlers)
 
     def health(self) -> dict[str, Any]:
@@ -110,7 +147,12 @@ class Client:
             "project(name:$project,entityName:$entity){name entityName "
             f"sweep(sweepName:$sweep){{{self._sweep_fields()}}}}}}}"
         )
-        found = self._graphql(query, entity=entity, project=project, sweep=sweep_id)["project"]
+        try:
+            found = self._graphql(query, entity=entity, project=project, sweep=sweep_id)["project"]
+        except RunnerError as error:
+            if error.code == ExitCode.NOT_FOUND:  # no such entity
+                return None
+            raise
         node = found and found.get("sweep")
         return _to_sweep(node, entity, project) if node else None
 
@@ -139,36 +181,52 @@ class Client:
         edges = self._graphql(query, first=10_000)["models"]["edges"]
         return [(edge["node"]["entityName"], edge["node"]["name"]) for edge in edges]
 
+    def viewer(self) -> Viewer:
+        """Whose key this is."""
+        query = "query Viewer{viewer{username entity teams(first:500){edges{node{name}}}}}"
+        node = self._graphql(query)["viewer"]
+        if not node:  # how W&B answers a key that it does not know
+            raise self._refused("it knows no user of this key")
+        teams = ((node.get("teams") or {}).get("edges")) or ()
+        names = tuple(str(edge["node"]["name"]) for edge in teams)
+        return Viewer(str(node.get("username") or ""), node.get("entity"), names)
+
     def runs(self, sweep: SweepInfo) -> Iterator[RunInfo]:
-        """The sweep's runs, oldest first."""
+        """The sweep's runs, oldest first.
+
+        Raises:
+            RunnerError: the sweep is gone (3), or no answer.
+        """
         fields = f"{_RUN_FIELDS} {_OUR_RUN_FIELDS}" if self.ours else _RUN_FIELDS
         query = (
-            "query Runs($entity:String,$project:String,$sweep:String!,$first:Int,$after:String,"
-            "$order:String){project(name:$project,entityName:$entity){sweep(sweepName:$sweep){"
-            f"runs(first:$first,after:$after,order:$order){{edges{{node{{{fields}}}}} "
-            "pageInfo{endCursor hasNextPage}}}}}"
+            "query Runs($entity:String,$project:String,$sweep:String!,$filters:JSONString,"
+            "$first:Int,$after:String,$order:String){project(name:$project,entityName:$entity){"
+            "sweep(sweepName:$sweep){id} runs(filters:$filters,first:$first,after:$after,"
+            f"order:$order){{edges{{node{{{fields}}}}} pageInfo{{endCursor hasNextPage}}}}}}}}"
         )
+        gone = RunnerError(f"sweep {sweep.path} is gone from {self.url}", code=ExitCode.NOT_FOUND)
         after: str | None = None
         while True:
-            found = self._graphql(
-                query,
-                entity=sweep.entity,
-                project=sweep.project,
-                sweep=sweep.id,
-                first=PAGE,
-                after=after,
-                order="+created_at",
-            )
-            node = (found["project"] or {}).get("sweep")
-            if not node:
-                raise RunnerError(
-                    f"sweep `{sweep.path}` is gone from {self.url}", code=ExitCode.NOT_FOUND
-                )
-            for edge in node["runs"]["edges"]:
+            try:
+                found = self._graphql(
+                    query,
+                    entity=sweep.entity,
+                    project=sweep.project,
+                    sweep=sweep.id,
+                    filters=json.dumps({"$and": [{"sweep": sweep.id}]}),
+                    first=PAGE,
+                    after=after,
+                    order="+created_at",
+                )["project"]
+            except RunnerError as error:
+                raise gone if error.code == ExitCode.NOT_FOUND else error from error
+            if not found or not found.get("sweep"):
+                raise gone
+            for edge in found["runs"]["edges"]:
                 yield _to_run(edge["node"], sweep.metric)
-            if not node["runs"]["pageInfo"]["hasNextPage"]:
+            if not found["runs"]["pageInfo"]["hasNextPage"]:
                 return
-            after = node["runs"]["pageInfo"]["endCursor"]
+            after = found["runs"]["pageInfo"]["endCursor"]
 
     def create_sweep(self, config: Mapping[str, Any], *, entity: str, project: str) -> SweepInfo:
         """Create a sweep from a validated configuration."""
@@ -187,7 +245,9 @@ class Client:
         return f"{_SWEEP_FIELDS} engine" if self.ours else _SWEEP_FIELDS
 
     def _graphql(self, query: str, **variables: object) -> dict[str, Any]:
-        reply = self._request("POST", "/graphql", {"query": query, "variables": variables})
+        body = {"query": query, "variables": variables}
+        changes = query.startswith("mutation")
+        reply = self._request("POST", "/graphql", body, changes=changes)
         if reply.get("errors"):
             raise RunnerError(f"{self.url} answered: {_messages(reply)}")
         data = reply["data"]
@@ -196,7 +256,12 @@ class Client:
         return data
 
     def _request(
-        self, method: str, path: str, body: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        changes: bool = False,
     ) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - the URL is the user's own setting
             self.url + path,
@@ -209,19 +274,46 @@ class Client:
             },
         )
         try:
-            with self._opener.open(request, timeout=TIMEOUT_S) as response:
+            with self._open(request, _TOO_OFTEN if changes else _LATER) as response:
                 value = json.load(response)
         except urllib.error.HTTPError as error:
-            raise self._translate(error) from error
+            with error:
+                raise self._translate(error) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
+            untrusted = isinstance(reason, ssl.SSLCertVerificationError)
             raise RunnerError(
                 f"no answer from the server at {self.url}: {reason}",
-                hint="`runner doctor` looks at the server and the network",
+                hint="`export SSL_CERT_FILE=…` names the authority to trust, here and in agents"
+                if untrusted
+                else "`runner doctor` looks at the server and the network",
             ) from error
         if not isinstance(value, dict):
             raise RunnerError(f"{self.url} is no sweep server: its answer is no object")
         return value
+
+    def _open(self, request: urllib.request.Request, later: Sequence[int]) -> Any:
+        """The response; "later" and "too often" are waited out for a while, which is said once."""
+        for attempt in range(TRIES):
+            try:
+                return self._opener.open(request, timeout=TIMEOUT_S)
+            except urllib.error.HTTPError as error:
+                if error.code not in later or attempt == TRIES - 1:
+                    raise
+                with error:
+                    asked = error.headers.get("Retry-After") or ""
+                if attempt == 0:
+                    self._report(f"{self.url} answers {error.code}: trying again for a while")
+                pause_s = float(asked) if asked.isdecimal() else 2.0**attempt
+                time.sleep(min(pause_s, LONGEST_PAUSE_S))
+        raise AssertionError  # the last attempt returns or raises
+
+    def _refused(self, why: str) -> RunnerError:
+        return RunnerError(
+            f"{self.url} refused the API key: {why}",
+            hint="`runner config` shows which server and key are used",
+            code=ExitCode.AUTH,
+        )
 
     def _translate(self, error: urllib.error.HTTPError) -> RunnerError:
         try:
@@ -230,15 +322,18 @@ class Client:
             text = error.reason
         match error.code:
             case 401 | 403:
-                return RunnerError(
-                    f"{self.url} refused the API key: {text}",
-                    hint="`runner config` shows which server and key are used",
-                    code=ExitCode.AUTH,
-                )
+                return self._refused(text)
             case 404:
                 return RunnerError(f"{self.url} answered: {text}", code=ExitCode.NOT_FOUND)
             case status:
                 return RunnerError(f"{self.url} answered {status}: {text}")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """urllib would send the key along, to whatever host."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Never."""
 
 
 def _messages(reply: object) -> str:
@@ -279,7 +374,7 @@ def _to_run(node: Mapping[str, Any], metric: str | None) -> RunInfo:
         summary={key: value for key, value in summary.items() if key != "_wandb"},
         attempts=node.get("attempts"),
         agent=node.get("agentName"),
-        duration_s=node.get("durationS"),
+        duration_s=_first(node.get("durationS"), _number(summary.get("_runtime"))),
         stopped_early=node.get("stoppedEarly"),
         failure=_object(failure) if isinstance(failure, str) else failure,
         best=_first(_number(node.get("bestMetric")), last),

@@ -10,7 +10,8 @@ import yaml
 
 from runner.client import Client, SweepInfo
 from runner.errors import ExitCode, RunnerError
-from runner.settings.server import ServerChoice, find_key
+from runner.settings.server import ServerChoice, find_app_url, find_key
+from runner.settings.trust import find_ca_bundle
 from runner.state import State, read_json, write_json
 from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
 
@@ -31,6 +32,7 @@ class Connection:
     inner_url: str  # as an agent's container reaches it
     key: str
     network: str | None  # the containers' network on which `inner_url` resolves
+    ca_bundle: Path | None = None  # what the caller trusts beyond the system's certificates
 
     @property
     def ours(self) -> bool:
@@ -45,6 +47,27 @@ class Names:
     entity: str | None
     project: str | None
     fallback_project: str
+    file_project: str | None = None  # the sweep file's
+    entity_why: str = ""  # the origins, in the user's words
+    project_why: str = ""
+
+    def describe(self) -> str:
+        """Where a sweep's bare ID is looked for."""
+        entity = f"`{self.entity}` ({self.entity_why})" if self.entity else "the key's own"
+        if self.project:
+            project = f"`{self.project}` ({self.project_why})"
+        elif self.file_project:
+            project = f"`{self.file_project}` (the sweep file)"
+        else:
+            project = f"`{self.fallback_project}` (the folder's name)"
+        return f"entity {entity}, W&B project {project}"
+
+    def likely_projects(self) -> list[str]:
+        """The W&B projects that a bare ID may be in, the likeliest first."""
+        if self.project:
+            return [self.project]
+        likely = (self.file_project, self.fallback_project, "uncategorized")  # as W&B's client
+        return [one for one in dict.fromkeys(likely) if one]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +82,7 @@ class Joined:
     def url(self) -> str:
         """The sweep's page."""
         where = f"{self.sweep.entity}/{self.sweep.project}"
-        return f"{self.server.client.url}/{where}/sweeps/{self.sweep.id}"
+        return f"{find_app_url(self.server.client.url)}/{where}/sweeps/{self.sweep.id}"
 
 
 class Servers:
@@ -81,7 +104,7 @@ class Servers:
         one whose code is an older one's.
         """
         self.choice, self.state, self._own = choice, state, own
-        self._engine, self._environ, self._report = engine, environ, report
+        self._engine, self._environ, self.report = engine, environ, report
         self._open: dict[str, Connection] = {}
 
     @property
@@ -106,7 +129,7 @@ class Servers:
                 hint="`runner sweep create` and `runner up` start it",
                 code=ExitCode.NOT_FOUND,
             )
-        server = server or ensure_server(self._engine(), self.state, report=self._report)
+        server = server or ensure_server(self._engine(), self.state, report=self.report)
         client = Client(server.url, server.key, ours=True)
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 
@@ -118,22 +141,31 @@ class Servers:
                 hint="`wandb login`, set `WANDB_API_KEY`, or use `--server local`",
                 code=ExitCode.AUTH,
             )
-        return Connection(url, Client(url, key, ours=False), url, key, None)
+        trust = find_ca_bundle(self._environ)
+        client = Client(url, key, ours=False, ca_bundle=trust, report=self.report)
+        return Connection(url, client, url, key, None, trust)
 
 
 def resolve_sweep(
-    spec: str, servers: Servers, names: Names, report: Callable[[str], None]
+    spec: str,
+    servers: Servers,
+    names: Names,
+    report: Callable[[str], None],
+    *,
+    write: bool = False,
 ) -> Joined:
     """The sweep that `SWEEP` names: an ID, `entity/project/id`, or a YAML file, created first.
+
+    With `write`, W&B's key must be one that may write to the sweep's entity (else code 4).
 
     Raises:
         RunnerError: it exists nowhere (code 3), its file is invalid, or its server refuses us.
     """
     if spec.endswith((".yaml", ".yml")) or Path(spec).is_file():
         return create_sweep(Path(spec), servers, names, report)
-    joined = _find(spec, servers, names)
+    joined = _find(spec, servers, names, write=write)
     if joined is None:
-        raise _unknown(spec, servers)
+        raise _unknown(spec, servers, names)
     save_record(servers.state, joined)
     return joined
 
@@ -150,9 +182,8 @@ def create_sweep(
     """Create the sweep of a file on the chosen server; every mistake in it is told at once."""
     parsed = load_sweep_file(file, report)
     server = servers.get()
-    entity = names.entity or parsed.entity or (LOCAL_ENTITY if server.ours else None)
-    if entity is None:
-        raise RunnerError("no entity for the sweep", hint="`--entity NAME`", code=ExitCode.USAGE)
+    entity = names.entity or parsed.entity or default_entity(server)
+    check_may_write(server, entity)
     project = names.project or parsed.project or names.fallback_project
     digest = sweep_hash(parsed.config)
     if if_absent and (found := _unfinished(servers, server, entity, project, digest)):
@@ -162,6 +193,33 @@ def create_sweep(
     joined = Joined(sweep, server, created=True)
     save_record(servers.state, joined, digest=digest)
     return joined
+
+
+def default_entity(server: Connection) -> str:
+    """The entity where nobody names one: `local` here, the key's own on W&B."""
+    if server.ours:
+        return LOCAL_ENTITY
+    viewer = server.client.viewer()
+    return viewer.entity or viewer.username
+
+
+def check_may_write(server: Connection, entity: str) -> None:
+    """On W&B a key may write to its viewer's own entity and to those of its teams.
+
+    Raises:
+        RunnerError: to this one it may not (4).
+    """
+    if server.ours:
+        return
+    viewer = server.client.viewer()
+    if viewer.may_write(entity):
+        return
+    own = ", ".join(f"`{one}`" for one in dict.fromkeys([viewer.entity, *viewer.teams]) if one)
+    raise RunnerError(
+        f"the key for {server.client.url} may not write to entity `{entity}`",
+        hint=f"it may write to {own or 'none'}",
+        code=ExitCode.AUTH,
+    )
 
 
 def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
@@ -212,12 +270,26 @@ def load_records(state: State) -> dict[str, dict[str, str]]:
 
 
 def known_sweeps(servers: Servers) -> list[Joined]:
-    """All sweeps of our own server and those that this folder joined elsewhere, oldest first."""
+    """All sweeps of our own server and those that this folder joined elsewhere, oldest first.
+
+    A server that does not answer, or for which there is no key, is said and left out.
+    """
     found: dict[str, Joined] = {}
+    silent: set[str] = set()
     for record in load_records(servers.state).values():
         entity, project, sweep_id = record["path"].split("/")
-        server = servers.get(record["server"])
-        if (sweep := server.client.find_sweep(entity, project, sweep_id)) is not None:
+        if record["server"] in silent:
+            continue
+        try:
+            server = servers.get(record["server"])
+            sweep = server.client.find_sweep(entity, project, sweep_id)
+        except RunnerError as error:
+            if record["server"] == servers.chosen:
+                raise
+            silent.add(record["server"])
+            servers.report(f"warning: left out the sweeps of {record['server']}: {error.message}")
+            continue
+        if sweep is not None:
             found[sweep.path] = Joined(sweep, server, created=False)
     if servers.chosen == LOCAL:
         server = servers.get(LOCAL)
@@ -227,7 +299,7 @@ def known_sweeps(servers: Servers) -> list[Joined]:
     return list(found.values())
 
 
-def _find(spec: str, servers: Servers, names: Names) -> Joined | None:
+def _find(spec: str, servers: Servers, names: Names, *, write: bool) -> Joined | None:
     parts = spec.split("/")
     if not 1 <= len(parts) <= 3 or not all(re.fullmatch(r"[^\s/]+", part) for part in parts):
         raise RunnerError(
@@ -237,31 +309,39 @@ def _find(spec: str, servers: Servers, names: Names) -> Joined | None:
         )
     record = load_records(servers.state).get(parts[-1])
     if record and record["path"].endswith(spec):
+        if record["server"] != servers.chosen:
+            servers.report(f"server: {record['server']}, where this folder has `{record['path']}`")
         server = servers.get(record["server"])
         entity, project, sweep_id = record["path"].split("/")
+        if write:
+            check_may_write(server, entity)
         sweep = server.client.find_sweep(entity, project, sweep_id)
         return None if sweep is None else Joined(sweep, server, created=False)
     server = servers.get()
     if len(parts) == 1 and server.ours:  # a bare ID: our server knows few W&B projects, ask each
         candidates = server.client.projects()
     else:
-        entity = parts[-3] if len(parts) == 3 else names.entity or LOCAL_ENTITY
-        project = parts[-2] if len(parts) > 1 else names.project or names.fallback_project
-        candidates = [(entity, project)]
+        entity = parts[-3] if len(parts) == 3 else names.entity or default_entity(server)
+        projects = [parts[-2]] if len(parts) > 1 else names.likely_projects()
+        candidates = [(entity, project) for project in projects]
+        if write:
+            check_may_write(server, entity)
     for entity, project in candidates:
         if sweep := server.client.find_sweep(entity, project, parts[-1]):
             return Joined(sweep, server, created=False)
     return None
 
 
-def _unknown(spec: str, servers: Servers) -> RunnerError:
-    known = [joined.sweep.path for joined in known_sweeps(servers)]
-    listed = ", ".join(f"`{path}`" for path in known[-8:])
+def _unknown(spec: str, servers: Servers, names: Names) -> RunnerError:
+    listed = [str(record["path"]) for record in load_records(servers.state).values()]
+    if servers.chosen == LOCAL:
+        listed = [joined.sweep.path for joined in known_sweeps(servers)]
+    known = ", ".join(f"`{path}`" for path in listed[-8:])
+    hint = f"known sweeps: {known}" if known else "create one: `runner sweep create sweep.yaml`"
+    where = "" if servers.chosen == LOCAL or spec.count("/") == 2 else f" ({names.describe()})"
     return RunnerError(
-        f"there is no sweep `{spec}` on {servers.get().client.url}",
-        hint=f"known sweeps: {listed}"
-        if listed
-        else "create one: `runner sweep create sweep.yaml`",
+        f"there is no sweep `{spec}` on {servers.get().client.url}{where}",
+        hint=hint,
         code=ExitCode.NOT_FOUND,
     )
 

@@ -13,13 +13,13 @@ from runner.agent.process import Tree
 from runner.agent.protocol import Command
 from runner.agent.settings import AgentSettings
 
-# a killed run loses at most a second of its log
 _ALWAYS = {
     "PYTHONUNBUFFERED": "1",
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_HTTP_TIMEOUT": "600",  # the default of 19 s does not outlast a restart of the server
-    "WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "1",
 }
+# a killed run loses at most a second of its log; where W&B has the rows, its own interval stays
+_OWN_LOG = {"WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "1"}
 # too often for W&B's cloud, which limits rates
 _OUR_SERVER = {
     "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "5",
@@ -90,8 +90,7 @@ def make_environ(
         for name, value in environ.items()
         if name not in _NOT_INHERITED and not name.startswith("RUNNER_")
     }
-    ours = _OUR_SERVER if settings.server_kind == "runner" else {}
-    env = {**_ALWAYS, **ours, **inherited}
+    env = {**_ALWAYS, **_intervals(settings), **inherited}
     env |= {
         "WANDB_BASE_URL": settings.base_url,
         "WANDB_ENTITY": settings.sweep.entity,
@@ -108,3 +107,9 @@ def make_environ(
     if not settings.is_cpu:
         env.setdefault("CUDA_VISIBLE_DEVICES", settings.gpu_uuid)
     return env
+
+
+def _intervals(settings: AgentSettings) -> Mapping[str, str]:
+    if settings.offline:
+        return _OWN_LOG
+    return {**_OWN_LOG, **_OUR_SERVER} if settings.server_kind == "runner" else {}

@@ -24,6 +24,7 @@ class Leaving:
 
 CRASHED = Leaving("failed", "the agent crashed; its log has the traceback", EXIT_CRASHED)
 NO_MORE_RUNS = Leaving("finished", "the sweep has no more runs", EXIT_DONE)
+SWEEP_GONE = Leaving("finished", "the sweep is gone from its server", EXIT_DONE)
 TO_BE_REPLACED = Leaving("finished", "ended after its run, to be replaced", EXIT_DONE)
 
 

@@ -17,7 +17,9 @@ from runner.agent.refusals import RefusedError
 from runner.agent.report import say
 
 TIMEOUT_S = 60.0  # as W&B's agent waits for a heartbeat
-_TRY_AGAIN = (408, 425, 429)  # and everything from 500
+TOO_OFTEN = 429
+PATIENT_TRIES = 4  # answered with that in a row, until it counts as an outage
+_TRY_AGAIN = (408, 425, TOO_OFTEN)  # and everything from 500
 
 
 class NotFoundError(RefusedError):
@@ -31,9 +33,9 @@ class RejectedError(RefusedError):
 class _NoAnswerError(Exception):
     """Nobody answered, or only with "later"."""
 
-    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after_s: float = 0.0, *, limited: bool = False) -> None:
         super().__init__(reason)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.limited = retry_after_s, limited
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -65,7 +67,7 @@ class Link:
         self._opener = urllib.request.build_opener(
             urllib.request.HTTPSHandler(context=make_tls_context()), _NoRedirects()
         )
-        self._answered = False
+        self._answered = self._limited = False
         self.trouble: str | None = None  # why the server does not answer at present
 
     def ask(
@@ -87,8 +89,9 @@ class Link:
         Raises:
             RefusedError: an answer that another try will not change.
         """
-        pause_s = 0.2
+        pause_s, tries = 0.2, 0
         while True:
+            tries += 1
             try:
                 data = self._call(query, variables())
             except RejectedError as error:
@@ -100,7 +103,10 @@ class Link:
             else:
                 self._tell(None, on_trouble)
                 return data
-            self._tell(str(failure), on_trouble)
+            if failure.limited and tries <= PATIENT_TRIES and self.trouble is None:
+                self._tell_limit(failure)
+            else:
+                self._tell(str(failure), on_trouble)
             time.sleep(max(failure.retry_after_s, pause_s * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter
             pause_s = min(pause_s * 2, self._max_pause_s)
 
@@ -112,6 +118,12 @@ class Link:
         answer = "answers again" if trouble is None else f"does not answer, trying on: {trouble}"
         say(f"{self._url} {answer}")
         on_trouble()
+
+    def _tell_limit(self, failure: _NoAnswerError) -> None:
+        """That the server limits rates: once for all, as it is no outage."""
+        if not self._limited:
+            self._limited = True
+            say(f"{self._url} limits how often it is asked: waiting as it says ({failure})")
 
     def _call(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -154,7 +166,8 @@ def _translate(error: urllib.error.HTTPError) -> RefusedError | _NoAnswerError:
     text = _message(error.read())
     detail = f"HTTP {error.code}" + (f", {text}" if text else "")
     if error.code in _TRY_AGAIN or error.code >= 500:
-        return _NoAnswerError(detail, _retry_after(error.headers.get("Retry-After")))
+        wait_s = _retry_after(error.headers.get("Retry-After"))
+        return _NoAnswerError(detail, wait_s, limited=error.code == TOO_OFTEN)
     if error.code == 404:
         return NotFoundError(f"the server does not know this sweep ({detail})")
     if error.code in (401, 403):

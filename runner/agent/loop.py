@@ -11,6 +11,7 @@ from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
 from runner.agent.leaving import (
     NO_MORE_RUNS,
+    SWEEP_GONE,
     TO_BE_REPLACED,
     Leaving,
     count_reached,
@@ -18,6 +19,7 @@ from runner.agent.leaving import (
     refused,
     stopped,
 )
+from runner.agent.link import NotFoundError
 from runner.agent.process import Tree
 from runner.agent.protocol import Beat, Command
 from runner.agent.refusals import RefusedError
@@ -99,7 +101,8 @@ class Loop:
 
     def _on_refusal(self, error: RefusedError) -> None:
         self._deaf = True
-        self._leave(refused(error.reason))
+        # whoever deleted it wants no more runs of it: no reason to start again
+        self._leave(SWEEP_GONE if isinstance(error, NotFoundError) else refused(error.reason))
         if self._live:
             say(f"{error.reason}; {self._live.command.run} may go on to its end")
 

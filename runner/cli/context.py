@@ -53,8 +53,7 @@ class Context:
 
         choice = self.server_choice(flag)
         if not quiet:
-            where = "this folder's own" if choice.kind == "local" else choice.url
-            console.note(f"server: {where} ({choice.why})")
+            console.note(f"server: {self._describe(choice)}")
         return Servers(
             choice,
             self.state,
@@ -69,12 +68,51 @@ class Context:
         from runner.settings.server import read_wandb_settings
         from runner.sweeps import Names
 
-        saved = read_wandb_settings(Path.home(), self.project.root)
-        return Names(
-            entity or os.environ.get("WANDB_ENTITY") or saved.get("entity"),
-            project or os.environ.get("WANDB_PROJECT") or saved.get("project"),
-            self.project.root.name or "uncategorized",
+        saved = read_wandb_settings(Path.home(), self.project.root, os.environ)
+
+        def find(name: str, flag: str | None) -> tuple[str | None, str]:
+            variable = f"WANDB_{name.upper()}"
+            if flag:
+                return flag, f"--{name}"
+            if value := os.environ.get(variable):
+                return value, variable
+            return saved.get(name), "W&B's settings file"
+
+        (entity, entity_why), (project, project_why) = (
+            find("entity", entity),
+            find("project", project),
         )
+        return Names(
+            entity,
+            project,
+            self.project.root.name or "uncategorized",
+            self._file_project(),
+            entity_why,
+            project_why,
+        )
+
+    def _describe(self, choice: ServerChoice) -> str:
+        """Which server, and for W&B the key's origin and where a bare sweep ID is looked for."""
+        if choice.url is None:
+            return f"this folder's own ({choice.why})"
+        from runner.settings.server import find_key_origin
+
+        key = find_key_origin(choice.url, environ=os.environ, home=Path.home(), state=self.state)
+        origin = f"key from {key[1]}" if key else "no key"
+        return f"{choice.url} ({choice.why}), {origin}, {self.names().describe()}"
+
+    def _file_project(self) -> str | None:
+        """The W&B project that the folder's sweep file names."""
+        from runner.sweepfile import read_sweep
+
+        named = self.settings.run.sweep
+        file = self.project.root / named if named else self.project.sweep_file
+        try:
+            text = file.read_text("utf-8") if file else ""
+        except (OSError, UnicodeDecodeError):
+            return None
+        sweep, _ = read_sweep(text) if text else (None, ())
+        return sweep.project if sweep else None
 
 
 def open_context(*, flags: Mapping[str, object] | None = None, create: bool = True) -> Context:

@@ -16,6 +16,7 @@ from runner.fleet.mounts import WORKSPACE, parse_mounts
 from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.localserver.container import network_name
 from runner.settings.server import LOOPBACK
+from runner.settings.trust import copy_ca_bundle
 from runner.sweepfile import sweep_hash
 from runner.sweeps import Connection, Joined, Servers
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from runner.image.build import AgentImage
 
 Report = Callable[[str], None]
+KEY_VARIABLE = "WANDB_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class Goal:
         return self.joined is not None and self.joined.sweep.ended
 
     @property
+    def blind_offline(self) -> str | None:
+        """What of the sweep needs the runs' metrics, and gets none while they log offline."""
+        blind = ["bayes"] if self.config.get("method") == "bayes" else []
+        blind += ["early stop"] if self.config.get("early_terminate") else []
+        return " and ".join(blind) or None
+
+    @property
     def endless(self) -> bool:
         """Nothing in the sweep itself brings it to an end."""
         return self.config.get("method") != "grid" and not self.config.get("run_cap")
@@ -51,9 +60,12 @@ def find_goal(spec: str, servers: Servers, context: Context, report: Report) -> 
     if spec.endswith((".yaml", ".yml")) or Path(spec).is_file():
         parsed = sweeps.load_sweep_file(Path(spec), report)
         if servers.chosen != sweeps.LOCAL:
-            check_reachable(servers.get(), context.engine())
+            server = servers.get()
+            check_reachable(server, context.engine())
+            entity = context.names().entity or parsed.entity or sweeps.default_entity(server)
+            sweeps.check_may_write(server, entity)
         return Goal(f"(new, of {spec})", parsed.config, Path(spec), None)
-    joined = sweeps.resolve_sweep(spec, servers, context.names(), report)
+    joined = sweeps.resolve_sweep(spec, servers, context.names(), report, write=True)
     check_reachable(joined.server, context.engine())
     return Goal(joined.sweep.path, joined.sweep.config, None, joined)
 
@@ -87,9 +99,16 @@ def make_launch(
     *,
     replacement: Sequence[str],
     count: int | None,
+    offline: bool = False,
 ) -> Launch:
     """All that the agents share, but for what only a created sweep has: see `attach`."""
     run, settings = context.settings.run, context.settings
+    if KEY_VARIABLE in (run.env or {}):
+        raise RunnerError(
+            f"`{KEY_VARIABLE}` as an agent's setting could be read by whoever may inspect it",
+            hint="leave it out: agents get the key that `up` finds by a file of their own",
+            code=ExitCode.USAGE,
+        )
     command, program = find_command(goal, context, replacement)
     return Launch(
         fleet=context.state.fleet,
@@ -112,6 +131,7 @@ def make_launch(
         grace_s=run.grace_s,
         pin_index=settings.pin == "index",
         memlock=settings.memlock,
+        offline=offline,
         provenance=make_provenance(image, goal.config),
     )
 
@@ -165,8 +185,10 @@ def check_reachable(server: Connection, engine: "Engine") -> None:
 def attach(launch: Launch, joined: Joined, engine: "Engine", context: Context) -> Launch:
     """With the sweep and the way to its server, which are known once nothing is refused."""
     server = joined.server
+    bundle = server.ca_bundle and copy_ca_bundle(server.ca_bundle, context.state.cache)
     return replace(
         launch,
+        ca_bundle=bundle,
         sweep=joined.sweep.path,
         server=server.name,
         base_url=server.inner_url,

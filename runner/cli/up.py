@@ -40,6 +40,9 @@ def up(
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Runs log on disk, for `sync-offline` later.")
+    ] = False,
     image: Annotated[str | None, typer.Option(help="An image that exists.")] = None,
     build: Annotated[bool, typer.Option("--build", help="Build the image first.")] = False,
     mount: Annotated[
@@ -83,6 +86,7 @@ def up(
         command=tuple(command or ()),
         count=count,
         server=server,
+        offline=offline,
         image=image,
         build=build,
         force=force,
@@ -104,6 +108,7 @@ class Order:
     command: tuple[str, ...]
     count: int | None
     server: str | None
+    offline: bool
     image: str | None
     build: bool
     force: bool
@@ -127,12 +132,22 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     servers = context.servers(order.server, quiet=order.as_json, own=own)
     goal = prepare.find_goal(order.sweep, servers, context, console.note)
     launch = prepare.make_launch(
-        context, goal, chosen, replacement=order.command, count=order.count
+        context,
+        goal,
+        chosen,
+        replacement=order.command,
+        count=order.count,
+        offline=order.offline,
     )
     launch = prepare.check_image(context, engine, chosen, launch)
     if goal.endless and order.count is None:
         console.note(
             "this sweep never ends by itself: it has no `run_cap`, and no `--count` is set"
+        )
+    if order.offline and (blind := goal.blind_offline):
+        console.note(
+            f"warning: {blind}: blind with `--offline`, no run's metrics reach the search before "
+            "the sync"
         )
     with locked_fleet(context.state, "waits for another `runner up` of this fleet", console.note):
         actions = decide(context, engine, launch, goal.ended, order)
@@ -140,7 +155,11 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
             return outcome.tell_plan(context.state, launch.sweep, actions, as_json=order.as_json)
         joined = prepare.join(goal, servers, context, console.note)
         launch = prepare.attach(launch, joined, engine, context)
-        watch = Watch(engine, context.state, joined, actions) if order.follow else None
+        watch = (
+            Watch(engine, context.state, joined, actions, offline=order.offline)
+            if order.follow
+            else None
+        )
         results = start_all(context, engine, launch, joined, actions, order)
     code = outcome.tell_results(context.state, launch.sweep, results, as_json=order.as_json)
     return watch.follow() if watch and code == ExitCode.OK else code

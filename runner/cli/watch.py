@@ -7,7 +7,7 @@ from dataclasses import replace
 from runner import console
 from runner.client import RunInfo
 from runner.engine.client import Engine
-from runner.errors import ExitCode
+from runner.errors import ExitCode, RunnerError
 from runner.fleet.agentspec import PREFIX
 from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summarize
 from runner.fleet.observe import read_agent
@@ -23,9 +23,17 @@ class Watch:
     """Follows the agents of one `up`; made before they start, so that nothing is missed."""
 
     def __init__(
-        self, engine: Engine, state: State, joined: Joined, actions: Sequence[Action]
+        self,
+        engine: Engine,
+        state: State,
+        joined: Joined,
+        actions: Sequence[Action],
+        *,
+        offline: bool = False,
     ) -> None:
         self._engine, self._state, self._joined = engine, state, joined
+        self._deaf = offline and not joined.server.ours  # W&B hears of no run's end
+        self._gone = False  # the sweep was deleted
         self._names = [action.agent for action in actions]
         self._search = Search.of(joined.sweep)
         self._poll_s = POLL_S if joined.server.ours else WANDB_POLL_S
@@ -41,7 +49,11 @@ class Watch:
             console.note("detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it")
             return ExitCode.INTERRUPTED
         console.data(summarize(self._first, last, self._search))
-        return find_exit_code(self._first, last)
+        code = find_exit_code(self._first, last)
+        sweep, client = self._joined.sweep, self._joined.server.client
+        if self._deaf and not client.find_sweep(sweep.entity, sweep.project, sweep.id):
+            self._gone = True
+        return ExitCode.NOT_FOUND if self._gone and code == ExitCode.OK else code
 
     def _read(self) -> Snapshot:
         agents = {name: agent for name in self._names if (agent := self._find(name))}
@@ -57,5 +69,14 @@ class Watch:
         return self._last.get(name)
 
     def _read_runs(self) -> dict[str, RunInfo]:
-        runs = self._joined.server.client.runs(self._joined.sweep)
+        if self._gone or self._deaf:
+            return {}
+        try:
+            runs = list(self._joined.server.client.runs(self._joined.sweep))
+        except RunnerError as error:
+            if error.code != ExitCode.NOT_FOUND:
+                raise
+            console.note(f"{error.message}; runs that are under way may go on to their end")
+            self._gone = True
+            return {}
         return {run.id: run for run in runs if run.agent is None or run.agent in self._names}

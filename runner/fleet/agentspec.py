@@ -12,6 +12,7 @@ from runner.fleet.mounts import WORKSPACE
 from runner.fleet.plan import hash_settings
 from runner.fleet.slots import Slot
 from runner.gpus import LEASES
+from runner.settings.trust import NAMES as TRUST_NAMES
 from runner.state import State
 
 GPU_LABEL = "dev.runner.gpu"
@@ -26,6 +27,7 @@ PREFIX = "runner-"
 PIDS = 16_384  # loader workers times threads on a large host
 STOP_MARGIN_S = 5  # over the run's grace: the agent reports, then leaves
 HOME = "/home/runner"
+CA_BUNDLE = "/run/runner/ca.pem"
 _DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _CACHES = {
     "XDG_CACHE_HOME": "",
@@ -68,6 +70,8 @@ class Launch:
     pin_index: bool = False
     memlock: int | None = None
     provenance: Mapping[str, Any] | None = None
+    offline: bool = False  # the runs log on disk only; the agent asks the server all the same
+    ca_bundle: Path | None = None  # certificates that agents and runs trust in place of the image's
 
     @property
     def settings(self) -> str:
@@ -77,7 +81,9 @@ class Launch:
             *(self.memory_bytes, self.cpus, self.grace_s, self.pin_index, self.memlock),
         )
         mounts = [(mount.source, mount.target, mount.read_only) for mount in self.mounts]
-        return hash_settings({"asked": asked, "mounts": mounts, "env": dict(self.env or {})})
+        offline = {"offline": True} if self.offline else {}
+        settings = {"asked": asked, "mounts": mounts, "env": dict(self.env or {}), **offline}
+        return hash_settings(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,7 @@ def make_spec(
         entrypoint=(),
         environment=make_environment(launch, slot, folders.agent, cpus),
         labels=make_labels(launch, slot),
-        mounts=(*folders.mounts(), *launch.mounts),
+        mounts=(*folders.mounts(), *_trust_mount(launch), *launch.mounts),
         user=host.user,
         network=launch.network,
         gpus=() if slot.is_cpu else (slot.uuid,),
@@ -166,6 +172,12 @@ def make_spec(
         working_dir=str(WORKSPACE) if launch.project_dir else None,
         rlimits=rlimits,
     )
+
+
+def _trust_mount(launch: Launch) -> tuple[Mount, ...]:
+    if launch.ca_bundle is None:
+        return ()
+    return (Mount(str(launch.ca_bundle), CA_BUNDLE, read_only=True),)
 
 
 def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
@@ -203,9 +215,10 @@ def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None)
         "WANDB_BASE_URL": launch.base_url,
         "WANDB_ENTITY": entity,
         "WANDB_PROJECT": project,
-        "WANDB_MODE": "online",
+        "WANDB_MODE": "offline" if launch.offline else "online",
         "WANDB_DIR": "/runs",
         "WANDB_DATA_DIR": "/runs",
+        **(dict.fromkeys(TRUST_NAMES, CA_BUNDLE) if launch.ca_bundle else {}),
         **_optional(launch),
         **_devices(slot, launch, cpus),
     }

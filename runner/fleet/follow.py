@@ -134,7 +134,9 @@ def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
         return ExitCode.UNFIT
     if codes - {0, 143}:
         return ExitCode.FAILED
-    failed = [run for run in new_runs(first, last) if run.state in ("failed", "crashed")]
+    failed = [  # W&B's server names no agent: a run there may be anybody's
+        run for run in new_runs(first, last) if run.agent and run.state in ("failed", "crashed")
+    ]
     counted = sum(_count_failed(agent) for agent in last.agents.values())
     return ExitCode.RUNS_FAILED if failed or counted else ExitCode.OK
 

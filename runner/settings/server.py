@@ -83,7 +83,20 @@ def find_key(
     state: State | None,
     folder: Path | None = None,
 ) -> str | None:
-    """The W&B key for the server at `url`: keys go by host, none is sent to another one.
+    """The W&B key for the server at `url`, if there is one: see `find_key_origin`."""
+    found = find_key_origin(url, environ=environ, home=home, state=state, folder=folder)
+    return found and found[0]
+
+
+def find_key_origin(
+    url: str,
+    *,
+    environ: Mapping[str, str],
+    home: Path,
+    state: State | None,
+    folder: Path | None = None,
+) -> tuple[str, str] | None:
+    """The W&B key for the server at `url`, and where it stands: none is sent to another host.
 
     `WANDB_API_KEY` names no host: it is for the server that the environment or W&B's settings
     name, else for W&B's cloud; so is `api_key` in W&B's settings. The key of this folder's own
@@ -94,9 +107,17 @@ def find_key(
     meant = environ.get("WANDB_BASE_URL") or saved.get("base_url")
     hostless = _hostless_key(environ, saved, own)
     if hostless and (_same_host(url, meant) if meant else _is_cloud(url)):
-        return hostless[0]
+        return hostless
     found = _read_netrc(environ, home).get(_host(url)) or _cloud_alias_key(url, environ, home)
-    return None if found == own else found
+    if found is None or found == own:
+        return None
+    file = _netrc_file(environ, home)
+    return found, f"~/{file.name}" if file.parent == home else str(file)
+
+
+def find_app_url(url: str) -> str:
+    """Where a person sees what is at `url`: the cloud's API has a host of its own."""
+    return url.replace("://api.", "://", 1) if _is_cloud(url) else url
 
 
 def read_wandb_settings(

@@ -392,9 +392,32 @@ def test_a_sweep_deleted_in_mid_run_lets_the_run_end(tmp_path: Path, door: Door)
     door.add("r1")
     door.status = lambda query: 404 if "Heartbeat" in query and len(door.beats) > 1 else 200
 
-    code, out, _ = Hand(tmp_path, door, "import time; time.sleep(0.5); print('done')").run()
+    hand = Hand(tmp_path, door, "import time; time.sleep(0.5); print('done')")
 
-    assert (code, out) == (69, "r1 | done\n")
+    code, out, err = hand.run()
+
+    assert (code, out) == (0, "r1 | done\n")
+    assert err.count("does not know this sweep") == 1
+    assert hand.status()["state"] == "finished"
+    assert hand.status()["reason"] == "the sweep is gone from its server"
+
+
+def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path, door: Door) -> None:
+    door.add("r1")
+    door.add("r2")
+    calls: list[str] = []
+
+    def status(query: str) -> int:
+        calls.append(query)
+        return 429 if len(calls) % 2 else 200
+
+    door.status = status
+
+    code, _, err = Hand(tmp_path, door, "raise SystemExit(0)", RUNNER_SERVER_KIND="wandb").run()
+
+    assert code == 0
+    assert err.count("limits how often it is asked") == 1
+    assert "does not answer" not in err
 
 
 def test_missing_settings_are_69_with_the_variable_named(tmp_path: Path, door: Door) -> None:

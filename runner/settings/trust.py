@@ -1,0 +1,43 @@
+"""Which certificates the caller trusts beyond the system's own."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.errors import ExitCode, RunnerError
+from runner.state import write_atomic
+
+# OpenSSL's and Go's name, then those of requests: W&B's client heeds all of them
+NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
+    """The file of certificates that the caller's environment names.
+
+    Raises:
+        RunnerError: it names one that is not there.
+    """
+    for name in NAMES:
+        if not (named := environ.get(name)):
+            continue
+        file = Path(named).expanduser()
+        if file.is_file():
+            return file.resolve()
+        if file.is_dir():  # requests takes a folder as well; agents get a file
+            continue
+        raise RunnerError(
+            f"`{name}` names `{named}`, and there is no such file",
+            hint=f"correct it, or `unset {name}`",
+            code=ExitCode.USAGE,
+        )
+    return None
+
+
+def copy_ca_bundle(bundle: Path, folder: Path) -> Path:
+    """A copy of this very text in `folder`, for mounts: the original may be replaced any time."""
+    text = bundle.read_text("utf-8")
+    copy = folder / f"ca-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pem"
+    if not copy.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(copy, text, mode=0o644)
+    return copy
