@@ -9,9 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from tests.runner.server.servers import Server
+from typing import Any, Protocol
 
 OURS = "0.31.0"  # in the tests' own environment
 OLDEST = "0.28.2"
@@ -52,10 +50,17 @@ class Started:
         return self.process.wait(timeout=240)
 
 
+class Place(Protocol):
+    """A server that clients can be sent to."""
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """For a client whose files lie in `home`."""
+
+
 class Client:
     """Runs `wandb` and scripts of one version against a server."""
 
-    def __init__(self, server: Server, home: Path, version: str = OURS) -> None:
+    def __init__(self, server: Place, home: Path, version: str = OURS) -> None:
         self.python = client_python(version)
         self.home = home
         self.home.mkdir(parents=True, exist_ok=True)
