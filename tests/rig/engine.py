@@ -45,6 +45,11 @@ class TestEngine:
             raise AssertionError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr}")
         return done.stdout
 
+    def gateway(self) -> str:
+        """The host's address on the engine's own bridge: every container reaches it."""
+        address = "{{(index .IPAM.Config 0).Gateway}}"
+        return self.docker("network", "inspect", "bridge", "--format", address).strip()
+
     def remove_fleet(self, fleet: str) -> None:
         """Remove every container and network of this fleet, whoever made them."""
         label = f"{FLEET_LABEL}={fleet}"

@@ -159,7 +159,7 @@ class StrictViews(Views):
             "username": own,
             "name": own,
             "email": f"{own}@example.org",
-            "teams": {"edges": [{"node": self.entity(one)} for one in (own, *teams)]},
+            "teams": {"edges": [{"node": self.entity(one)} for one in teams]},  # not its own
             "defaultEntity": self.entity(own),
         }
 
