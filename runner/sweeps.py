@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -259,11 +259,12 @@ def save_record(state: State, joined: Joined, *, digest: str | None = None) -> N
             "server": joined.server.name,
             "url": joined.url,
             "hash": digest or old.get("hash"),
+            "config": dict(joined.sweep.config),  # what sync-offline makes the sweep from
         },
     )
 
 
-def load_records(state: State) -> dict[str, dict[str, str]]:
+def load_records(state: State) -> dict[str, dict[str, Any]]:
     """Sweep ID → what this folder remembers of it, oldest first."""
     files = sorted(state.sweeps.glob("*.json"), key=lambda file: file.stat().st_mtime)
     return {file.stem: record for file in files if (record := read_json(file))}

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from runner import __version__, console
-from runner.cli import fleet, project, server, sweeps
+from runner.cli import compose, fleet, project, server, sweeps, sync
 from runner.errors import ExitCode, RunnerError
 
 
@@ -58,7 +58,7 @@ def _root(
         raise typer.Exit(int(ExitCode.USAGE))
 
 
-for part in (project, fleet, sweeps, server):
+for part in (project, fleet, sweeps, sync, compose, server):
     part.register(app)
 
 

@@ -1,0 +1,286 @@
+"""Command: `sync-offline`."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runner import console
+from runner.cli.sweeps import JsonOption
+from runner.errors import ExitCode, RunnerError
+
+if TYPE_CHECKING:
+    from runner.offline.collect import Found
+    from runner.offline.sync import Addresses, Outcome, Parcel
+    from runner.offline.target import Target
+    from runner.settings.load import Settings
+    from runner.state import State
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(name="sync-offline")(sync_offline)
+
+
+def sync_offline(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH…", help="Folders of runs (default: .runner/runs, ./wandb)."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="URL", help="The W&B server.")] = None,
+    entity: Annotated[str | None, typer.Option(help="The W&B entity.")] = None,
+    project: Annotated[str | None, typer.Option(help="The W&B project.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SWEEP",
+            help="An existing sweep there for the runs of a sweep; with PATH for all runs.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that send (default: up to 4).")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
+    from runner.offline import collect
+    from runner.offline.choose import choose_target
+    from runner.offline.ledger import Ledger
+    from runner.offline.sync import exclusive
+
+    state, settings = _surroundings()
+    chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
+    runs = collect.read_runs(collect.find_logs(chosen), now=time.time())
+    made_in = dict.fromkeys(log.sweep for found in runs for log in found.logs if log.sweep)
+    choice = choose_target(
+        to, settings, sweeps=made_in, state=state, environ=os.environ, home=Path.home()
+    )
+    url = str(choice.url)
+    console.note(f"target: {url} ({choice.why})")
+    target = _connect(url, state)
+    addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
+    folder = state.root if state else _folder_without_state()
+    with exclusive(folder / "sync.lock") as lock:
+        ledger = Ledger(folder / "sync.db", url)
+        try:
+            outcomes = _sync(
+                *(runs, target, ledger, addresses, _config_of(state)),
+                workers=workers or min(4, os.cpu_count() or 1),
+                staging=(state.cache if state else folder) / "sync",
+                lock=lock,
+                dry_run=dry_run,
+            )
+        finally:
+            ledger.close()
+    _tell(url, outcomes, as_json=as_json, dry_run=dry_run)
+
+
+def _sync(
+    runs: "Sequence[Found]",
+    target: "Target",
+    ledger: Any,
+    addresses: "Addresses",
+    config_of: Callable[[str], Mapping[str, Any] | None],
+    *,
+    workers: int,
+    staging: Path,
+    lock: int,
+    dry_run: bool,
+) -> "list[Outcome | Parcel]":
+    from runner.offline.bring import Sweeps
+    from runner.offline.progress import Progress
+    from runner.offline.sync import Outcome, Sync
+
+    sweeps = Sweeps(target, ledger, config_of, console.note)
+    sync = Sync(target, ledger, sweeps, addresses)
+    planned = sync.plan(runs, dry_run=dry_run)
+    parcels = [one for one in planned if not isinstance(one, Outcome)]
+    if dry_run or not parcels:
+        return list(planned)
+    rows = sum(one.expected.rows for one in parcels)
+    progress = Progress(len(parcels), rows, sum(one.size for one in parcels))
+    try:
+        sent = sync.carry_out(
+            parcels,
+            workers=workers,
+            staging=staging,
+            environ=os.environ,
+            lock=lock,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    return [*(one for one in planned if isinstance(one, Outcome)), *sent]
+
+
+def _surroundings() -> "tuple[State | None, Settings]":
+    from runner.project import find_project
+    from runner.settings.load import load_settings
+    from runner.state import find_state
+
+    settings = load_settings(find_project(Path.cwd()), environ=os.environ, flags={})
+    return find_state(Path.cwd(), environ=os.environ), settings
+
+
+def _folder_without_state() -> Path:
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "runner"
+
+
+def _connect(url: str, state: "State | None") -> "Target":
+    from runner.offline.target import Target
+    from runner.settings.server import find_key
+
+    key = find_key(url, environ=os.environ, home=Path.home(), state=state)
+    if key is None:
+        raise RunnerError(
+            f"no W&B key for {url}",
+            hint="`wandb login`, or set `WANDB_API_KEY` together with `WANDB_BASE_URL`",
+            code=ExitCode.AUTH,
+        )
+    return Target(url, key, console.note)
+
+
+def _addresses(
+    target: "Target",
+    settings: "Settings",
+    entity: str | None,
+    project: str | None,
+    sweep: str | None,
+    *,
+    for_all: bool,
+) -> "Addresses":
+    from runner.offline.sync import Addresses
+
+    own = target.own_entity()
+    entity, project = entity or settings.sync.entity, project or settings.sync.project
+    if sweep is None:
+        return Addresses(entity, project, own)
+    *where, sweep_id = sweep.split("/")
+    there = [*where] if len(where) == 2 else [entity or own, *(where or [project or ""])]
+    if len(where) > 2 or not all((*there, sweep_id)):
+        raise RunnerError(
+            f"`{sweep}` is no sweep of {target.url}",
+            hint="give `entity/project/id`",
+            code=ExitCode.USAGE,
+        )
+    found = target.find_sweep(there[0], there[1], sweep_id)
+    if found is None:
+        raise RunnerError(
+            f"there is no sweep `{'/'.join((*there, sweep_id))}` on {target.url}",
+            hint="without `--sweep` the runs' own sweep is brought along",
+            code=ExitCode.NOT_FOUND,
+        )
+    return Addresses(entity, project, own, (found.entity, found.project, found.id), for_all)
+
+
+def _config_of(state: "State | None") -> Callable[[str], Mapping[str, Any] | None]:
+    """A sweep's configuration by its ID: from this folder's record, else from its server."""
+
+    def find(sweep_id: str) -> Mapping[str, Any] | None:
+        from runner.sweeps import load_records
+
+        record: Mapping[str, Any] | None = load_records(state).get(sweep_id) if state else None
+        if state is None or record is None:
+            return None
+        if isinstance(config := record.get("config"), Mapping):
+            return config
+        return _ask_server(state, record)
+
+    return find
+
+
+def _ask_server(state: "State", record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    from runner.engine.client import Engine
+    from runner.settings.server import ServerChoice
+    from runner.sweeps import Servers
+
+    servers = Servers(
+        ServerChoice("local", None, "the sweep's server"),
+        state,
+        engine=lambda: Engine.connect(None, state=state, environ=os.environ),
+        environ=os.environ,
+        report=console.note,
+        own="start",
+    )
+    try:
+        client = servers.get(record["server"]).client
+        sweep = client.find_sweep(*str(record["path"]).split("/"))
+    except RunnerError as error:
+        console.note(f"warning: sweep {record['path']}: {error.message}")
+        return None
+    return sweep.config if sweep else None
+
+
+def _tell(
+    url: str, outcomes: "Sequence[Outcome | Parcel]", *, as_json: bool, dry_run: bool
+) -> None:
+    from runner.offline.sync import Outcome
+
+    ended = [one for one in outcomes if isinstance(one, Outcome)]
+    would = [one for one in outcomes if not isinstance(one, Outcome)]
+    counts = Counter[str](one.status for one in ended)
+    if as_json:
+        console.data(console.to_json({"target": url, **_to_json(ended, would, counts)}))
+    else:
+        for one in ended:
+            if not one.whole and one.reason:
+                console.note(f"{one.status}: run {one.run_id} in {one.folder}: {one.reason}")
+        for parcel in would:
+            console.data(
+                f"would send {parcel.found.run_id} to {parcel.to.path}"
+                + (f" in sweep {parcel.to.sweep}" if parcel.to.sweep else "")
+                + f": {parcel.expected.rows} rows, {console.format_bytes(parcel.size)}"
+            )
+        console.data(_summary(url, ended, counts, len(would), dry_run=dry_run))
+    if any(not one.whole for one in ended):
+        codes = {one.code for one in ended if one.status == "failed"}
+        refused = codes == {ExitCode.AUTH} and not (counts["synced"] or counts["already"])
+        raise typer.Exit(int(ExitCode.AUTH if refused else ExitCode.PARTLY_SYNCED))
+
+
+def _to_json(
+    ended: "Sequence[Outcome]", would: "Sequence[Parcel]", counts: Mapping[str, int]
+) -> dict[str, Any]:
+    rows = [
+        (one.run_id, one.folder, one.status, one.reason, one.rows, one.size, one.lacking)
+        for one in ended
+    ] + [
+        (p.found.run_id, p.found.folder, "skipped", "dry run", p.expected.rows, p.size, ())
+        for p in would
+    ]
+    return {
+        "runs": [
+            {
+                "id": run_id,
+                "path": str(folder),
+                "status": status,
+                "reason": reason,
+                "history_rows": count,
+                "bytes": size,
+                "lacking_artifacts": list(lacking),
+            }
+            for run_id, folder, status, reason, count, size, lacking in rows
+        ],
+        **{status: counts[status] for status in ("synced", "already", "failed")},
+        "skipped": counts["skipped"],
+    }
+
+
+def _summary(
+    url: str, ended: "Sequence[Outcome]", counts: Mapping[str, int], would: int, *, dry_run: bool
+) -> str:
+    if not ended and not would:
+        return "no runs to send"
+    rows = sum(one.rows for one in ended if one.status == "synced")
+    parts = [f"{would} to send"] if dry_run else [f"{counts['synced']} synced ({rows} rows)"]
+    parts.append(f"{counts['already']} already there")
+    parts += [f"{counts[word]} {word}" for word in ("failed", "skipped") if counts[word]]
+    if lacking := sum(len(one.lacking) for one in ended):
+        parts.append(f"{lacking} artifacts lacking")
+    return f"{url}: {', '.join(parts)}"

@@ -1,0 +1,71 @@
+"""The sweeps of the runs, on the target before their runs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from runner.client import SweepInfo
+from runner.errors import RunnerError
+from runner.offline.ledger import Ledger
+from runner.offline.target import Target
+
+ConfigOf = Callable[[str], Mapping[str, Any] | None]
+
+
+class Sweeps:
+    """Which sweep of the target each sweep of the logs is; created where there is none."""
+
+    def __init__(
+        self, target: Target, ledger: Ledger, config_of: ConfigOf, report: Callable[[str], None]
+    ) -> None:
+        """`config_of` gives a sweep's configuration by its ID, None where it is not known."""
+        self._target, self._ledger = target, ledger
+        self._config_of, self._report = config_of, report
+        self._known: dict[tuple[str, str, str], SweepInfo | None] = {}
+        self.created: list[SweepInfo] = []
+
+    def get(self, sweep_id: str, entity: str, project: str) -> SweepInfo | None:
+        """The sweep for these runs; None where it exists nowhere and its YAML is not known."""
+        key = (entity, project, sweep_id)
+        if key not in self._known:
+            self._known[key] = self._find(*key) or self._create(*key)
+        return self._known[key]
+
+    def would(self, sweep_id: str, entity: str, project: str) -> str | None:
+        """The same for `--dry-run`: its path, with `(new)` where it would be created."""
+        if found := self._find(entity, project, sweep_id):
+            return found.path
+        return f"{entity}/{project}/(new)" if self._config_of(sweep_id) else None
+
+    def _find(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
+        _, remote = self._ledger.sweep(f"{entity}/{project}/{sweep_id}")
+        for path in (f"{entity}/{project}/{sweep_id}", remote):
+            if path and (found := self._target.find_sweep(*path.split("/"))):
+                return found
+        return None
+
+    def _create(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
+        config = self._config_of(sweep_id)
+        if config is None:
+            return None
+        local = f"{entity}/{project}/{sweep_id}"
+        begun, _ = self._ledger.sweep(local)
+        self._ledger.put_sweep(local, None)
+        sweep = self._orphan(config, entity, project) if begun else None
+        if sweep is None:
+            sweep = self._target.create_sweep(config, entity=entity, project=project)
+        self._ledger.put_sweep(local, sweep.path)
+        self.created.append(sweep)
+        self._report(f"sweep {sweep_id}: created as {sweep.path}")
+        self._pause(sweep)
+        return sweep
+
+    def _orphan(self, config: Mapping[str, Any], entity: str, project: str) -> SweepInfo | None:
+        """One that an interrupted call created: the same YAML, and no run."""
+        sweeps = self._target.sweeps(entity, project)
+        return next((one for one in sweeps if one.config == config and not one.run_count), None)
+
+    def _pause(self, sweep: SweepInfo) -> None:
+        try:
+            self._target.pause_sweep(sweep)
+        except RunnerError as error:
+            self._report(f"warning: sweep {sweep.path} could not be paused: {error.message}")

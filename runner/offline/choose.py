@@ -1,0 +1,71 @@
+"""Which W&B server offline runs go to: never this folder's own."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from runner.errors import ExitCode, RunnerError
+from runner.settings.load import Settings
+from runner.settings.server import ServerChoice, choose_server
+from runner.state import State
+from runner.sweeps import LOCAL, load_records
+
+
+def choose_target(
+    flag: str | None,
+    settings: Settings,
+    *,
+    sweeps: Iterable[str],
+    state: State | None,
+    environ: Mapping[str, str],
+    home: Path,
+) -> ServerChoice:
+    """Flag > `[sync] to` > the sweeps' server if it is W&B > the W&B that this user has.
+
+    Args:
+        flag: `--to`.
+        settings: of the project.
+        sweeps: IDs of the sweeps that the runs were made in.
+        state: of this folder.
+        environ: the process's environment.
+        home: the user's.
+
+    Raises:
+        RunnerError: there is none, or it is our own.
+    """
+
+    def choose(named: str | None, surroundings: Mapping[str, str]) -> ServerChoice:
+        plain = replace(settings, server=None)
+        return choose_server(
+            flag=named, environ=surroundings, settings=plain, home=home, state=state
+        )
+
+    if named := flag or settings.sync.to:
+        choice = choose(named, environ)
+        why = "--to" if flag else settings.origins.get("sync.to", "[sync] to")
+        if choice.kind == LOCAL:
+            raise RunnerError(
+                f"{why}: `{named}` is this folder's own server, and sync-offline sends to W&B",
+                hint="`--to https://api.wandb.ai`",
+                code=ExitCode.USAGE,
+            )
+        return replace(choice, why=why)
+    records = load_records(state) if state else {}
+    for sweep in sweeps:
+        server = records.get(sweep, {}).get("server", LOCAL)
+        if server != LOCAL:
+            return ServerChoice("wandb", server, f"the server of sweep {sweep}")
+    if settings.server and settings.server != LOCAL:
+        choice = choose(settings.server, environ)
+        if choice.kind != LOCAL:
+            return replace(choice, why=settings.origins.get("server", "settings"))
+    without = {name: value for name, value in environ.items() if name != "WANDB_BASE_URL"}
+    for surroundings in (environ, without):  # WANDB_BASE_URL may name our own server
+        choice = choose(None, surroundings)
+        if choice.kind != LOCAL:
+            return choice
+    raise RunnerError(
+        "no W&B server to send to: no key for one was found",
+        hint="`--to URL`, `wandb login`, or set `WANDB_API_KEY`",
+        code=ExitCode.AUTH,
+    )

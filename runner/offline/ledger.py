@@ -1,0 +1,88 @@
+"""What was sent where: a receipt per run and target, and the sweeps that were brought along."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runner.offline.runlog import RunLog
+from runner.offline.staging import Destination
+
+Mark = tuple[str, int]  # a log's folder and size
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS receipts (
+    target TEXT, path TEXT, logs TEXT NOT NULL, state TEXT NOT NULL,
+    rows INTEGER NOT NULL, bytes INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (target, path)
+) STRICT;
+CREATE TABLE IF NOT EXISTS sweeps (
+    target TEXT, local TEXT, remote TEXT, PRIMARY KEY (target, local)
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How far a run got: `begun` was sent and not yet confirmed, `done` was read back."""
+
+    state: Literal["begun", "done"]
+    logs: tuple[Mark, ...]
+    rows: int
+    size: int
+
+
+def marks(logs: Sequence[RunLog]) -> tuple[Mark, ...]:
+    """What tells a run's logs from what they were."""
+    return tuple((log.path.parent.name, log.size) for log in logs)
+
+
+class Ledger:
+    """The file `sync.db`; every entry is on disk when the method returns."""
+
+    def __init__(self, file: Path, target: str) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._target, self._lock = target, threading.Lock()
+        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def receipt(self, run: Destination) -> Receipt | None:
+        """What is known of a run on this target."""
+        query = "SELECT state, logs, rows, bytes FROM receipts WHERE target=? AND path=?"
+        with self._lock:
+            found = self._db.execute(query, (self._target, run.path)).fetchone()
+        if found is None:
+            return None
+        logs = tuple((str(name), int(size)) for name, size in json.loads(found[1]))
+        return Receipt(found[0], logs, found[2], found[3])
+
+    def put(self, run: Destination, receipt: Receipt) -> None:
+        """Enter a run, in place of what was known of it."""
+        values = (self._target, run.path, json.dumps(receipt.logs), receipt.state)
+        with self._lock:
+            self._db.execute(
+                "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*values, receipt.rows, receipt.size, time.time()),
+            )
+
+    def sweep(self, local: str) -> tuple[bool, str | None]:
+        """Whether bringing a sweep along was begun, and its path on the target if it ended."""
+        query = "SELECT remote FROM sweeps WHERE target=? AND local=?"
+        with self._lock:
+            found = self._db.execute(query, (self._target, local)).fetchone()
+        return (False, None) if found is None else (True, found[0])
+
+    def put_sweep(self, local: str, remote: str | None) -> None:
+        """A sweep is about to be created there (None), or was."""
+        with self._lock:
+            self._db.execute(
+                "INSERT OR REPLACE INTO sweeps VALUES (?, ?, ?)", (self._target, local, remote)
+            )

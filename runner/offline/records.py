@@ -1,0 +1,30 @@
+"""W&B's record types, without the second that importing all of `wandb` takes."""
+
+import importlib
+import importlib.util
+import sys
+import types
+from typing import Any
+
+from runner.errors import ExitCode, RunnerError
+
+
+def load_records() -> Any:
+    """The module `wandb.proto.wandb_internal_pb2` of the installed client (0.28 to 0.31).
+
+    Raises:
+        RunnerError: the client is not installed.
+    """
+    name = "wandb.proto.wandb_internal_pb2"
+    if name in sys.modules or "wandb" in sys.modules:
+        return importlib.import_module(name)
+    spec = importlib.util.find_spec("wandb")
+    if spec is None or spec.submodule_search_locations is None:
+        raise RunnerError("wandb is not installed", hint="pip install wandb", code=ExitCode.UNFIT)
+    bare = types.ModuleType("wandb")
+    bare.__path__ = list(spec.submodule_search_locations)
+    sys.modules["wandb"] = bare
+    try:
+        return importlib.import_module(name)
+    finally:
+        del sys.modules["wandb"]  # whoever wants the client itself gets the whole of it
