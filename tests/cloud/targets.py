@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import ssl
 import time
 import urllib.error
@@ -11,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.rig.cloud import TRUST, client_environment
 
 PROJECT = "runner-cloud-tests"
 WAIT_S = 60.0  # until what was sent can be read
@@ -27,22 +28,9 @@ class Target:
 
     def environment(self, home: Path) -> dict[str, str]:
         """For a client whose files lie in `home`; its intervals are W&B's defaults."""
-        names = ("WANDB", "RUNNER", "PYTHON")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(names)}
-        trust = {name: str(self.ca_file) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
-        return {
-            **kept,
-            **(trust if self.ca_file else {}),
-            "HOME": str(home),
-            "NO_PROXY": "127.0.0.1",
-            "WANDB_API_KEY": self.key,
-            "WANDB_BASE_URL": self.url,
-            "WANDB_DATA_DIR": str(home),
-            "WANDB_DIR": str(home),
-            "WANDB_ENTITY": self.entity,
-            "WANDB_ERROR_REPORTING": "false",
-            "WANDB_PROJECT": PROJECT,
-        }
+        trusted = dict.fromkeys(TRUST, str(self.ca_file)) if self.ca_file else {}
+        names = {"WANDB_ENTITY": self.entity, "WANDB_PROJECT": PROJECT, "NO_PROXY": "127.0.0.1"}
+        return {**client_environment(self.url, self.key, home), **trusted, **names}
 
     def ask(self, query: str, given: Mapping[str, object] | None = None) -> tuple[int, Any]:
         """Status and JSON of one GraphQL request; `given` is its variable `i`."""

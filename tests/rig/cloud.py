@@ -35,6 +35,7 @@ from tests.rig.clouddoor import Record, make_app
 from tests.rig.strict import AppendingCurves, Profile, StrictStore
 
 START_S = 20.0
+TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # of wandb-core and urllib; of `requests`
 
 
 class Cloud:
@@ -120,25 +121,14 @@ class Cloud:
 
     def environment(self, home: Path, *, key: bool = True) -> dict[str, str]:
         """For a client process whose files lie in `home`; its key may be left out."""
-        names = ("WANDB", "RUNNER", "PYTHON", "SSL_CERT", "REQUESTS_CA")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(names)}
-        trust = {name: str(self.ca_file) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
-        return {
-            **kept,
-            "HOME": str(home),
-            "WANDB_BASE_URL": self.url,
-            "WANDB_ERROR_REPORTING": "false",
-            "WANDB_DIR": str(home),
-            "WANDB_DATA_DIR": str(home),
-            "NO_PROXY": f"127.0.0.1,{self.host}",
-            **({"WANDB_API_KEY": self.key} if key else {}),
-            **(trust if self.ca_file else {}),
-        }
+        environment = client_environment(self.url, self.key if key else None, home)
+        trusted = dict.fromkeys(TRUST, str(self.ca_file)) if self.ca_file else {}
+        return {**environment, **trusted, "NO_PROXY": f"127.0.0.1,{self.host}"}
 
     def write_netrc(self, home: Path) -> Path:
         """`home/.netrc` with the key, as `wandb login` writes it."""
         path = home / ".netrc"
-        path.write_text(f"machine {self.host}\n  login user\n  password {self.key}\n")
+        path.write_text(f"machine {self.host}:{self.port}\n  login user\n  password {self.key}\n")
         path.chmod(0o600)
         return path
 
@@ -185,6 +175,21 @@ class Cloud:
     def rows(self, run: Run) -> list[dict[str, Any]]:
         """The run's history rows, repeated ones included."""
         return [json.loads(line) for line in self.service.history(run)]
+
+
+def client_environment(url: str, key: str | None, home: Path) -> dict[str, str]:
+    """This process's environment for a client of `url`, with nothing in it of another server."""
+    names = ("WANDB", "RUNNER", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    return {
+        **kept,
+        **({"WANDB_API_KEY": key} if key else {}),
+        "HOME": str(home),
+        "WANDB_BASE_URL": url,
+        "WANDB_DATA_DIR": str(home),
+        "WANDB_DIR": str(home),
+        "WANDB_ERROR_REPORTING": "false",
+    }
 
 
 def start_cloud(

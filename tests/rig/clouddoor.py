@@ -172,31 +172,24 @@ class _Routes:
         given = one.args.get("input")
         if not isinstance(given, Mapping):
             return
-        place = (
-            local_names(str(given.get("id") or ""), "Run"),
-            local_names(str(given.get("id") or ""), "Sweep"),
-        )
-        by_id = next((names for names in place if len(names) == 4), None)
+        if one.name == "agentHeartbeat":
+            one.args = {**one.args, "input": {**given, "metrics": "{}"}}
+            return
+        by_id = _names_of(str(given.get("id") or ""))
         entity = by_id[3] if by_id else given.get("entityName") or self._profile.entity
-        if one.name != "agentHeartbeat":
-            self._may_write(entity, one.name)
-        changed = {**given}
-        if by_id is None:
-            changed["entityName"] = entity
-        match one.name:
-            case "upsertSweep":
-                if "name" in given:
-                    raise Refused(400, 'Field "name" is not defined by type "UpsertSweepInput"')
-            case "upsertBucket":
-                changed.pop("state", None)
-                project, name = given.get("modelName"), given.get("name")
-                if self._store.is_deleted(entity, str(project), str(name)):
-                    raise Refused(
-                        409, f"run {name} was previously created and deleted; try a new run name"
-                    )
-            case "agentHeartbeat":
-                changed["metrics"] = "{}"
-        one.args = {**one.args, "input": changed}
+        self._may_write(entity, one.name)
+        if one.name == "upsertSweep" and "name" in given:
+            raise Refused(400, 'Field "name" is not defined by type "UpsertSweepInput"')
+        if one.name == "upsertBucket" and not by_id:
+            self._refuse_deleted(entity, str(given.get("modelName")), str(given.get("name")))
+        place = {} if by_id else {"entityName": entity}
+        unheard = {"state"} if one.name == "upsertBucket" else set()
+        kept = {name: value for name, value in given.items() if name not in unheard}
+        one.args = {**one.args, "input": {**kept, **place}}
+
+    def _refuse_deleted(self, entity: str, project: str, name: str) -> None:
+        if self._store.is_deleted(entity, project, name):
+            raise Refused(409, f"run {name} was previously created and deleted; try a new run name")
 
     def _may_write(self, entity: str, name: str) -> None:
         if not self._profile.readable(entity):
