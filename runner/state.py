@@ -188,15 +188,19 @@ def _create(root: Path, project: Path, environ: Mapping[str, str]) -> State:
 
 
 def _exclude_from_git(root: Path) -> None:
-    asked = subprocess.run(
-        ["git", "-C", str(root.parent), "rev-parse", "--git-path", "info/exclude"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if asked.returncode:
+    named = _find_exclude_file(root.parent)
+    if named is None:
         return  # no repository, so nothing to keep it out of
-    file = root.parent / asked.stdout.strip()
+    file = root.parent / named
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
     if f"{FOLDER}/" not in lines:
         write_atomic(file, "\n".join([*lines, f"{FOLDER}/", ""]))
+
+
+def _find_exclude_file(folder: Path) -> str | None:
+    words = ["git", "-C", str(folder), "rev-parse", "--git-path", "info/exclude"]
+    try:
+        asked = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git here; the usual place is known
+        return ".git/info/exclude" if (folder / ".git" / "info").is_dir() else None
+    return None if asked.returncode else asked.stdout.strip()

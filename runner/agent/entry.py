@@ -36,7 +36,7 @@ def main() -> int:
         settings = read_settings(os.environ)
     except RefusedError as error:
         say(error.reason)
-        _leave_word(os.environ, error.reason)
+        leave_word(os.environ, error.reason)
         return EXIT_REFUSED
     status = StatusFile(settings.status_dir, _first_status(settings))
     left = CRASHED
@@ -165,7 +165,7 @@ def _first_status(settings: AgentSettings) -> Status:
     )
 
 
-def _leave_word(environ: Mapping[str, str], reason: str) -> None:
+def leave_word(environ: Mapping[str, str], reason: str) -> None:
     """A status file although the settings are not complete."""
     folder, agent = environ.get("RUNNER_STATUS_DIR"), environ.get("RUNNER_AGENT")
     if not folder or not agent or "/" in agent:

@@ -163,9 +163,9 @@ def _tell(state: "State", results: "Sequence[Result]", *, as_json: bool, dry_run
 
 
 def _remove_keys(state: "State") -> None:
-    folder = state.secrets / "agents"
-    for file in folder.iterdir() if folder.is_dir() else []:
-        file.unlink()
+    for folder in (state.secrets / name for name in ("agents", "compose", "wandb")):
+        for file in folder.iterdir() if folder.is_dir() else []:
+            file.unlink()
 
 
 def _remove_server(engine: "Engine", state: "State") -> None:

@@ -59,6 +59,7 @@ def build(
         no_cache=no_cache,
         report=console.note,
     )
+    _tag_for_compose(context, image)
     size = console.format_bytes(image.size_bytes)
     console.note(f"{'built' if image.built else 'nothing has changed:'} {image.tag} ({size})")
     _report_probe(context, image)
@@ -113,6 +114,18 @@ def _print_plan(*, as_json: bool, **options: Any) -> None:
         console.data(console.to_json({"arguments": ["docker", *plan.arguments()]}))
     else:
         console.data(plan.as_text())
+
+
+def _tag_for_compose(context: Any, image: Any) -> None:
+    """The names that compose.yaml means without `.env`."""
+    from runner.compose import FILE, agent_tag, server_tag
+    from runner.image.server import ensure_server_image
+
+    folder, engine = context.project.root.name, context.engine()
+    if tag := agent_tag(folder, os.environ):
+        engine.tag_image(image.id, tag)
+    if (context.project.root / FILE).is_file() and (tag := server_tag(folder, os.environ)):
+        engine.tag_image(ensure_server_image(engine, report=console.note), tag)
 
 
 def _report_probe(context: Any, image: Any) -> None:

@@ -15,7 +15,10 @@ _MAIN = b'''"""The entry of an agent's container."""
 
 import sys
 
-from runner.agent.entry import main
+if sys.argv[1:] == ["compose"]:
+    from runner.agent.composed import main
+else:
+    from runner.agent.entry import main
 
 sys.exit(main())
 '''

@@ -20,6 +20,7 @@ SWEEP_LABEL = "dev.runner.sweep"
 SERVER_LABEL = "dev.runner.server"
 IMAGE_LABEL = "dev.runner.image"
 SCHEMA_LABEL = "dev.runner.schema"
+AGENT_LABEL = "dev.runner.agent"  # of Compose's: its container may have another name
 SETTINGS_LABEL = "dev.runner.settings"
 AGENT_ROLE = "agent"
 
@@ -218,13 +219,13 @@ def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None)
         "WANDB_MODE": "offline" if launch.offline else "online",
         "WANDB_DIR": "/runs",
         "WANDB_DATA_DIR": "/runs",
-        **(dict.fromkeys(TRUST_NAMES, CA_BUNDLE) if launch.ca_bundle else {}),
         **_optional(launch),
         **_devices(slot, launch, cpus),
     }
     caches = {name: f"/cache/{folder}".rstrip("/") for name, folder in _CACHES.items()}
     threads = {"OMP_NUM_THREADS": str(max(1, int(cpus)))} if cpus else {}
-    return {**caches, **threads, **(launch.env or {}), **fixed}
+    trust = dict.fromkeys(TRUST_NAMES, CA_BUNDLE) if launch.ca_bundle else {}
+    return {**caches, **threads, **trust, **(launch.env or {}), **fixed}
 
 
 def make_command(

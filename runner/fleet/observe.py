@@ -10,6 +10,7 @@ from runner import gpus
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
 from runner.errors import RunnerError
 from runner.fleet import agentspec
+from runner.fleet.composed import FOLDER_LABEL, is_here
 from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
 from runner.state import State, read_json
@@ -29,16 +30,22 @@ def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
 
 def read_fleet(engine: "Engine", state: State) -> list[Agent]:
     """The agents of this state folder, those that were put aside among them."""
-    labels = {ROLE_LABEL: agentspec.AGENT_ROLE, FLEET_LABEL: state.fleet}
-    return [read_agent(container, state) for container in engine.containers(labels)]
+    role = {ROLE_LABEL: agentspec.AGENT_ROLE}
+    found = engine.containers({**role, FLEET_LABEL: state.fleet})
+    composed = engine.containers({**role, FOLDER_LABEL: None})
+    known = {container.id for container in found}
+    found += [one for one in composed if one.id not in known and is_here(one, state)]
+    return [read_agent(container, state) for container in found]
 
 
 def read_agent(container: Container, state: State | None) -> Agent:
     """One container and, where it is its own, its status file."""
     labels = container.labels
-    name = container.name.removeprefix(agentspec.PREFIX)
+    name = labels.get(agentspec.AGENT_LABEL) or container.name.removeprefix(agentspec.PREFIX)
     fleet = labels.get(FLEET_LABEL, "")
     status = None
+    if state is not None and not fleet and is_here(container, state):
+        fleet = state.fleet
     if state is not None and fleet == state.fleet:
         status = read_json(state.agents / f"{name}.json")
     if status is not None and status.get("container") != container.id[:12]:
@@ -47,11 +54,11 @@ def read_agent(container: Container, state: State | None) -> Agent:
         name=name,
         container=container.id,
         fleet=fleet,
-        gpu=labels.get(agentspec.GPU_LABEL, ""),
+        gpu=labels.get(agentspec.GPU_LABEL) or _told(status, "gpu", "uuid"),
         engine_state=container.state,
         exit_code=container.exit_code,
-        sweep=labels.get(agentspec.SWEEP_LABEL, ""),
-        image=labels.get(agentspec.IMAGE_LABEL, container.image_id),
+        sweep=_told(status, "sweep") or labels.get(agentspec.SWEEP_LABEL, ""),
+        image=labels.get(agentspec.IMAGE_LABEL) or container.image_id,
         settings=labels.get(agentspec.SETTINGS_LABEL, ""),
         server=labels.get(agentspec.SERVER_LABEL, ""),
         status=status,
@@ -135,6 +142,14 @@ def read_indices() -> dict[str, int]:
     except RunnerError:  # the fleet is shown all the same; `runner gpus` tells the cause
         return {}
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
+
+
+def _told(status: Mapping[str, Any] | None, *keys: str) -> str:
+    """What an agent itself says: Compose could not know it."""
+    value: Any = status
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else ""
 
 
 def _state_alive(status: Mapping[str, Any], why: str | None, now: float) -> tuple[str, str | None]:

@@ -16,7 +16,8 @@ from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxie
 
 BASE = "debian:bookworm-slim"
 DISTRIBUTION = "sweep-runner"
-CORE = ("pyyaml", "typer")  # of runner's own dependencies what `runner serve` imports
+# of runner's own dependencies what `runner serve` and, for Compose, `runner.composed` import
+CORE = ("nvidia-ml-py", "pyyaml", "typer")
 PACKAGE = Path(runner.__file__).parent
 DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
 KIND_LABEL = "dev.runner.kind"

@@ -11,6 +11,7 @@ from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
 from runner.errors import ExitCode
+from runner.fleet.composed import FOLDER_LABEL, is_composed, is_here
 from runner.localserver.files import ensure_key, find_data
 from runner.localserver.health import read_health
 from runner.state import State, read_json, write_json
@@ -22,11 +23,14 @@ __all__ = [
     "network_name",
     "read_health",
     "remove_server",
+    "select_port",
     "start_server",
 ]
 
 INNER_URL = "http://runner-server:8080"
 IMAGE_LABEL = "dev.runner.image"
+NETWORK_LABEL = "dev.runner.network"  # where Compose's server is
+ONE_SHOTS = ("init", "sweep")  # roles in compose.yaml
 READY_S = 60  # from start to the first answer; 2 s is usual
 GRACE_S = 15
 STALE_S = 10  # a container that was made and not started this long ago is left over
@@ -68,7 +72,7 @@ def start_server(engine: Engine, state: State, image: str, *, report: Report) ->
     key_file = ensure_key(state)
     deadline = time.monotonic() + READY_S
     while True:
-        found = engine.find(_name(state))
+        found = _find(engine, state)
         if found is not None and _keep(found, image, key_file.read_text("ascii"), report):
             return _await(engine, state, found, fresh=False)
         try:
@@ -83,7 +87,7 @@ def start_server(engine: Engine, state: State, image: str, *, report: Report) ->
 
 def find_server(engine: Engine, state: State) -> LocalServer | None:
     """This folder's server where it runs, healthy or not."""
-    found = engine.find(_name(state))
+    found = _find(engine, state)
     if found is None or found.state != "running" or _PORT not in found.ports:
         return None
     return _describe(state, found, fresh=False)
@@ -91,12 +95,27 @@ def find_server(engine: Engine, state: State) -> LocalServer | None:
 
 def remove_server(engine: Engine, state: State) -> bool:
     """Stop and remove server and network; data, key and port stay. False where none was."""
-    found = engine.find(_name(state))
+    found = _find(engine, state)
     if found is not None:
         engine.stop(found.id, grace_s=GRACE_S)
         engine.remove(found.id)
-    engine.remove_network(network_name(state))
+    for one in engine.containers({FOLDER_LABEL: None}):  # those that Compose ran once
+        if is_here(one, state) and one.labels.get(ROLE_LABEL) in ONE_SHOTS:
+            engine.remove(one.id)
+    engine.remove_network(_network_of(found, state))
     return found is not None
+
+
+def _find(engine: Engine, state: State) -> Container | None:
+    """The server's container: ours, or the one that Compose started for this folder."""
+    if found := engine.find(_name(state)):
+        return found
+    composed = engine.containers({ROLE_LABEL: "server", FOLDER_LABEL: None})
+    return next((one for one in composed if one.alive and is_here(one, state)), None)
+
+
+def _network_of(found: Container | None, state: State) -> str:
+    return (found and found.labels.get(NETWORK_LABEL)) or network_name(state)
 
 
 def network_name(state: State) -> str:
@@ -108,7 +127,7 @@ def _keep(found: Container, image: str, key: str, report: Report) -> bool:
     """Whether this container is the one to use."""
     if found.state != "running" or _PORT not in found.ports:
         return False
-    if found.image_id == image:
+    if found.image_id == image or is_composed(found):
         return True
     health = read_health(_url(found), key)
     if health is not None and health.runs_live:
@@ -138,7 +157,7 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     labels = {FLEET_LABEL: state.fleet, ROLE_LABEL: "server"}
     engine.ensure_network(network_name(state), labels)
-    port = _select_port(state, report)
+    port = select_port(state, report)
     try:
         started = engine.start(_spec(engine, state, image, port, data, key_file))
     except PortTaken:  # lost between the look and the start
@@ -221,7 +240,7 @@ def _describe(state: State, found: Container, *, fresh: bool) -> LocalServer:
         key=key_file.read_text("ascii").strip(),
         key_file=key_file,
         container=found.name,
-        network=network_name(state),
+        network=_network_of(found, state),
         fresh=fresh,
     )
 
@@ -234,7 +253,7 @@ def _url(found: Container) -> str:
     return f"http://{_ADDRESS}:{found.ports[_PORT]}"
 
 
-def _select_port(state: State, report: Report) -> int:
+def select_port(state: State, report: Report) -> int:
     """The port that this folder's server had before, so that its URL stays; else a free one."""
     before = (read_json(state.server_file) or {}).get("port")
     if not isinstance(before, int):

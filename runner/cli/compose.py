@@ -1,0 +1,189 @@
+"""Command: `compose`."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner import console
+from runner.cli.up import ServerOption
+from runner.errors import ExitCode, RunnerError
+
+if TYPE_CHECKING:
+    from runner.cli.context import Context
+    from runner.compose import Chosen
+    from runner.fleet.slots import Slot
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to the application."""
+    app.command()(compose)
+
+
+def compose(
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="`0,1`, `0-3`, `all`, `free`, `free:2`, a UUID, `MIG-…`, `cpu:2`."),
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="An ID, `entity/project/id`, or a YAML file.")
+    ] = None,
+    server: ServerOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the lines only.")] = False,
+) -> None:
+    """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
+    from runner.cli.context import open_context
+    from runner.compose import CPU_FILE, ENV_FILE, FILE, make_values, write_block
+    from runner.image.server import PACKAGE
+    from runner.state import write_atomic
+
+    context = open_context()
+    root = context.project.root
+    if context.state.root.resolve() != (root / ".runner").resolve():
+        raise RunnerError(
+            f"{FILE} has its state in `{root / '.runner'}`, and this folder's is "
+            f"`{context.state.root}`",
+            hint="unset `RUNNER_HOME`",
+            code=ExitCode.USAGE,
+        )
+    values = make_values(_choose(context, gpus, sweep, server, dry_run=dry_run))
+    file = root / ENV_FILE
+    text = write_block(file.read_text("utf-8") if file.exists() else "", values)
+    if dry_run:
+        console.data("\n".join(f"{name}={value}" for name, value in values.items()))
+        return
+    for name in (FILE, CPU_FILE):
+        if not (root / name).exists():
+            write_atomic(root / name, (PACKAGE / "files" / name).read_text("utf-8"))
+            console.note(f"wrote {name}")
+    mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
+    write_atomic(file, text, mode=mode)
+    pinned = ", ".join(slot for slot in (gpus or "").split(",") if slot) or "GPU 0"
+    console.note(f"pinned {pinned} in {ENV_FILE}; next: `docker compose up`")
+
+
+def _choose(
+    context: "Context", gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
+) -> "Chosen":
+    from runner.cli import up
+    from runner.compose import Chosen
+    from runner.fleet.apply import make_host
+    from runner.image.build import ensure_server_image, find_image
+    from runner.localserver.container import network_name
+    from runner.localserver.files import find_data
+
+    engine, run = context.engine(), context.settings.run
+    slots = tuple(up.select_slots(context, engine, gpus)) if gpus else ()
+    image = find_image(engine, context.project, context.settings, context.state)
+    chosen = _choose_server(context, server, dry_run=dry_run)
+    host = make_host(engine, max(1, len(slots)))
+    data = find_data(context.state, report=console.note)
+    local = chosen == "local"
+    cpus = run.cpus or (host.cpu_share if slots and slots[0].is_cpu else None)
+    labels = {"image": image.id, **_provenance(image.labels)}
+    return Chosen(
+        fleet=context.state.fleet,
+        user=host.user,
+        image=image.id,
+        interpreter=image.interpreter,
+        read_only=image.kind == "ours",
+        server_image=ensure_server_image(engine, report=console.note),
+        server=chosen,
+        port=_choose_port(context) if local else None,
+        network=network_name(context.state),
+        sweep=_choose_sweep(context, sweep or run.sweep, chosen),
+        slots=slots,
+        driver=_choose_driver(context, slots),
+        grace_s=run.grace_s,
+        shm_bytes=run.shm_size or host.shm_share,
+        memory_bytes=run.memory,
+        cpus=cpus,
+        program=run.program,
+        provenance=json.dumps(labels),
+        data=None if data == context.state.server else str(data),
+    )
+
+
+def _choose_port(context: "Context") -> int:
+    """The port of this folder's server, the same each time if it can be."""
+    from runner.localserver.container import find_server, select_port
+    from runner.state import read_json, write_json
+
+    engine, state = context.engine(), context.state
+    if found := find_server(engine, state):
+        return int(found.url.rpartition(":")[2])
+    port = select_port(state, console.note)
+    write_json(state.server_file, {**(read_json(state.server_file) or {}), "port": port})
+    return port
+
+
+def _provenance(labels: Mapping[str, str]) -> dict[str, str]:
+    from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
+
+    found = {"commit": labels.get(COMMIT_LABEL), "dirty": labels.get(DIRTY_LABEL)}
+    return {name: value for name, value in found.items() if value}
+
+
+def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
+    """How Compose asks for a GPU: the way that worked before, else the first that may."""
+    from runner.engine.target import read_access
+
+    if not slots or slots[0].is_cpu:
+        return "nvidia"
+    ways = context.engine().info().access_ways(slots[0].uuid)
+    way = context.settings.access or read_access(context.state) or next(iter(ways), "gpus")
+    return "cdi" if way == "cdi" else "nvidia"
+
+
+def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
+    """`local`, or W&B's URL, whose key is then left for the service `init`."""
+    from runner.composed import key_file
+    from runner.settings.server import find_key
+    from runner.state import write_atomic
+
+    choice = context.server_choice(flag)
+    console.note(f"server: {choice.url or 'local'} ({choice.why})")
+    if choice.url is None:
+        return "local"
+    key = find_key(choice.url, environ=os.environ, home=Path.home(), state=context.state)
+    if key is None:
+        raise RunnerError(
+            f"no W&B key for {choice.url}",
+            hint="`wandb login`, set `WANDB_API_KEY`, or use `--server local`",
+            code=ExitCode.AUTH,
+        )
+    if not dry_run:
+        file = key_file(context.state, choice.url)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(file, key + "\n", mode=0o600)
+    return choice.url
+
+
+def _choose_sweep(context: "Context", spec: str | None, server: str) -> str | None:
+    """The path of a sweep, or a file of the project; the service `sweep` looks it up."""
+    from runner.sweeps import load_records
+
+    if spec is None:
+        return None
+    if spec.endswith((".yaml", ".yml")):
+        file = next(
+            (one for one in (Path.cwd() / spec, context.project.root / spec) if one.is_file()), None
+        )
+        if file is None or not file.resolve().is_relative_to(context.project.root.resolve()):
+            raise RunnerError(
+                f"there is no sweep file `{spec}` in the project", code=ExitCode.NOT_FOUND
+            )
+        return str(file.resolve().relative_to(context.project.root.resolve()))
+    record = load_records(context.state).get(spec.rpartition("/")[2])
+    if record and record["path"].endswith(spec):
+        if record["server"] != server:
+            raise RunnerError(
+                f"sweep `{spec}` lives on {record['server']}, and the server is {server}",
+                hint=f"`--server {record['server']}`",
+                code=ExitCode.USAGE,
+            )
+        return str(record["path"])
+    return spec

@@ -1,0 +1,172 @@
+"""What `runner compose` pins for compose.yaml: pure, from what was chosen to the text of `.env`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.errors import ExitCode, RunnerError
+from runner.fleet.slots import Slot
+
+FILE, CPU_FILE, ENV_FILE = "compose.yaml", "compose.cpu.yaml", ".env"
+BEGIN = "# >>> runner compose: the lines up to the next mark are its own, and written anew by it"
+END = "# <<< runner compose"
+SLOTS = 8  # compose.yaml has so many agents
+_PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+=-]*")
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """All that compose.yaml leaves open, as it was found here. None leaves its default."""
+
+    fleet: str
+    user: str  # uid:gid
+    image: str  # ID
+    interpreter: str
+    read_only: bool
+    server_image: str  # ID
+    server: str  # "local", or W&B's URL
+    port: int | None  # of our own server
+    network: str
+    sweep: str | None  # entity/project/id, or a file of the project; None: the one that is found
+    slots: tuple[Slot, ...]  # (): GPU 0, whichever that is
+    driver: str  # "cdi" or "nvidia"
+    grace_s: int
+    shm_bytes: int
+    memory_bytes: int | None
+    cpus: float | None
+    program: str | None
+    provenance: str  # JSON
+    data: str | None  # the server's data where they are not in the state folder
+
+
+def make_values(chosen: Chosen) -> dict[str, str]:
+    """The variables of compose.yaml.
+
+    Raises:
+        RunnerError: more agents than it has.
+    """
+    if len(chosen.slots) > SLOTS:
+        raise RunnerError(
+            f"{FILE} has {SLOTS} agents, and {len(chosen.slots)} GPUs were chosen",
+            hint="`runner up` has no such limit",
+            code=ExitCode.USAGE,
+        )
+    uid, _, gid = chosen.user.partition(":")
+    local = chosen.server == "local"
+    agents = [slot.agent_name(chosen.fleet) for slot in chosen.slots]
+    profiles = [f"agent-{number}" for number in range(1, len(agents))]
+    address = f"http://127.0.0.1:{chosen.port}" if local and chosen.port else None
+    values: dict[str, object] = {
+        "COMPOSE_FILE": f"{FILE}:{CPU_FILE}" if _is_cpu(chosen) else None,
+        "COMPOSE_PROFILES": ",".join(profiles),
+        "RUNNER_UID": uid,
+        "RUNNER_GID": gid,
+        "RUNNER_FLEET": chosen.fleet,
+        "RUNNER_NETWORK": chosen.network,
+        "RUNNER_IMAGE": chosen.image,
+        "RUNNER_PYTHON": chosen.interpreter,
+        "RUNNER_READ_ONLY": "true" if chosen.read_only else "false",
+        "RUNNER_SERVER_IMAGE": chosen.server_image,
+        "RUNNER_SERVER": chosen.server,
+        "RUNNER_SERVER_NAME": f"runner-{chosen.fleet}-server",
+        "RUNNER_PORT": chosen.port if local else None,
+        "RUNNER_APP_URL": address,
+        "RUNNER_DATA": chosen.data,
+        "RUNNER_SWEEP": chosen.sweep,
+        "RUNNER_PROGRAM": chosen.program,
+        "RUNNER_PROVENANCE": chosen.provenance,
+        "RUNNER_GRACE_S": chosen.grace_s,
+        "RUNNER_STOP_AFTER": f"{chosen.grace_s + 5}s",
+        "RUNNER_SHM_SIZE": chosen.shm_bytes,
+        "RUNNER_MEMORY": chosen.memory_bytes,
+        "RUNNER_CPUS": chosen.cpus,
+        "RUNNER_AGENTS": ",".join(agents),
+        **_slots(chosen, agents),
+    }
+    return {name: str(value) for name, value in values.items() if value not in (None, "")}
+
+
+def write_block(text: str, values: Mapping[str, str]) -> str:
+    """The text of `.env` with our block in it; every other line stays as it is.
+
+    Raises:
+        RunnerError: a variable of ours is set outside of the block, or the block has no end.
+    """
+    before, after = _split(text)
+    for number, line in enumerate(before.splitlines() + after.splitlines(), 1):
+        found = _ASSIGNMENT.match(line)
+        if found and found[1] in values:
+            raise RunnerError(
+                f"`{ENV_FILE}` sets `{found[1]}` outside of runner's block "
+                f"(line {number} without it), and `runner compose` would set it too",
+                hint=f"remove that line, or keep it and pin by hand without `runner compose`; "
+                f"it would be {found[1]}={values[found[1]]}",
+                code=ExitCode.USAGE,
+            )
+    if before and not before.endswith("\n"):
+        before += "\n"
+    lines = [f"{name}={_quote(value)}" for name, value in values.items()]
+    return before + "\n".join([BEGIN, *lines, END, ""]) + after
+
+
+def make_project_name(folder: str, environ: Mapping[str, str]) -> str:
+    """What Compose calls the project in a folder of this name (its own rule)."""
+    if named := environ.get("COMPOSE_PROJECT_NAME"):
+        return named
+    return re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-")
+
+
+def agent_tag(folder: str, environ: Mapping[str, str]) -> str | None:
+    """The image that compose.yaml means without `.env`; None for a name that Compose refuses."""
+    name = make_project_name(folder, environ)
+    return f"{name}-agent:latest" if name else None
+
+
+def server_tag(folder: str, environ: Mapping[str, str]) -> str | None:
+    """Likewise the image of its server."""
+    name = make_project_name(folder, environ)
+    return f"{name}-server:latest" if name else None
+
+
+def _is_cpu(chosen: Chosen) -> bool:
+    return any(slot.is_cpu for slot in chosen.slots)
+
+
+def _slots(chosen: Chosen, agents: Sequence[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for number, (slot, agent) in enumerate(zip(chosen.slots, agents, strict=True)):
+        values[f"RUNNER_NAME_{number}"] = f"runner-{agent}"
+        values[f"RUNNER_AGENT_{number}"] = agent
+        if not slot.is_cpu:
+            values[f"RUNNER_UUID_{number}"] = slot.uuid
+            cdi = chosen.driver == "cdi"
+            values[f"RUNNER_GPU_{number}"] = f"nvidia.com/gpu={slot.uuid}" if cdi else slot.uuid
+    if chosen.slots and not _is_cpu(chosen):
+        values["RUNNER_GPU_DRIVER"] = chosen.driver
+    return values
+
+
+def _split(text: str) -> tuple[str, str]:
+    """What stands before our block and behind it; all is before where there is none."""
+    lines = text.splitlines(keepends=True)
+    plain = [line.rstrip() for line in lines]
+    if BEGIN not in plain:
+        return text, ""
+    begin = plain.index(BEGIN)
+    if END not in plain[begin:]:
+        raise RunnerError(
+            f"`{ENV_FILE}` has the beginning of runner's block and not its end",
+            hint=f"put `{END}` behind its last line, or remove the block",
+        )
+    end = plain.index(END, begin)
+    return "".join(lines[:begin]), "".join(lines[end + 1 :])
+
+
+def _quote(value: str) -> str:
+    """As Compose reads it: within single quotes nothing is replaced."""
+    if _PLAIN.fullmatch(value):
+        return value
+    if "'" in value or "\n" in value:
+        raise RunnerError(f"`{value}` cannot be written into `{ENV_FILE}`: it has a quote in it")
+    return f"'{value}'"

@@ -1,0 +1,161 @@
+"""What `runner compose` writes for compose.yaml, and what the services make of it."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.agent.composed import make_devices, make_environment, select_only
+from runner.agent.gpu import SeenGpu
+from runner.agent.refusals import RefusedError
+from runner.compose import BEGIN, END, Chosen, agent_tag, make_values, write_block
+from runner.composed import parse_key
+from runner.errors import RunnerError
+from runner.fleet.slots import Slot
+
+ROOT = Path(__file__).parents[2]
+GPUS = tuple(Slot(n, f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000", "H100") for n in (1, 3))
+CHOSEN = Chosen(
+    fleet="hands-1a2b",
+    user="1000:1001",
+    image="sha256:aa",
+    interpreter="/opt/venv/bin/python",
+    read_only=True,
+    server_image="sha256:bb",
+    server="local",
+    port=4711,
+    network="runner-hands-1a2b",
+    sweep="local/hands/abc123",
+    slots=GPUS,
+    driver="nvidia",
+    grace_s=30,
+    shm_bytes=1 << 30,
+    memory_bytes=None,
+    cpus=None,
+    program=None,
+    provenance='{"image": "sha256:aa"}',
+    data=None,
+)
+
+
+def test_gpus_are_pinned_by_uuid_with_the_names_of_up() -> None:
+    values = make_values(CHOSEN)
+
+    assert values["RUNNER_NAME_0"] == "runner-111100000000-0"
+    assert values["RUNNER_NAME_1"] == "runner-333300000000-0"
+    assert values["RUNNER_GPU_1"] == values["RUNNER_UUID_1"] == GPUS[1].uuid
+    assert values["RUNNER_AGENTS"] == "111100000000-0,333300000000-0"
+    assert values["COMPOSE_PROFILES"] == "agent-1"
+    assert (values["RUNNER_UID"], values["RUNNER_GID"]) == ("1000", "1001")
+    assert values["RUNNER_STOP_AFTER"] == "35s"
+    assert "COMPOSE_FILE" not in values
+
+
+def test_cdi_names_its_devices() -> None:
+    values = make_values(replace(CHOSEN, driver="cdi"))
+
+    assert values["RUNNER_GPU_0"] == f"nvidia.com/gpu={GPUS[0].uuid}"
+    assert values["RUNNER_UUID_0"] == GPUS[0].uuid
+    assert values["RUNNER_GPU_DRIVER"] == "cdi"
+
+
+def test_cpu_slots_take_the_second_file() -> None:
+    values = make_values(replace(CHOSEN, slots=(Slot(0, "cpu-0", "CPU"), Slot(1, "cpu-1", "CPU"))))
+
+    assert values["COMPOSE_FILE"] == "compose.yaml:compose.cpu.yaml"
+    assert values["RUNNER_NAME_1"] == "runner-hands-1a2b-cpu-1"
+    assert not [name for name in values if name.startswith(("RUNNER_GPU_", "RUNNER_UUID_"))]
+
+
+def test_a_server_of_wandb_has_no_port_here() -> None:
+    values = make_values(replace(CHOSEN, server="https://api.wandb.ai"))
+
+    assert values["RUNNER_SERVER"] == "https://api.wandb.ai"
+    assert "RUNNER_PORT" not in values
+    assert "RUNNER_APP_URL" not in values
+
+
+def test_more_gpus_than_agents_are_refused() -> None:
+    slots = tuple(Slot(n, f"GPU-{n:08d}-0000", "H100") for n in range(9))
+
+    with pytest.raises(RunnerError, match="8 agents, and 9 GPUs"):
+        make_values(replace(CHOSEN, slots=slots))
+
+
+def test_compose_yaml_knows_every_variable_that_is_written() -> None:
+    texts = [(ROOT / name).read_text() for name in ("compose.yaml", "compose.cpu.yaml")]
+    known = set(re.findall(r"\$\{([A-Z_0-9]+)", "".join(texts)))
+    full = replace(CHOSEN, memory_bytes=1, cpus=1.5, program="train.py", data="/data", driver="cdi")
+
+    assert {name for name in make_values(full) if name.startswith("RUNNER_")} <= known
+
+
+def test_a_users_env_keeps_every_line() -> None:
+    own = "# mine\nexport LOGIN = me\n\nEMPTY=\nLAST='a b'"
+    first = write_block(own, {"RUNNER_UID": "1000", "RUNNER_PROVENANCE": '{"a": "b c"}'})
+    more = first + "AFTER=1\n"
+
+    second = write_block(more, {"RUNNER_UID": "4242"})
+
+    assert first == (
+        f'{own}\n{BEGIN}\nRUNNER_UID=1000\nRUNNER_PROVENANCE=\'{{"a": "b c"}}\'\n{END}\n'
+    )
+    assert second == f"{own}\n{BEGIN}\nRUNNER_UID=4242\n{END}\nAFTER=1\n"
+    assert write_block(second, {"RUNNER_UID": "4242"}) == second
+
+
+def test_a_variable_that_is_set_elsewhere_is_an_error() -> None:
+    with pytest.raises(RunnerError, match="`RUNNER_UID` outside of runner's block"):
+        write_block("A=1\nexport RUNNER_UID=7\n", {"RUNNER_UID": "1000"})
+
+
+def test_a_block_without_an_end_is_not_guessed_at() -> None:
+    with pytest.raises(RunnerError, match="not its end"):
+        write_block(f"A=1\n{BEGIN}\nRUNNER_UID=7\nB=2\n", {"RUNNER_UID": "1000"})
+
+
+@pytest.mark.parametrize(
+    ("folder", "tag"),
+    [("My Project", "myproject-agent:latest"), ("_a-b_1", "a-b_1-agent:latest"), ("数", None)],
+)
+def test_the_image_has_the_name_that_compose_gives(folder: str, tag: str | None) -> None:
+    assert agent_tag(folder, {}) == tag
+    assert agent_tag(folder, {"COMPOSE_PROJECT_NAME": "x"}) == "x-agent:latest"
+
+
+def test_a_key_is_taken_for_its_host_only(tmp_path: Path) -> None:
+    plain, many = tmp_path / "key", tmp_path / "netrc"
+    plain.write_text("k" * 40 + "\n")
+    many.write_text("machine a.example login user password aa\n")
+
+    assert parse_key(plain, "any.example") == "k" * 40
+    assert parse_key(many, "a.example") == "aa"
+    with pytest.raises(RunnerError, match=r"no key for b\.example"):
+        parse_key(many, "b.example")
+
+
+def test_the_one_gpu_that_is_here_is_the_agents() -> None:
+    one, two = SeenGpu("GPU-1", "H100"), SeenGpu("GPU-2", "H100")
+    mig = SeenGpu("GPU-3", "H100", (SeenGpu("MIG-1", "slice"),))
+
+    assert select_only([one]) == "GPU-1"
+    assert select_only([mig]) == "MIG-1"
+    for seen in ([], [one, two]):
+        with pytest.raises(RefusedError, match="NVML shows"):
+            select_only(seen)
+
+
+def test_sweep_and_server_become_the_agents_environment() -> None:
+    found = make_environment("e/p/abc", {"kind": "wandb", "url": "https://w.example"})
+
+    assert found == {
+        "RUNNER_SWEEP": "e/p/abc",
+        "RUNNER_SERVER_KIND": "wandb",
+        "WANDB_BASE_URL": "https://w.example",
+        "WANDB_ENTITY": "e",
+        "WANDB_PROJECT": "p",
+    }
+    assert make_devices({"RUNNER_GPU_UUID": "GPU-1"}) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
+    cpu = {"RUNNER_GPU_UUID": "cpu-1", "RUNNER_CPUS": "2.5"}
+    assert make_devices(cpu) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
