@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from runner.image.build import AgentImage
 
 Report = Callable[[str], None]
-KEY_VARIABLE = "WANDB_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +102,6 @@ def make_launch(
 ) -> Launch:
     """All that the agents share, but for what only a created sweep has: see `attach`."""
     run, settings = context.settings.run, context.settings
-    if KEY_VARIABLE in (run.env or {}):
-        raise RunnerError(
-            f"`{KEY_VARIABLE}` as an agent's setting could be read by whoever may inspect it",
-            hint="leave it out: agents get the key that `up` finds by a file of their own",
-            code=ExitCode.USAGE,
-        )
     command, program = find_command(goal, context, replacement)
     return Launch(
         fleet=context.state.fleet,

@@ -54,6 +54,23 @@ def test_pin_by_index_is_the_containers_own() -> None:
     assert (environment["CUDA_VISIBLE_DEVICES"], environment["RUNNER_GPU_UUID"]) == ("0", GPU.uuid)
 
 
+def test_runs_that_log_offline_and_a_bundle_of_the_callers_reach_the_agent() -> None:
+    """Another way of logging replaces agents; another copy of the same authorities does not."""
+    online, trusting = LAUNCH, replace(LAUNCH, server="https://w.example", ca_bundle=Path("/s/ca"))
+    offline = replace(LAUNCH, offline=True)
+
+    spec = spec_of(launch=trusting)
+
+    assert Mount("/s/ca", "/run/runner/ca.pem", read_only=True) in spec.mounts
+    assert spec.environment["SSL_CERT_FILE"] == "/run/runner/ca.pem"
+    assert spec.environment["REQUESTS_CA_BUNDLE"] == "/run/runner/ca.pem"
+    assert spec.environment["RUNNER_SERVER_KIND"] == "wandb"
+    assert "SSL_CERT_FILE" not in spec_of().environment
+    modes = [spec_of(launch=one).environment["WANDB_MODE"] for one in (online, offline)]
+    assert modes == ["online", "offline"]
+    assert trusting.settings == online.settings != offline.settings
+
+
 def test_a_cpu_slot_gets_no_gpu_and_its_share_of_the_cores() -> None:
     """Four agents on sixteen cores have four each, and as many threads."""
     spec = spec_of(CPU, access=None)

@@ -114,6 +114,28 @@ def test_offline_a_run_gets_no_key(tmp_path: Path, door: Door) -> None:
     assert (code, out) == (0, "r1 | none\n")
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode", "intervals"),
+    [
+        ("wandb", "online", set()),  # W&B limits rates: its client's own
+        ("wandb", "offline", {"WANDB__TRANSACTION_LOG_FLUSH_INTERVAL"}),
+    ],
+)
+def test_intervals_are_the_clients_own_with_wandbs_server(
+    tmp_path: Path, door: Door, kind: str, mode: str, intervals: set[str]
+) -> None:
+    door.add("r1")
+    program = "import os; open('env', 'w').write(' '.join(os.environ))"
+    hand = Hand(tmp_path, door, program, WANDB_MODE=mode, RUNNER_SERVER_KIND=kind)
+
+    code, _, _ = hand.run()
+
+    names = (hand.work / "env").read_text().split()
+    assert code == 0
+    assert {name for name in names if name.startswith("WANDB__")} == intervals
+    assert door.beats[-1].metrics == {}  # what only our server reads stays here
+
+
 def test_a_run_killed_by_a_signal_has_failed_and_is_told(tmp_path: Path, door: Door) -> None:
     door.add("r1")
     program = "import os, signal; print('last words', flush=True); os.kill(os.getpid(), 9)"

@@ -102,6 +102,26 @@ def test_our_agent_gets_an_unheard_run_again_however_late(service: Service, cloc
     assert ask(service, agent, agent="gpu-a") == first
 
 
+@pytest.mark.parametrize(
+    ("code", "cause", "state"), [(0, None, "finished"), (1, "crash", "failed")]
+)
+def test_a_run_that_logs_offline_ends_as_its_agent_says(
+    service: Service, clock: Clock, code: int, cause: str | None, state: str
+) -> None:
+    sweep = make_sweep(service)
+    agent = join(service, sweep)
+    [first] = ask(service, agent, agent="gpu-a")
+    for _ in range(100):  # longer than a silent stream is waited for
+        clock.now += 5
+        assert ask(service, agent, first["run_id"], agent="gpu-a") == []
+        reap(service)
+
+    [second] = ask(service, agent, agent="gpu-a", ended=[ended(first["run_id"], code, cause)])
+
+    assert second["run_id"] != first["run_id"]
+    assert states(service, sweep) == [state, "pending"]
+
+
 def test_a_child_that_went_without_a_word_has_crashed(service: Service, clock: Clock) -> None:
     sweep = make_sweep(service)
     agent = join(service, sweep)

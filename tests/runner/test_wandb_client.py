@@ -1,0 +1,160 @@
+"""What `runner` asks of W&B and what it makes of the answers, without an engine."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runner.client import Client, Viewer
+from runner.errors import ExitCode, RunnerError
+from runner.settings.server import FORGE, WANDB_AI, find_app_url, find_key_origin
+from runner.settings.trust import copy_ca_bundle, find_ca_bundle
+from runner.sweeps import Connection, Names, check_may_write, default_entity
+from tests.rig.cloud import Cloud, start_cloud
+
+ROOT = Path(__file__).parents[2]
+SWEEP = "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {x: {values: [1, 2]}}\n"
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The strict server; it refuses fields that W&B does not have."""
+    folder = tmp_path_factory.mktemp("cloud")
+    with start_cloud(folder, lag_s=0.0, limit_every=0) as started:
+        yield started
+
+
+def connect(cloud: Cloud, *, key: str | None = None) -> Client:
+    return Client(cloud.url, key or cloud.key, ours=False, ca_bundle=cloud.ca_file)
+
+
+def test_only_fields_that_w_and_b_has_are_asked_for(cloud: Cloud) -> None:
+    client = connect(cloud)
+
+    made = client.create_sweep(yaml.safe_load(SWEEP), entity="acme", project="p")
+    found = client.find_sweep("acme", "p", made.id)
+
+    assert found is not None
+    assert (found.path, found.engine) == (made.path, None)
+    assert list(client.runs(found)) == []
+    assert made.id in {sweep.id for sweep in client.sweeps("acme", "p")}
+    assert client.viewer() == Viewer("acme", "acme", ("acme-vision",))
+
+
+def test_what_is_not_there_is_none_and_what_is_deleted_is_gone(cloud: Cloud) -> None:
+    client = connect(cloud)
+    made = client.create_sweep(yaml.safe_load(SWEEP), entity="acme", project="p")
+    cloud.delete_sweep(made.path)
+
+    assert client.find_sweep("acme", "p", "nothere") is None
+    assert client.find_sweep("nobody", "p", "nothere") is None
+    with pytest.raises(RunnerError, match="is gone from") as caught:
+        list(client.runs(made))
+    assert caught.value.code == ExitCode.NOT_FOUND
+
+
+def test_a_key_writes_to_its_own_entity_and_its_teams(cloud: Cloud) -> None:
+    client = connect(cloud)
+    server = Connection(cloud.url, client, cloud.url, cloud.key, None)
+
+    assert default_entity(server) == "acme"
+    check_may_write(server, "acme")
+    check_may_write(server, "acme-vision")
+    with pytest.raises(RunnerError, match="may not write to entity `stranger`") as caught:
+        check_may_write(server, "stranger")
+    assert caught.value.code == ExitCode.AUTH
+    with pytest.raises(RunnerError, match="refused the API key") as caught:
+        connect(cloud, key="w" * 40).viewer()
+    assert caught.value.code == ExitCode.AUTH
+
+
+def test_an_authority_that_nobody_named_is_not_trusted(cloud: Cloud) -> None:
+    with pytest.raises(RunnerError) as caught:
+        Client(cloud.url, cloud.key, ours=False).viewer()
+
+    assert "SSL_CERT_FILE" in str(caught.value.hint)
+
+
+def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with start_cloud(tmp_path, tls=False, limit_every=2, lag_s=0.0) as cloud:
+        client = Client(cloud.url, cloud.key, ours=False, report=lines.append)
+        for _ in range(2):
+            client.viewer()
+
+    assert lines == [f"{cloud.url} answers 429: trying again for a while"]
+
+
+def test_commands_find_key_entity_and_project(cloud: Cloud, tmp_path: Path) -> None:
+    """The key only in `~/.netrc`, the entity the viewer's, the W&B project the sweep file's."""
+    cloud.write_netrc(tmp_path)
+    project = tmp_path / "plain"
+    (project / ".runner").mkdir(parents=True)
+    (project / ".runner" / "fleet").write_text('{"format": 1, "name": "test-names"}')
+    (project / "sweep.yaml").write_text(f"project: vision\n{SWEEP}")
+    sweep = cloud.make_sweep(SWEEP, project="vision")
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "sweep", "show", sweep.rpartition("/")[2]],
+        cwd=project,
+        env={**cloud.environment(tmp_path, key=False), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == (
+        f"server: {cloud.url} (WANDB_BASE_URL), key from ~/.netrc, entity the key's own, "
+        "W&B project `vision` (the sweep file)"
+    )
+    assert done.stdout.startswith(f"{sweep}  running\n")
+    record = json.loads(
+        (project / ".runner/sweeps" / f"{sweep.rpartition('/')[2]}.json").read_text()
+    )
+    assert (record["path"], record["server"]) == (sweep, cloud.url)
+
+
+def test_names_say_where_they_come_from() -> None:
+    bare = Names(None, None, "folder")
+    full = Names("acme", "p", "folder", "filed", "WANDB_ENTITY", "WANDB_PROJECT")
+
+    assert bare.likely_projects() == ["folder", "uncategorized"]
+    assert bare.describe() == "entity the key's own, W&B project `folder` (the folder's name)"
+    assert full.likely_projects() == ["p"]
+    assert full.describe() == "entity `acme` (WANDB_ENTITY), W&B project `p` (WANDB_PROJECT)"
+
+
+def test_a_key_tells_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine wandb.example:8080 login user password secret\n")
+
+    def find(url: str) -> tuple[str, str] | None:
+        return find_key_origin(url, environ={}, home=tmp_path, state=None, folder=tmp_path)
+
+    assert find("https://wandb.example:8080") == ("secret", "~/.netrc")
+    assert find("https://wandb.example") is None
+
+
+def test_a_page_is_shown_where_people_see_it() -> None:
+    assert find_app_url(WANDB_AI) == "https://wandb.ai"
+    assert find_app_url(FORGE) == "https://forge.coreweave.com"
+    assert find_app_url("https://api.wandb.example") == "https://api.wandb.example"
+
+
+def test_the_callers_authorities_are_found_and_copied(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("certificate")
+
+    found = find_ca_bundle({"REQUESTS_CA_BUNDLE": str(bundle)})
+
+    assert found == bundle.resolve()
+    copy = copy_ca_bundle(bundle, tmp_path / "cache")
+    assert (copy.read_text(), copy.stat().st_mode & 0o777) == ("certificate", 0o644)
+    assert copy_ca_bundle(bundle, tmp_path / "cache") == copy
+    assert find_ca_bundle({}) is None
+    with pytest.raises(RunnerError, match="`SSL_CERT_FILE` names"):
+        find_ca_bundle({"SSL_CERT_FILE": os.fspath(tmp_path / "missing")})
