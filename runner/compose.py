@@ -37,6 +37,7 @@ class Chosen:
     cpus: float | None
     program: str | None
     provenance: str  # JSON
+    trust: str | None  # a file with the certificates that the caller trusts beyond the images' own
     data: str | None  # the server's data where they are not in the state folder
 
 
@@ -73,6 +74,7 @@ def make_values(chosen: Chosen) -> dict[str, str]:
         "RUNNER_PORT": chosen.port if local else None,
         "RUNNER_APP_URL": address,
         "RUNNER_DATA": chosen.data,
+        "RUNNER_CA_FILE": chosen.trust,
         "RUNNER_SWEEP": chosen.sweep,
         "RUNNER_PROGRAM": chosen.program,
         "RUNNER_PROVENANCE": chosen.provenance,

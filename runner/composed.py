@@ -4,7 +4,6 @@ Each becomes the owner of the folder that it is given before it touches anything
 own code and the server's dependencies are here: no Docker, no wandb, no git.
 """
 
-import netrc
 import os
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 PROJECT = Path("/project")
 GIVEN_KEY = Path("/run/runner/given")
 KEY = Path("/run/runner/key")
+GIVEN_TRUST = Path("/run/runner/given-ca")
+TRUST = "ca.pem"  # beside the key
 DATA = Path("/data")
 SHARED = Path("/compose")  # `.runner/compose`, for those that see no more of the state
 LEASES = Path("/var/tmp/runner-leases")  # noqa: S108 - shared by all users of the host on purpose
@@ -55,11 +56,13 @@ def init() -> int:
     own_key = ensure_key(state).read_text("ascii")
     shared, agents = state.root / "compose", environ["RUNNER_AGENTS"].split(",")
     works = (state.work / agent for agent in agents)
-    for folder in (state.server, state.cache / "agents", shared, state.agents, *works):
+    kept = (state.runs, state.checkpoints, state.agents, state.sweeps, state.server)
+    for folder in (*kept, *works, state.cache / "agents", shared):
         folder.mkdir(parents=True, exist_ok=True)
     (state.secrets / "compose").mkdir(mode=0o700, exist_ok=True)
     key = own_key if chosen["kind"] == "runner" else find_key(chosen["url"], state, environ)
     write_atomic(state.secrets / "compose" / "key", key.strip() + "\n", mode=0o400)
+    _copy_trust(state.secrets / "compose" / TRUST)
     write_json(shared / "server.json", chosen)
     _link(shared / "code", bundle_agent(state.cache))
     _make_leases()
@@ -151,10 +154,9 @@ def find_key(url: str, state: State, environ: Mapping[str, str]) -> str:
     Raises:
         RunnerError: there is none.
     """
-    host = urlsplit(url).hostname or ""
     kept = key_file(state, url)
     if environ.get("RUNNER_KEY_GIVEN"):
-        key = parse_key(GIVEN_KEY, host)
+        key = read_key(GIVEN_KEY, url, state)
         write_atomic(kept, key + "\n", mode=0o600)
         return key
     if not kept.is_file():
@@ -171,24 +173,28 @@ def key_file(state: State, url: str) -> Path:
     return state.secrets / "wandb" / (urlsplit(url).netloc.replace(":", "_") or "none")
 
 
-def parse_key(file: Path, host: str) -> str:
-    """The key in a file that holds nothing else, or this host's of a .netrc.
+def read_key(file: Path, url: str, state: State | None) -> str:
+    """The key in a file that holds nothing else, or the one for this server in a .netrc.
 
     Raises:
-        RunnerError: the file cannot be read, or has none for the host.
+        RunnerError: the file cannot be read, or has none for it.
     """
+    from runner.settings import server as servers
+
     try:
         text = file.read_text("utf-8").strip()
-        if len(text.split()) == 1:
-            return text
-        found = netrc.netrc(str(file)).hosts.get(host)
-    except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise RunnerError(
             f"cannot read the key: {error}", hint="check RUNNER_KEY_FILE", code=ExitCode.AUTH
         ) from error
+    if len(text.split()) == 1:
+        return text
+    nobody = Path("/nonexistent")
+    environ = {"NETRC": str(file)}
+    found = servers.find_key(url, environ=environ, home=nobody, state=state, folder=nobody)
     if found is None:
-        raise RunnerError(f"RUNNER_KEY_FILE has no key for {host}", code=ExitCode.AUTH)
-    return str(found[2])
+        raise RunnerError(f"RUNNER_KEY_FILE has no key for {url}", code=ExitCode.AUTH)
+    return found
 
 
 def _open(environ: Mapping[str, str]) -> State:
@@ -226,7 +232,9 @@ def _connect(state: State) -> "Connection":
 
     chosen: dict[str, Any] = read_json(state.root / "compose" / "server.json") or {}
     key, ours, url = KEY.read_text("ascii").strip(), chosen.get("kind") == "runner", chosen["url"]
-    return Connection(LOCAL if ours else url, Client(url, key, ours=ours), url, key, None)
+    trust = KEY.with_name(TRUST) if KEY.with_name(TRUST).is_file() else None
+    client = Client(url, key, ours=ours, ca_bundle=trust, report=console.note)
+    return Connection(LOCAL if ours else url, client, url, key, None, trust)
 
 
 def _make_servers(connection: "Connection", state: State) -> Any:
@@ -260,6 +268,14 @@ def _link(link: Path, target: Path) -> None:
     fresh = link.with_name(f".{link.name}.{os.getpid()}")
     fresh.symlink_to(os.path.relpath(target, link.parent))
     fresh.replace(link)
+
+
+def _copy_trust(copy: Path) -> None:
+    """What the caller trusts beyond the images' own certificates; none of an earlier call."""
+    if GIVEN_TRUST.is_file():
+        write_atomic(copy, GIVEN_TRUST.read_text("utf-8"), mode=0o444)
+    else:
+        copy.unlink(missing_ok=True)
 
 
 def _make_leases() -> None:

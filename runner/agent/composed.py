@@ -22,6 +22,7 @@ _OPTIONAL = (
     *("RUNNER_COUNT", "RUNNER_CPUS", "RUNNER_GPU_UUID", "RUNNER_PROGRAM", "RUNNER_PROVENANCE"),
     "WANDB_APP_URL",
 )
+_TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _WRITTEN = ("RUNNER_WORKSPACE", "RUNNER_STATUS_DIR", "WANDB_DIR", "RUNNER_CHECKPOINTS")
 
 
@@ -50,6 +51,9 @@ def prepare(environ: MutableMapping[str, str]) -> None:
     if "RUNNER_GPU_UUID" not in environ:
         environ["RUNNER_GPU_UUID"] = _read_gpu()
     environ.update(make_devices(environ))
+    trust = Path(environ["RUNNER_KEY_FILE"]).with_name("ca.pem")
+    if trust.is_file():
+        environ.update(dict.fromkeys(_TRUST, str(trust)))
 
 
 def read_sweep(folder: Path) -> str:

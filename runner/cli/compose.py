@@ -74,12 +74,14 @@ def _choose(
     from runner.image.build import ensure_server_image, find_image
     from runner.localserver.container import network_name
     from runner.localserver.files import find_data
+    from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 
     engine, run = context.engine(), context.settings.run
     slots = tuple(up.select_slots(context, engine, gpus)) if gpus else ()
     image = find_image(engine, context.project, context.settings, context.state)
     chosen = _choose_server(context, server, dry_run=dry_run)
     host = make_host(engine, max(1, len(slots)))
+    bundle = find_ca_bundle(os.environ)
     data = find_data(context.state, report=console.note)
     local = chosen == "local"
     cpus = run.cpus or (host.cpu_share if slots and slots[0].is_cpu else None)
@@ -103,6 +105,7 @@ def _choose(
         cpus=cpus,
         program=run.program,
         provenance=json.dumps(labels),
+        trust=str(copy_ca_bundle(bundle, context.state.cache)) if bundle else None,
         data=None if data == context.state.server else str(data),
     )
 

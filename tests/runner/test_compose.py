@@ -10,7 +10,7 @@ from runner.agent.composed import make_devices, make_environment, select_only
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
 from runner.compose import BEGIN, END, Chosen, agent_tag, make_values, write_block
-from runner.composed import parse_key
+from runner.composed import read_key
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot
 
@@ -35,6 +35,7 @@ CHOSEN = Chosen(
     cpus=None,
     program=None,
     provenance='{"image": "sha256:aa"}',
+    trust=None,
     data=None,
 )
 
@@ -129,10 +130,10 @@ def test_a_key_is_taken_for_its_host_only(tmp_path: Path) -> None:
     plain.write_text("k" * 40 + "\n")
     many.write_text("machine a.example login user password aa\n")
 
-    assert parse_key(plain, "any.example") == "k" * 40
-    assert parse_key(many, "a.example") == "aa"
-    with pytest.raises(RunnerError, match=r"no key for b\.example"):
-        parse_key(many, "b.example")
+    assert read_key(plain, "https://any.example", None) == "k" * 40
+    assert read_key(many, "https://a.example", None) == "aa"
+    with pytest.raises(RunnerError, match=r"no key for https://b\.example"):
+        read_key(many, "https://b.example", None)
 
 
 def test_the_one_gpu_that_is_here_is_the_agents() -> None:

@@ -15,9 +15,12 @@ import pytest
 from runner.engine.client import Engine
 from runner.gpus import LEASES
 from runner.image.server import ensure_server_image
+from tests.rig.cloud import start_cloud
 from tests.rig.engine import TestEngine
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
+from tests.rig.relay import relay
+from tests.runner.test_other_user import become
 
 pytestmark = pytest.mark.engine
 
@@ -41,8 +44,8 @@ class Composed:
 
     def compose(self, *arguments: str, **env: str) -> str:
         """`docker compose …`; stdout and stderr together."""
-        command = ["docker", "compose", *arguments]
-        full = {**os.environ, **self.engine.env, **env}
+        command = [*self.folder.prefix, "docker", "compose", *arguments]
+        full = {**os.environ, **self.folder.env, **env}
         for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "RUNNER_SERVER"):
             if name not in env:
                 full.pop(name, None)
@@ -197,3 +200,71 @@ def test_no_key_is_seen_from_outside(composed: Composed) -> None:
     assert key not in shown
     copy = folder.root / ".runner" / "secrets" / "compose" / "key"
     assert copy.stat().st_mode & 0o777 == 0o400
+
+
+def test_a_sweep_on_wandb_is_joined_with_a_key_from_a_file(composed: Composed) -> None:
+    """The server idles; the key is in no file of Compose's and no record of the engine's."""
+    folder = composed.folder
+    place = folder.root.parent
+    host = composed.engine.gateway()
+    with start_cloud(place / "cloud", host=host, limit_every=0, lag_s=0) as cloud:
+        config = "program: train.py\nmethod: grid\nparameters: {mode: {values: [wandb]}}\n"
+        path = cloud.make_sweep(config, project="hands")
+        netrc = cloud.write_netrc(place)
+        env = {
+            "RUNNER_KEY_FILE": str(netrc),
+            "RUNNER_CA_FILE": str(cloud.ca_file),
+            "WANDB_BASE_URL": cloud.url,
+            "SWEEP": path,
+            "NO_PROXY": host,
+        }
+
+        composed.compose(*BOTH, "up", "--detach", **env)
+        code = composed.wait(f"{composed.project}-agent-0-1")
+
+        states = sorted(run.state for run in cloud.runs("hands"))
+        shown = composed.compose(*BOTH, "config", **env) + json.dumps(composed.containers())
+        shown += composed.compose(*BOTH, "logs", **env)
+    assert (code, states) == (0, ["finished"])
+    assert "nothing to do here" in shown
+    assert cloud.key not in shown
+    assert [one["sweep"] for one in folder.json("ps")["agents"]] == [path]
+    folder.run("down")
+    assert composed.containers() == []
+    secrets = folder.root / ".runner" / "secrets"
+    assert cloud.key not in "".join(one.read_text() for one in secrets.rglob("*") if one.is_file())
+
+
+def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: PlainImage) -> None:
+    """`runner compose --gpus cpu:2`: agents are the caller from the start, and so are files."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    folder, place = composed.folder, composed.folder.root.parent
+    host = composed.engine.env["DOCKER_HOST"]
+    if not host.startswith("unix://"):
+        pytest.skip("the engine has no socket here")
+    folder.write_sweep("sweep.yaml", "wandb", "other")
+    folder.use_image(plain_image)
+    (folder.root / ".env").write_text("OWN=1")
+    hand_over(place, UID)
+    folder.prefix = become(UID)
+    before = dict(folder.env)
+    with relay(Path(host.removeprefix("unix://")), place / "docker.sock") as address:
+        folder.env |= {"DOCKER_HOST": address, "HOME": str(place)}
+
+        folder.run("compose", "--gpus", "cpu:2")
+        composed.compose("up", "--detach")
+        names = [f"{folder.fleet}-cpu-{number}" for number in (0, 1)]
+        codes = [composed.wait(f"runner-{name}") for name in names]
+
+        agents = folder.json("ps")["agents"]
+        users = {box["Config"]["User"] for box in composed.containers()}
+        folder.run("down")
+    folder.env, folder.prefix = before, ()
+    assert codes == [0, 0]
+    assert [one["name"] for one in agents] == names
+    assert sum(one["runs_finished"] for one in agents) == 2
+    assert users == {f"{UID}:{UID}"}
+    assert [one for one in folder.root.rglob("*") if one.lstat().st_uid != UID] == []
+    assert (folder.root / ".env").read_text().startswith("OWN=1\n")
+    assert composed.containers() == []
