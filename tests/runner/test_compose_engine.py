@@ -185,18 +185,29 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
             (LEASES / one).unlink(missing_ok=True)
 
 
-def test_no_key_is_seen_from_outside(composed: Composed) -> None:
-    """Neither in Compose's files nor in the engine's records nor in command lines and logs."""
-    folder = composed.folder
+def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(composed: Composed) -> None:
+    """NVML inside names the GPU; no key in Compose's files, the engine's records and the logs."""
+    folder, cdi = composed.folder, composed.engine.cdi_folder
+    if cdi is None:
+        pytest.skip("the engine takes no CDI specs of ours")
     folder.write_sweep("sweep.yaml", "short")
+    with FakeNvml([FakeGpu(), FakeGpu()]) as machine:
+        machine.add_to_engine(cdi)
+        uuid = machine.gpus[1].uuid
+        env = {"RUNNER_GPU_DRIVER": "cdi", "RUNNER_GPU_0": f"nvidia.com/gpu={uuid}"}
 
-    composed.compose(*BOTH, "up", "--detach")
-    composed.wait(f"{composed.project}-agent-0-1")
+        composed.compose("up", "--detach", **env)
+        code = composed.wait(f"{composed.project}-agent-0-1")
 
+        agent = folder.json("ps")["agents"][0]
+        lease = LEASES / uuid
+        assert lease.exists()
+        lease.unlink()
+    assert (code, agent["gpus"][0]["uuid"], agent["runs_finished"]) == (0, uuid, 1)
     key = (folder.root / ".runner" / "secrets" / "server").read_text().strip()
     assert len(key) == 40
-    shown = composed.compose(*BOTH, "config") + json.dumps(composed.containers())
-    shown += composed.compose(*BOTH, "logs")
+    shown = composed.compose("config", **env) + json.dumps(composed.containers())
+    shown += composed.compose("logs", **env)
     assert key not in shown
     copy = folder.root / ".runner" / "secrets" / "compose" / "key"
     assert copy.stat().st_mode & 0o777 == 0o400
