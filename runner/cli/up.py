@@ -162,6 +162,10 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         )
         results = start_all(context, engine, launch, joined, actions, order)
     code = outcome.tell_results(context.state, launch.sweep, results, as_json=order.as_json)
+    if order.offline:
+        console.note(
+            f"runs log in `{context.state.runs / 'wandb'}`: `runner sync-offline` sends them"
+        )
     return watch.follow() if watch and code == ExitCode.OK else code
 
 

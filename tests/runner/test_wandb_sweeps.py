@@ -1,6 +1,9 @@
 """Sweeps of a server that plays W&B's cloud, worked on by real containers."""
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,9 +18,12 @@ import pytest
 from tests.rig.cloud import Cloud, start_cloud
 from tests.rig.engine import TestEngine
 from tests.rig.nvml import FakeGpu, FakeNvml
-from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
 
 pytestmark = pytest.mark.engine
+
+SIZE = int(os.environ.get("RUNNER_CHAOS_SIZE", "1"))  # 5: an outage of a minute
+CELLS = list(range(1, 13 if SIZE > 1 else 5))
 
 PROGRAM = """
 import os, pathlib, time, wandb
@@ -74,6 +80,16 @@ def make_sweep(folder: Folder, cloud: Cloud, parameters: str, more: str = "") ->
     return str(max(cloud.store.sweeps(), key=lambda sweep: sweep.created).id)
 
 
+def readme_up(section: str, sweep: str, *, gpus: str = "cpu:2") -> list[str]:
+    """The `runner up` that the README shows there, for this sweep."""
+    text = (ROOT / "README.md").read_text("utf-8").partition(f"\n## {section}\n")[2]
+    found = re.search(r"^\$ runner (up .*)$", text, re.MULTILINE)
+    assert found
+    words = shlex.split(found[1])
+    words[words.index("--sweep") + 1], words[words.index("--gpus") + 1] = sweep, gpus
+    return words
+
+
 def of_sweep(cloud: Cloud, sweep: str) -> list[Any]:
     """The sweep's runs as the cloud has them."""
     return [run for run in cloud.runs("vision") if run.sweep == sweep]
@@ -91,16 +107,16 @@ def wait_for(what: Callable[[], object], timeout_s: float = 60) -> Any:
 
 def test_a_grid_of_theirs_is_finished_live(folder: Folder, cloud: Cloud) -> None:
     """Each cell once; a key only in `~/.netrc`; what reads a sweep reads this one."""
-    sweep = make_sweep(folder, cloud, "x: {values: [1, 2, 3, 4]}")
+    sweep = make_sweep(folder, cloud, f"x: {{values: {CELLS}}}")
 
-    _, err = folder.run("up", "--gpus", "cpu:2", "--sweep", sweep, "--follow")
+    _, err = folder.run(*readme_up("Sweeps on W&B", sweep))
 
     assert (
         f"server: {cloud.url} (WANDB_BASE_URL), key from ~/.netrc, entity the key's own, "
         "W&B project `vision` (WANDB_PROJECT)" in err
     )
     runs = of_sweep(cloud, sweep)
-    assert sorted(json.loads(run.config)["x"]["value"] for run in runs) == [1, 2, 3, 4]
+    assert sorted(json.loads(run.config)["x"]["value"] for run in runs) == CELLS
     assert {(run.state, len(cloud.rows(run))) for run in runs} == {("finished", 3)}
     seen = (folder.root / ".runner" / "work" / f"{folder.fleet}-cpu-0" / "seen").read_text()
     assert "TRANSMIT_INTERVAL" not in seen
@@ -144,24 +160,30 @@ def test_a_grid_is_finished_on_gpus_with_runs_that_log_offline(
     sweep = make_sweep(
         folder,
         cloud,
-        "x: {values: [1, 2, 3, 4]}",
+        f"x: {{values: {CELLS}}}",
         "early_terminate: {type: hyperband, min_iter: 3}\n",
     )
 
-    _, err = folder.run("up", "--gpus", "0,1", "--sweep", sweep, "--offline", "--follow")
+    _, err = folder.run(*readme_up("No internet", sweep, gpus="0,1"))
 
     assert err.count("early stop: blind with `--offline`") == 1
     logs = list((folder.root / ".runner" / "runs" / "wandb").glob("offline-run-*/*.wandb"))
-    assert len(logs) == 4
+    assert len(logs) == len(CELLS)
     assert {run.id for run in of_sweep(cloud, sweep)} == {
         log.stem.removeprefix("run-") for log in logs
     }
     assert {len(cloud.rows(run)) for run in of_sweep(cloud, sweep)} == {0}
     agents = folder.json("ps")["agents"]
-    assert sum(agent["runs_finished"] for agent in agents) == 4
+    assert sum(agent["runs_finished"] for agent in agents) == len(CELLS)
     for agent in agents:
         seen = folder.root / ".runner" / "work" / agent["name"] / "seen"
         assert not seen.exists() or "WANDB_API_KEY" not in seen.read_text()
+
+    folder.run("sync-offline")
+    assert {(run.state, len(cloud.rows(run))) for run in of_sweep(cloud, sweep)} == {
+        ("finished", 3)
+    }
+    assert len(of_sweep(cloud, sweep)) == len(CELLS)
 
 
 def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: Cloud) -> None:
@@ -186,17 +208,17 @@ def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: C
 
 
 def test_an_outage_in_mid_run_costs_nothing(folder: Folder, cloud: Cloud) -> None:
-    """Nobody answers for 12 s, in the midst of heartbeats; the rows arrive, each cell once."""
+    """Nobody answers for a while, when runs end, too; all rows arrive, each cell once."""
     sweep = make_sweep(folder, cloud, "x: {values: [1, 2]}, pause: {value: 10}")
     process = folder.start("up", "--gpus", "cpu:2", "--sweep", sweep, "--follow")
     ready = [folder.root / ".runner" / "work" / f"{folder.fleet}-cpu-{i}" / "ready" for i in (0, 1)]
     wait_for(lambda: all(file.exists() for file in ready))
 
     cloud.off()
-    time.sleep(12)
+    time.sleep(12 * SIZE)
     cloud.on()
 
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=200 + 20 * SIZE)
     assert process.returncode == 0, err
     runs = of_sweep(cloud, sweep)
     assert Counter(json.loads(run.config)["x"]["value"] for run in runs) == {1: 1, 2: 1}
