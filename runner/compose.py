@@ -1,9 +1,11 @@
 """What `runner compose` pins for compose.yaml: pure, from what was chosen to the text of `.env`."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.slots import Slot
 
@@ -38,6 +40,7 @@ class Chosen:
     program: str | None
     provenance: str  # JSON
     trust: str | None  # a file with the certificates that the caller trusts beyond the images' own
+    extra: str | None  # a third file, with the user's mounts and variables, as `make_extra` has it
     data: str | None  # the server's data where they are not in the state folder
 
 
@@ -58,8 +61,9 @@ def make_values(chosen: Chosen) -> dict[str, str]:
     agents = [slot.agent_name(chosen.fleet) for slot in chosen.slots]
     profiles = [f"agent-{number}" for number in range(1, len(agents))]
     address = f"http://127.0.0.1:{chosen.port}" if local and chosen.port else None
+    files = [FILE, *([CPU_FILE] if _is_cpu(chosen) else []), *filter(None, [chosen.extra])]
     values: dict[str, object] = {
-        "COMPOSE_FILE": f"{FILE}:{CPU_FILE}" if _is_cpu(chosen) else None,
+        "COMPOSE_FILE": ":".join(files) if len(files) > 1 else None,
         "COMPOSE_PROFILES": ",".join(profiles),
         "RUNNER_UID": uid,
         "RUNNER_GID": gid,
@@ -87,6 +91,27 @@ def make_values(chosen: Chosen) -> dict[str, str]:
         **_slots(chosen, agents),
     }
     return {name: str(value) for name, value in values.items() if value not in (None, "")}
+
+
+def make_extra(
+    mounts: Sequence[Mount], env: Mapping[str, str], *, agents: int
+) -> dict[str, object]:
+    """What Compose reads over compose.yaml so that agents have the user's mounts and variables.
+
+    `x-points` is for the service `sweep`: what lies below the working copy must be made there, a
+    folder or, for those of `files`, a file.
+    """
+    volumes = [
+        {"type": "bind", "source": one.source, "target": one.target, "read_only": one.read_only}
+        for one in mounts
+    ]
+    fixed = {"RUNNER_MOUNTS": json.dumps([one.target for one in mounts])}
+    kept = {name: value.replace("$", "$$") for name, value in env.items()}
+    service = {"environment": {**kept, **fixed}, "volumes": volumes}
+    return {
+        "x-points": {one.target: "file" if one in files else "folder" for one in mounts},
+        "services": {f"agent-{number}": service for number in range(agents)},
+    }
 
 
 def write_block(text: str, values: Mapping[str, str]) -> str:

@@ -121,7 +121,7 @@ def sweep() -> int:
     for agent in environ["RUNNER_AGENTS"].split(","):
         manifest = state.agents / f"{agent}.files"
         rotate(state.work / agent, manifest, sweep=path.rpartition("/")[2])
-        (state.work / agent).mkdir(exist_ok=True)
+        _make_points(state, state.work / agent)
     write_atomic(state.root / "compose" / "sweep", path + "\n")
     console.note(f"{'created' if joined.created else 'joined'} sweep {path}")
     return 0
@@ -224,6 +224,20 @@ def _find_file(environ: Mapping[str, str]) -> Path:
             code=ExitCode.NOT_FOUND,
         )
     return project.sweep_file.relative_to(PROJECT)
+
+
+def _make_points(state: State, copy: Path) -> None:
+    """The working copy, and in it what the user's mounts need: the engine would make it as root."""
+    from runner.fleet.mounts import WORKSPACE
+
+    copy.mkdir(exist_ok=True)
+    points = (read_json(state.root / "compose" / "extra.yaml") or {}).get("x-points", {})
+    for target, kind in points.items():
+        if Path(target).is_relative_to(WORKSPACE):
+            place = copy / Path(target).relative_to(WORKSPACE)
+            (place.parent if kind == "file" else place).mkdir(parents=True, exist_ok=True)
+            if kind == "file":
+                place.touch()
 
 
 def _connect(state: State) -> "Connection":

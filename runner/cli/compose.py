@@ -105,9 +105,33 @@ def _choose(
         cpus=cpus,
         program=run.program,
         provenance=json.dumps(labels),
+        extra=_write_extra(context, len(slots) or 1, dry_run=dry_run),
         trust=str(copy_ca_bundle(bundle, context.state.cache)) if bundle else None,
         data=None if data == context.state.server else str(data),
     )
+
+
+def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | None:
+    """The file with `[run] mounts` and `env`; None where there are none."""
+    from runner.compose import make_extra
+    from runner.fleet.mounts import parse_mounts
+    from runner.state import write_json
+
+    run = context.settings.run
+    mounts = parse_mounts(run.mounts, context.project.root)
+    if "WANDB_API_KEY" in run.env:
+        raise RunnerError(
+            "`WANDB_API_KEY` in `[run] env` would be seen in `docker compose config`",
+            hint="leave it out: agents get the key by a file",
+            code=ExitCode.USAGE,
+        )
+    if not mounts and not run.env:
+        return None
+    file = context.state.root / "compose" / "extra.yaml"
+    if not dry_run:
+        single = [one for one in mounts if not Path(one.source).is_dir()]
+        write_json(file, make_extra(mounts, run.env, agents=agents, files=single), mode=0o600)
+    return str(file.relative_to(context.project.root))
 
 
 def _choose_port(context: "Context") -> int:

@@ -9,8 +9,9 @@ import pytest
 from runner.agent.composed import make_devices, make_environment, select_only
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
-from runner.compose import BEGIN, END, Chosen, agent_tag, make_values, write_block
+from runner.compose import BEGIN, END, Chosen, agent_tag, make_extra, make_values, write_block
 from runner.composed import read_key
+from runner.engine.types import Mount
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot
 
@@ -36,6 +37,7 @@ CHOSEN = Chosen(
     program=None,
     provenance='{"image": "sha256:aa"}',
     trust=None,
+    extra=None,
     data=None,
 )
 
@@ -67,6 +69,25 @@ def test_cpu_slots_take_the_second_file() -> None:
     assert values["COMPOSE_FILE"] == "compose.yaml:compose.cpu.yaml"
     assert values["RUNNER_NAME_1"] == "runner-hands-1a2b-cpu-1"
     assert not [name for name in values if name.startswith(("RUNNER_GPU_", "RUNNER_UUID_"))]
+
+
+def test_mounts_and_variables_of_the_settings_come_in_a_third_file() -> None:
+    data = Mount("/big/data", "/workspace/data", read_only=True)
+
+    extra = make_extra([data], {"COST": "5$"}, agents=2)
+    single = make_extra([data], {}, agents=1, files=[data])
+    values = make_values(replace(CHOSEN, extra=".runner/compose/extra.yaml"))
+
+    service = {
+        "environment": {"COST": "5$$", "RUNNER_MOUNTS": '["/workspace/data"]'},
+        "volumes": [
+            {"type": "bind", "source": "/big/data", "target": "/workspace/data", "read_only": True}
+        ],
+    }
+    assert extra["x-points"] == {"/workspace/data": "folder"}
+    assert single["x-points"] == {"/workspace/data": "file"}
+    assert extra["services"] == {"agent-0": service, "agent-1": service}
+    assert values["COMPOSE_FILE"] == "compose.yaml:.runner/compose/extra.yaml"
 
 
 def test_a_server_of_wandb_has_no_port_here() -> None:

@@ -257,6 +257,8 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
     folder.write_sweep("sweep.yaml", "wandb", "other")
     folder.use_image(plain_image)
     (folder.root / ".env").write_text("OWN=1")
+    (folder.root / "data").mkdir()
+    (folder.root / "runner.toml").write_text('[run]\nmounts = ["./data:/workspace/data"]\n')
     hand_over(place, UID)
     folder.prefix = become(UID)
     before = dict(folder.env)
@@ -269,9 +271,17 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
         codes = [composed.wait(f"runner-{name}") for name in names]
 
         agents = folder.json("ps")["agents"]
-        users = {box["Config"]["User"] for box in composed.containers()}
+        boxes = composed.containers()
+        users = {box["Config"]["User"] for box in boxes}
         folder.run("down")
+        seen = [
+            one["Source"]
+            for box in boxes
+            for one in box["Mounts"]
+            if one["Destination"] == "/workspace/data"
+        ]
     folder.env, folder.prefix = before, ()
+    assert seen == [str(folder.root / "data")] * 2
     assert codes == [0, 0]
     assert [one["name"] for one in agents] == names
     assert sum(one["runs_finished"] for one in agents) == 2
