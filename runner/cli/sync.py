@@ -157,10 +157,11 @@ def _addresses(
 ) -> "Addresses":
     from runner.offline.sync import Addresses
 
-    own = target.own_entity()
+    viewer = target.viewer()
+    own = viewer.entity or viewer.username
     entity, project = entity or settings.sync.entity, project or settings.sync.project
     if sweep is None:
-        return Addresses(entity, project, own)
+        return Addresses(entity, project, viewer)
     *where, sweep_id = sweep.split("/")
     there = [*where] if len(where) == 2 else [entity or own, *(where or [project or ""])]
     if len(where) > 2 or not all((*there, sweep_id)):
@@ -176,7 +177,7 @@ def _addresses(
             hint="without `--sweep` the runs' own sweep is brought along",
             code=ExitCode.NOT_FOUND,
         )
-    return Addresses(entity, project, own, (found.entity, found.project, found.id), for_all)
+    return Addresses(entity, project, viewer, (found.entity, found.project, found.id), for_all)
 
 
 def _config_of(state: "State | None") -> Callable[[str], Mapping[str, Any] | None]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runner.client import Viewer
 from runner.errors import ExitCode, RunnerError
 from runner.offline.bring import Sweeps
 from runner.offline.collect import Found
@@ -85,7 +86,7 @@ class Addresses:
 
     entity: str | None
     project: str | None
-    own_entity: str
+    viewer: Viewer
     sweep: tuple[str, str, str] | None = None  # all runs that were made in a sweep go to this one
     sweep_for_all: bool = False  # and those that were not as well
 
@@ -95,7 +96,7 @@ class Addresses:
         if self.sweep and (log.sweep or self.sweep_for_all):
             return self.sweep
         recorded = log.entity if log.entity not in ("", "local") else None
-        entity = self.entity or recorded or self.own_entity
+        entity = self.entity or recorded or self.viewer.entity or self.viewer.username
         return entity, self.project or log.project, log.sweep
 
 
@@ -174,6 +175,9 @@ class Sync:
         if bad := found.bad:
             return Outcome(found.run_id, found.folder, "skipped", bad.reason, bad.rows, bad.size)
         entity, project, sweep_id = self._addresses.of(found)
+        if not self._addresses.viewer.may_write(entity):
+            reason = f"the key may not write to entity `{entity}` of {self._target.url}"
+            return Outcome(found.run_id, found.folder, "failed", reason, code=ExitCode.AUTH)
         to = Destination(entity, project, found.run_id, "")
         if not sweep_id:
             return found, to

@@ -17,15 +17,6 @@ class Target(Client):
         super().__init__(url, key, ours=False, report=report)
         self.key = key
 
-    def own_entity(self) -> str:
-        """The key's default entity.
-
-        Raises:
-            RunnerError: the key is refused (code 4).
-        """
-        viewer = self.viewer()
-        return viewer.entity or viewer.username
-
     def find_run(self, run: Destination) -> Seen | None:
         """The run as the target shows it now; its counts may lag."""
         query = (

@@ -10,9 +10,12 @@ import wandb
 ROWS = int(os.environ.get("ROWS", "20"))
 kind, *ids = sys.argv[1:]
 for run_id in ids:
-    os.environ["WANDB_RUN_ID"] = run_id  # in a sweep the client takes no other
+    os.environ["WANDB_RUN_ID"] = run_id  # in a sweep the client takes no other, outside only `id`
     run = wandb.init(
-        project="p", config={"lr": 0.1, "deep": {"a": [1, "b"]}, "name": run_id}, resume="allow"
+        project="p",
+        id=run_id,
+        config={"lr": 0.1, "deep": {"a": [1, "b"]}, "name": run_id},
+        resume="allow",
     )
     for step in range(ROWS):
         run.log({"loss": step * 1.5, "deep": {"x": step}, "nan": float("nan")})

@@ -83,8 +83,8 @@ def test_a_killed_run_is_expected_as_failed_and_fragments_add_up() -> None:
             replace(THERE, rows=20),
             "refuse",
             (
-                "it was sent before, by something else: 20 rows there, 10 in its log: rows were sent "
-                "twice; it is not sent again"
+                "it was sent before, by something else: 20 rows there, 10 in its log: rows were "
+                "sent twice; it is not sent again"
             ),
         ),
         (

@@ -1,0 +1,292 @@
+"""`runner sync-offline` to a server that is as unkind as W&B's cloud may be."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.client import Client
+from runner.state import open_state, write_json
+from tests.rig.cloud import Cloud, start_cloud
+from tests.runner.offline.conftest import Made
+from tests.runner.offline.logs import logs_in, start_runs, wait
+from tests.runner.server.servers import Server
+
+pytestmark = pytest.mark.client
+
+GRID = """
+program: train.py
+method: grid
+metric: {name: loss, goal: minimize}
+parameters: {lr: {values: [0.1, 0.2]}}
+"""
+READ_BACK = """
+import json, sys, wandb
+print(json.dumps([
+    {"id": run.id, "state": run.state, "config": dict(run.config), "sweep": run.sweep_name,
+     "summary": {key: value for key, value in run.summary.items() if key[0] != "_"},
+     "rows": [row["_step"] for row in run.scan_history()],
+     "loss": [row.get("loss") for row in run.scan_history()]}
+    for run in wandb.Api().runs(sys.argv[1])
+], default=dict))
+"""
+CONFIG = {"lr": 0.1, "deep": {"a": [1, "b"]}}
+SUMMARY = {"loss": 28.5, "deep": {"x": 19}, "nan": "NaN"}
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    with start_cloud(tmp_path / "cloud") as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "local")
+    server.start()
+    yield server
+    server.stop()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command said."""
+
+    code: int
+    told: Any
+    narration: str
+
+
+def sync(cloud: Cloud, home: Path, *arguments: str, code: int | None = None) -> Ended:
+    """`runner sync-offline --json` in `home`, with the cloud's key in its ~/.netrc."""
+    cloud.write_netrc(home)
+    environ = {
+        name: value
+        for name, value in cloud.environment(home, key=False).items()
+        if not name.startswith("WANDB")
+    }
+    command = [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--json"]
+    ended = subprocess.run(
+        [*command, *arguments],
+        cwd=home,
+        env={**environ, "XDG_STATE_HOME": str(home / "xdg")},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    told = json.loads(ended.stdout or "{}")
+    if code is not None:
+        assert ended.returncode == code, ended.stderr + ended.stdout
+    return Ended(ended.returncode, told, ended.stderr)
+
+
+def read_back(cloud: Cloud, project: str, home: Path) -> dict[str, dict[str, Any]]:
+    """What `wandb.Api()` tells of the runs."""
+    ended = subprocess.run(
+        [sys.executable, "-c", READ_BACK, f"{cloud.entity}/{project}"],
+        env=cloud.environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return {run["id"]: run for run in json.loads(ended.stdout.splitlines()[-1])}
+
+
+def plain_sync(cloud: Cloud, home: Path, *logs: Path) -> str:
+    """What W&B's own sync does with copies of the same folders."""
+    home.mkdir()
+    copies = [shutil.copytree(log.parent, home / log.parent.name) for log in logs]
+    ended = subprocess.run(
+        [sys.executable, "-m", "wandb", "sync", *map(str, copies), "-p", "plain"],
+        env=cloud.environment(home),
+        capture_output=True,
+        text=True,
+        check=True,  # its exit code is 0 whatever happens
+    )
+    return ended.stdout + ended.stderr
+
+
+def remember_sweep(home: Path, path: str, config: str) -> None:
+    """As `runner sweep create` leaves it in the state folder of `home`."""
+    state = open_state(home, home, environ={})
+    record = {"path": path, "server": "local", "url": "", "config": yaml.safe_load(config)}
+    write_json(state.sweeps / f"{path.split('/')[2]}.json", record)
+
+
+def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
+    cloud: Cloud, local: Server, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    sweep = Client(local.url, local.key, ours=True).create_sweep(
+        yaml.safe_load(GRID), entity="local", project="p"
+    )
+    remember_sweep(home, sweep.path, GRID)
+    runs = home / ".runner" / "runs"
+    online = {"WANDB_BASE_URL": local.url, "WANDB_API_KEY": local.key, "WANDB_MODE": "online"}
+    of_sweep = {"WANDB_SWEEP_ID": sweep.id, "WANDB_PROJECT": "p"}
+    online |= of_sweep
+    started = [
+        start_runs(runs, "good", "on1", environ=online),
+        start_runs(runs, "failed", "on2", environ=online),
+        start_runs(runs, "good", "off1", environ=of_sweep),
+        start_runs(home, "good", "plain1", "plain2"),
+        start_runs(home, "killed", "dead"),
+        start_runs(home, "artifact", "art"),
+    ]
+    assert [wait(one) for one in started] == [0, 0, 0, 0, -9, 0]
+    before = {path: path.read_bytes() for path in home.rglob("*.wandb")}
+
+    first = sync(cloud, home, code=0)
+    asked = len(cloud.record.requests) if hasattr(cloud.record, "requests") else None
+    second = sync(cloud, home, code=0)
+    there = read_back(cloud, "p", home)
+
+    assert (first.told["synced"], first.told["failed"]) == (7, 0), first.narration
+    assert (second.told["synced"], second.told["already"]) == (0, 7), (second.narration, asked)
+    assert {name: run["state"] for name, run in there.items()} == {
+        **dict.fromkeys(("on1", "off1", "plain1", "plain2", "art"), "finished"),
+        **dict.fromkeys(("on2", "dead"), "failed"),
+    }
+    for name, run in there.items():
+        assert run["config"] == {**CONFIG, "name": name}
+        assert run["rows"] == list(range(20))
+        assert run["loss"] == [step * 1.5 for step in range(20)]
+        assert run["summary"] == {**SUMMARY, "note": name}
+    joined = {name: run["sweep"] for name, run in there.items() if run["sweep"]}
+    assert set(joined) == {"on1", "on2", "off1"}
+    assert len(set(joined.values())) == 1
+    made = Client(cloud.url, cloud.key, ours=False, ca_bundle=cloud.ca_file).find_sweep(
+        cloud.entity, "p", joined["on1"]
+    )
+    assert made is not None
+    assert (made.state, made.config) == ("PAUSED", yaml.safe_load(GRID))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_bad_logs_among_good_ones_are_named_and_hinder_nobody(cloud: Cloud, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    names = [f"good{number}" for number in range(10)]
+    live = start_runs(home, "open", "live", ROWS="3")
+    made = [start_runs(home, "good", *names[:5]), start_runs(home, "good", *names[5:], "cut")]
+    assert [wait(one) for one in made] == [0, 0]
+    cut = logs_in(home)["cut"]
+    cut.write_bytes(cut.read_bytes()[:-30])
+    empty = home / "wandb" / "offline-run-20260101_000000-empty"
+    empty.mkdir()
+    (empty / "run-empty.wandb").touch()
+    assert live.stdout is not None
+    live.stdout.readline()
+
+    told = sync(cloud, home, str(home / "wandb"), code=7).told
+    there = read_back(cloud, "p", home)
+    plain = plain_sync(cloud, tmp_path / "plain", *logs_in(home).values())
+    assert wait(live) == 0
+
+    status = {run["id"]: run["status"] for run in told["runs"]}
+    reason = {run["id"]: run["reason"] for run in told["runs"]}
+    assert status == {
+        **dict.fromkeys(names, "synced"),
+        **dict.fromkeys(("cut", "empty", "live"), "skipped"),
+    }
+    assert reason["empty"] == "its log is empty"
+    assert reason["cut"].startswith("its log is truncated at byte")
+    assert reason["live"] == "it is still being written"
+    assert {name: len(run["rows"]) for name, run in there.items()} == dict.fromkeys(names, 20)
+    assert cloud.runs("plain") == [], plain  # one empty log, and it sends nothing
+
+
+def test_what_is_there_in_part_or_twice_is_named_and_not_sent_again(
+    cloud: Cloud, made: Made, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(made.home / "wandb", home / "wandb", symlinks=True)
+    log = logs_in(home)["bad"].parent
+    twice = ["sync", "--include-synced", "-p", "p", str(log)]
+    for _ in range(2):  # W&B's own: a repeat sends all rows again
+        subprocess.run(
+            [sys.executable, "-m", "wandb", *twice],
+            env=cloud.environment(home),
+            check=True,
+            capture_output=True,
+        )
+
+    first = sync(cloud, home, str(log), "--project", "p", code=7).told["runs"]
+    second = sync(cloud, home, str(log), "--project", "p", code=7).told["runs"]
+
+    for [run] in (first, second):
+        assert run["status"] == "failed"
+        assert "40 rows there, 20 in its log: rows were sent twice" in run["reason"]
+
+
+def test_fragments_of_a_resumed_run_arrive_in_order_as_one(cloud: Cloud, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert wait(start_runs(home, "good", "again")) == 0
+    first = sync(cloud, home, code=0).told
+    for _ in range(2):
+        assert wait(start_runs(home, "good", "again")) == 0
+
+    second = sync(cloud, home, code=0).told
+    there = read_back(cloud, "p", home)["again"]
+
+    assert (first["synced"], second["synced"]) == (1, 1)
+    assert (there["rows"], there["state"]) == (list(range(60)), "finished")
+
+
+def test_a_sweep_is_joined_and_an_unknown_one_is_refused(
+    cloud: Cloud, made: Made, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    joined = cloud.make_sweep(GRID, project="q")
+    log = str(made.logs["good"].parent)
+
+    unknown = sync(cloud, home, log, code=7).told
+    missing = sync(cloud, home, log, "--sweep", f"{cloud.entity}/q/nosuch", code=3).told
+    told = sync(cloud, home, log, "--sweep", joined, code=0).told
+
+    assert "its YAML is not known here" in unknown["runs"][0]["reason"]
+    assert "there is no sweep" in missing["error"]["message"]
+    assert told["synced"] == 1
+    [run] = cloud.runs("q")
+    assert (run.id, run.sweep, run.state) == ("good", joined.split("/")[2], "finished")
+    plain = plain_sync(cloud, tmp_path / "plain", made.logs["good"])
+    assert cloud.runs("plain") == [], plain  # 404: its sweep is not known there
+
+
+def test_a_wrong_key_and_a_foreign_entity_are_told_in_one_line(
+    cloud: Cloud, made: Made, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    log = str(made.logs["bad"].parent)
+
+    foreign = sync(cloud, home, log, "--entity", "stranger")
+    good, cloud.key = cloud.key, "x" * 40
+    wrong = sync(cloud, home, log)
+    cloud.key = good
+
+    assert (wrong.code, wrong.told["error"]["code"]) == (4, 4)
+    assert foreign.code == 4, foreign.told
+    assert cloud.runs("p") == []
+
+
+def test_a_dry_run_sends_nothing(cloud: Cloud, made: Made, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+
+    told = sync(cloud, home, str(made.logs["bad"].parent), "--dry-run", code=0).told
+
+    assert [(run["id"], run["reason"], run["history_rows"]) for run in told["runs"]] == [
+        ("bad", "dry run", 20)
+    ]
+    assert cloud.runs("p") == []
