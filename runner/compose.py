@@ -94,7 +94,7 @@ def make_values(chosen: Chosen) -> dict[str, str]:
 
 
 def make_extra(
-    mounts: Sequence[Mount], env: Mapping[str, str], *, agents: int
+    mounts: Sequence[Mount], env: Mapping[str, str], *, agents: int, files: Sequence[Mount] = ()
 ) -> dict[str, object]:
     """What Compose reads over compose.yaml so that agents have the user's mounts and variables.
 
