@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("cloud")
     with start_cloud(folder, lag_s=0.0, limit_every=0) as started:
         yield started
+
+
+def write_project(folder: Path) -> Path:
+    """A folder with a sweep file and a state of its own."""
+    (folder / ".runner").mkdir(parents=True)
+    (folder / ".runner" / "fleet").write_text('{"format": 1, "name": "test-names"}')
+    (folder / "sweep.yaml").write_text(f"project: vision\n{SWEEP}")
+    return folder
 
 
 def connect(cloud: Cloud, *, key: str | None = None) -> Client:
@@ -93,10 +104,7 @@ def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path) -> None:
 def test_commands_find_key_entity_and_project(cloud: Cloud, tmp_path: Path) -> None:
     """The key only in `~/.netrc`, the entity the viewer's, the W&B project the sweep file's."""
     cloud.write_netrc(tmp_path)
-    project = tmp_path / "plain"
-    (project / ".runner").mkdir(parents=True)
-    (project / ".runner" / "fleet").write_text('{"format": 1, "name": "test-names"}')
-    (project / "sweep.yaml").write_text(f"project: vision\n{SWEEP}")
+    project = write_project(tmp_path / "plain")
     sweep = cloud.make_sweep(SWEEP, project="vision")
     done = subprocess.run(
         [sys.executable, "-m", "runner", "sweep", "show", sweep.rpartition("/")[2]],
@@ -158,3 +166,61 @@ def test_the_callers_authorities_are_found_and_copied(tmp_path: Path) -> None:
     assert find_ca_bundle({}) is None
     with pytest.raises(RunnerError, match="`SSL_CERT_FILE` names"):
         find_ca_bundle({"SSL_CERT_FILE": os.fspath(tmp_path / "missing")})
+
+
+class Listener(BaseHTTPRequestHandler):
+    """A host that a key is not for: it notes what it is sent, or sends on to another one."""
+
+    def do_POST(self) -> None:
+        """302 where the server was made with a target, else an empty answer."""
+        heard, target = self.server.heard, self.server.target  # type: ignore[attr-defined]
+        heard.append(self.headers.get("Authorization"))
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(302 if target else 200)
+        if target:
+            self.send_header("Location", target)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """As a POST: nobody should come at all."""
+        self.do_POST()
+
+    def log_message(self, *_: object) -> None:
+        """Not on the tests' stderr."""
+
+
+@contextmanager
+def listening(target: str | None = None) -> Iterator[tuple[str, list[str | None]]]:
+    """A host's URL, and the credentials that it heard."""
+    heard: list[str | None] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        server.heard, server.target = heard, target  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", heard
+        server.shutdown()
+        thread.join()
+
+
+def test_a_key_is_sent_to_no_host_that_it_is_not_for(cloud: Cloud, tmp_path: Path) -> None:
+    """Neither to a server without a key of its own, nor to where a server sends us on."""
+    cloud.write_netrc(tmp_path)
+    with listening() as (other, heard), listening(other) as (sender, _):
+        done = subprocess.run(
+            [sys.executable, "-m", "runner", "sweep", "create", "sweep.yaml"],
+            cwd=write_project(tmp_path / "plain"),
+            env={
+                **cloud.environment(tmp_path, key=False),
+                "PYTHONPATH": str(ROOT),
+                "WANDB_BASE_URL": other,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        with pytest.raises(RunnerError, match="answered 302"):
+            Client(sender, cloud.key, ours=False).viewer()
+
+    assert done.returncode == 4, done.stderr
+    assert f"error: no W&B key for {other}" in done.stderr
+    assert heard == []
