@@ -136,11 +136,17 @@ def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | Non
 
 def _choose_port(context: "Context") -> int:
     """The port of this folder's server, the same each time if it can be."""
+    from runner.fleet.composed import is_composed
     from runner.localserver.container import find_server, select_port
     from runner.state import read_json, write_json
 
     engine, state = context.engine(), context.state
     if found := find_server(engine, state):
+        box = engine.find(found.container)
+        if box is not None and not is_composed(box):
+            console.note(
+                "this fleet's server runs by `up`: `runner down` before `docker compose up`"
+            )
         return int(found.url.rpartition(":")[2])
     port = select_port(state, console.note)
     write_json(state.server_file, {**(read_json(state.server_file) or {}), "port": port})

@@ -89,6 +89,7 @@ def composed(
         engine_env.docker("tag", image, tag)
     made = Composed(folder, engine_env)
     yield made
+    folder.env, folder.prefix = dict(engine_env.env), ()  # a test may have been another user
     made.compose("--profile", "*", "down", "--timeout", "1")
     engine_env.remove_fleet(fleet)
     engine_env.docker("rmi", *tags)
