@@ -60,6 +60,13 @@ def test_each_end_has_its_class(code: int, stopped: bool, line: str, failure: st
     assert classify(code, stopped=stopped, lines=["before", line]) == failure
 
 
+def test_what_was_interrupted_from_outside_goes_back_unless_it_is_done() -> None:
+    def ended(code: int) -> str | None:
+        return classify(code, stopped=True, interrupted=True, lines=[])
+
+    assert [ended(code) for code in (0, 1, 75, 143, -9, -15)] == [None, *["preempted"] * 5]
+
+
 def test_pauses_grow_to_half_a_minute() -> None:
     assert [pause_before_next(count) for count in range(10)] == [0, 0, 0, 1, 2, 4, 8, 16, 30, 30]
 
