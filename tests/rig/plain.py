@@ -74,12 +74,12 @@ class Folder:
     root: Path
     fleet: str
     env: dict[str, str] = field(default_factory=dict)
-    prefix: tuple[str, ...] = ()  # before the command: another user, say
+    command: tuple[str, ...] = (sys.executable, "-m", "runner")
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """`runner …`, not waited for."""
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "runner", *arguments],
+            [*self.command, *arguments],
             cwd=self.root,
             env={**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_SERVER": "local", **self.env},
             stdout=subprocess.PIPE,
