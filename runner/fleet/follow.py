@@ -121,6 +121,9 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
     text = table(("AGENT", "STATE", "FINISHED", "FAILED", "REASON"), rows)
     best = find_best(new_runs(first, last), search)
     if best is None:
+        ended = [run for run in new_runs(first, last) if run.state == "finished"]
+        if search.metric and ended:
+            return f"{text}\n\nno best run: none of {len(ended)} logged `{search.metric}`"
         return text
     return (
         f"{text}\n\nbest run {best.id}: {search.metric} {best.best:.6g} ({_config(best, search)})"
@@ -182,8 +185,9 @@ def _describe_end(run: RunInfo, search: Search) -> str:
 def _explain(failure: Mapping[str, object]) -> str:
     signal, lines = failure.get("signal"), failure.get("lines")
     why = f"killed by signal {signal}" if signal else f"exit code {failure.get('exit_code')}"
-    last = str(lines[-1]).strip() if isinstance(lines, list) and lines else ""
-    return f"{why}: {last}" if last else why
+    said = [str(line).strip() for line in lines] if isinstance(lines, list) else []
+    own = [line for line in said if line and not line.startswith("wandb:")]  # its closing words
+    return f"{why}: {own[-1]}" if own else why
 
 
 def _config(run: RunInfo, search: Search) -> str:

@@ -128,7 +128,12 @@ def test_each_event_is_told_once_and_in_order() -> None:
     """Agents up, ends, starts, agents gone."""
     done = replace(RUN, state="finished", best=0.25, duration_s=12.34)
     second = replace(RUN, id="r2", config={"lr": 0.5})
-    failure = {"class": "signal", "signal": 9, "exit_code": -9, "lines": ["Killed"]}
+    failure = {
+        "class": "signal",
+        "signal": 9,
+        "exit_code": -9,
+        "lines": ["Killed", "wandb: Find logs at: ./x"],
+    }
     failed = replace(second, state="failed", failure=failure)
     moments = [
         at(None),

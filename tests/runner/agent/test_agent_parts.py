@@ -1,12 +1,14 @@
 """Parts of the agent that decide without an outside world."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from runner.agent.failures import classify, pause_before_next
 from runner.agent.gpu import SeenGpu, select_gpu
-from runner.agent.output import MAX_LINE, SHOW_AFTER_S, LineCutter
+from runner.agent.output import MAX_LINE, SHOW_AFTER_S, LineCutter, Relay
 from runner.agent.refusals import RefusedError
 from runner.agent.report import read_counts
 from runner.agent.settings import read_settings
@@ -161,3 +163,16 @@ def test_mounts_are_kept_relative_to_the_workspace() -> None:
     )
 
     assert [str(mount) for mount in settings.mounts] == ["data", "cache/x"]
+
+
+def test_the_kept_lines_have_no_colours(tmp_path: Path) -> None:
+    source, end = os.pipe()
+    shown = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    relay = Relay("r1", [(source, shown)], secret="k" * 40)
+
+    os.write(end, b"\x1b[1;31mno such file\x1b[0m\n")
+    os.close(end)
+
+    assert relay.finish(5) == ("no such file",)
+    os.close(shown)
+    assert (tmp_path / "log").read_bytes() == b"r1 | \x1b[1;31mno such file\x1b[0m\n"
