@@ -24,14 +24,24 @@ class Context:
 
     project: Project
     settings: Settings
-    state: State
+    start: Path
+    _state: State | None = None
     _engine: "Engine | None" = None
+
+    @property
+    def state(self) -> State:
+        """The state folder, made when first needed: a call that is refused before leaves none."""
+        if self._state is None:
+            self._state = open_state(self.start, self.project.root, environ=os.environ)
+        return self._state
 
     def engine(self) -> "Engine":
         """The Docker engine, connected when first needed."""
         if self._engine is None:
             from runner.engine.client import Engine
 
+            if self._state is None:  # no folder for an engine that does not answer
+                Engine.connect(self.settings.engine, environ=os.environ).close()
             self._engine = Engine.connect(
                 self.settings.engine, state=self.state, environ=os.environ
             )
@@ -78,17 +88,15 @@ class Context:
 
 
 def open_context(*, flags: Mapping[str, object] | None = None, create: bool = True) -> Context:
-    """Read the current folder; with `create` its state folder is made where there is none."""
+    """Read the current folder; with `create` its state folder is made when needed."""
     start = Path.cwd()
     project = find_project(start)
     settings = load_settings(project, environ=os.environ, flags=flags or {})
-    if create:
-        return Context(project, settings, open_state(start, project.root, environ=os.environ))
     state = find_state(start, environ=os.environ)
-    if state is None:
+    if state is None and not create:
         raise RunnerError(
             f"no fleet was started from `{start}`: there is no `.runner` folder",
             hint="go to the project's folder, or `runner up --gpus … --sweep …`",
             code=ExitCode.NOT_FOUND,
         )
-    return Context(project, settings, state)
+    return Context(project, settings, start, state)

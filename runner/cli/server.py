@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.command()(serve)
     app.command()(doctor)
-    group = typer.Typer(help="The sweep server that this folder uses.", no_args_is_help=True)
+    group = typer.Typer(help="The sweep server that this folder uses.")
     group.command()(status)
     group.callback()(_group)
     app.add_typer(group, name="server")

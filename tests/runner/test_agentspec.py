@@ -220,6 +220,7 @@ def test_mounts_are_parsed_and_their_places_made(tmp_path: Path) -> None:
         ("data:/workspace/d:rx", ExitCode.USAGE, "`data:/workspace/d:rx` is no mount"),
         ("data:/runs/x", ExitCode.USAGE, "`data:/runs/x` is no mount"),
         ("data:/workspace", ExitCode.USAGE, "`data:/workspace` is no mount"),
+        ("data:/proc", ExitCode.USAGE, "`data:/proc` is no mount"),
         ("nope:/workspace/d", ExitCode.NOT_FOUND, "mount `nope:/workspace/d`: there is no"),
     ],
 )

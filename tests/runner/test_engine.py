@@ -246,7 +246,7 @@ def test_a_name_can_be_given_away(engine: Engine) -> None:
         ("unix:///absent/docker.sock", "no Docker engine answers"),
         ("tcp://127.0.0.1:1", "no Docker engine answers"),
         ("ssh://somewhere", "cannot mount"),
-        ("nonsense", "cannot use the engine at nonsense"),
+        ("nonsense", "can be reached at nonsense"),
     ],
 )
 def test_an_engine_out_of_reach_is_one_line_and_code_6(host: str, part: str) -> None:
