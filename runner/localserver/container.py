@@ -12,7 +12,7 @@ from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
 from runner.errors import ExitCode
 from runner.localserver.files import ensure_key, find_data
-from runner.localserver.health import read_health
+from runner.localserver.health import KeyRefused, read_health
 from runner.state import State, read_json, write_json
 
 __all__ = [
@@ -108,9 +108,13 @@ def _keep(found: Container, image: str, key: str, report: Report) -> bool:
     """Whether this container is the one to use."""
     if found.state != "running" or _PORT not in found.ports:
         return False
+    try:
+        health = read_health(_url(found), key)
+    except KeyRefused:
+        report("the sweep server is replaced: the folder's key is another one")
+        return False
     if found.image_id == image:
         return True
-    health = read_health(_url(found), key)
     if health is not None and health.runs_live:
         report(
             f"the sweep server is of runner {health.version} and has {health.runs_live} live runs: "
@@ -189,6 +193,7 @@ def _await(engine: Engine, state: State, started: Container, *, fresh: bool) -> 
     except BaseException:
         if fresh:
             engine.remove(started.id, kill=True)
+            engine.remove_network(network_name(state))
         raise
     return server
 
