@@ -93,14 +93,12 @@ def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[
         if _is_up(agent, after.now) and not (old and _is_up(old, before.now))
     ]
     ended = [
-        _describe_end(run, search)
-        for run in after.runs.values()
-        if run.state not in _LIVE and _was_live(before.runs.get(run.id))
+        _describe_end(run, search) for run in new_runs(before, after) if run.state not in _LIVE
     ]
     started = [
         _describe_start(run, search)
         for run in after.runs.values()
-        if run.state in _LIVE and run.id not in before.runs
+        if run.state in _LIVE and _is_idle(before.runs.get(run.id))
     ]
     gone = [
         _describe_gone(agent, after.now)
@@ -143,8 +141,13 @@ def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
 
 
 def new_runs(first: Snapshot, last: Snapshot) -> list[RunInfo]:
-    """The runs that this call saw end."""
-    return [run for run in last.runs.values() if _was_live(first.runs.get(run.id))]
+    """The runs that this call saw go on or end."""
+    before = {run.id: first.runs.get(run.id) for run in last.runs.values()}
+    return [
+        run
+        for run in last.runs.values()
+        if _was_live(before[run.id]) or (_is_idle(before[run.id]) and run.state != "preempted")
+    ]
 
 
 def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
@@ -154,6 +157,11 @@ def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
         return None
     choose = max if search.maximize else min
     return choose(rated, key=lambda pair: pair[0])[1]
+
+
+def _is_idle(run: RunInfo | None) -> bool:
+    """Not begun, or waiting to be resumed."""
+    return run is None or run.state == "preempted"
 
 
 def _was_live(run: RunInfo | None) -> bool:
@@ -167,7 +175,8 @@ def _count_failed(agent: Agent) -> int:
 
 def _describe_start(run: RunInfo, search: Search) -> str:
     where = f" on {run.agent}" if run.agent else ""
-    return f"run {run.id} started{where}: {_config(run, search)}"
+    how = "started" if run.attempts in (None, 1) else f"resumed (attempt {run.attempts})"
+    return f"run {run.id} {how}{where}: {_config(run, search)}"
 
 
 def _describe_end(run: RunInfo, search: Search) -> str:

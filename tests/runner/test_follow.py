@@ -17,6 +17,7 @@ from runner.fleet.follow import (
     describe_changes,
     find_exit_code,
     follow,
+    new_runs,
     summarize,
 )
 from runner.fleet.observe import find_state_of, read_agent, to_record
@@ -81,6 +82,21 @@ def test_an_agents_state_comes_from_container_and_status(
 ) -> None:
     """The exit code has the last word; what nobody wrote down is unknown."""
     assert find_state_of(agent, now=NOW) == expected
+
+
+def test_a_run_that_waited_is_told_when_it_goes_on_and_counts_as_this_calls() -> None:
+    """Once each, and the best may be among them."""
+    waits = replace(RUN, state="preempted")
+    goes_on = replace(RUN, attempts=2)
+    done = replace(goes_on, state="finished", best=0.5)
+    first = at(alive(), waits)
+
+    assert describe_changes(first, first, SEARCH) == []
+    assert describe_changes(first, at(alive(), goes_on), SEARCH) == [
+        "run r1 resumed (attempt 2) on a-0: lr 0.1"
+    ]
+    assert new_runs(first, at(alive(), done)) == [done]
+    assert new_runs(first, first) == []
 
 
 def test_ps_has_the_shape_that_scripts_rely_on() -> None:
