@@ -10,7 +10,7 @@ import yaml
 
 from runner.client import Client, SweepInfo
 from runner.errors import ExitCode, RunnerError
-from runner.settings.server import ServerChoice, find_key
+from runner.settings.server import ServerChoice, find_home, find_key
 from runner.state import State, read_json, write_json
 from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
 
@@ -111,7 +111,7 @@ class Servers:
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 
     def _connect(self, url: str) -> Connection:
-        key = find_key(url, environ=self._environ, home=Path.home(), state=self.state)
+        key = find_key(url, environ=self._environ, home=find_home(), state=self.state)
         if key is None:
             raise RunnerError(
                 f"no W&B key for {url}",

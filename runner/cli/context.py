@@ -10,7 +10,7 @@ from runner import console
 from runner.errors import ExitCode, RunnerError
 from runner.project import Project, find_project
 from runner.settings.load import Settings, load_settings
-from runner.settings.server import ServerChoice, choose_server
+from runner.settings.server import ServerChoice, choose_server, find_home
 from runner.state import State, find_state, open_state
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Context:
             flag=flag,
             environ=os.environ,
             settings=self.settings,
-            home=Path.home(),
+            home=find_home(),
             state=self.state,
         )
 
@@ -76,10 +76,10 @@ class Context:
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":
         """Entity and W&B project: flag, else the environment, else W&B's own settings."""
-        from runner.settings.server import read_wandb_settings
+        from runner.settings.server import find_home, read_wandb_settings
         from runner.sweeps import Names
 
-        saved = read_wandb_settings(Path.home(), self.project.root)
+        saved = read_wandb_settings(find_home(), self.project.root)
         return Names(
             entity or os.environ.get("WANDB_ENTITY") or saved.get("entity"),
             project or os.environ.get("WANDB_PROJECT") or saved.get("project"),

@@ -144,10 +144,16 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     engine.ensure_network(network_name(state), labels)
     port = _select_port(state, report)
     try:
-        started = engine.start(_spec(engine, state, image, port, data, key_file))
-    except PortTaken:  # lost between the look and the start
-        port = _free_port()
-        started = engine.start(_spec(engine, state, image, port, data, key_file))
+        try:
+            started = engine.start(_spec(engine, state, image, port, data, key_file))
+        except PortTaken:  # lost between the look and the start
+            port = _free_port()
+            started = engine.start(_spec(engine, state, image, port, data, key_file))
+    except NameTaken:  # by another command's, which needs the network
+        raise
+    except BaseException:
+        engine.remove_network(network_name(state))
+        raise
     write_json(state.server_file, {"container": started.name, "port": port, "data": str(data)})
     report(
         f"sweep server: http://{_ADDRESS}:{port} (stays up, also after a reboot, "

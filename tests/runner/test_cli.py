@@ -95,6 +95,30 @@ def test_an_engine_out_of_reach_leaves_no_state_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_machine_without_git_and_a_user_without_home_are_served(tmp_path: Path) -> None:
+    for name in ("sweep.yaml", "runner.toml", ".git"):
+        (tmp_path / name).touch()
+    script = (
+        "import os, pwd, runpy, sys\n"
+        "os.environ.pop('HOME')\n"
+        "def nobody(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = nobody\n"  # as for a container's uid without an account
+        "sys.argv = ['runner', 'config']\n"
+        "runpy.run_module('runner', run_name='__main__')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+
+
 def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
