@@ -115,7 +115,7 @@ def make_launch(
         program=program,
         count=count,
         mounts=parse_mounts(run.mounts, context.project.root),
-        env=run.env,
+        env=agentspec.check_env(run.env),
         shm_bytes=run.shm_size,
         memory_bytes=run.memory,
         cpus=run.cpus,

@@ -9,7 +9,7 @@ import pytest
 from runner.engine.payload import create_body
 from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentspec import Folders, Host, Launch, make_command, make_spec
+from runner.fleet.agentspec import Folders, Host, Launch, check_env, make_command, make_spec
 from runner.fleet.mounts import make_mount_points, parse_mounts
 from runner.fleet.slots import Slot
 from runner.state import State
@@ -233,3 +233,15 @@ def test_a_wrong_mount_is_named(tmp_path: Path, text: str, code: ExitCode, messa
 
     assert caught.value.code == code
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "RUNNER_SWEEP", "WANDB_API_KEY"])
+def test_what_the_contract_fixes_is_refused_not_lost(name: str) -> None:
+    with pytest.raises(RunnerError, match=name) as caught:
+        check_env({"LEARNING": "1", name: "x"})
+
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_a_variable_of_the_users_own_passes() -> None:
+    assert check_env({"OMP_NUM_THREADS": "4"}) == {"OMP_NUM_THREADS": "4"}
