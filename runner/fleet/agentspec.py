@@ -42,7 +42,20 @@ _CACHES = {
 _TMPFS = "rw,exec,nosuid,nodev,mode=1777"  # inductor and triton load what they compile there
 
 _FIXED = frozenset(
-    ["HOME", "USER", "LOGNAME", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_MODE", "WANDB_DIR", "WANDB_DATA_DIR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"]
+    [
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "WANDB_BASE_URL",
+        "WANDB_ENTITY",
+        "WANDB_PROJECT",
+        "WANDB_MODE",
+        "WANDB_DIR",
+        "WANDB_DATA_DIR",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
+        "NVIDIA_VISIBLE_DEVICES",
+    ]
 )
 
 
