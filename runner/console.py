@@ -23,6 +23,11 @@ def data(text: str) -> None:
         print(text, flush=True)  # noqa: T201 - the door
     except BrokenPipeError:  # `runner ps | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise RunnerError(
+            f"cannot write the output: {error.strerror}", hint="see where stdout leads to"
+        ) from error
 
 
 def report_error(error: RunnerError, *, as_json: bool) -> None:

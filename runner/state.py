@@ -111,7 +111,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace a file in one step; a reader sees the old text or the new, never a part."""
+    """Replace a file in one step; a reader sees the old text or the new, never a part.
+
+    Raises:
+        RunnerError: the disk is full, or the folder may not be written.
+    """
+    try:
+        _replace(path, text, mode)
+    except OSError as error:
+        raise RunnerError(
+            f"cannot write `{path}`: {error.strerror}",
+            hint="see `df -h` and the folder's owner and mode",
+        ) from error
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

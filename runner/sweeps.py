@@ -10,7 +10,7 @@ import yaml
 
 from runner.client import Client, SweepInfo
 from runner.errors import ExitCode, RunnerError
-from runner.settings.server import ServerChoice, find_app_url, find_key
+from runner.settings.server import ServerChoice, find_app_url, find_home, find_key
 from runner.settings.trust import find_ca_bundle
 from runner.state import State, read_json, write_json
 from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
@@ -134,7 +134,7 @@ class Servers:
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 
     def _connect(self, url: str) -> Connection:
-        key = find_key(url, environ=self._environ, home=Path.home(), state=self.state)
+        key = find_key(url, environ=self._environ, home=find_home(), state=self.state)
         if key is None:
             raise RunnerError(
                 f"no W&B key for {url}",
@@ -161,13 +161,18 @@ def resolve_sweep(
     Raises:
         RunnerError: it exists nowhere (code 3), its file is invalid, or its server refuses us.
     """
-    if spec.endswith((".yaml", ".yml")) or Path(spec).is_file():
+    if is_file_spec(spec):
         return create_sweep(Path(spec), servers, names, report)
     joined = _find(spec, servers, names, write=write)
     if joined is None:
         raise _unknown(spec, servers, names)
     save_record(servers.state, joined)
     return joined
+
+
+def is_file_spec(spec: str) -> bool:
+    """Whether `SWEEP` means a file, one that is missing or a folder included, rather than an ID."""
+    return spec.endswith((".yaml", ".yml")) or Path(spec).exists()
 
 
 def create_sweep(
@@ -232,8 +237,20 @@ def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
             hint="`runner init` writes one; `runner sweep list` shows the known sweeps",
             code=ExitCode.NOT_FOUND,
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunnerError(f"cannot read `{file}`: {error}", code=ExitCode.USAGE) from error
+    except OSError as error:
+        raise RunnerError(
+            f"cannot read the sweep file `{file}`: {error.strerror}",
+            hint=f"name a file in it, such as `{file}/sweep.yaml`"
+            if file.is_dir()
+            else "check its owner and mode",
+            code=ExitCode.USAGE,
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RunnerError(
+            f"`{file}` is no text in UTF-8, so no sweep file",
+            hint="a sweep file is YAML or JSON; `runner init` writes an example",
+            code=ExitCode.USAGE,
+        ) from error
     sweep, findings = read_sweep(text)
     for finding in findings:
         if finding.level == "warning":
@@ -265,9 +282,14 @@ def save_record(state: State, joined: Joined, *, digest: str | None = None) -> N
 
 
 def load_records(state: State) -> dict[str, dict[str, Any]]:
-    """Sweep ID → what this folder remembers of it, oldest first."""
+    """Sweep ID → what this folder remembers of it, oldest first; a damaged file is passed over."""
     files = sorted(state.sweeps.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    return {file.stem: record for file in files if (record := read_json(file))}
+    found = {file.stem: read_json(file) or {} for file in files}
+    return {
+        sweep_id: record
+        for sweep_id, record in found.items()
+        if str(record.get("path")).count("/") == 2 and isinstance(record.get("server"), str)
+    }
 
 
 def known_sweeps(servers: Servers) -> list[Joined]:

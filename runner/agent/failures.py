@@ -35,11 +35,20 @@ class Ended:
         }
 
 
-def classify(code: int, *, stopped: bool, lines: Sequence[str]) -> FailureClass | None:
-    """The class of an attempt that ended with `code` (negative: the signal that killed it)."""
-    if code == 75:
+def classify(
+    code: int, *, stopped: bool, lines: Sequence[str], interrupted: bool = False
+) -> FailureClass | None:
+    """The class of an attempt that ended with `code` (negative: the signal that killed it).
+
+    Args:
+        code: the exit code.
+        stopped: it was told to end.
+        lines: the last of its log.
+        interrupted: that came from outside, not from the sweep.
+    """
+    if code == 75 or (interrupted and code != 0):
         return "preempted"
-    if stopped:
+    if stopped and not interrupted:
         return "stopped"
     if code == 0:
         return None

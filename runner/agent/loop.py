@@ -63,6 +63,7 @@ class Loop:
         self._deaf = False  # the server wants no more heartbeats
         self._beat_at = self._start_at = 0.0  # monotonic
         self._quick_failures = 0
+        self._interrupted = False  # the run at hand: told to end from outside, not by the sweep
 
     def run(self) -> Leaving:
         """Work until the sweep, the count or a signal ends it."""
@@ -139,6 +140,7 @@ class Loop:
             say(f"told to stop again: killing {self._live.command.run}")
             self._live.tree.kill()
         elif self._live:
+            self._interrupted = not self._live.tree.stopped
             say(f"told to stop: {self._live.command.run} has {grace_s:g} s to save")
             self._live.tree.stop(grace_s)
 
@@ -183,7 +185,7 @@ class Loop:
         run, tree, self._live = self._live.command.run, self._live.tree, None
         lived_s = time.monotonic() - tree.started_at
         lines = tree.last_lines()
-        failure = classify(code, stopped=tree.stopped, lines=lines)
+        failure = classify(code, stopped=tree.stopped, lines=lines, interrupted=self._interrupted)
         self._on_end(Ended(run, code, failure, lines), lived_s)
 
     def _on_end(self, ended: Ended, lived_s: float) -> None:
@@ -208,7 +210,8 @@ class Loop:
         self._beat_at = 0.0
 
     def _pause_if_broken(self, ended: Ended, lived_s: float) -> None:
-        quick = ended.failed and lived_s < QUICK_S
+        again = ended.failed or ended.failure == "preempted"
+        quick = again and lived_s < QUICK_S
         self._quick_failures = self._quick_failures + 1 if quick else 0
         pause_s = pause_before_next(self._quick_failures)
         self._start_at = time.monotonic() + pause_s

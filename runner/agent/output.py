@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import selectors
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 KEPT_LINES = 20
 KEPT_CHARS = 500
 MAX_LINE = 1 << 16  # a longer one is cut
+_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 SHOW_AFTER_S = 5.0  # a line without an end, such as a progress bar, shows this often
 
 
@@ -105,7 +107,8 @@ class Relay:
         if not lines:
             return
         lines = [line.replace(self._secret, b"[key]") for line in lines]
-        self._tail += [line.decode("utf-8", "replace")[:KEPT_CHARS] for line in lines]
+        plain = (_COLOURS.sub(b"", line).decode("utf-8", "replace") for line in lines)
+        self._tail += [line[:KEPT_CHARS] for line in plain]
         _write(target, b"".join(self._prefix + line + b"\n" for line in lines))
 
 

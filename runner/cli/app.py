@@ -16,6 +16,13 @@ from runner.errors import ExitCode, RunnerError
 class _Commands(TyperGroup):
     """Typer itself would turn Ctrl-C into a silent exit."""
 
+    def make_context(self, *words: Any, **extra: Any) -> Any:
+        """Read the arguments, for which typer asks the commands' modules."""
+        try:
+            return super().make_context(*words, **extra)
+        except KeyboardInterrupt as error:
+            raise _interrupted() from error
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:

@@ -174,14 +174,14 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
     from runner.composed import key_file
-    from runner.settings.server import find_key
+    from runner.settings.server import find_home, find_key
     from runner.state import write_atomic
 
     choice = context.server_choice(flag)
     console.note(f"server: {choice.url or 'local'} ({choice.why})")
     if choice.url is None:
         return "local"
-    key = find_key(choice.url, environ=os.environ, home=Path.home(), state=context.state)
+    key = find_key(choice.url, environ=os.environ, home=find_home(), state=context.state)
     if key is None:
         raise RunnerError(
             f"no W&B key for {choice.url}",

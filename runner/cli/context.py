@@ -10,7 +10,7 @@ from runner import console
 from runner.errors import ExitCode, RunnerError
 from runner.project import Project, find_project
 from runner.settings.load import Settings, load_settings
-from runner.settings.server import ServerChoice, choose_server
+from runner.settings.server import ServerChoice, choose_server, find_home
 from runner.state import State, find_state, open_state
 
 if TYPE_CHECKING:
@@ -24,14 +24,24 @@ class Context:
 
     project: Project
     settings: Settings
-    state: State
+    start: Path
+    _state: State | None = None
     _engine: "Engine | None" = None
+
+    @property
+    def state(self) -> State:
+        """The state folder, made when first needed: a call that is refused before leaves none."""
+        if self._state is None:
+            self._state = open_state(self.start, self.project.root, environ=os.environ)
+        return self._state
 
     def engine(self) -> "Engine":
         """The Docker engine, connected when first needed."""
         if self._engine is None:
             from runner.engine.client import Engine
 
+            if self._state is None:  # no folder for an engine that does not answer
+                Engine.connect(self.settings.engine, environ=os.environ).close()
             self._engine = Engine.connect(
                 self.settings.engine, state=self.state, environ=os.environ
             )
@@ -43,7 +53,7 @@ class Context:
             flag=flag,
             environ=os.environ,
             settings=self.settings,
-            home=Path.home(),
+            home=find_home(),
             state=self.state,
         )
 
@@ -65,10 +75,10 @@ class Context:
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":
         """Entity and W&B project: flag, else the environment, else W&B's own settings."""
-        from runner.settings.server import read_wandb_settings
+        from runner.settings.server import find_home, read_wandb_settings
         from runner.sweeps import Names
 
-        saved = read_wandb_settings(Path.home(), self.project.root, os.environ)
+        saved = read_wandb_settings(find_home(), self.project.root, os.environ)
 
         def find(name: str, flag: str | None) -> tuple[str | None, str]:
             variable = f"WANDB_{name.upper()}"
@@ -95,9 +105,9 @@ class Context:
         """Which server, and for W&B the key's origin and where a bare sweep ID is looked for."""
         if choice.url is None:
             return f"this folder's own ({choice.why})"
-        from runner.settings.server import find_key_origin
+        from runner.settings.server import find_home, find_key_origin
 
-        key = find_key_origin(choice.url, environ=os.environ, home=Path.home(), state=self.state)
+        key = find_key_origin(choice.url, environ=os.environ, home=find_home(), state=self.state)
         origin = f"key from {key[1]}" if key else "no key"
         return f"{choice.url} ({choice.why}), {origin}, {self.names().describe()}"
 
@@ -116,17 +126,15 @@ class Context:
 
 
 def open_context(*, flags: Mapping[str, object] | None = None, create: bool = True) -> Context:
-    """Read the current folder; with `create` its state folder is made where there is none."""
+    """Read the current folder; with `create` its state folder is made when needed."""
     start = Path.cwd()
     project = find_project(start)
     settings = load_settings(project, environ=os.environ, flags=flags or {})
-    if create:
-        return Context(project, settings, open_state(start, project.root, environ=os.environ))
     state = find_state(start, environ=os.environ)
-    if state is None:
+    if state is None and not create:
         raise RunnerError(
             f"no fleet was started from `{start}`: there is no `.runner` folder",
             hint="go to the project's folder, or `runner up --gpus … --sweep …`",
             code=ExitCode.NOT_FOUND,
         )
-    return Context(project, settings, state)
+    return Context(project, settings, start, state)

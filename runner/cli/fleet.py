@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,10 +172,11 @@ def _remove_keys(state: "State") -> None:
 def _remove_server(engine: "Engine", state: "State") -> None:
     """The server goes unless somebody's run still logs to it."""
     from runner.localserver.container import find_server, network_name, remove_server
-    from runner.localserver.health import read_health
+    from runner.localserver.health import KeyRefused, read_health
 
-    server = find_server(engine, state)
-    health = read_health(server.url, server.key) if server else None
+    server, health = find_server(engine, state), None
+    with suppress(KeyRefused):  # the key file was replaced: nobody can log to it any more
+        health = read_health(server.url, server.key) if server else None
     if health is not None and health.runs_live:
         console.note(
             f"kept the sweep server: live runs log to it ({health.runs_live}); "

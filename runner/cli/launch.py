@@ -1,7 +1,9 @@
 """What `up` needs before it can decide: image, sweep and command, each checked for real."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from runner.image.build import AgentImage
 
 Report = Callable[[str], None]
+
+_LEAST_MEMORY = 6 << 20  # Docker's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,21 @@ class Goal:
         return self.config.get("method") != "grid" and not self.config.get("run_cap")
 
 
-def find_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal:
-    """What `--sweep` means; a file is checked and not created yet."""
-    if spec.endswith((".yaml", ".yml")) or Path(spec).is_file():
-        parsed = sweeps.load_sweep_file(Path(spec), report)
-        if servers.chosen != sweeps.LOCAL:
-            server = servers.get()
-            check_reachable(server, context.engine())
-            entity = context.names().entity or parsed.entity or sweeps.default_entity(server)
-            sweeps.check_may_write(server, entity)
-        return Goal(f"(new, of {spec})", parsed.config, Path(spec), None)
+def find_file_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal | None:
+    """The sweep of a file, checked before an image is built for it and not created yet."""
+    if not sweeps.is_file_spec(spec):
+        return None
+    parsed = sweeps.load_sweep_file(Path(spec), report)
+    if servers.chosen != sweeps.LOCAL:
+        server = servers.get()
+        check_reachable(server, context.engine())
+        entity = context.names().entity or parsed.entity or sweeps.default_entity(server)
+        sweeps.check_may_write(server, entity)
+    return Goal(f"(new, of {spec})", parsed.config, Path(spec), None)
+
+
+def find_sweep_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal:
+    """The sweep that exists under this ID or path."""
     joined = sweeps.resolve_sweep(spec, servers, context.names(), report, write=True)
     check_reachable(joined.server, context.engine())
     return Goal(joined.sweep.path, joined.sweep.config, None, joined)
@@ -74,7 +83,8 @@ def join(goal: Goal, servers: Servers, context: Context, report: Report) -> Join
     if goal.joined is not None:
         return goal.joined
     assert goal.file is not None  # noqa: S101 - a goal is one or the other
-    joined = sweeps.create_sweep(goal.file, servers, context.names(), report)
+    # its warnings were told when the file was checked
+    joined = sweeps.create_sweep(goal.file, servers, context.names(), lambda _warning: None)
     report(f"created sweep {joined.sweep.path}")
     return joined
 
@@ -117,7 +127,7 @@ def make_launch(
         program=program,
         count=count,
         mounts=parse_mounts(run.mounts, context.project.root),
-        env=run.env,
+        env=agentspec.check_env(run.env),
         shm_bytes=run.shm_size,
         memory_bytes=run.memory,
         cpus=run.cpus,
@@ -127,6 +137,27 @@ def make_launch(
         offline=offline,
         provenance=make_provenance(image, goal.config),
     )
+
+
+def check_limits(launch: Launch, engine: "Engine") -> None:
+    """Refuse what the engine would refuse, before a run is ended or a sweep created for it.
+
+    Raises:
+        RunnerError: more cores than there are, or less memory than a container may have.
+    """
+    cores = engine.info().cpus
+    if launch.cpus is not None and not 0.01 <= launch.cpus <= cores:
+        raise RunnerError(
+            f"`--cpus {launch.cpus:g}` is more than there is, or less than 0.01",
+            hint=f"the engine's machine has {cores} cores",
+            code=ExitCode.USAGE,
+        )
+    if launch.memory_bytes is not None and launch.memory_bytes < _LEAST_MEMORY:
+        raise RunnerError(
+            f"{launch.memory_bytes} bytes of memory are less than the 6 MiB a container needs",
+            hint="`--memory 16g` gives each agent 16 GiB; without it there is no limit",
+            code=ExitCode.USAGE,
+        )
 
 
 def check_image(context: Context, engine: "Engine", image: "AgentImage", launch: Launch) -> Launch:
@@ -140,12 +171,22 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
     probe = probe_image(engine, image.id, context.state, ours=image.kind == "ours")
     program = launch.program or ""
     uses_it = launch.command is None or "${program}" in launch.command
+    if not uses_it and (named := _find_script(launch.command or ())):
+        program, uses_it = named, True
     folders = [str(folder) for folder in (WORKSPACE / program).parents]
     mounted = any(mount.target in folders for mount in launch.mounts)
     if not uses_it or not program or program.startswith("/") or mounted:
         program = next(iter(probe.files or ()), "")
     check_program(probe, program, image=image.tag)
     return launch if probe.has_project else replace(launch, project_dir=None)
+
+
+def _find_script(command: Sequence[str]) -> str | None:
+    """The `train.py` of `python train.py`; None where another form leaves it open."""
+    for word, following in pairwise(command):
+        if re.fullmatch(r"(.*/)?python[0-9.]*", word) or word == "${interpreter}":
+            return following if re.fullmatch(r"[\w./-]+\.py", following) else None
+    return None
 
 
 def make_provenance(image: "AgentImage", config: Mapping[str, Any]) -> dict[str, Any]:

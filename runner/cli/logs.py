@@ -19,7 +19,9 @@ def logs(
         typer.Argument(metavar="[AGENT|RUN…]", help="Agents, or runs (default: all agents)."),
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
-    tail: Annotated[int | None, typer.Option("-n", "--tail", help="Lines per agent.")] = None,
+    tail: Annotated[
+        int | None, typer.Option("-n", "--tail", min=0, help="Lines per agent.")
+    ] = None,
 ) -> None:
     """Log lines of the fleet, each with its agent's name before it."""
     from runner.cli.context import open_context

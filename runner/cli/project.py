@@ -74,7 +74,7 @@ def config(as_json: Json = False) -> None:
     """Show every setting with its origin."""
     from runner.project import find_project
     from runner.settings.load import KEYS, load_settings, variable_of
-    from runner.settings.server import choose_server
+    from runner.settings.server import choose_server, find_home
     from runner.state import find_state
 
     project = find_project(Path.cwd())
@@ -83,7 +83,7 @@ def config(as_json: Json = False) -> None:
         flag=None,
         environ=os.environ,
         settings=settings,
-        home=Path.home(),
+        home=find_home(),
         state=find_state(Path.cwd(), environ=os.environ),
     )
     rows: list[dict[str, Any]] = [

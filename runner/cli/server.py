@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.command()(serve)
     app.command()(doctor)
-    group = typer.Typer(help="The sweep server that this folder uses.", no_args_is_help=True)
+    group = typer.Typer(help="The sweep server that this folder uses.")
     group.command()(status)
     group.callback()(_group)
     app.add_typer(group, name="server")
@@ -101,9 +101,9 @@ def _own_status(context: "Context") -> dict[str, object]:
 
 
 def _wandb_status(context: "Context", url: str) -> dict[str, object]:
-    from runner.settings.server import find_key
+    from runner.settings.server import find_home, find_key
 
-    key = find_key(url, environ=os.environ, home=Path.home(), state=context.state)
+    key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
     return {"server": url, "state": "W&B", "url": url, "key": "found" if key else "none found"}
 
 
@@ -114,14 +114,14 @@ def doctor(as_json: AsJson = False) -> None:
     from runner.engine.client import Engine
     from runner.project import find_project
     from runner.settings.load import load_settings
-    from runner.settings.server import choose_server
+    from runner.settings.server import choose_server, find_home
     from runner.state import find_state
 
     folder = Path.cwd()
     settings = load_settings(find_project(folder), environ=os.environ)
     state = find_state(folder, environ=os.environ)
     choice = choose_server(
-        flag=None, environ=os.environ, settings=settings, home=Path.home(), state=state
+        flag=None, environ=os.environ, settings=settings, home=find_home(), state=state
     )
     findings = examine(
         settings,

@@ -175,7 +175,11 @@ def _parse_changes(settings: list[str], config: Any) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise RunnerError(f"`--set {setting}` is not KEY=VALUE", code=ExitCode.USAGE)
+            raise RunnerError(
+                f"`--set {setting}` is not KEY=VALUE",
+                hint=f"for example `--set {key}=VALUE`",
+                code=ExitCode.USAGE,
+            )
         if key not in config:
             near = difflib.get_close_matches(key, list(config), n=1)
             raise RunnerError(

@@ -52,13 +52,14 @@ def sync_offline(
     from runner.offline.choose import choose_target
     from runner.offline.ledger import Ledger
     from runner.offline.sync import exclusive
+    from runner.settings.server import find_home
 
     state, settings = _surroundings()
     chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
     runs = collect.read_runs(collect.find_logs(chosen), now=time.time())
     made_in = dict.fromkeys(log.sweep for found in runs for log in found.logs if log.sweep)
     choice = choose_target(
-        to, settings, sweeps=made_in, state=state, environ=os.environ, home=Path.home()
+        to, settings, sweeps=made_in, state=state, environ=os.environ, home=find_home()
     )
     url = str(choice.url)
     console.note(f"target: {url} ({choice.why})")
@@ -128,15 +129,17 @@ def _surroundings() -> "tuple[State | None, Settings]":
 
 
 def _folder_without_state() -> Path:
+    from runner.settings.server import find_home
+
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "runner"
+    return (Path(base) if base else find_home() / ".local" / "state") / "runner"
 
 
 def _connect(url: str, state: "State | None") -> "Target":
     from runner.offline.target import Target
-    from runner.settings.server import find_key
+    from runner.settings.server import find_home, find_key
 
-    key = find_key(url, environ=os.environ, home=Path.home(), state=state)
+    key = find_key(url, environ=os.environ, home=find_home(), state=state)
     if key is None:
         raise RunnerError(
             f"no W&B key for {url}",

@@ -1,5 +1,6 @@
 """Command: `up`."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +67,13 @@ def up(
 ) -> None:
     """Run one agent on each selected GPU; what runs as wanted already is kept."""
     from runner.cli.context import open_context
+    from runner.fleet.slots import check_spec
 
-    if gpus is None:
+    if gpus is None or not gpus.strip():
         raise missing_gpus()
+    check_spec(gpus)
+    if command and "--" not in sys.argv:
+        raise stray_words(command)
     context = open_context(
         flags={
             "run.mounts": [absolute_mount(text, Path.cwd()) for text in mount or ()],
@@ -127,10 +132,11 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
 
     engine = context.engine()
     select_slots(context, engine, order.gpus)  # a wrong selection costs no time
-    chosen = find_agent_image(context, engine, order)
     own: Own = "find" if order.dry_run else "renew"
     servers = context.servers(order.server, quiet=order.as_json, own=own)
-    goal = prepare.find_goal(order.sweep, servers, context, console.note)
+    early = prepare.find_file_goal(order.sweep, servers, context, console.note)
+    chosen = find_agent_image(context, engine, order)
+    goal = early or prepare.find_sweep_goal(order.sweep, servers, context, console.note)
     launch = prepare.make_launch(
         context,
         goal,
@@ -139,6 +145,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         count=order.count,
         offline=order.offline,
     )
+    prepare.check_limits(launch, engine)
     launch = prepare.check_image(context, engine, chosen, launch)
     if goal.endless and order.count is None:
         console.note(
@@ -255,6 +262,15 @@ def missing_gpus() -> RunnerError:
     return RunnerError("which GPUs? `--gpus` is missing", hint=hint, code=ExitCode.USAGE)
 
 
+def stray_words(words: Sequence[str]) -> RunnerError:
+    """What is said of words that no option takes: `--gpus 0 1`."""
+    return RunnerError(
+        f"got unexpected words: `{' '.join(words)}`",
+        hint="a command stands behind ` -- `; several GPUs are `--gpus 0,1`",
+        code=ExitCode.USAGE,
+    )
+
+
 def missing_sweep(context: "Context") -> NoReturn:
     """What is said without `--sweep`: the project's file, if it has one."""
     file = context.project.sweep_file
@@ -279,6 +295,14 @@ def read_env_file(file: Path) -> list[str]:
         lines = (line.strip() for line in file.read_text("utf-8").splitlines())
     except OSError as error:
         raise RunnerError(
-            f"cannot read `{file}`: {error.strerror}", code=ExitCode.NOT_FOUND
+            f"cannot read `{file}`: {error.strerror}",
+            hint="`--env-file` takes a file with lines of NAME=VALUE",
+            code=ExitCode.NOT_FOUND,
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RunnerError(
+            f"`{file}` is no text in UTF-8",
+            hint="`--env-file` takes a file with lines of NAME=VALUE",
+            code=ExitCode.USAGE,
         ) from error
     return [line.removeprefix("export ") for line in lines if line and not line.startswith("#")]

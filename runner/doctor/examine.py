@@ -33,7 +33,7 @@ from runner.localserver.container import find_server
 from runner.localserver.filesystem import find_file_system, is_network
 from runner.localserver.health import read_health
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice, find_key
+from runner.settings.server import ServerChoice, find_home, find_key
 from runner.state import State
 
 __all__ = ["Finding", "examine", "is_fit"]
@@ -231,7 +231,7 @@ def _look_at_wandb(
     if choice.kind == "local" or choice.url is None:
         return
     host = urlsplit(choice.url).hostname
-    if find_key(choice.url, environ=environ, home=Path.home(), state=state) is None:
+    if find_key(choice.url, environ=environ, home=find_home(), state=state) is None:
         yield Finding(
             "W&B key", "fail", f"none for {host} ({choice.why})", f"wandb login --host={choice.url}"
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from docker.api.client import APIClient
 from docker.errors import DockerException
 from docker.utils.config import load_general_config
-from requests.exceptions import RequestException
+from requests.exceptions import HTTPError, RequestException, Timeout
 
 from runner.engine.errors import PERMISSION_HINT, START_HINT, EngineError, find_os_error, translate
 from runner.engine.payload import proxy_environment
@@ -62,7 +62,7 @@ def _unreachable(error: Exception, target: Target) -> EngineError:
             f"no permission to use the engine at {target.host}", hint=PERMISSION_HINT
         )
     if cause is None:
-        return translate(error, f"use the engine at {target.host}")
+        return _no_engine(error, target)
     hint = {
         "flag": "start the engine there, or give another address",
         "DOCKER_HOST": "start that engine (the clone's own: `docker/engine.sh up`), or unset "
@@ -72,6 +72,24 @@ def _unreachable(error: Exception, target: Target) -> EngineError:
         "context": START_HINT,
     }[target.origin]
     return EngineError(f"no Docker engine answers at {target.host}", hint=hint)
+
+
+def _no_engine(error: Exception, target: Target) -> EngineError:
+    """Something else is there, or the address is none; whoever named it holds the cure."""
+    if isinstance(error, Timeout):
+        return translate(error, f"use the engine at {target.host}")
+    setting = {
+        "flag": "`engine` in the settings",
+        "DOCKER_HOST": "`DOCKER_HOST`",
+        "state": "`host` in the state folder's `engine.json`",
+        "context": "the Docker context",
+    }[target.origin]
+    answered = isinstance(error.__cause__ or error.__context__, HTTPError)
+    reason = "what answers there is none" if answered else " ".join(str(error).split()).rstrip(".")
+    return EngineError(
+        f"no Docker engine can be reached at {target.host}: {reason}",
+        hint=f"correct {setting}, for example to `unix:///var/run/docker.sock`",
+    )
 
 
 def read_proxies(host: str, environ: Mapping[str, str]) -> dict[str, str]:

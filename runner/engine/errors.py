@@ -145,6 +145,12 @@ _TEXTS = (
         "make the folder, or use an engine of this machine",
     ),
     _Text(
+        "invalid reference format",
+        ImageMissing,
+        "that is no name of an image",
+        "names are like `registry/name:tag`, in lower case; `docker images` lists them",
+    ),
+    _Text(
         "no space left on device",
         EngineError,
         "the engine's disk is full",

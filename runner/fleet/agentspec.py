@@ -44,6 +44,23 @@ _CACHES = {
 }
 _TMPFS = "rw,exec,nosuid,nodev,mode=1777"  # inductor and triton load what they compile there
 
+_FIXED = frozenset(
+    [
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "WANDB_BASE_URL",
+        "WANDB_ENTITY",
+        "WANDB_PROJECT",
+        "WANDB_MODE",
+        "WANDB_DIR",
+        "WANDB_DATA_DIR",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
+        "NVIDIA_VISIBLE_DEVICES",
+    ]
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -226,6 +243,28 @@ def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None)
     threads = {"OMP_NUM_THREADS": str(max(1, int(cpus)))} if cpus else {}
     trust = dict.fromkeys(TRUST_NAMES, CA_BUNDLE) if launch.ca_bundle else {}
     return {**caches, **threads, **trust, **(launch.env or {}), **fixed}
+
+
+def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The user's variables, none of which the contract fixes or keeps secret.
+
+    Raises:
+        RunnerError: they would be lost without a word, or a key would show in `docker inspect`.
+    """
+    env = env or {}
+    if fixed := sorted(name for name in env if name in _FIXED or name.startswith("RUNNER_")):
+        raise RunnerError(
+            f"`{fixed[0]}` is set by runner in every agent, `--env` cannot change it",
+            hint="`--gpus`, `--sweep`, `--server` and `--pin` decide it",
+            code=ExitCode.USAGE,
+        )
+    if "WANDB_API_KEY" in env:
+        raise RunnerError(
+            "`WANDB_API_KEY` as `--env` would show in `docker inspect`",
+            hint="leave it out: each run gets the key of its server from a file",
+            code=ExitCode.USAGE,
+        )
+    return env
 
 
 def make_command(

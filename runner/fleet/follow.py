@@ -93,14 +93,12 @@ def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[
         if _is_up(agent, after.now) and not (old and _is_up(old, before.now))
     ]
     ended = [
-        _describe_end(run, search)
-        for run in after.runs.values()
-        if run.state not in _LIVE and _was_live(before.runs.get(run.id))
+        _describe_end(run, search) for run in new_runs(before, after) if run.state not in _LIVE
     ]
     started = [
         _describe_start(run, search)
         for run in after.runs.values()
-        if run.state in _LIVE and run.id not in before.runs
+        if run.state in _LIVE and _is_idle(before.runs.get(run.id))
     ]
     gone = [
         _describe_gone(agent, after.now)
@@ -121,6 +119,9 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
     text = table(("AGENT", "STATE", "FINISHED", "FAILED", "REASON"), rows)
     best = find_best(new_runs(first, last), search)
     if best is None:
+        ended = [run for run in new_runs(first, last) if run.state == "finished"]
+        if search.metric and ended:
+            return f"{text}\n\nno best run: none of {len(ended)} logged `{search.metric}`"
         return text
     return (
         f"{text}\n\nbest run {best.id}: {search.metric} {best.best:.6g} ({_config(best, search)})"
@@ -142,8 +143,13 @@ def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
 
 
 def new_runs(first: Snapshot, last: Snapshot) -> list[RunInfo]:
-    """The runs that this call saw end."""
-    return [run for run in last.runs.values() if _was_live(first.runs.get(run.id))]
+    """The runs that this call saw go on or end."""
+    before = {run.id: first.runs.get(run.id) for run in last.runs.values()}
+    return [
+        run
+        for run in last.runs.values()
+        if _was_live(before[run.id]) or (_is_idle(before[run.id]) and run.state != "preempted")
+    ]
 
 
 def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
@@ -153,6 +159,11 @@ def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
         return None
     choose = max if search.maximize else min
     return choose(rated, key=lambda pair: pair[0])[1]
+
+
+def _is_idle(run: RunInfo | None) -> bool:
+    """Not begun, or waiting to be resumed."""
+    return run is None or run.state == "preempted"
 
 
 def _was_live(run: RunInfo | None) -> bool:
@@ -166,7 +177,8 @@ def _count_failed(agent: Agent) -> int:
 
 def _describe_start(run: RunInfo, search: Search) -> str:
     where = f" on {run.agent}" if run.agent else ""
-    return f"run {run.id} started{where}: {_config(run, search)}"
+    how = "started" if run.attempts in (None, 1) else f"resumed (attempt {run.attempts})"
+    return f"run {run.id} {how}{where}: {_config(run, search)}"
 
 
 def _describe_end(run: RunInfo, search: Search) -> str:
@@ -184,8 +196,9 @@ def _describe_end(run: RunInfo, search: Search) -> str:
 def _explain(failure: Mapping[str, object]) -> str:
     signal, lines = failure.get("signal"), failure.get("lines")
     why = f"killed by signal {signal}" if signal else f"exit code {failure.get('exit_code')}"
-    last = str(lines[-1]).strip() if isinstance(lines, list) and lines else ""
-    return f"{why}: {last}" if last else why
+    said = [str(line).strip() for line in lines] if isinstance(lines, list) else []
+    own = [line for line in said if line and not line.startswith("wandb:")]  # its closing words
+    return f"{why}: {own[-1]}" if own else why
 
 
 def _config(run: RunInfo, search: Search) -> str:

@@ -7,6 +7,7 @@ from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 
 WORKSPACE = PurePosixPath("/workspace")
+_SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container
 _OURS = ("/runs", "/checkpoints", "/cache", "/leases", "/status", "/opt/runner", "/run/runner")
 
 
@@ -45,6 +46,8 @@ def _parse(text: str, base: Path) -> Mount:
         target == PurePosixPath(ours) or PurePosixPath(ours) in target.parents for ours in _OURS
     ):
         raise _wrong(text, f"`{target}` is used by the agent itself; mount below `{WORKSPACE}`")
+    if any(target == PurePosixPath(one) or PurePosixPath(one) in target.parents for one in _SYSTEM):
+        raise _wrong(text, f"`{target}` belongs to the engine; mount below `{WORKSPACE}`")
     source = (base / Path(parts[0]).expanduser()).resolve()
     if not source.exists():
         raise RunnerError(

@@ -126,7 +126,14 @@ def find_index(uuid: str, indices: Mapping[str, int]) -> int | None:
 @contextmanager
 def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> Iterator[None]:
     """One `up` of a state folder at a time: what it observed still holds when it acts."""
-    with Path(state.root / "lock").open("a") as file:
+    try:
+        lock = Path(state.root / "lock").open("a")  # noqa: SIM115 - closed by `with` below
+    except OSError as error:
+        raise RunnerError(
+            f"cannot write in `{state.root}`: {error.strerror}",
+            hint="see `df -h` and the folder's owner and mode",
+        ) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

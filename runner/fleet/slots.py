@@ -35,6 +35,20 @@ def needs_gpus(spec: str) -> bool:
     return not re.fullmatch(r"cpu(:\d+)?", spec.strip())
 
 
+def check_spec(spec: str) -> None:
+    """Whether `--gpus` has a form that means something, on whatever machine.
+
+    Raises:
+        RunnerError: it has none (2).
+    """
+    word, colon, number = spec.strip().partition(":")
+    if word in ("cpu", "free") and colon:
+        _count(spec, number)
+    elif spec.strip() not in ("cpu", "free", "all"):
+        for item in spec.split(","):
+            _parse_item(item.strip(), spec)
+
+
 def select_gpus(gpus: Sequence[Gpu], spec: str) -> list[Slot]:
     """The slots that a `--gpus` value names, each once, in the order given.
 
@@ -75,14 +89,22 @@ def _select_word(gpus: Sequence[Gpu], word: str, wanted: int | None) -> list[Slo
 
 
 def _select_item(gpus: Sequence[Gpu], item: str, spec: str) -> list[Slot]:
+    meant = _parse_item(item, spec)
+    if isinstance(meant, str):
+        return [_by_uuid(gpus, meant)]
+    return [slot for index in meant for slot in _by_index(gpus, index)]
+
+
+def _parse_item(item: str, spec: str) -> range | str:
+    """The indices that one part of `--gpus` means, or the beginning of a UUID."""
     if match := re.fullmatch(r"(\d+)(?:-(\d+))?", item):
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last - first > 1023:
             raise _bad_spec(spec)
-        return [slot for index in range(first, last + 1) for slot in _by_index(gpus, index)]
+        return range(first, last + 1)
     if not re.fullmatch(r"(?i)(GPU-|MIG-|MIG-GPU-)?[0-9a-f][0-9a-f/-]*", item):
         raise _bad_spec(spec)
-    return [_by_uuid(gpus, item)]
+    return item
 
 
 def _by_index(gpus: Sequence[Gpu], index: int) -> list[Slot]:

@@ -1,8 +1,8 @@
 """The agents' image: built where something changed, found again, compared with the project."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -241,6 +241,9 @@ def _staging(state: State) -> Iterator[Path]:
         pid = old.name.removeprefix(_STAGING).partition("-")[0]
         if not Path("/proc", pid).exists():
             shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_STAGING}{os.getpid()}-", dir=state.cache) as name:
-        Path(name).chmod(0o700)
-        yield Path(name)
+    folder = state.cache / f"{_STAGING}{os.getpid()}-{secrets.token_hex(4)}"
+    try:  # Ctrl-C may come at any moment, also while the folder is made
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -104,8 +104,8 @@ def _hash() -> str:
 
 
 def _code_files() -> list[Path]:
-    found = (one for one in PACKAGE.rglob("*") if "__pycache__" not in one.parts)
-    return sorted(one for one in found if one.is_file() and not one.is_symlink())
+    """The code alone: `files/` holds links in a clone and copies in a wheel."""
+    return sorted(one for one in PACKAGE.rglob("*.py") if one.is_file())
 
 
 def _requirements() -> str:

@@ -13,7 +13,7 @@ from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
 from runner.errors import ExitCode
 from runner.fleet.composed import FOLDER_LABEL, is_composed, is_here
 from runner.localserver.files import ensure_key, find_data
-from runner.localserver.health import read_health
+from runner.localserver.health import KeyRefused, read_health
 from runner.state import State, read_json, write_json
 
 __all__ = [
@@ -127,9 +127,13 @@ def _keep(found: Container, image: str, key: str, report: Report) -> bool:
     """Whether this container is the one to use."""
     if found.state != "running" or _PORT not in found.ports:
         return False
+    try:
+        health = read_health(_url(found), key)
+    except KeyRefused:
+        report("the sweep server is replaced: the folder's key is another one")
+        return False
     if found.image_id == image or is_composed(found):
         return True
-    health = read_health(_url(found), key)
     if health is not None and health.runs_live:
         report(
             f"the sweep server is of runner {health.version} and has {health.runs_live} live runs: "
@@ -159,10 +163,16 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     engine.ensure_network(network_name(state), labels)
     port = select_port(state, report)
     try:
-        started = engine.start(_spec(engine, state, image, port, data, key_file))
-    except PortTaken:  # lost between the look and the start
-        port = _free_port()
-        started = engine.start(_spec(engine, state, image, port, data, key_file))
+        try:
+            started = engine.start(_spec(engine, state, image, port, data, key_file))
+        except PortTaken:  # lost between the look and the start
+            port = _free_port()
+            started = engine.start(_spec(engine, state, image, port, data, key_file))
+    except NameTaken:  # by another command's, which needs the network
+        raise
+    except BaseException:
+        engine.remove_network(network_name(state))
+        raise
     write_json(state.server_file, {"container": started.name, "port": port, "data": str(data)})
     report(
         f"sweep server: http://{_ADDRESS}:{port} (stays up, also after a reboot, "
@@ -208,6 +218,7 @@ def _await(engine: Engine, state: State, started: Container, *, fresh: bool) -> 
     except BaseException:
         if fresh:
             engine.remove(started.id, kill=True)
+            engine.remove_network(network_name(state))
         raise
     return server
 

@@ -11,6 +11,10 @@ from urllib.error import HTTPError
 from runner.errors import ExitCode, RunnerError
 
 
+class KeyRefused(RunnerError):  # noqa: N818 - an answer, not a fault
+    """The server was started with another key than the folder has now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What a running server says of itself."""
@@ -38,6 +42,12 @@ def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
         with error:
             if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 return None
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                raise KeyRefused(
+                    f"{url} refuses this folder's key",
+                    hint="`runner down`, then `runner up`: the server then takes the key anew",
+                    code=ExitCode.AUTH,
+                ) from error
             raise _not_ours(url, f"it answers {error.code}") from error
     except (OSError, ValueError, HTTPException):
         return None
@@ -52,5 +62,4 @@ def _not_ours(url: str, why: str) -> RunnerError:
     return RunnerError(
         f"{url} is not this folder's sweep server ({why})",
         hint="`runner down` and again; the server then gets another port",
-        code=ExitCode.AUTH if "401" in why else ExitCode.FAILED,
     )

@@ -46,14 +46,14 @@ def settle(run: Run, account: Ended, now: float) -> Run:
     """The run after its agent's account; the same account twice changes nothing more. Pure.
 
     A stream that closed with an exit code has said how the run ended; the account then only adds
-    the cause. Otherwise a death by signal or another exit code than 0 is a failure, unless the run
-    was stopped on purpose.
+    the cause, or that the run wants to go on. Otherwise a death by signal or another exit code than
+    0 is a failure, unless the run was stopped on purpose.
     """
     told = dumps(asdict(account))
     if told == run.account and run.state == "pending" and not run.seen:
         return run  # a late word of the attempt before this one
     run = replace(run, account=told)
-    if run.state in LIVE:
+    if run.state in LIVE or (run.state == "failed" and _goes_back(run, account)):
         run = replace(run, state=_state_of(run, account), ended=now, lost=0)
         if run.exit_code is None and account.signal is None:
             run = replace(run, exit_code=account.exit_code)
@@ -65,13 +65,18 @@ def settle(run: Run, account: Ended, now: float) -> Run:
 
 
 def _state_of(run: Run, account: Ended) -> RunState:
-    if account.cause == "preempted" or (run.state == "preempting" and not account.clean):
+    if _goes_back(run, account) or (run.state == "preempting" and not account.clean):
         return "preempted"
-    if account.cause == "stopped":
+    if account.cause in ("stopped", "preempted"):
         return "killed"
     if account.clean:
         return "finished"
     return "killed" if run.stop else "failed"
+
+
+def _goes_back(run: Run, account: Ended) -> bool:
+    """Interrupted from outside; what the sweep itself has stopped does not go on."""
+    return account.cause == "preempted" and run.stop is None
 
 
 def _failure(account: Ended) -> str:

@@ -19,6 +19,7 @@ Command = dict[str, Any]
 RETRY_S = 4.0  # upstream's agent polls every 5 s: what comes sooner is a repeated request
 STOP_BACKUP_S = 20.0  # a stream answers within 15 s; then the agent is told, too
 SILENT_S = 40.0  # a stream speaks every 30 s; its agent says that the process is gone
+MOST_ATTEMPTS = 5  # of a run whose agent vanished each time: the run may be why
 ABANDONED_S = 300.0  # neither stream nor agent speaks
 
 
@@ -85,12 +86,21 @@ def _met(agent: Agent, metrics: Mapping[str, Any], now: float) -> Agent:
 
 
 def _relieve(service: Service, agent: Agent, sweep: Sweep) -> None:
-    """A container that comes back is a new agent of the same name: the old one lists no more."""
+    """A container that comes back is a new agent of the same name: the old one's runs go back.
+
+    There is one container of a name, and its processes went with it.
+    """
     for other in service.store.agents(sweep):
         if other.ours and other.host == agent.host and other.id != agent.id:
             for run in service.store.runs_of_agent(other.id):
                 if run.state in LIVE:
-                    service.store.put(replace(run, lost=1))
+                    service.store.put(_returned(run, service.clock()))
+
+
+def _returned(run: Run, now: float) -> Run:
+    if run.stop is not None or run.attempts >= MOST_ATTEMPTS:
+        return replace(run, lost=1)
+    return replace(run, state="preempted", ended=now, lost=0)
 
 
 def _take_accounts(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> None:

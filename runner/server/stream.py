@@ -12,6 +12,7 @@ from runner.server.service import EVENTS, HISTORY, OUTPUT, Service, read_spec
 from runner.server.wire import Refused, dumps, json_object, loads, number, pick
 
 log = logging.getLogger(__name__)
+RUN_ME_AGAIN = 75  # a program's exit code: saved, and not done
 Chunk = tuple[int, list[str]]  # offset of the first line, lines
 
 
@@ -42,7 +43,8 @@ def receive(
 def close(run: Run, exit_code: int, now: float) -> Run:
     """The run as its stream's end says."""
     state: RunState
-    if run.state == "preempting" and exit_code:
+    again = exit_code == RUN_ME_AGAIN and run.sweep is not None and run.stop is None
+    if again or (run.state in ("preempting", "preempted") and exit_code):
         state = "preempted"
     elif exit_code == 0:
         state = "finished"

@@ -38,6 +38,14 @@ class ServerChoice:
     why: str  # the origin, in the user's words
 
 
+def find_home() -> Path:
+    """The user's home; a place where nothing lies for one without `HOME` and without an account."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
 def choose_server(
     *,
     flag: str | None,

@@ -42,6 +42,13 @@ if mode in ("hold", "look"):
     signal.signal(signal.SIGTERM, save)
     pathlib.Path("ready").touch()
     time.sleep(120)
+if mode.startswith("patient"):  # however often it is interrupted, until it may end
+    folder = pathlib.Path(os.environ["RUNNER_CHECKPOINT_DIR"])
+    with (folder / "attempts").open("a") as file:
+        file.write(os.environ.get("WANDB_RESUME", "first") + "\\n")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    while not (folder.parent / "finish").exists():
+        time.sleep(0.1)
 if mode == "short":
     pathlib.Path("ready").touch()
     time.sleep(4)
@@ -67,12 +74,12 @@ class Folder:
     root: Path
     fleet: str
     env: dict[str, str] = field(default_factory=dict)
-    prefix: tuple[str, ...] = ()  # before the command: another user, say
+    command: tuple[str, ...] = (sys.executable, "-m", "runner")
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """`runner …`, not waited for."""
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "runner", *arguments],
+            [*self.command, *arguments],
             cwd=self.root,
             env={**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_SERVER": "local", **self.env},
             stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ import pytest
 from runner.engine.payload import create_body
 from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentspec import Folders, Host, Launch, make_command, make_spec
+from runner.fleet.agentspec import Folders, Host, Launch, check_env, make_command, make_spec
 from runner.fleet.mounts import make_mount_points, parse_mounts
 from runner.fleet.slots import Slot
 from runner.state import State
@@ -237,6 +237,7 @@ def test_mounts_are_parsed_and_their_places_made(tmp_path: Path) -> None:
         ("data:/workspace/d:rx", ExitCode.USAGE, "`data:/workspace/d:rx` is no mount"),
         ("data:/runs/x", ExitCode.USAGE, "`data:/runs/x` is no mount"),
         ("data:/workspace", ExitCode.USAGE, "`data:/workspace` is no mount"),
+        ("data:/proc", ExitCode.USAGE, "`data:/proc` is no mount"),
         ("nope:/workspace/d", ExitCode.NOT_FOUND, "mount `nope:/workspace/d`: there is no"),
     ],
 )
@@ -249,3 +250,15 @@ def test_a_wrong_mount_is_named(tmp_path: Path, text: str, code: ExitCode, messa
 
     assert caught.value.code == code
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "RUNNER_SWEEP", "WANDB_API_KEY"])
+def test_what_the_contract_fixes_is_refused_not_lost(name: str) -> None:
+    with pytest.raises(RunnerError, match=name) as caught:
+        check_env({"LEARNING": "1", name: "x"})
+
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_a_variable_of_the_users_own_passes() -> None:
+    assert check_env({"OMP_NUM_THREADS": "4"}) == {"OMP_NUM_THREADS": "4"}

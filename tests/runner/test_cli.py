@@ -50,6 +50,14 @@ def test_help_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
         (("upp",), "no such command `upp`"),
         (("sweep", "show"), "missing argument `SWEEP`"),
         (("--versoin",), "no such option: --versoin"),
+        (("server",), "missing command"),
+        (("logs", "-n", "-1"), "invalid value for `-n`"),
+        (("up", "--gpus", "cpu:x", "--sweep", "a"), "`--gpus cpu:x` is no selection of GPUs"),
+        (("up", "--gpus", " "), "which GPUs? `--gpus` is missing"),
+        (("up", "--gpus", "0", "1", "--sweep", "a"), "got unexpected words: `1`"),
+        (("up", "--gpus", "cpu:1"), "which sweep? `--sweep` is missing"),
+        (("up", "--gpus", "cpu:1", "--sweep", "a", "--env", "X"), "--env: `run.env` must be"),
+        (("sweep", "create", "--dry-run", "."), "cannot read the sweep file `.`: Is a directory"),
     ],
 )
 def test_wrong_usage_is_one_line_and_a_hint(
@@ -63,6 +71,69 @@ def test_wrong_usage_is_one_line_and_a_hint(
     assert lines[1].startswith("hint: ")
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_bytes_is_told_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_bytes(b"\xff\x00")
+
+    as_sweep = run("sweep", "create", "--dry-run", cwd=tmp_path)
+    as_env = run(
+        *("up", "--gpus", "cpu:1", "--sweep", "a", "--env-file", "sweep.yaml"), cwd=tmp_path
+    )
+
+    assert (as_sweep.returncode, as_env.returncode) == (2, 2)
+    assert "is no text in UTF-8, so no sweep file\nhint: " in as_sweep.stderr
+    assert as_env.stderr.startswith("error: `sweep.yaml` is no text in UTF-8\nhint: ")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_engine_out_of_reach_leaves_no_state_folder(tmp_path: Path) -> None:
+    done = run("build", "--cpu", cwd=tmp_path, DOCKER_HOST="unix:///nowhere.sock")
+
+    assert done.returncode == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_git_and_a_user_without_home_are_served(tmp_path: Path) -> None:
+    for name in ("sweep.yaml", "runner.toml", ".git"):
+        (tmp_path / name).touch()
+    script = (
+        "import os, pwd, runpy, sys\n"
+        "os.environ.pop('HOME')\n"
+        "def nobody(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = nobody\n"  # as for a container's uid without an account
+        "sys.argv = ['runner', 'config']\n"
+        "runpy.run_module('runner', run_name='__main__')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+
+
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "runner", "config"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert "error: cannot write the output: No space left on device\nhint: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_error_under_json_is_an_object(tmp_path: Path) -> None:

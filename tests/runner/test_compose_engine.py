@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tests.runner.test_other_user import become
 pytestmark = pytest.mark.engine
 
 UID = 4242
+RUNNER = (sys.executable, "-m", "runner")
 BOTH = ("-f", "compose.yaml", "-f", "compose.cpu.yaml")
 
 
@@ -44,7 +46,7 @@ class Composed:
 
     def compose(self, *arguments: str, **env: str) -> str:
         """`docker compose …`; stdout and stderr together."""
-        command = [*self.folder.prefix, "docker", "compose", *arguments]
+        command = [*self.folder.command[: -len(RUNNER)], "docker", "compose", *arguments]
         full = {**os.environ, **self.folder.env, **env}
         for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "RUNNER_SERVER"):
             if name not in env:
@@ -89,7 +91,7 @@ def composed(
         engine_env.docker("tag", image, tag)
     made = Composed(folder, engine_env)
     yield made
-    folder.env, folder.prefix = dict(engine_env.env), ()  # a test may have been another user
+    folder.env, folder.command = dict(engine_env.env), RUNNER  # a test may have been another user
     made.compose("--profile", "*", "down", "--timeout", "1")
     engine_env.remove_fleet(fleet)
     engine_env.docker("rmi", *tags)
@@ -261,7 +263,7 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
     (folder.root / "data").mkdir()
     (folder.root / "runner.toml").write_text('[run]\nmounts = ["./data:/workspace/data"]\n')
     hand_over(place, UID)
-    folder.prefix = become(UID)
+    folder.command = become(UID)
     before = dict(folder.env)
     with relay(Path(host.removeprefix("unix://")), place / "docker.sock") as address:
         folder.env |= {"DOCKER_HOST": address, "HOME": str(place)}
@@ -281,7 +283,7 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
             for one in box["Mounts"]
             if one["Destination"] == "/workspace/data"
         ]
-    folder.env, folder.prefix = before, ()
+    folder.env, folder.command = before, RUNNER
     assert seen == [str(folder.root / "data")] * 2
     assert codes == [0, 0]
     assert [one["name"] for one in agents] == names

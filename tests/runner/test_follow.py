@@ -17,6 +17,7 @@ from runner.fleet.follow import (
     describe_changes,
     find_exit_code,
     follow,
+    new_runs,
     summarize,
 )
 from runner.fleet.observe import find_state_of, read_agent, to_record
@@ -83,6 +84,21 @@ def test_an_agents_state_comes_from_container_and_status(
     assert find_state_of(agent, now=NOW) == expected
 
 
+def test_a_run_that_waited_is_told_when_it_goes_on_and_counts_as_this_calls() -> None:
+    """Once each, and the best may be among them."""
+    waits = replace(RUN, state="preempted")
+    goes_on = replace(RUN, attempts=2)
+    done = replace(goes_on, state="finished", best=0.5)
+    first = at(alive(), waits)
+
+    assert describe_changes(first, first, SEARCH) == []
+    assert describe_changes(first, at(alive(), goes_on), SEARCH) == [
+        "run r1 resumed (attempt 2) on a-0: lr 0.1"
+    ]
+    assert new_runs(first, at(alive(), done)) == [done]
+    assert new_runs(first, first) == []
+
+
 def test_ps_has_the_shape_that_scripts_rely_on() -> None:
     """Every field of the contract, a CPU slot by its number."""
     agent = replace(
@@ -128,7 +144,12 @@ def test_each_event_is_told_once_and_in_order() -> None:
     """Agents up, ends, starts, agents gone."""
     done = replace(RUN, state="finished", best=0.25, duration_s=12.34)
     second = replace(RUN, id="r2", config={"lr": 0.5})
-    failure = {"class": "signal", "signal": 9, "exit_code": -9, "lines": ["Killed"]}
+    failure = {
+        "class": "signal",
+        "signal": 9,
+        "exit_code": -9,
+        "lines": ["Killed", "wandb: Find logs at: ./x"],
+    }
     failed = replace(second, state="failed", failure=failure)
     moments = [
         at(None),

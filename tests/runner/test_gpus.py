@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.slots import needs_gpus, select_gpus
+from runner.fleet.slots import check_spec, needs_gpus, select_gpus
 from runner.gpus import Gpu, Holder, Mig, Process, mark_gpus, read_leases
 
 GIB = 1 << 30
@@ -78,6 +78,19 @@ def test_a_wrong_selection_says_what_is_wrong(spec: str, code: ExitCode, message
         select_gpus(taken(1), spec)
 
     assert (caught.value.message, caught.value.code) == (message, code)
+
+
+@pytest.mark.parametrize("spec", ["cpu:x", "0,cpu", "3-1", "0.5", "free:0", "0;1", ""])
+def test_a_wrong_form_is_seen_without_a_gpu(spec: str) -> None:
+    """Wrong usage is told as such also where there is no driver to ask."""
+    with pytest.raises(RunnerError, match="is no selection of GPUs"):
+        check_spec(spec)
+
+
+@pytest.mark.parametrize("spec", ["cpu", "cpu:2", "all", "free:3", "0, 1", "0-3", "GPU-ab,MIG-1"])
+def test_a_right_form_needs_no_gpu_to_be_one(spec: str) -> None:
+    """Whether such GPUs exist is another question."""
+    check_spec(spec)
 
 
 def test_a_missing_gpu_is_answered_with_those_that_exist() -> None:

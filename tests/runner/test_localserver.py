@@ -187,6 +187,20 @@ def test_one_that_was_stopped_is_started_anew_elsewhere_if_its_port_is_taken(
     assert "in use by something else" in said[0]
 
 
+@pytest.mark.engine
+def test_a_lost_key_makes_a_new_server_instead_of_locking_the_folder_out(
+    engine: Engine, cleaned: State, images: tuple[str, str]
+) -> None:
+    said: list[str] = []
+    old = start_server(engine, cleaned, images[0], report=print)
+    old.key_file.unlink()
+
+    new = start_server(engine, cleaned, images[0], report=said.append)
+
+    assert (new.fresh, new.url, new.key == old.key) == (True, old.url, False)
+    assert said[0] == "the sweep server is replaced: the folder's key is another one"
+
+
 def test_the_key_is_made_once_and_only_the_owner_reads_it(state: State) -> None:
     first = ensure_key(state).read_text()
 

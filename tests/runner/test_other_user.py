@@ -40,17 +40,19 @@ def folder(engine_env: TestEngine, plain_image: PlainImage, fleet: str) -> Itera
             "HOME": str(place / "home"),
             "RUNNER_FLEET": fleet,
         }
-        yield Folder(place / "other", fleet, env, prefix=become(UID))
+        yield Folder(place / "other", fleet, env, command=become(UID))
     shutil.rmtree(place)
 
 
 def become(uid: int) -> tuple[str, ...]:
-    """What stands before a command of another user's; it may read where our interpreter lies."""
+    """`runner` as another user, who may read where our interpreter lies and nothing more."""
     same = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+    runner = (sys.executable, "-m", "runner")
     if all(one.stat().st_mode & 0o001 for one in Path(sys.executable).resolve().parents):
-        return (*same, "--inh-caps=-all")
+        return (*same, "--inh-caps=-all", *runner)
     only = "-all,+dac_read_search"
-    return (*same, f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}")
+    caps = (f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}")
+    return (*same, *caps, *runner)
 
 
 def test_everything_works_and_belongs_to_the_user(

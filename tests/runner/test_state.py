@@ -30,6 +30,15 @@ def test_the_search_ends_at_the_git_root(tmp_path: Path) -> None:
     assert find_state(inner, environ={}) is None
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(RunnerError, match=r"cannot write `.*/file/below`: ") as caught:
+        write_atomic(tmp_path / "file" / "below", "text")
+
+    assert caught.value.hint is not None
+
+
 def test_git_does_not_see_the_state_folder(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
 

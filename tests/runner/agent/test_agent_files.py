@@ -11,7 +11,7 @@ import pytest
 from runner.agent.lease import Lease
 from runner.agent.refusals import RefusedError
 from runner.agent.workcopy import Filled, fill
-from runner.agentcode import bundle_agent, rotate_workspace
+from runner.fleet.agentcode import bundle_agent, rotate_workspace
 
 
 class Copy:

@@ -1,12 +1,14 @@
 """Parts of the agent that decide without an outside world."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from runner.agent.failures import classify, pause_before_next
 from runner.agent.gpu import SeenGpu, select_gpu
-from runner.agent.output import MAX_LINE, SHOW_AFTER_S, LineCutter
+from runner.agent.output import MAX_LINE, SHOW_AFTER_S, LineCutter, Relay
 from runner.agent.refusals import RefusedError
 from runner.agent.report import read_counts
 from runner.agent.settings import read_settings
@@ -58,6 +60,13 @@ def test_outside_of_a_container_others_may_be_seen() -> None:
 )
 def test_each_end_has_its_class(code: int, stopped: bool, line: str, failure: str | None) -> None:
     assert classify(code, stopped=stopped, lines=["before", line]) == failure
+
+
+def test_what_was_interrupted_from_outside_goes_back_unless_it_is_done() -> None:
+    def ended(code: int) -> str | None:
+        return classify(code, stopped=True, interrupted=True, lines=[])
+
+    assert [ended(code) for code in (0, 1, 75, 143, -9, -15)] == [None, *["preempted"] * 5]
 
 
 def test_pauses_grow_to_half_a_minute() -> None:
@@ -154,3 +163,16 @@ def test_mounts_are_kept_relative_to_the_workspace() -> None:
     )
 
     assert [str(mount) for mount in settings.mounts] == ["data", "cache/x"]
+
+
+def test_the_kept_lines_have_no_colours(tmp_path: Path) -> None:
+    source, end = os.pipe()
+    shown = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    relay = Relay("r1", [(source, shown)], secret="k" * 40)
+
+    os.write(end, b"\x1b[1;31mno such file\x1b[0m\n")
+    os.close(end)
+
+    assert relay.finish(5) == ("no such file",)
+    os.close(shown)
+    assert (tmp_path / "log").read_bytes() == b"r1 | \x1b[1;31mno such file\x1b[0m\n"

@@ -210,7 +210,7 @@ def test_a_run_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path, door: D
 
     assert code == 143
     assert 0.5 <= time.monotonic() - started < 5
-    assert door.ended()["r1"]["class"] == "stopped"
+    assert door.ended()["r1"]["class"] == "preempted"
     assert door.ended()["r1"]["signal"] == 9
 
 

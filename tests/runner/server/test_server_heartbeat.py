@@ -214,6 +214,17 @@ def test_the_streams_end_outranks_the_agents_account() -> None:
     assert (after.state, json.loads(after.failure or "{}")["class"]) == ("failed", "nan")
 
 
+def test_an_interrupted_run_goes_back_whatever_its_stream_said() -> None:
+    """Its process may have told W&B of its exit code; one that the sweep stopped stays stopped."""
+    account = Ended("r", 143, None, "preempted", ())
+    failed = replace(blank_run("e", "p", "r", 0.0), state="failed", exit_code=143)
+
+    assert settle(failed, account, 1.0).state == "preempted"
+    assert settle(replace(failed, state="finished"), account, 1.0).state == "finished"
+    assert settle(replace(failed, stop="early"), account, 1.0).state == "failed"
+    assert settle(replace(failed, state="running", stop="early"), account, 1.0).state == "killed"
+
+
 def test_a_run_that_the_server_stopped_is_killed_not_failed() -> None:
     run = replace(blank_run("e", "p", "r", 0.0), stop="early")
     after = settle(run, Ended("r", -2, 2, "signal", ()), 1.0)
@@ -262,17 +273,33 @@ def test_a_leaving_agent_gets_nothing_and_gives_back_what_it_had_not_begun(
     assert ask(service, join(service, sweep)) == [{**start, "type": "resume"}]
 
 
-def test_a_container_that_came_back_gives_up_its_former_run(service: Service, clock: Clock) -> None:
+def test_a_container_that_came_back_goes_on_with_its_former_run(service: Service) -> None:
     sweep = make_sweep(service)
-    before = join(service, sweep)
-    [start] = ask(service, before, agent="gpu-a")
+    [start] = ask(service, join(service, sweep), agent="gpu-a")
     begin(service, start["run_id"])
-    ask(service, join(service, sweep), agent="gpu-a")
+
+    [again] = ask(service, join(service, sweep), agent="gpu-a")
+
+    assert again == {**start, "type": "resume"}
+    assert states(service, sweep) == ["pending"]
+
+
+def test_a_run_that_takes_its_agent_along_each_time_is_given_up(
+    service: Service, clock: Clock
+) -> None:
+    sweep = make_sweep(service)
+    runs = []
+    for _ in range(6):
+        [start] = ask(service, join(service, sweep), agent="gpu-a")
+        begin(service, start["run_id"])
+        runs.append(start["run_id"])
     clock.now += 41
 
     reap(service)
 
-    assert states(service, sweep)[0] == "crashed"
+    assert len(set(runs[:5])) == 1
+    assert runs[5] != runs[0]
+    assert states(service, sweep) == ["crashed", "running"]
 
 
 def test_a_stop_goes_by_the_stream_first_and_by_the_heartbeat_later(

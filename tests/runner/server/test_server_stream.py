@@ -134,6 +134,9 @@ def test_console_lines_may_be_written_again(service: Service) -> None:
     [
         ({}, {"complete": True, "exitcode": 0}, "finished"),
         ({}, {"complete": True, "exitcode": 1}, "failed"),
+        ({}, {"complete": True, "exitcode": 75}, "preempted"),
+        ({"stop": "early"}, {"complete": True, "exitcode": 75}, "killed"),
+        ({"sweep": None}, {"complete": True, "exitcode": 75}, "failed"),
         ({"stop": "early"}, {"complete": True, "exitcode": 255}, "killed"),
         ({"stop": "early"}, {"complete": True, "exitcode": 0}, "finished"),
         ({}, {"preempting": True, "complete": True, "exitcode": 1}, "preempted"),

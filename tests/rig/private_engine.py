@@ -1,0 +1,68 @@
+"""An engine of a test's own, to be stopped and killed: `docker/engine.sh` in another folder."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.rig.engine import SCRIPT, TestEngine
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateEngine:
+    """One in `folder`; its programs are those of another engine there is already."""
+
+    folder: Path
+
+    @property
+    def engine(self) -> TestEngine:
+        """As tests and commands use it."""
+        path = f"{self.folder}/root/usr/bin:{os.environ['PATH']}"
+        host, client = f"unix://{self.folder}/docker.sock", str(self.folder / "client")
+        return TestEngine({"DOCKER_HOST": host, "DOCKER_CONFIG": client, "PATH": path}, None)
+
+    def take_programs(self, other: Path) -> None:
+        """By links: to fetch and unpack them takes longer than all the rest."""
+        self.folder.mkdir(parents=True)
+        command = ["cp", "--archive", "--link", str(other / "root"), str(self.folder / "root")]
+        subprocess.run(command, check=True)
+
+    def call(self, command: str) -> None:
+        """`docker/engine.sh up` or `down`."""
+        bridge = f"rt{os.getpid() % 0xFFFFFF:x}"
+        env = {"RUNNER_ENGINE_DIR": str(self.folder), "RUNNER_ENGINE_BRIDGE": bridge}
+        done = subprocess.run(
+            [str(SCRIPT), command],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal to the daemon and wait until it has gone."""
+        pid = int((self.folder / "docker.pid").read_text())
+        os.kill(pid, number)
+        end = time.monotonic() + 60
+        while Path("/proc", str(pid)).exists() and not _is_zombie(pid):
+            assert time.monotonic() < end, f"dockerd {pid} does not end"
+            time.sleep(0.1)
+
+    def load(self, source: TestEngine, *tags: str) -> None:
+        """Copy images of another engine."""
+        with subprocess.Popen(
+            ["docker", "save", *tags], env=os.environ | source.env, stdout=subprocess.PIPE
+        ) as save:
+            load = ["docker", "load", "--quiet"]
+            env = os.environ | self.engine.env
+            subprocess.run(load, env=env, stdin=save.stdout, check=True, capture_output=True)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return ") Z " in Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return True
