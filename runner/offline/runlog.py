@@ -13,6 +13,7 @@ from runner.offline.records import load_records
 Verdict = Literal["complete", "killed", "empty", "truncated", "foreign", "open", "unreadable"]
 SENDABLE: tuple[Verdict, ...] = ("complete", "killed")
 KILLED = 1  # the exit code of a run that left none: W&B's own sync takes it so
+_Flat = dict[tuple[str, ...], str | None]  # path → JSON; None where it was removed
 _CLIENT_ARTIFACT = re.compile(rb"wandb-client-artifact://(\w+)[^/\"\\]*/([^\"\\]+)")
 
 
@@ -64,12 +65,18 @@ def read_log(path: Path) -> RunLog:
         return _bad(path, size, reading, "its log is damaged: a record cannot be decoded")
     if not reading.run_id:
         return RunLog(path, "empty", "its log holds no run", size, _named_by(path))
-    return reading.to_log(path, size, "complete" if reading.exit_code is not None else "killed")
+    try:
+        ended = reading.exit_code is not None
+        return reading.to_log(path, size, "complete" if ended else "killed")
+    except ValueError:
+        return RunLog(
+            path, "truncated", "its log holds a value that is no JSON", size, reading.run_id
+        )
 
 
 def _bad(path: Path, size: int, reading: "_Reading", reason: str) -> RunLog:
-    log = reading.to_log(path, size, "truncated", reason)
-    return log if log.run_id else RunLog(path, "truncated", reason, size, _named_by(path))
+    known = (reading.run_id or _named_by(path), reading.entity, reading.project)
+    return RunLog(path, "truncated", reason, size, *known, rows=reading.rows)
 
 
 def _named_by(path: Path) -> str:
@@ -89,8 +96,8 @@ class _Reading:
         self.run_id = self.entity = self.project = self.sweep = ""
         self.started_at, self.rows, self.exit_code = 0.0, 0, None
         self._last_row: bytes | None = None
-        self.config: dict[str, Any] = {}
-        self.summary: dict[str, Any] = {}
+        self._config: _Flat = {}
+        self._summary: _Flat = {}
         self._ruled: set[str] = set()
         self._logged: dict[str, str] = {}  # client ID → name
         self._named: dict[str, str] = {}
@@ -115,10 +122,10 @@ class _Reading:
         self._take_summary(run.summary)
 
     def _take_config(self, config: Any) -> None:
-        _apply(self.config, config)
+        _apply(self._config, config)
 
     def _take_summary(self, summary: Any) -> None:
-        _apply(self.summary, summary)
+        _apply(self._summary, summary)
 
     def _take_metric(self, metric: Any) -> None:
         if metric.HasField("summary"):
@@ -141,10 +148,10 @@ class _Reading:
             started_at=self.started_at,
             rows=self.rows,
             last_step=self._make.FromString(row).history.step.num if row else None,
-            config={key: value for key, value in self.config.items() if key != "_wandb"},
+            config={key: value for key, value in _unfold(self._config).items() if key != "_wandb"},
             summary={
                 key: value
-                for key, value in self.summary.items()
+                for key, value in _unfold(self._summary).items()
                 if not key.startswith("_") and not (ruled and key.startswith(ruled))
             },
             exit_code=self.exit_code,
@@ -186,19 +193,30 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def _apply(values: dict[str, Any], change: Any) -> None:
+def _apply(values: _Flat, change: Any) -> None:
+    """Enter changes; what is written last stands last."""
     for item in change.update:
-        *outer, last = item.nested_key or (item.key,)
-        inner = values
+        path = tuple(item.nested_key) or (item.key,)
+        values.pop(path, None)
+        values[path] = item.value_json
+    for item in change.remove:
+        path = tuple(item.nested_key) or (item.key,)
+        values.pop(path, None)
+        values[path] = None
+
+
+def _unfold(values: _Flat) -> dict[str, Any]:
+    """The nested values: decoded once, here, and not at each of a thousand steps."""
+    unfolded: dict[str, Any] = {}
+    for (*outer, last), text in values.items():
+        inner = unfolded
         for key in outer:
             found = inner.setdefault(key, {})
             if not isinstance(found, dict):
                 found = inner[key] = {}
             inner = found
-        inner[last] = json.loads(item.value_json)
-    for item in change.remove:
-        *outer, last = item.nested_key or (item.key,)
-        inner = values
-        for key in outer:
-            inner = inner.get(key, {})
-        inner.pop(last, None)
+        if text is None:
+            inner.pop(last, None)
+        else:
+            inner[last] = json.loads(text)
+    return unfolded

@@ -24,7 +24,7 @@ from runner.offline.staging import Destination, stage
 from runner.offline.target import Target
 from runner.offline.verify import Expected, Seen, expect, judge
 
-BATCH = 16  # runs per process at most
+BATCH = 32  # runs per process at most
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
 _LOOKUPS = 8  # at a time
 
