@@ -29,10 +29,10 @@ lint: install
 	$(BIN)/mypy
 
 test-fast: install
-	$(PYTEST)
+	$(PYTEST) -n 4 --dist loadfile
 
-test: lint
-	docker/with-engine.sh $(PYTEST) -m "not gpu" --durations 10
+test: lint test-fast
+	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference) and not gpu" --durations 10
 
 demo: install-cli
 	docker/demo.sh up

@@ -1,5 +1,6 @@
 """The command line as a process: start-up, wrong usage, wrong folders."""
 
+import contextlib
 import json
 import os
 import signal
@@ -173,6 +174,16 @@ def test_json_behind_the_dashes_is_the_commands_own(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: which GPUs?")
 
 
+def _interrupt(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Press Ctrl-C as a person does, again if need be: Python drops one that meets a finalizer."""
+    for _ in range(10):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=3)
+    process.kill()
+    return process.communicate()
+
+
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_ctrl_c_is_one_line_and_130(tmp_path: Path, flags: tuple[str, ...]) -> None:
     (tmp_path / ".runner").mkdir()
@@ -191,8 +202,7 @@ def test_ctrl_c_is_one_line_and_130(tmp_path: Path, flags: tuple[str, ...]) -> N
             text=True,
         )
         with engine.accept()[0], engine.accept()[0]:  # the first only knocks
-            process.send_signal(signal.SIGINT)
-            out, said = process.communicate(timeout=30)
+            out, said = _interrupt(process)
 
     assert process.returncode == 130
     if flags:
