@@ -8,6 +8,7 @@ import base64
 import json
 import math
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -114,7 +115,7 @@ class Client:
         key: for this server and no other.
         ours: it is a server of `runner`, on loopback.
         ca_bundle: certificates that are trusted; None: the system's.
-        report: is told, once, that the server is waited for.
+        report: is told once that the server is waited for, whichever thread meets it first.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Client:
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.url, self.ours, self._report = url.rstrip("/"), ours, report
+        self._telling = threading.Lock()  # who takes it tells, and keeps it
         self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
         handlers: list[urllib.request.BaseHandler] = []
         if ours:  # on loopback: a proxy for the outside must not come between
@@ -302,7 +304,7 @@ class Client:
                     raise
                 with error:
                     asked = error.headers.get("Retry-After") or ""
-                if attempt == 0:
+                if self._telling.acquire(blocking=False):
                     self._report(f"{self.url} answers {error.code}: trying again for a while")
                 pause_s = float(asked) if asked.isdecimal() else 2.0**attempt
                 time.sleep(min(pause_s, LONGEST_PAUSE_S))

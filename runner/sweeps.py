@@ -5,12 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from runner.client import Client, SweepInfo
 from runner.errors import ExitCode, RunnerError
-from runner.settings.server import ServerChoice, find_app_url, find_home, find_key
+from runner.settings.server import (
+    ServerChoice,
+    find_app_url,
+    find_home,
+    find_key,
+    name_server,
+)
 from runner.settings.trust import find_ca_bundle
 from runner.state import State, read_json, write_json
 from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
@@ -112,6 +119,11 @@ class Servers:
         """The name of the server that the user's settings choose."""
         return LOCAL if self.choice.kind == "local" else str(self.choice.url)
 
+    def name_of(self, url: str) -> str:
+        """The name of the server whose page has this address."""
+        choice = name_server(url, "the sweep's address", self.state)
+        return LOCAL if choice.url is None else choice.url
+
     def get(self, name: str | None = None) -> Connection:
         """The server of this name; the chosen one without a name."""
         name = name or self.chosen
@@ -154,7 +166,7 @@ def resolve_sweep(
     *,
     write: bool = False,
 ) -> Joined:
-    """The sweep that `SWEEP` names: an ID, `entity/project/id`, or a YAML file, created first.
+    """The sweep that `SWEEP` names: an ID, a path, its page, or a YAML file, created first.
 
     With `write`, W&B's key must be one that may write to the sweep's entity (else code 4).
 
@@ -163,9 +175,10 @@ def resolve_sweep(
     """
     if is_file_spec(spec):
         return create_sweep(Path(spec), servers, names, report)
-    joined = _find(spec, servers, names, write=write)
+    named = read_spec(spec)
+    joined = _find(named, servers, names, write=write)
     if joined is None:
-        raise _unknown(spec, servers, names)
+        raise _unknown(named, servers, names)
     save_record(servers.state, joined)
     return joined
 
@@ -322,16 +335,44 @@ def known_sweeps(servers: Servers) -> list[Joined]:
     return list(found.values())
 
 
-def _find(spec: str, servers: Servers, names: Names, *, write: bool) -> Joined | None:
-    parts = spec.split("/")
-    if not 1 <= len(parts) <= 3 or not all(re.fullmatch(r"[^\s/]+", part) for part in parts):
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A sweep as a person names it: an ID, `project/id`, `entity/project/id`, or its page."""
+
+    names: tuple[str, ...]  # the ID is the last
+    page: str | None = None  # `https://host` of a page's address
+
+    @property
+    def path(self) -> str:
+        """The names as the server has them."""
+        return "/".join(self.names)
+
+
+def read_spec(text: str) -> Spec:
+    """What `SWEEP` means, quotes and slashes around it and the page's `/sweeps/` left out.
+
+    Raises:
+        RunnerError: it has no such form (2).
+    """
+    bare = text.strip().strip("'\"`")
+    address = urlsplit(bare)
+    page = f"{address.scheme}://{address.netloc}" if address.netloc else None
+    names = unquote(address.path if page else bare).strip("/").split("/")
+    if names[2:3] == ["sweeps"] and len(names) > 3:  # as in the browser; a tab's name may follow
+        names = [*names[:2], *names[3:4]]
+    shape = (3,) if page else (1, 2, 3)
+    if len(names) not in shape or not all(re.fullmatch(r"[^\s/]+", name) for name in names):
         raise RunnerError(
-            f"`{spec}` is no sweep",
-            hint="give an ID, `entity/project/id`, or a YAML file",
+            f"`{text.strip()}` is no sweep",
+            hint="give an ID, `entity/project/id`, the address of its page, or a YAML file",
             code=ExitCode.USAGE,
         )
-    record = load_records(servers.state).get(parts[-1])
-    if record and record["path"].endswith(spec):
+    return Spec(tuple(names), page)
+
+
+def _find(spec: Spec, servers: Servers, names: Names, *, write: bool) -> Joined | None:
+    record = load_records(servers.state).get(spec.names[-1])
+    if record and _is_meant(spec, record, servers):
         if record["server"] != servers.chosen:
             servers.report(f"server: {record['server']}, where this folder has `{record['path']}`")
         server = servers.get(record["server"])
@@ -340,30 +381,51 @@ def _find(spec: str, servers: Servers, names: Names, *, write: bool) -> Joined |
             check_may_write(server, entity)
         sweep = server.client.find_sweep(entity, project, sweep_id)
         return None if sweep is None else Joined(sweep, server, created=False)
-    server = servers.get()
-    if len(parts) == 1 and server.ours:  # a bare ID: our server knows few W&B projects, ask each
+    server = servers.get(_name_server(spec, servers))
+    if len(spec.names) == 1 and server.ours:  # our server knows few W&B projects: ask each
         candidates = server.client.projects()
     else:
-        entity = parts[-3] if len(parts) == 3 else names.entity or default_entity(server)
-        projects = [parts[-2]] if len(parts) > 1 else names.likely_projects()
+        entity = names.entity if len(spec.names) < 3 else spec.names[0]
+        entity = entity or default_entity(server)
+        projects = spec.names[-2:-1] or names.likely_projects()
         candidates = [(entity, project) for project in projects]
         if write:
             check_may_write(server, entity)
     for entity, project in candidates:
-        if sweep := server.client.find_sweep(entity, project, parts[-1]):
+        if sweep := server.client.find_sweep(entity, project, spec.names[-1]):
             return Joined(sweep, server, created=False)
     return None
 
 
-def _unknown(spec: str, servers: Servers, names: Names) -> RunnerError:
+def _is_meant(spec: Spec, record: Mapping[str, Any], servers: Servers) -> bool:
+    """Whether a sweep that this folder knows is the one that is named."""
+    if tuple(record["path"].split("/"))[-len(spec.names) :] != spec.names:
+        return False
+    return spec.page is None or servers.name_of(spec.page) == record["server"]
+
+
+def _name_server(spec: Spec, servers: Servers) -> str:
+    """The server of the page, else the chosen one."""
+    if spec.page is None:
+        return servers.chosen
+    name = servers.name_of(spec.page)
+    if name != servers.chosen:
+        servers.report(f"server: {name}, as the sweep's address says")
+    return name
+
+
+def _unknown(spec: Spec, servers: Servers, names: Names) -> RunnerError:
+    server = servers.get(servers.name_of(spec.page) if spec.page else None)
     listed = [str(record["path"]) for record in load_records(servers.state).values()]
     if servers.chosen == LOCAL:
         listed = [joined.sweep.path for joined in known_sweeps(servers)]
     known = ", ".join(f"`{path}`" for path in listed[-8:])
     hint = f"known sweeps: {known}" if known else "create one: `runner sweep create sweep.yaml`"
-    where = "" if servers.chosen == LOCAL or spec.count("/") == 2 else f" ({names.describe()})"
+    if (sweep_id := spec.names[-1]) != sweep_id.lower():
+        hint = f"W&B's IDs are in lower case: `{sweep_id.lower()}`; {hint}"
+    where = "" if server.ours or len(spec.names) == 3 else f" ({names.describe()})"
     return RunnerError(
-        f"there is no sweep `{spec}` on {servers.get().client.url}{where}",
+        f"there is no sweep `{spec.path}` on {server.client.url}{where}",
         hint=hint,
         code=ExitCode.NOT_FOUND,
     )

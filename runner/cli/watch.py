@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from runner import console
@@ -50,10 +51,17 @@ class Watch:
             return ExitCode.INTERRUPTED
         console.data(summarize(self._first, last, self._search))
         code = find_exit_code(self._first, last)
-        sweep, client = self._joined.sweep, self._joined.server.client
-        if self._deaf and not client.find_sweep(sweep.entity, sweep.project, sweep.id):
-            self._gone = True
+        if self._deaf:
+            self._look_for_sweep()
         return ExitCode.NOT_FOUND if self._gone and code == ExitCode.OK else code
+
+    def _look_for_sweep(self) -> None:
+        """Whether it is still there; where nobody answers nothing is said of it."""
+        sweep, client = self._joined.sweep, self._joined.server.client
+        with suppress(RunnerError):
+            self._gone = client.find_sweep(sweep.entity, sweep.project, sweep.id) is None
+        if self._gone:
+            console.note(f"sweep {sweep.path} is gone from {client.url}")
 
     def _read(self) -> Snapshot:
         agents = {name: agent for name in self._names if (agent := self._find(name))}

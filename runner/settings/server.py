@@ -68,16 +68,15 @@ def choose_server(
     Raises:
         RunnerError: the server named is neither `local` nor an http(s) URL.
     """
-    own_port = (read_json(state.server_file) or {}).get("port") if state else None
     if flag:
-        return _named(flag, "--server", own_port)
+        return name_server(flag, "--server", state)
     if settings.server:
-        return _named(settings.server, settings.origins.get("server", "settings"), own_port)
+        return name_server(settings.server, settings.origins.get("server", "settings"), state)
     if base := environ.get("WANDB_BASE_URL"):
-        return _named(base, "WANDB_BASE_URL", own_port)
+        return name_server(base, "WANDB_BASE_URL", state)
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)
     if base := saved.get("base_url"):
-        return _named(base, "W&B's settings file", own_port)
+        return name_server(base, "W&B's settings file", state)
     if found := _find_cloud_key(environ, saved, home, _read_own_key(state)):
         return ServerChoice("wandb", *found)
     return ServerChoice(LOCAL, None, "no W&B key was found")
@@ -144,19 +143,30 @@ def read_wandb_settings(
     return {**_read_ini(system / "settings"), **_read_ini(local / "settings")}
 
 
-def _named(server: str, why: str, own_port: object) -> ServerChoice:
+def name_server(server: str, why: str, state: State | None) -> ServerChoice:
+    """The server that this text of the user's means: `local`, or a URL.
+
+    Raises:
+        RunnerError: it is neither.
+    """
+    own_port = (read_json(state.server_file) or {}).get("port") if state else None
+    server = server.strip()
     if server == LOCAL:
         return ServerChoice(LOCAL, None, why)
     parts = urlsplit(server)
     if parts.hostname in LOOPBACK and own_port and _port(parts) == own_port:
         return ServerChoice(LOCAL, None, f"{why} names it")
     if parts.scheme not in ("http", "https") or not parts.hostname:
+        bare = urlsplit(f"https://{server}").hostname or ""
         raise RunnerError(
             f"{why}: `{server}` is neither `local` nor a URL",
-            hint="for example `local` or `https://api.wandb.ai`",
+            hint=f"did you mean `https://{server}`?"
+            if "://" not in server and "." in bare
+            else "for example `local` or `https://api.wandb.ai`",
             code=ExitCode.USAGE,
         )
-    return ServerChoice("wandb", server.rstrip("/"), why)
+    # the cloud's pages mean its API, which is never asked by plain HTTP
+    return ServerChoice("wandb", _CLOUD_HOSTS.get(_host(server)) or server.rstrip("/"), why)
 
 
 def _port(parts: SplitResult) -> int | None:
@@ -181,8 +191,8 @@ def _hostless_key(
         "WANDB_API_KEY": environ.get("WANDB_API_KEY"),
         "a key in W&B's settings file": saved.get("api_key"),
     }
-    found = ((key, why) for why, key in origins.items() if key and key != own)
-    return next(found, None)
+    stripped = ((key.strip(), why) for why, key in origins.items() if key)
+    return next(((key, why) for key, why in stripped if key and key != own), None)
 
 
 def _find_cloud_key(

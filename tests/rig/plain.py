@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+REQUIREMENTS = "wandb==0.31.0\n"
+RUNNER = (sys.executable, "-m", "runner")
 
 # One program for all: the sweep's parameter `mode` says what a run does.
 PROGRAM = """
@@ -74,7 +76,7 @@ class Folder:
     root: Path
     fleet: str
     env: dict[str, str] = field(default_factory=dict)
-    command: tuple[str, ...] = (sys.executable, "-m", "runner")
+    command: tuple[str, ...] = RUNNER
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """`runner …`, not waited for."""
@@ -120,7 +122,7 @@ def make_folder(root: Path, fleet: str, env: dict[str, str]) -> Folder:
     """A plain project with a state folder for this fleet."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "train.py").write_text(PROGRAM)
-    (root / "requirements.txt").write_text("wandb==0.31.0\n")
+    (root / "requirements.txt").write_text(REQUIREMENTS)
     (root / ".runner").mkdir(exist_ok=True)
     (root / ".runner" / "fleet").write_text(json.dumps({"format": 1, "name": fleet}))
     return Folder(root, fleet, dict(env))

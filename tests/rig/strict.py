@@ -30,6 +30,7 @@ class Profile:
     lag_s: float = 5.0  # how long line counts stay behind
     limit_every: int = 25  # of so many requests one is answered 429; 0: none
     retry_after_s: int = 1
+    lost_heartbeats: int = 0  # the next so many are obeyed, and their answers cut off
 
     def readable(self, entity: str) -> bool:
         """Does the entity exist?"""

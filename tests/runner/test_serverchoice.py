@@ -99,6 +99,26 @@ def test_a_word_that_is_no_url_is_refused(tmp_path: Path) -> None:
         choose(tmp_path, flag="locale")
 
 
+@pytest.mark.parametrize(
+    "named", ["https://wandb.ai", "http://api.wandb.ai/", "https://wandb.ai/home"]
+)
+def test_the_clouds_page_and_plain_http_mean_its_api(tmp_path: Path, named: str) -> None:
+    assert choose(tmp_path, environ={"WANDB_BASE_URL": named}).url == CLOUD
+
+
+def test_a_url_without_its_scheme_is_completed_in_the_hint(tmp_path: Path) -> None:
+    with pytest.raises(RunnerError) as caught:
+        choose(tmp_path, environ={"WANDB_BASE_URL": "wandb.example:8080"})
+
+    assert caught.value.hint == "did you mean `https://wandb.example:8080`?"
+
+
+def test_a_keys_line_break_is_no_part_of_it(tmp_path: Path) -> None:
+    environ = {"WANDB_API_KEY": " env-key\n"}
+
+    assert find_key(CLOUD, environ=environ, home=tmp_path, state=None) == "env-key"
+
+
 def test_keys_go_to_their_own_host_only(tmp_path: Path) -> None:
     write_netrc(tmp_path, "wandb.example", "netrc-key")
     environ = {"WANDB_API_KEY": "env-key", "WANDB_BASE_URL": "https://self.example"}
@@ -111,6 +131,9 @@ def test_keys_go_to_their_own_host_only(tmp_path: Path) -> None:
     assert key(CLOUD, environ) is None
     assert key(CLOUD, {"WANDB_API_KEY": "env-key"}) == "env-key"
     assert key("https://self.example", {"WANDB_API_KEY": "env-key"}) is None
+    with (tmp_path / ".netrc").open("a") as file:
+        file.write("default login user password anybody's\n")
+    assert key(CLOUD, {}) is None
 
 
 def test_the_clouds_two_names_share_a_key(tmp_path: Path) -> None:

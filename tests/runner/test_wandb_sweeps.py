@@ -2,14 +2,12 @@
 
 import json
 import os
-import re
-import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +15,24 @@ import pytest
 
 from tests.rig.cloud import Cloud, start_cloud
 from tests.rig.engine import TestEngine
+from tests.rig.listener import listening
 from tests.rig.nvml import FakeGpu, FakeNvml
-from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
+from tests.rig.plain import Folder, PlainImage, make_folder
 
 pytestmark = pytest.mark.engine
 
-SIZE = int(os.environ.get("RUNNER_CHAOS_SIZE", "1"))  # 5: an outage of a minute
-CELLS = list(range(1, 13 if SIZE > 1 else 5))
+SIZE = int(os.environ.get("RUNNER_CHAOS_SIZE", "1"))  # 5: an outage of a minute, grids of 12
+CELLS = list(range(1, 13 if SIZE > 1 else 4))
+LONG = SIZE > 1
 
 PROGRAM = """
 import os, pathlib, time, wandb
 
 with wandb.init() as run:
-    for step in range(3):
+    for step in range(run.config.get("rows", 3)):
         run.log({"loss": run.config.x / (step + 1)}, step=step)
-    pathlib.Path("ready").touch()
-    time.sleep(run.config.get("pause", 0))
+        pathlib.Path("row").write_text(str(step))
+        time.sleep(run.config.get("nap", 0))
     pathlib.Path("seen").write_text("\\n".join(sorted(os.environ)))
 """
 
@@ -40,9 +40,8 @@ with wandb.init() as run:
 @pytest.fixture(scope="module")
 def cloud(engine_env: TestEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """The strict server at the address of the engine's bridge, which containers reach."""
-    shown = json.loads(engine_env.docker("network", "inspect", "bridge"))
-    gateway = shown[0]["IPAM"]["Config"][0]["Gateway"]
-    with start_cloud(tmp_path_factory.mktemp("cloud"), host=gateway, lag_s=0.0) as started:
+    folder = tmp_path_factory.mktemp("cloud")
+    with start_cloud(folder, host=engine_env.gateway(), lag_s=0.0) as started:
         yield started
 
 
@@ -80,14 +79,24 @@ def make_sweep(folder: Folder, cloud: Cloud, parameters: str, more: str = "") ->
     return str(max(cloud.store.sweeps(), key=lambda sweep: sweep.created).id)
 
 
-def readme_up(section: str, sweep: str, *, gpus: str = "cpu:2") -> list[str]:
-    """The `runner up` that the README shows there, for this sweep."""
-    text = (ROOT / "README.md").read_text("utf-8").partition(f"\n## {section}\n")[2]
-    found = re.search(r"^\$ runner (up .*)$", text, re.MULTILINE)
-    assert found
-    words = shlex.split(found[1])
-    words[words.index("--sweep") + 1], words[words.index("--gpus") + 1] = sweep, gpus
-    return words
+def cells(runs: list[Any]) -> list[int]:
+    """The values of `x` that they had."""
+    return sorted(json.loads(run.config)["x"]["value"] for run in runs)
+
+
+def row_of(folder: Folder, slot: int) -> int:
+    """How far the run of this CPU slot is; -1 where none has begun."""
+    file = folder.root / ".runner" / "work" / f"{folder.fleet}-cpu-{slot}" / "row"
+    return int(file.read_text() or "-1") if file.exists() else -1
+
+
+def read_command_lines() -> list[bytes]:
+    """Those of all processes of this machine, those in containers included."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            found.append(file.read_bytes())
+    return found
 
 
 def of_sweep(cloud: Cloud, sweep: str) -> list[Any]:
@@ -105,23 +114,33 @@ def wait_for(what: Callable[[], object], timeout_s: float = 60) -> Any:
     raise AssertionError(f"waited {timeout_s} s in vain")
 
 
-def test_a_grid_of_theirs_is_finished_live(folder: Folder, cloud: Cloud) -> None:
+@pytest.mark.parametrize("gpus", ["cpu:2", *(["0,1"] if LONG else [])])
+def test_a_grid_of_theirs_is_finished_live(
+    gpus: str, folder: Folder, cloud: Cloud, fake_nvml: Callable[..., FakeNvml]
+) -> None:
     """Each cell once; a key only in `~/.netrc`; what reads a sweep reads this one."""
+    folder.env |= fake_nvml([FakeGpu(), FakeGpu()]).env()
     sweep = make_sweep(folder, cloud, f"x: {{values: {CELLS}}}")
 
-    _, err = folder.run(*readme_up("Sweeps on W&B", sweep))
+    _, err = folder.run("up", "--gpus", gpus, "--sweep", sweep, "--follow")
 
     assert (
         f"server: {cloud.url} (WANDB_BASE_URL), key from ~/.netrc, entity the key's own, "
         "W&B project `vision` (WANDB_PROJECT)" in err
     )
+    assert err.count("answers 429") <= 1
     runs = of_sweep(cloud, sweep)
-    assert sorted(json.loads(run.config)["x"]["value"] for run in runs) == CELLS
+    assert cells(runs) == CELLS
     assert {(run.state, len(cloud.rows(run))) for run in runs} == {("finished", 3)}
-    seen = (folder.root / ".runner" / "work" / f"{folder.fleet}-cpu-0" / "seen").read_text()
-    assert "TRANSMIT_INTERVAL" not in seen
-    assert "FLUSH_INTERVAL" not in seen
-    assert cloud.key not in json.dumps(folder.json("ps"))
+    agents = folder.json("ps")["agents"]
+    assert sum(agent["runs_finished"] for agent in agents) == len(CELLS)
+    seen = [folder.root / ".runner" / "work" / agent["name"] / "seen" for agent in agents]
+    for names in (file.read_text() for file in seen if file.exists()):
+        assert "TRANSMIT_INTERVAL" not in names
+        assert "FLUSH_INTERVAL" not in names
+    log = folder.run("logs")[0]
+    assert runs[0].id in log
+    assert log.count("limits how often it is asked") <= len(agents)
 
     shown = folder.json("sweep", "show", sweep)
     assert shown["server"] == cloud.url
@@ -129,34 +148,53 @@ def test_a_grid_of_theirs_is_finished_live(folder: Folder, cloud: Cloud) -> None
     assert shown["best"]["best"] == pytest.approx(1 / 3)
     unknown = ("attempts", "failure", "stopped_early", "agent")
     assert {run[field] for run in shown["runs"] for field in unknown} == {None}
-    assert folder.run("sweep", "best", sweep)[0] == "x: 1\n"
+    assert folder.run("sweep", "best", f"{cloud.url}/acme/vision/sweeps/{sweep}/")[0] == "x: 1\n"
     assert [one["path"] for one in folder.json("sweep", "list")["sweeps"]] == [shown["path"]]
-    assert runs[0].id in folder.run("logs")[0]
 
 
-def test_the_key_stands_nowhere_to_be_read(
-    folder: Folder, cloud: Cloud, engine_env: TestEngine
+def test_keys_stand_nowhere_and_go_to_their_own_host(
+    folder: Folder, cloud: Cloud, engine_env: TestEngine, plain_image: PlainImage
 ) -> None:
-    """Not in `inspect`, not in a log; and our own server's key never arrives there."""
-    sweep = make_sweep(folder, cloud, "x: {values: [1]}, pause: {value: 3}")
-    folder.run("up", "--gpus", "cpu", "--sweep", f"acme/vision/{sweep}", "--follow")
-
+    """Not in the engine's records, command lines, logs or files; another host hears nothing."""
+    sweep = make_sweep(folder, cloud, "x: {values: [1]}, rows: {value: 6}, nap: {value: 0.5}")
     name = f"runner-{folder.fleet}-cpu-0"
-    assert cloud.key not in engine_env.docker("inspect", name)
-    assert cloud.key not in engine_env.docker("logs", name)
-    key_file = folder.root / ".runner" / "secrets" / "agents" / f"{folder.fleet}-cpu-0"
-    assert key_file.stat().st_mode & 0o777 == 0o400
+    with listening(host=cloud.host) as (other, heard):
+        folder.env |= {"WANDB_BASE_URL": other, "WANDB_API_KEY": "o" * 40}  # for that host
+        page = f"{cloud.url}/acme/vision/sweeps/{sweep}"
+        process = folder.start("up", "--gpus", "cpu", "--sweep", page, "--follow")
+        wait_for(lambda: row_of(folder, 0) >= 0)
+        running = read_command_lines()
+        out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0, err
+    assert [run.state for run in of_sweep(cloud, sweep)] == ["finished"]
+    assert heard == []
     assert cloud.record.keys <= {cloud.key, "w" * 40}
+    told = [
+        *(out, err, engine_env.docker("inspect", name), engine_env.docker("logs", name)),
+        engine_env.docker("image", "inspect", plain_image.id),
+        engine_env.docker("history", "--no-trunc", plain_image.id),
+    ]
+    assert not [text for text in told if cloud.key in text or "o" * 40 in text]
+    assert len(running) > 5
+    assert cloud.key.encode() not in b" ".join(running)
+    state = folder.root / ".runner"
+    holding = [
+        file.relative_to(state)
+        for file in state.rglob("*")
+        if file.is_file() and cloud.key.encode() in file.read_bytes()
+    ]
+    key_file = Path("secrets", "agents", f"{folder.fleet}-cpu-0")
+    assert holding == [key_file]
+    assert (state / key_file).stat().st_mode & 0o777 == 0o400
 
 
-def test_a_grid_is_finished_on_gpus_with_runs_that_log_offline(
-    folder: Folder,
-    cloud: Cloud,
-    fake_nvml: Callable[..., FakeNvml],
+@pytest.mark.parametrize("gpus", ["0,1", *(["cpu:2"] if LONG else [])])
+def test_a_grid_is_finished_by_runs_that_log_offline(
+    gpus: str, folder: Folder, cloud: Cloud, fake_nvml: Callable[..., FakeNvml]
 ) -> None:
-    """The agent asks W&B, the runs have no key: whole logs on disk, each with its sweep."""
-    machine = fake_nvml([FakeGpu(), FakeGpu()])
-    folder.env |= machine.env()
+    """The agent asks W&B, the runs have no key: whole logs on disk, sent into the very sweep."""
+    folder.env |= fake_nvml([FakeGpu(), FakeGpu()]).env()
     sweep = make_sweep(
         folder,
         cloud,
@@ -164,7 +202,7 @@ def test_a_grid_is_finished_on_gpus_with_runs_that_log_offline(
         "early_terminate: {type: hyperband, min_iter: 3}\n",
     )
 
-    _, err = folder.run(*readme_up("No internet", sweep, gpus="0,1"))
+    _, err = folder.run("up", "--gpus", gpus, "--sweep", sweep, "--offline", "--follow")
 
     assert err.count("early stop: blind with `--offline`") == 1
     logs = list((folder.root / ".runner" / "runs" / "wandb").glob("offline-run-*/*.wandb"))
@@ -180,10 +218,9 @@ def test_a_grid_is_finished_on_gpus_with_runs_that_log_offline(
         assert not seen.exists() or "WANDB_API_KEY" not in seen.read_text()
 
     folder.run("sync-offline")
-    assert {(run.state, len(cloud.rows(run))) for run in of_sweep(cloud, sweep)} == {
-        ("finished", 3)
-    }
-    assert len(of_sweep(cloud, sweep)) == len(CELLS)
+    runs = of_sweep(cloud, sweep)
+    assert cells(runs) == CELLS
+    assert {(run.state, len(cloud.rows(run))) for run in runs} == {("finished", 3)}
 
 
 def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: Cloud) -> None:
@@ -200,6 +237,7 @@ def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: C
 
     assert refused(foreign, 4).endswith("may not write to entity `stranger`")
     assert "there is no sweep `nothere1`" in refused("nothere1", 3)
+    assert "is no sweep" in refused(f"{cloud.url}/acme/vision", 2)
     assert "there is no sweep `acme/vision/nothere1`" in refused("acme/vision/nothere1", 3)
     netrc.write_text(netrc.read_text().replace(cloud.key, "w" * 40))
     assert "refused the API key" in refused("acme/vision/nothere1", 4)
@@ -207,35 +245,48 @@ def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: C
     assert "no W&B key for" in refused("acme/vision/nothere1", 4)
 
 
-def test_an_outage_in_mid_run_costs_nothing(folder: Folder, cloud: Cloud) -> None:
-    """Nobody answers for a while, when runs end, too; all rows arrive, each cell once."""
-    sweep = make_sweep(folder, cloud, "x: {values: [1, 2]}, pause: {value: 10}")
+def test_an_outage_in_mid_run_and_mid_heartbeat_costs_nothing(folder: Folder, cloud: Cloud) -> None:
+    """Heartbeats break off, then nobody answers, when runs end, too; all rows arrive once."""
+    sweep = make_sweep(
+        folder, cloud, "x: {values: [1, 2, 3]}, rows: {value: 24}, nap: {value: 0.5}"
+    )
     process = folder.start("up", "--gpus", "cpu:2", "--sweep", sweep, "--follow")
-    ready = [folder.root / ".runner" / "work" / f"{folder.fleet}-cpu-{i}" / "ready" for i in (0, 1)]
-    wait_for(lambda: all(file.exists() for file in ready))
+    wait_for(lambda: min(row_of(folder, 0), row_of(folder, 1)) >= 0)
+    cloud.profile.lost_heartbeats = 2
+    wait_for(lambda: not cloud.profile.lost_heartbeats)
 
     cloud.off()
+    before = row_of(folder, 0) + row_of(folder, 1)
     time.sleep(12 * SIZE)
+    after = row_of(folder, 0) + row_of(folder, 1)
     cloud.on()
 
     _, err = process.communicate(timeout=200 + 20 * SIZE)
     assert process.returncode == 0, err
+    assert after > before
     runs = of_sweep(cloud, sweep)
-    assert Counter(json.loads(run.config)["x"]["value"] for run in runs) == {1: 1, 2: 1}
-    assert {(run.state, len(cloud.rows(run))) for run in runs} == {("finished", 3)}
+    assert cells(runs) == [1, 2, 3]
+    assert {run.state for run in runs} == {"finished"}
+    steps = [[row["_step"] for row in cloud.rows(run)] for run in runs]
+    assert steps == [list(range(24))] * 3
     log = folder.run("logs")[0]
-    assert log.count("does not answer") == log.count("answers again") == 2
+    assert log.count("does not answer") == log.count("answers again") >= 2
 
 
-def test_a_sweep_deleted_in_mid_run_is_told_once(folder: Folder, cloud: Cloud) -> None:
+@pytest.mark.parametrize("how", [(), *([("--offline",)] if LONG else [])])
+def test_a_sweep_deleted_in_mid_run_is_told_once(
+    how: tuple[str, ...], folder: Folder, cloud: Cloud
+) -> None:
     """The run goes to its end, the agent leaves and stays down, `--follow` ends with 3."""
-    sweep = make_sweep(folder, cloud, "x: {values: [1, 2, 3]}, pause: {value: 12}")
-    process = folder.start("up", "--gpus", "cpu", "--sweep", sweep, "--follow")
+    sweep = make_sweep(
+        folder, cloud, "x: {values: [1, 2, 3]}, rows: {value: 24}, nap: {value: 0.5}"
+    )
+    process = folder.start("up", "--gpus", "cpu", "--sweep", sweep, "--follow", *how)
     lines: list[str] = []
     assert process.stderr
     reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
     reader.start()
-    wait_for((folder.root / ".runner" / "work" / f"{folder.fleet}-cpu-0" / "ready").exists)
+    wait_for(lambda: row_of(folder, 0) >= 0)
 
     cloud.delete_sweep(f"acme/vision/{sweep}")
 
@@ -251,19 +302,24 @@ def test_a_sweep_deleted_in_mid_run_is_told_once(folder: Folder, cloud: Cloud) -
     assert agent["runs_finished"] == 1
 
 
-def test_a_local_sweep_logs_offline_behind_a_proxy(
+def test_a_proxy_of_the_callers_does_not_cut_agents_from_our_own_server(
     engine_env: TestEngine, plain_image: PlainImage, fleet: str, tmp_path: Path
 ) -> None:
-    """Our server hears the ends from the agents; the caller's proxy, a dead one, is not asked."""
-    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
-    made = make_folder(tmp_path / "plain", fleet, engine_env.env | proxy)
+    """A dead one: nobody asks it, live or offline; our server hears the ends from the agents."""
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    lower = {name.lower(): url for name, url in proxies.items()}
+    made = make_folder(tmp_path / "plain", fleet, engine_env.env | proxies | lower)
     made.use_image(plain_image)
-    file = made.write_sweep("sweep.yaml", "wandb", "killed", "short")
+    live = made.write_sweep("live.yaml", "wandb")
+    offline = made.write_sweep("offline.yaml", "wandb", "killed", "short")
 
-    made.run("up", "--gpus", "cpu:2", "--sweep", file, "--offline", "--follow", code=5)
+    made.run("up", "--gpus", "cpu", "--sweep", live, "--follow")
+    made.run("up", "--gpus", "cpu:2", "--sweep", offline, "--offline", "--follow", code=5)
 
-    (sweep,) = made.json("sweep", "list")["sweeps"]
-    shown = made.json("sweep", "show", sweep["id"])
+    first, second = made.json("sweep", "list")["sweeps"]
+    (run,) = made.json("sweep", "show", first["id"])["runs"]
+    assert (run["state"], run["summary"]["_step"]) == ("finished", 2)
+    shown = made.json("sweep", "show", second["id"])
     assert {run["config"]["mode"]: run["state"] for run in shown["runs"]} == {
         "wandb": "finished",
         "killed": "failed",
