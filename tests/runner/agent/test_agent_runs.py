@@ -1,35 +1,14 @@
-"""The agent as a process against a server of the test: what it does, tells and leaves."""
+"""The agent as a process against a server of the test: its runs, and what it tells of them."""
 
 import itertools
 import json
-import socket
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.runner.agent.door import Door, serve
+from tests.runner.agent.door import Door
 from tests.runner.agent.hand import Hand
-
-ECHO = "import os, sys; print('argv', sys.argv[1:]); print('bad', file=sys.stderr)"
-SAVES_ON_TERM = """
-import os, pathlib, signal, sys, time
-folder = pathlib.Path(os.environ["RUNNER_CHECKPOINT_DIR"])
-def save(*_):
-    (folder / "last.pt").write_text("saved")
-    sys.exit(75)
-signal.signal(signal.SIGTERM, save)
-(folder / "ready").touch()
-time.sleep(60)
-"""
-
-
-@pytest.fixture
-def door() -> Iterator[Door]:
-    with serve() as door:
-        yield door
+from tests.runner.agent.programs import ECHO
 
 
 def is_alive(pid: int) -> bool:
@@ -60,21 +39,6 @@ def test_a_sweep_of_two_runs_is_worked_off(tmp_path: Path, door: Door) -> None:
     assert (status["runs_finished"], status["runs_failed"], status["exit_code"]) == (2, 0, 0)
     assert status["gpu"] == {"uuid": "cpu-0", "name": "cpu"}
     assert status["run"] is None
-
-
-def test_an_agent_that_is_to_be_replaced_ends_after_its_run(tmp_path: Path, door: Door) -> None:
-    """The request names its container; the run goes on to its end, and no other one starts."""
-    door.add("r1")
-    door.add("r2")
-    program = "import pathlib, time; pathlib.Path('up').touch(); time.sleep(0.5); print('whole')"
-    hand = Hand(tmp_path, door, program, HOSTNAME="0123456789ab").start()
-    hand.wait_for(lambda: (hand.work / "up").exists())
-
-    (hand.status_dir / "a-0.drain").write_text("0123456789ab\n")
-    code, out, _ = hand.finish()
-
-    assert (code, out) == (0, "r1 | whole\n")
-    assert (hand.status()["state"], hand.status()["runs_finished"]) == ("finished", 1)
 
 
 def test_a_run_finds_what_it_may_rely_on(tmp_path: Path, door: Door) -> None:
@@ -177,141 +141,6 @@ def test_wandb_itself_is_told_nothing_of_ours(tmp_path: Path, door: Door) -> Non
     assert {json.dumps(beat.metrics) for beat in door.beats} == {"{}"}
 
 
-def test_sigterm_lets_the_run_save_and_leaves_with_143(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    hand = Hand(tmp_path, door, SAVES_ON_TERM).start()
-    hand.wait_for((hand.checkpoints / "r1" / "ready").exists)
-    assert hand.status()["state"] == "running"
-    assert hand.status()["run"]["id"] == "r1"
-
-    started = hand.terminate()
-    code, _, _ = hand.finish()
-
-    assert code == 143
-    assert time.monotonic() - started < 4
-    assert (hand.checkpoints / "r1" / "last.pt").read_text() == "saved"
-    assert door.ended()["r1"]["class"] == "preempted"
-    assert door.beats[-1].metrics["leaving"] is True
-    status = hand.status()
-    assert (status["state"], status["exit_code"]) == ("stopped", 143)
-    assert (status["runs_finished"], status["runs_failed"]) == (0, 0)
-
-
-def test_a_run_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    program = (
-        "import signal, time; signal.signal(15, signal.SIG_IGN); open('up', 'w'); time.sleep(60)"
-    )
-    hand = Hand(tmp_path, door, program, RUNNER_GRACE_S="0.5").start()
-    hand.wait_for((hand.work / "up").exists)
-
-    started = hand.terminate()
-    code, _, _ = hand.finish()
-
-    assert code == 143
-    assert 0.5 <= time.monotonic() - started < 5
-    assert door.ended()["r1"]["class"] == "preempted"
-    assert door.ended()["r1"]["signal"] == 9
-
-
-def test_a_second_sigterm_does_not_wait(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    program = (
-        "import signal, time; signal.signal(15, signal.SIG_IGN); open('up', 'w'); time.sleep(60)"
-    )
-    hand = Hand(tmp_path, door, program, RUNNER_GRACE_S="60").start()
-    hand.wait_for((hand.work / "up").exists)
-
-    started = hand.terminate()
-    time.sleep(0.2)
-    hand.terminate()
-    code, _, _ = hand.finish()
-
-    assert code == 143
-    assert time.monotonic() - started < 4
-
-
-def test_sigterm_reaches_the_program_behind_a_shell(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    command = json.dumps(["sh", "-c", f"{sys.executable} train.py; true"])
-    hand = Hand(tmp_path, door, SAVES_ON_TERM, RUNNER_COMMAND=command).start()
-    hand.wait_for((hand.checkpoints / "r1" / "ready").exists)
-
-    hand.terminate()
-    code, _, _ = hand.finish()
-
-    assert code == 143
-    assert (hand.checkpoints / "r1" / "last.pt").exists()
-
-
-def test_sigterm_while_waiting_leaves_at_once(tmp_path: Path, door: Door) -> None:
-    door.keep_open = True
-    hand = Hand(tmp_path, door, ECHO).start()
-    hand.wait_for(lambda: hand.status()["state"] == "waiting" and door.beats)
-
-    started = hand.terminate()
-    code, _, _ = hand.finish()
-
-    assert code == 143
-    assert time.monotonic() - started < 2.5
-
-
-def test_sigterm_in_an_outage_does_not_wait_for_the_server(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    hand = Hand(tmp_path, door, SAVES_ON_TERM, RUNNER_GRACE_S="60").start()
-    hand.wait_for((hand.checkpoints / "r1" / "ready").exists)
-    door.status = lambda _query: 503
-
-    started = hand.terminate()
-    code, _, _ = hand.finish()
-
-    assert code == 143
-    assert time.monotonic() - started < 10
-    assert (hand.checkpoints / "r1" / "last.pt").exists()
-
-
-def test_sigterm_before_the_server_ever_answered(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        door = Door(url=f"http://127.0.0.1:{nobody.getsockname()[1]}")
-    hand = Hand(tmp_path, door, ECHO).start()
-    hand.wait_for(lambda: (hand.work / "train.py").exists())
-    time.sleep(0.2)
-
-    hand.terminate()
-    code, _, err = hand.finish()
-
-    assert code == 143
-    assert err.count("does not answer") == 1
-
-
-def test_the_server_stops_a_run(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    door.add("r2")
-    hand = Hand(tmp_path, door, SAVES_ON_TERM + "\n", RUNNER_COUNT="1").start()
-    hand.wait_for((hand.checkpoints / "r1" / "ready").exists)
-
-    door.commands.append({"type": "stop", "run_id": "r1"})
-    hand.wait_for(lambda: "r1" in door.ended())
-    hand.terminate()
-    code, _, _ = hand.finish()
-
-    assert code in (0, 143)
-    assert (hand.checkpoints / "r1" / "last.pt").exists()
-
-
-def test_an_exit_command_ends_the_live_run_and_the_agent(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    hand = Hand(tmp_path, door, "open('up', 'w'); import time; time.sleep(60)").start()
-    hand.wait_for((hand.work / "up").exists)
-
-    door.commands.append({"type": "exit"})
-    code, _, _ = hand.finish()
-
-    assert code == 0
-    assert door.ended()["r1"]["class"] == "stopped"
-    assert hand.status()["runs_finished"] == 1
-
-
 @pytest.mark.parametrize("detached", [False, True])
 def test_nothing_of_a_run_is_left_when_the_next_starts(
     tmp_path: Path, door: Door, *, detached: bool
@@ -355,128 +184,6 @@ def test_the_next_run_starts_at_once(tmp_path: Path, door: Door) -> None:
     begins = [float(line) for line in (hand.work / "begins").read_text().split()]
     gaps = sorted(later - earlier - 0.1 for earlier, later in itertools.pairwise(begins))
     assert gaps[len(gaps) // 2] < 0.5, gaps  # 0.03 s where nothing else runs
-
-
-def test_a_lost_reply_loses_no_run(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    lost: list[str] = []
-
-    def lose(reply: object) -> bool:
-        if "run_id" in json.dumps(reply) and not lost:
-            lost.append("r1")
-            door.add("r1")  # the server hands it out again, as ours does
-            return True
-        return False
-
-    door.lose_reply = lose
-    code, out, err = Hand(tmp_path, door, "print('ran')").run()
-
-    assert (code, out) == (0, "r1 | ran\n")
-    assert err.count("answers again") == 1
-
-
-def test_an_outage_is_said_once_and_survived(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    door.add("r2")
-    calls: list[int] = []
-
-    def status(query: str) -> int:
-        if "Heartbeat" not in query:
-            return 200
-        calls.append(1)
-        return {1: 500, 2: 429}.get(len(calls), 200)
-
-    door.status = status
-
-    code, _, err = (hand := Hand(tmp_path, door, "raise SystemExit(4)")).run()
-
-    assert code == 0
-    assert set(door.ended()) == {"r1", "r2"}
-    assert err.count("does not answer") == err.count("answers again") == 1
-    assert hand.status()["runs_failed"] == 2
-
-
-@pytest.mark.parametrize(
-    ("code", "words"), [(401, "refuses the key"), (404, "not know this sweep")]
-)
-def test_a_refused_registration_is_69(tmp_path: Path, door: Door, code: int, words: str) -> None:
-    door.status = lambda _query: code
-
-    exit_code, _, err = (hand := Hand(tmp_path, door, ECHO)).run()
-
-    assert exit_code == 69
-    assert words in err
-    assert words in hand.status()["reason"]
-    assert hand.status()["state"] == "failed"
-
-
-def test_a_sweep_deleted_in_mid_run_lets_the_run_end(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    door.status = lambda query: 404 if "Heartbeat" in query and len(door.beats) > 1 else 200
-
-    hand = Hand(tmp_path, door, "import time; time.sleep(0.5); print('done')")
-
-    code, out, err = hand.run()
-
-    assert (code, out) == (0, "r1 | done\n")
-    assert err.count("does not know this sweep") == 1
-    assert hand.status()["state"] == "finished"
-    assert hand.status()["reason"] == "the sweep is gone from its server"
-
-
-def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-    door.add("r2")
-    calls: list[str] = []
-
-    def status(query: str) -> int:
-        calls.append(query)
-        return 429 if len(calls) % 2 else 200
-
-    door.status = status
-
-    code, _, err = Hand(tmp_path, door, "raise SystemExit(0)", RUNNER_SERVER_KIND="wandb").run()
-
-    assert code == 0
-    assert err.count("limits how often it is asked") == 1
-    assert "does not answer" not in err
-
-
-def test_missing_settings_are_69_with_the_variable_named(tmp_path: Path, door: Door) -> None:
-    hand = Hand(tmp_path, door, ECHO)
-    hand.env["RUNNER_SWEEP"] = "nonsense"
-
-    code, _, err = hand.run()
-
-    assert code == 69
-    assert err == "runner: `RUNNER_SWEEP=nonsense` is not entity/project/id\n"
-    assert "entity/project/id" in hand.status()["reason"]
-
-
-def test_a_program_that_is_not_there_is_a_failed_run(tmp_path: Path, door: Door) -> None:
-    door.add("r1")
-
-    code, _, _ = Hand(tmp_path, door, ECHO, RUNNER_COMMAND='["nothing-of-this-name"]').run()
-
-    assert code == 0
-    assert door.ended()["r1"]["class"] == "bad_config"
-    assert "nothing-of-this-name" in door.ended()["r1"]["lines"][0]
-
-
-def test_a_broken_program_is_not_started_in_a_hot_loop(tmp_path: Path, door: Door) -> None:
-    for number in range(9):
-        door.add(f"r{number}")
-    hand = Hand(tmp_path, door, "raise SystemExit(1)").start()
-    hand.wait_for(lambda: hand.status()["runs_failed"] >= 3)
-    hand.wait_for(lambda: "in a row" in (hand.status()["reason"] or ""))
-
-    hand.terminate()
-    code, _, err = hand.finish()
-
-    assert code == 143
-    assert "3 runs in a row failed at once; 1 s until the next" in err
-    never_started = [one for one in door.ended().values() if one["exit_code"] is None]
-    assert [one["class"] for one in never_started] == ["preempted"]
 
 
 def test_a_restarted_container_goes_on_counting(tmp_path: Path, door: Door) -> None:
