@@ -6,6 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: compile once
 
 .PHONY: install install-cli lint test test-fast demo clean-demo bench bench-cuda clean
 
@@ -29,7 +30,7 @@ lint: install
 	$(BIN)/mypy
 
 test-fast: install
-	$(PYTEST) -n 4 --dist loadfile
+	$(PYTEST) -n 3 --dist loadfile
 
 test: lint test-fast
 	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference) and not gpu" --durations 10

@@ -71,6 +71,7 @@ def test_what_only_a_server_draws_is_named() -> None:
         next(draw_configs({"parameters": forms}, random.Random(0)))
 
 
+@pytest.mark.client
 def test_a_new_sweep_offline_needs_no_server_and_no_key(tmp_path: Path) -> None:
     """The real client logs on disk, one folder per run, with the values that were drawn."""
     program = tmp_path / "train.py"

@@ -48,6 +48,7 @@ def test_a_finished_run_keeps_its_best_weights_and_tells_its_result(
     assert words[:2] + words[3:7] == ["best", "val/hand_mpjpe", "mm,", "mean", "pose", words[6]]
 
 
+@pytest.mark.client
 def test_sigterm_saves_and_the_next_try_goes_on_to_the_end(folder: Path) -> None:
     """With the real process and W&B's client logging offline; the second try is in-process."""
     arguments = make_arguments(images=80000, validations=1000)

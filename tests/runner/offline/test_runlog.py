@@ -59,6 +59,7 @@ def test_a_changed_byte_is_damage_and_another_file_is_foreign() -> None:
     assert (damaged.value.kind, foreign.value.kind) == ("damaged", "foreign")
 
 
+@pytest.mark.client
 def test_the_clients_own_logs_are_written_back_byte_for_byte(made: Made) -> None:
     for log in made.logs.values():
         data = log.read_bytes()
@@ -66,6 +67,7 @@ def test_the_clients_own_logs_are_written_back_byte_for_byte(made: Made) -> None
         assert write(*read(data)) == data
 
 
+@pytest.mark.client
 def test_a_log_tells_what_its_run_was(made: Made) -> None:
     logs = {name: read_log(path) for name, path in made.logs.items()}
 
@@ -84,6 +86,7 @@ def test_a_log_tells_what_its_run_was(made: Made) -> None:
     assert logs["art"].artifacts == ("made-art",)
 
 
+@pytest.mark.client
 def test_reading_does_not_import_the_client(made: Made) -> None:
     code = (
         "import sys; from pathlib import Path; from runner.offline.runlog import read_log;"
@@ -92,6 +95,7 @@ def test_reading_does_not_import_the_client(made: Made) -> None:
     subprocess.run([sys.executable, "-c", code, str(made.logs["good"])], check=True)
 
 
+@pytest.mark.client
 def test_each_bad_log_is_named_for_what_it_is(made: Made, tmp_path: Path) -> None:
     good = made.logs["good"].read_bytes()
     bad = {
@@ -117,6 +121,7 @@ def test_each_bad_log_is_named_for_what_it_is(made: Made, tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.client
 def test_a_log_that_a_process_has_open_is_left_alone(tmp_path: Path) -> None:
     process = start_runs(tmp_path, "open", "live")
     assert process.stdout is not None
@@ -131,6 +136,7 @@ def test_a_log_that_a_process_has_open_is_left_alone(tmp_path: Path) -> None:
     assert (after.bad, after.logs[0].rows) == (None, 20)
 
 
+@pytest.mark.client
 def test_a_staged_copy_says_where_it_goes_and_the_original_stays(
     made: Made, tmp_path: Path
 ) -> None:
@@ -145,12 +151,14 @@ def test_a_staged_copy_says_where_it_goes_and_the_original_stays(
     assert made.logs["good"].read_bytes() == before
 
 
+@pytest.mark.client
 def test_a_killed_run_is_staged_with_an_end(made: Made, tmp_path: Path) -> None:
     copy = stage(read_log(made.logs["dead"]), TO, tmp_path)
 
     assert (read_log(copy.log).verdict, read_log(copy.log).exit_code) == ("complete", 1)
 
 
+@pytest.mark.client
 def test_artifacts_are_found_where_the_folder_is_now_and_named_where_not(
     made: Made, tmp_path: Path
 ) -> None:
