@@ -4,6 +4,7 @@
 #   docker/engine.sh up               install what is missing, start the engine
 #   docker/engine.sh base             make the image that the CPU Dockerfile builds on
 #                    [--cuda] [--tiny]  and a stand-in for NVIDIA's, and one for tests
+#   docker/engine.sh compose          fetch a newer Compose as well, print where it is
 #   docker/engine.sh env              print a shell's settings:  eval "$(docker/engine.sh env)"
 #   docker/engine.sh status           what runs; exit 1 if the engine does not answer
 #   docker/engine.sh down             stop all, put the machine back as it was before `up`
@@ -18,6 +19,8 @@
 #   RUNNER_ENGINE_POOL     for further networks, a /16             one that is free
 #   RUNNER_ENGINE_MIRROR   Debian's archive                        the machine's own
 #   RUNNER_ENGINE_GROUP    may use the socket, which is root       root
+#   RUNNER_ENGINE_HOOKS    a folder of programs that it finds      none
+#                          first, for a stand-in of NVIDIA's hook
 #
 # Several engines live side by side with folders and bridges of their own.  The
 # engine mounts in a namespace of its own: a file system that is mounted on the
@@ -75,15 +78,11 @@ install_packages() { # names; those that were missing are noted for `down` to na
     }
 }
 
-# Unpack the suite's engine into $D/root.  Its binaries need glibc 2.34 and
-# bookworm has 2.36; runc and tini need a newer one, so these are bookworm's.
-unpack_engine() {
-    [ ! -x "$D/root/usr/sbin/dockerd" ] || return 0
-    local deb apt=$D/apt new=$D/unpacking # renamed when whole
-    say "fetching the engine from Debian $SUITE"
-    rm -rf "$apt" "$new" "$D/root"
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$new"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $SUITE main" >"$apt/sources.list"
+unpack() { # a suite of Debian, a folder, packages; apt's own state stays as it is
+    local deb apt=$D/apt
+    rm -rf "$apt" "$2"
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$2"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $1 main" >"$apt/sources.list"
     printf '%s;\n' "Dir::Etc::sourcelist \"$apt/sources.list\"" 'Dir::Etc::sourceparts "-"' \
         "Dir::State::Lists \"$apt/lists\"" "Dir::Cache \"$apt/cache\"" \
         'APT::Sandbox::User "root"' 'Acquire::Languages "none"' >"$apt/apt.conf"
@@ -91,10 +90,20 @@ unpack_engine() {
         export APT_CONFIG=$apt/apt.conf
         cd "$apt/debs"
         apt-get -qq update
-        apt-get -qq download docker.io docker-cli containerd docker-buildx docker-compose
+        apt-get -qq download "${@:3}"
     )
-    for deb in "$apt"/debs/*.deb; do dpkg-deb -x "$deb" "$new"; done
-    rm -rf "$apt" "${new:?}/usr/bin/ctr" "${new:?}/usr/share"
+    for deb in "$apt"/debs/*.deb; do dpkg-deb -x "$deb" "$2"; done
+    rm -rf "$apt" "${2:?}/usr/share"
+}
+
+# Unpack the suite's engine into $D/root.  Its binaries need glibc 2.34 and
+# bookworm has 2.36; runc and tini need a newer one, so these are bookworm's.
+unpack_engine() {
+    [ ! -x "$D/root/usr/sbin/dockerd" ] || return 0
+    local new=$D/unpacking # renamed when whole
+    say "fetching the engine from Debian $SUITE"
+    unpack "$SUITE" "$new" docker.io docker-cli containerd docker-buildx docker-compose
+    rm -rf "$D/root" "${new:?}/usr/bin/ctr"
     ln -sf "$(command -v tini-static)" "$new/usr/bin/docker-init"
     mv "$new" "$D/root"
     "$D/root/usr/sbin/dockerd" --version >&2 ||
@@ -303,8 +312,8 @@ start_daemon() {
     ip -4 addr show dev "$BRIDGE" | grep -F " $ADDRESS " >/dev/null || ip addr add "$ADDRESS" dev "$BRIDGE"
     ip link set "$BRIDGE" up
     rm -f "$D/docker.pid" "$D/docker.sock"
-    # $D/hooks is for tests: an executable `nvidia-container-runtime-hook` there
-    # before the start lets the engine accept `--gpus`.
+    # an executable `nvidia-container-runtime-hook` in $D/hooks before the start lets
+    # the engine accept `--gpus` and Compose's `driver: nvidia`
     # shellcheck disable=SC2016
     PATH=$D/hooks:$D/root/usr/sbin:$D/root/usr/bin:$PATH \
         setsid unshare --mount --propagation slave bash -c '
@@ -339,10 +348,25 @@ up() {
     kill_all
     remove_cgroups
     remember_machine
+    [ -z "${RUNNER_ENGINE_HOOKS:-}" ] || cp -R "$RUNNER_ENGINE_HOOKS/." "$D/hooks/"
     make_data
     write_config
     start_daemon
     say "up: Docker $(docker version --format '{{.Server.Version}}'), DOCKER_HOST=unix://$D/docker.sock"
+}
+
+# Compose of a later suite, for tests with two versions; `env` leaves the engine's own.
+compose() {
+    local new=$D/unpacking-compose
+    if [ ! -x "$D/compose" ]; then
+        mkdir -p "$D"
+        say "fetching Compose from Debian forky"
+        unpack forky "$new" docker-compose
+        mv "$new/usr/libexec/docker/cli-plugins/docker-compose" "$D/compose"
+        rm -rf "$new"
+    fi
+    "$D/compose" version >&2 || fail "the Compose of Debian forky does not run here" "there is the engine's own"
+    echo "$D/compose"
 }
 
 env_() {
@@ -518,7 +542,7 @@ main() {
     case $command in
     env) env_; return ;;
     status) status; return ;;
-    up | down | base) shift ;;
+    up | down | base | compose) shift ;;
     *)
         sed -nE '2,/^set /{/^set /d;s/^# ?//p}' "$0" >&2
         exit 2

@@ -13,6 +13,7 @@ FILE, CPU_FILE, ENV_FILE = "compose.yaml", "compose.cpu.yaml", ".env"
 BEGIN = "# >>> runner compose: the lines up to the next mark are its own, and written anew by it"
 END = "# <<< runner compose"
 SLOTS = 8  # compose.yaml has so many agents
+_BUILD = re.compile(r"^( *)(?:x-build|build|secrets):.*\n(?:\1 +.*\n)*", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+=-]*")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
@@ -112,6 +113,11 @@ def make_extra(
         "x-points": {one.target: "file" if one in files else "folder" for one in mounts},
         "services": {f"agent-{number}": service for number in range(agents)},
     }
+
+
+def without_builds(text: str) -> str:
+    """A compose file for a folder that is no clone: nothing there is what it would build from."""
+    return re.sub(r"\n{3,}", "\n\n", _BUILD.sub("", text))
 
 
 def write_block(text: str, values: Mapping[str, str]) -> str:

@@ -29,6 +29,8 @@ class TestEngine:
 
     env: dict[str, str]  # what points docker, compose and docker-py at it
     cdi_folder: Path | None  # where specs go, None where CDI is off or the folder is not ours
+    hooks: Path | None = None  # of tests/rig/hooks, None where the engine does not call them
+    newer_compose: Path | None = None  # beside the engine's own
 
     def client(self) -> "DockerClient":
         """A new client; close it."""
@@ -73,10 +75,17 @@ def find_engine() -> TestEngine:
     if host is None and not (folder / "docker.sock").exists():
         raise NoEngineError(f"no engine: DOCKER_HOST is not set, no {folder}/docker.sock; {_HINT}")
     env = {"DOCKER_HOST": host or f"unix://{folder}/docker.sock"}
-    if env["DOCKER_HOST"] == f"unix://{folder}/docker.sock":
-        path = f"{folder}/root/usr/bin:{os.environ['PATH']}"
-        env |= {"DOCKER_CONFIG": str(folder / "client"), "PATH": path}
-    return TestEngine(env, _find_cdi_folder(env))
+    if env["DOCKER_HOST"] != f"unix://{folder}/docker.sock":
+        return TestEngine(env, _find_cdi_folder(env))
+    path = f"{folder}/root/usr/bin:{os.environ['PATH']}"
+    env |= {"DOCKER_CONFIG": str(folder / "client"), "PATH": path}
+    hooks, compose = folder / "hooks", folder / "compose"
+    return TestEngine(
+        env,
+        _find_cdi_folder(env),
+        hooks if (hooks / "nvidia-container-runtime-hook").exists() else None,
+        compose if compose.exists() else None,
+    )
 
 
 def _find_cdi_folder(env: dict[str, str]) -> Path | None:

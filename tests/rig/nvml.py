@@ -146,10 +146,30 @@ class FakeNvml:
         _replace(spec, json.dumps(self._cdi_spec(indices=indices), indent=2))
         return spec
 
+    def add_to_hook(self, folder: Path) -> Path:
+        """Tell the stand-in for NVIDIA's hook in `folder` of the GPUs, by UUID and by index."""
+        nodes = {gpu.uuid: self._node_path(index) for index, gpu in enumerate(self.gpus)}
+        nodes |= {str(index): self._node_path(index) for index in range(len(self.gpus))}
+        machine = {
+            "library": str(self.library),
+            "config": str(self.config),
+            "multiarch": _multiarch(),
+            "nodes": nodes,
+        }
+        (folder / "gpus").mkdir(exist_ok=True)
+        file = folder / "gpus" / f"{self.folder.name}.json"
+        self._specs.append(file)
+        _replace(file, json.dumps(machine, indent=2))
+        return file
+
+    def _node_path(self, index: int) -> str:
+        minor = self.gpus[index].minor
+        return f"/dev/nvidia{index if minor is None else minor}"
+
     def _cdi_spec(self, *, indices: bool) -> dict[str, object]:
         devices, every = [], []
         for index, gpu in enumerate(self.gpus):
-            node = _node(f"/dev/nvidia{index if gpu.minor is None else gpu.minor}")
+            node = _node(self._node_path(index))
             names = [gpu.uuid, str(index)] if indices else [gpu.uuid]
             devices += [_device(name, [node]) for name in names]
             caps = [_node(f"/dev/nvidia-caps/nvidia-cap{one.cap}") for one in gpu.mig]
@@ -159,7 +179,6 @@ class FakeNvml:
             every += [node, *caps]
         if indices:
             devices.append(_device("all", every))
-        multiarch = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
         edits = {
             # NVIDIA's own specs set the first, to keep the legacy hook out
             "env": [
@@ -168,7 +187,7 @@ class FakeNvml:
                 "FAKE_NVML_NEED_DEVICE_NODE=1",
             ],
             "mounts": [
-                _mount(self.library, f"/usr/lib/{multiarch}/{LIBRARY}"),
+                _mount(self.library, f"/usr/lib/{_multiarch()}/{LIBRARY}"),
                 _mount(self.folder, _IN_CONTAINER),  # the folder: a rename would not reach a file
             ],
         }
@@ -196,6 +215,10 @@ def build_library() -> Path:
         subprocess.run(command, check=True)
         new.rename(library)
     return library
+
+
+def _multiarch() -> str:
+    return sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
 
 
 def _node(path: str) -> dict[str, object]:

@@ -1,12 +1,17 @@
 """Fixtures of the tests that start agents."""
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
+from runner.engine.client import Engine
+from runner.image.server import ensure_server_image
+from tests.rig.composed import Composed, composed_folder, image_tags
 from tests.rig.engine import TestEngine
-from tests.rig.plain import PlainImage, make_folder
+from tests.rig.plain import ROOT, PlainImage, make_folder
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +22,31 @@ def plain_image(engine_env: TestEngine, tmp_path_factory: pytest.TempPathFactory
     record = json.loads((folder.root / ".runner" / "cache" / "image.json").read_text())
     shutil.rmtree(folder.root)
     return PlainImage(record)
+
+
+@pytest.fixture(scope="session")
+def server_image(engine_env: TestEngine) -> str:
+    """The server's image of this very code."""
+    with Engine.connect(environ=os.environ | engine_env.env) as engine:
+        return ensure_server_image(engine, report=lambda _: None)
+
+
+@pytest.fixture
+def composed(
+    request: pytest.FixtureRequest,
+    engine_env: TestEngine,
+    plain_image: PlainImage,
+    server_image: str,
+    fleet: str,
+) -> Iterator[Composed]:
+    """A project folder with compose.yaml; the parameter `newer` takes a later Compose."""
+    newer = engine_env.newer_compose if getattr(request, "param", "") == "newer" else None
+    if newer is None and getattr(request, "param", "") == "newer":
+        pytest.skip("no second Compose is here; fetch one: docker/engine.sh compose")
+    tags = image_tags(fleet, plain_image, server_image)
+    with composed_folder(engine_env, fleet, tags) as made:
+        for name in ("compose.yaml", "compose.cpu.yaml"):
+            shutil.copyfile(ROOT / name, made.folder.root / name)
+        if newer:
+            made.program = (str(newer),)
+        yield made

@@ -1,19 +1,39 @@
 """What `runner compose` writes for compose.yaml, and what the services make of it."""
 
 import re
+import subprocess
+import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from docker.utils.build import PatternMatcher
 
 from runner.agent.composed import make_devices, make_environment, select_only
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
-from runner.compose import BEGIN, END, Chosen, agent_tag, make_extra, make_values, write_block
+from runner.compose import (
+    BEGIN,
+    END,
+    Chosen,
+    agent_tag,
+    make_extra,
+    make_values,
+    without_builds,
+    write_block,
+)
 from runner.composed import read_key
 from runner.engine.types import Mount
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot
+from runner.image.recipe import read_recipe
+from runner.image.server import BASE, select_requirements
+from runner.image.variant import CPU_INDEX, Name
+from runner.project import find_project
+from runner.settings.load import load_settings
 
 ROOT = Path(__file__).parents[2]
 GPUS = tuple(Slot(n, f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000", "H100") for n in (1, 3))
@@ -181,3 +201,81 @@ def test_sweep_and_server_become_the_agents_environment() -> None:
     assert make_devices({"RUNNER_GPU_UUID": "GPU-1"}) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
     cpu = {"RUNNER_GPU_UUID": "cpu-1", "RUNNER_CPUS": "2.5"}
     assert make_devices(cpu) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
+
+
+class Loader(yaml.SafeLoader):
+    """Reads Compose's `!reset` as nothing."""
+
+
+Loader.add_constructor("!reset", lambda *_: None)
+
+
+def read_compose(text: str) -> dict[str, Any]:
+    return dict(yaml.load(text, Loader))
+
+
+@pytest.mark.parametrize(
+    ("variant", "files"),
+    [("cuda13", ["compose.yaml"]), ("cpu", ["compose.yaml", "compose.cpu.yaml"])],
+)
+def test_compose_builds_with_the_arguments_of_runner_build(variant: Name, files: list[str]) -> None:
+    settings = load_settings(find_project(ROOT), environ={})
+    wanted = read_recipe(find_project(ROOT), settings, variant=variant)
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    base = re.findall(r"^ARG BASE=(.*)$", dockerfile, re.MULTILINE)[0]
+    args, labels = {"INSTALL": "--no-deps -e .", "BASE": base}, dict[str, str]()
+    for build in (
+        read_compose((ROOT / name).read_text())["services"]["agent-0"]["build"] for name in files
+    ):
+        args |= build["args"]
+        labels |= build["labels"]
+        assert build.get("target", wanted.target) == wanted.target
+
+    assert {**args, "REQUIREMENTS": ""}.items() >= {**wanted.args, "REQUIREMENTS": ""}.items()
+    assert args["REQUIREMENTS"] == "-r pyproject.toml --extra " + "".join(settings.image.extras)
+    assert labels.items() <= wanted.labels.items()
+    assert variant == "cuda13" or CPU_INDEX in args["TORCH_INDEX"]
+
+
+def test_compose_builds_the_server_from_what_runner_takes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = [f"{one}; extra == 'server'" for one in project["optional-dependencies"]["server"]]
+    wanted = select_requirements([*project["dependencies"], *extra])
+    lines = (ROOT / "docker" / "server-requirements.txt").read_text().splitlines()
+    build = read_compose((ROOT / "compose.yaml").read_text())["services"]["init"]["build"]
+
+    assert sorted(one for one in lines if not one.startswith("#")) == sorted(wanted)
+    assert (build["target"], build["args"]["BASE"]) == ("server", BASE)
+
+
+def test_a_build_gets_what_git_knows_and_no_keys(tmp_path: Path) -> None:
+    """`.dockerignore` names what may go in; a new file beside it must be named there."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z"], check=True, capture_output=True, text=True
+    )
+    ours = sorted(filter(None, listed.stdout.split("\0")))
+    others = [".git/config", ".runner/secrets/server", ".venv/bin/python", ".env", ".netrc", "key"]
+    others += ["wandb/run-1/log", "amt/wandb/log", "docker/.env", "runner/cli/__pycache__/a.pyc"]
+    for name in (*ours, *others):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    sent = PatternMatcher([one for one in lines if one and not one.startswith("#")])
+
+    assert sorted(one for one in sent.walk(tmp_path) if (tmp_path / one).is_file()) == ours
+
+
+def test_a_folder_that_is_no_clone_gets_no_builds() -> None:
+    def strip(value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {k: strip(v) for k, v in value.items() if k not in ("build", "x-build", "secrets")}
+
+    for name in ("compose.yaml", "compose.cpu.yaml"):
+        text = (ROOT / name).read_text()
+        written = without_builds(text)
+
+        assert read_compose(written) == strip(read_compose(text))
+        assert written.count("build:") == 0
+        assert text.count("\n\n") >= written.count("\n\n")

@@ -2,108 +2,25 @@
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.engine.client import Engine
 from runner.gpus import LEASES
-from runner.image.server import ensure_server_image
-from tests.rig.cloud import start_cloud
-from tests.rig.engine import TestEngine
+from tests.rig.composed import BOTH, Composed, hand_over
 from tests.rig.nvml import FakeGpu, FakeNvml
-from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
+from tests.rig.plain import RUNNER, PlainImage
 from tests.rig.relay import relay
 from tests.runner.test_other_user import become
 
 pytestmark = pytest.mark.engine
 
 UID = 4242
-RUNNER = (sys.executable, "-m", "runner")
-BOTH = ("-f", "compose.yaml", "-f", "compose.cpu.yaml")
 
 
-@pytest.fixture(scope="module")
-def server_image(engine_env: TestEngine) -> str:
-    """The server's image of this very code."""
-    with Engine.connect(environ=os.environ | engine_env.env) as engine:
-        return ensure_server_image(engine, report=lambda _: None)
-
-
-class Composed:
-    """A plain project with compose.yaml, and `docker compose` in its folder."""
-
-    def __init__(self, folder: Folder, engine: TestEngine) -> None:
-        self.folder, self.engine = folder, engine
-        self.project = folder.root.name
-
-    def compose(self, *arguments: str, **env: str) -> str:
-        """`docker compose …`; stdout and stderr together."""
-        command = [*self.folder.command[: -len(RUNNER)], "docker", "compose", *arguments]
-        full = {**os.environ, **self.folder.env, **env}
-        for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "RUNNER_SERVER"):
-            if name not in env:
-                full.pop(name, None)
-        done = subprocess.run(
-            command,
-            cwd=self.folder.root,
-            env=full,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"
-        return done.stdout
-
-    def wait(self, agent: str) -> int:
-        """The agent's exit code."""
-        return int(self.engine.docker("wait", agent))
-
-    def containers(self) -> list[dict[str, Any]]:
-        """All that Compose made here, as the engine knows it."""
-        found = self.engine.docker(
-            "ps", "-aq", "--filter", f"label=com.docker.compose.project={self.project}"
-        ).split()
-        return list(json.loads(self.engine.docker("inspect", *found))) if found else []
-
-
-@pytest.fixture
-def composed(
-    engine_env: TestEngine, plain_image: PlainImage, server_image: str, fleet: str
-) -> Iterator[Composed]:
-    """A project folder with compose.yaml, its images tagged as Compose looks for them."""
-    place = Path(tempfile.mkdtemp(prefix="runner-compose-"))  # pytest's own is closed to others
-    place.chmod(0o755)
-    folder = make_folder(place / fleet, fleet, engine_env.env)
-    for name in ("compose.yaml", "compose.cpu.yaml"):
-        shutil.copyfile(ROOT / name, folder.root / name)
-    tags = {f"{fleet}-agent": plain_image.id, f"{fleet}-server": server_image}
-    for tag, image in tags.items():
-        engine_env.docker("tag", image, tag)
-    made = Composed(folder, engine_env)
-    yield made
-    folder.env, folder.command = dict(engine_env.env), RUNNER  # a test may have been another user
-    made.compose("--profile", "*", "down", "--timeout", "1")
-    engine_env.remove_fleet(fleet)
-    engine_env.docker("rmi", *tags)
-    shutil.rmtree(place)
-
-
-def hand_over(root: Path, uid: int) -> None:
-    """Make a folder and all that is in it this user's."""
-    for one in (root, *root.rglob("*")):
-        os.chown(one, uid, uid, follow_symlinks=False)
-
-
+@pytest.mark.parametrize("composed", ["engine's", "newer"], indirect=True)
 def test_a_box_without_gpu_finishes_a_sweep_and_joins_another(composed: Composed) -> None:
     """Without `.env`; the folder is another user's, and so is all that is written."""
     if os.getuid() != 0:
@@ -127,7 +44,7 @@ def test_a_box_without_gpu_finishes_a_sweep_and_joins_another(composed: Composed
     second = folder.json("sweep", "create", "second.yaml")
     hand_over(folder.root, UID)  # root has just called runner there
 
-    composed.compose(*BOTH, "up", "--detach", SWEEP=second["id"])
+    composed.compose(*BOTH, "up", "--detach", env={"SWEEP": second["id"]})
     composed.wait(f"{composed.project}-agent-0-1")
 
     agents = folder.json("ps")["agents"]
@@ -166,12 +83,9 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
         assert sorted(boxes) == sorted(names)
         assert [boxes[name]["dev.runner.gpu"] for name in names] == [uuids[0], uuids[2]]
         assert {boxes[name]["dev.runner.fleet"] for name in names} == {folder.fleet}
-        works = [folder.root / ".runner" / "work" / name / "seen.json" for name in names]
-        end = time.monotonic() + 30
-        while not (found := [one for one in works if one.exists()]) and time.monotonic() < end:
-            time.sleep(0.2)
-        seen = json.loads(found[0].read_text())
-        uuid = uuids[0] if names[0] in str(found[0]) else uuids[2]
+        works = [folder.root / ".runner" / "work" / name for name in names]
+        seen = _wait_for_seen(*works)
+        uuid = uuids[0] if seen["env"]["RUNNER_AGENT"] == names[0] else uuids[2]
         assert seen["nvml"] == [uuid]
         assert seen["env"]["CUDA_VISIBLE_DEVICES"] == uuid
         agents = folder.json("ps")["agents"]
@@ -188,65 +102,47 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
             (LEASES / one).unlink(missing_ok=True)
 
 
-def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(composed: Composed) -> None:
-    """NVML inside names the GPU; no key in Compose's files, the engine's records and the logs."""
-    folder, cdi = composed.folder, composed.engine.cdi_folder
-    if cdi is None:
-        pytest.skip("the engine takes no CDI specs of ours")
-    folder.write_sweep("sweep.yaml", "short")
-    with FakeNvml([FakeGpu(), FakeGpu()]) as machine:
-        machine.add_to_engine(cdi)
-        uuid = machine.gpus[1].uuid
-        env = {"RUNNER_GPU_DRIVER": "cdi", "RUNNER_GPU_0": f"nvidia.com/gpu={uuid}"}
+@pytest.mark.parametrize("composed", ["engine's", "newer"], indirect=True)
+@pytest.mark.parametrize("way", ["cdi", "index"])
+def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(
+    composed: Composed, way: str
+) -> None:
+    """NVML inside names the GPU; no key in Compose's files, the engine's records and the logs.
 
-        composed.compose("up", "--detach", **env)
-        code = composed.wait(f"{composed.project}-agent-0-1")
+    `index` is what a user has who sets nothing: GPU 0 by the engine's driver `nvidia`.
+    """
+    folder, engine = composed.folder, composed.engine
+    folder.write_sweep("sweep.yaml", "look", "short")
+    with FakeNvml([FakeGpu(), FakeGpu()]) as machine:
+        env: dict[str, str] = {}
+        uuid = machine.gpus[0].uuid
+        if way == "cdi":
+            if engine.cdi_folder is None:
+                pytest.skip("the engine takes no CDI specs of ours")
+            machine.add_to_engine(engine.cdi_folder)
+            uuid = machine.gpus[1].uuid
+            env = {"RUNNER_GPU_DRIVER": "cdi", "RUNNER_GPU_0": f"nvidia.com/gpu={uuid}"}
+        elif engine.hooks is None:
+            pytest.skip("the engine was started without RUNNER_ENGINE_HOOKS=tests/rig/hooks")
+        else:
+            machine.add_to_hook(engine.hooks)
+
+        composed.compose("up", "--detach", env=env)
+        seen = _wait_for_seen(folder.root / ".runner" / "work" / "agent-0")
+        composed.compose("stop", "agent-0", env=env)
 
         agent = folder.json("ps")["agents"][0]
         lease = LEASES / uuid
         assert lease.exists()
         lease.unlink()
-    assert (code, agent["gpus"][0]["uuid"], agent["runs_finished"]) == (0, uuid, 1)
+    assert seen["nvml"] == [uuid]
+    assert seen["env"]["CUDA_VISIBLE_DEVICES"] == uuid
+    assert (agent["state"], agent["gpus"][0]["uuid"]) == ("stopped", uuid)
     key = (folder.root / ".runner" / "secrets" / "server").read_text().strip()
     assert len(key) == 40
-    shown = composed.compose("config", **env) + json.dumps(composed.containers())
-    shown += composed.compose("logs", **env)
-    assert key not in shown
+    assert key not in composed.shown(env=env)
     copy = folder.root / ".runner" / "secrets" / "compose" / "key"
     assert copy.stat().st_mode & 0o777 == 0o400
-
-
-def test_a_sweep_on_wandb_is_joined_with_a_key_from_a_file(composed: Composed) -> None:
-    """The server idles; the key is in no file of Compose's and no record of the engine's."""
-    folder = composed.folder
-    place = folder.root.parent
-    host = composed.engine.gateway()
-    with start_cloud(place / "cloud", host=host, limit_every=0, lag_s=0) as cloud:
-        config = "program: train.py\nmethod: grid\nparameters: {mode: {values: [wandb]}}\n"
-        path = cloud.make_sweep(config, project="hands")
-        netrc = cloud.write_netrc(place)
-        env = {
-            "RUNNER_KEY_FILE": str(netrc),
-            "RUNNER_CA_FILE": str(cloud.ca_file),
-            "WANDB_BASE_URL": cloud.url,
-            "SWEEP": path,
-            "NO_PROXY": host,
-        }
-
-        composed.compose(*BOTH, "up", "--detach", **env)
-        code = composed.wait(f"{composed.project}-agent-0-1")
-
-        states = sorted(run.state for run in cloud.runs("hands"))
-        shown = composed.compose(*BOTH, "config", **env) + json.dumps(composed.containers())
-        shown += composed.compose(*BOTH, "logs", **env)
-    assert (code, states) == (0, ["finished"])
-    assert "nothing to do here" in shown
-    assert cloud.key not in shown
-    assert [one["sweep"] for one in folder.json("ps")["agents"]] == [path]
-    folder.run("down")
-    assert composed.containers() == []
-    secrets = folder.root / ".runner" / "secrets"
-    assert cloud.key not in "".join(one.read_text() for one in secrets.rglob("*") if one.is_file())
 
 
 def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: PlainImage) -> None:
@@ -292,3 +188,14 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
     assert [one for one in folder.root.rglob("*") if one.lstat().st_uid != UID] == []
     assert (folder.root / ".env").read_text().startswith("OWN=1\n")
     assert composed.containers() == []
+
+
+def _wait_for_seen(*works: Path) -> dict[str, Any]:
+    """What the first run of these working copies saw of its GPU and its environment."""
+    end = time.monotonic() + 40
+    while time.monotonic() < end:
+        for file in (one / "seen.json" for one in works):
+            if file.exists():
+                return dict(json.loads(file.read_text()))
+        time.sleep(0.2)
+    raise AssertionError(f"no run has looked in {works}")

@@ -1,0 +1,114 @@
+"""`docker compose` in a project folder of a test's own, and what it leaves on the engine."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.rig.engine import TestEngine
+from tests.rig.plain import RUNNER, Folder, PlainImage, make_folder
+
+BOTH = ("-f", "compose.yaml", "-f", "compose.cpu.yaml")
+CALLERS = ("WANDB_API_KEY", "WANDB_BASE_URL", "RUNNER_SERVER")  # whatever runs the tests has
+
+
+@dataclass(slots=True)
+class Composed:
+    """A folder with compose.yaml; its name is Compose's for the project."""
+
+    folder: Folder
+    engine: TestEngine
+    program: tuple[str, ...] = ("docker", "compose")
+
+    @property
+    def project(self) -> str:
+        """As Compose calls it."""
+        return self.folder.root.name
+
+    def compose(
+        self, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = 120
+    ) -> str:
+        """`docker compose …`, which succeeds; stdout and stderr together."""
+        command = [*self.folder.command[: -len(RUNNER)], *self.program, *arguments]
+        full = {**os.environ, **self.folder.env, **(env or {})}
+        for name in CALLERS:
+            if name not in (env or {}):
+                full.pop(name, None)
+        done = subprocess.run(
+            command,
+            cwd=self.folder.root,
+            env=full,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+        )
+        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def wait(self, container: str) -> int:
+        """Its exit code."""
+        return int(self.engine.docker("wait", container))
+
+    def containers(self) -> list[dict[str, Any]]:
+        """All that Compose made here, as the engine knows it."""
+        found = self.engine.docker(
+            "ps", "-aq", "--filter", f"label=com.docker.compose.project={self.project}"
+        ).split()
+        return list(json.loads(self.engine.docker("inspect", *found))) if found else []
+
+    def shown(self, *files: str, env: Mapping[str, str] | None = None) -> str:
+        """All that anybody may read: Compose's files, the engine's records, logs, `.env`."""
+        text = self.compose(*files, "config", env=env) + json.dumps(self.containers())
+        images = {box["Image"] for box in self.containers()}
+        for image in images:
+            text += self.engine.docker("history", "--no-trunc", image)
+            text += self.engine.docker("image", "inspect", image)
+        text += self.compose(*files, "logs", env=env)
+        file = self.folder.root / ".env"
+        return text + (file.read_text() if file.exists() else "")
+
+
+@contextmanager
+def composed_folder(engine: TestEngine, fleet: str, tags: dict[str, str]) -> Iterator[Composed]:
+    """A plain project without compose.yaml; images get these names, and are kept.
+
+    Args:
+        engine: where it runs.
+        fleet: also the folder's name, and so Compose's for the project.
+        tags: name, image.
+    """
+    place = Path(tempfile.mkdtemp(prefix="runner-compose-"))  # pytest's own is closed to others
+    place.chmod(0o755)
+    made = Composed(make_folder(place / fleet, fleet, engine.env), engine)
+    if named := os.environ.get("RUNNER_TEST_COMPOSE"):
+        made.program = (named,)
+    for tag, image in tags.items():
+        engine.docker("tag", image, tag)
+    try:
+        yield made
+    finally:
+        made.folder.env, made.folder.command = dict(engine.env), RUNNER
+        if (made.folder.root / "compose.yaml").exists():
+            made.compose("--profile", "*", "down", "--timeout", "1")
+        engine.remove_fleet(fleet)
+        engine.docker("rmi", *tags)
+        shutil.rmtree(place)
+
+
+def image_tags(fleet: str, plain_image: PlainImage, server_image: str) -> dict[str, str]:
+    """The names that compose.yaml means in a folder of this name."""
+    return {f"{fleet}-agent": plain_image.id, f"{fleet}-server": server_image}
+
+
+def hand_over(root: Path, uid: int) -> None:
+    """Make a folder and all that is in it this user's."""
+    for one in (root, *root.rglob("*")):
+        os.chown(one, uid, uid, follow_symlinks=False)
