@@ -71,13 +71,15 @@ def _choose(
     from runner.cli import up
     from runner.compose import Chosen
     from runner.fleet.apply import make_host
+    from runner.fleet.observe import read_agents
     from runner.image.build import ensure_server_image, find_image
     from runner.localserver.container import network_name
     from runner.localserver.files import find_data
     from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 
     engine, run = context.engine(), context.settings.run
-    slots = tuple(up.select_slots(context, engine, gpus)) if gpus else ()
+    agents = read_agents(engine, context.state)
+    slots = tuple(up.select_slots(context, agents, gpus)) if gpus else ()
     image = find_image(engine, context.project, context.settings, context.state)
     chosen = _choose_server(context, server, dry_run=dry_run)
     host = make_host(engine, max(1, len(slots)))

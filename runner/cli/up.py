@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runner.engine.client import Engine
     from runner.fleet.agentspec import Launch
     from runner.fleet.apply import Result
-    from runner.fleet.plan import Action
+    from runner.fleet.plan import Action, Agent
     from runner.fleet.slots import Slot
     from runner.image.build import AgentImage
     from runner.sweeps import Joined, Own
@@ -128,10 +128,11 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     """Check everything, decide, act; nothing starts where anything is refused."""
     from runner.cli import launch as prepare
     from runner.cli.watch import Watch
-    from runner.fleet.observe import locked_fleet
+    from runner.fleet.observe import locked_fleet, read_agents
 
     engine = context.engine()
-    select_slots(context, engine, order.gpus)  # a wrong selection costs no time
+    agents = read_agents(engine, context.state)
+    select_slots(context, agents, order.gpus)  # a wrong selection costs no time
     own: Own = "find" if order.dry_run else "renew"
     servers = context.servers(order.server, quiet=order.as_json, own=own)
     early = prepare.find_file_goal(order.sweep, servers, context, console.note)
@@ -176,15 +177,15 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     return watch.follow() if watch and code == ExitCode.OK else code
 
 
-def select_slots(context: "Context", engine: "Engine", spec: str) -> "list[Slot]":
-    """The slots that `--gpus` names, each with who has it now."""
-    from runner.fleet.observe import mark_gpus, read_agents
+def select_slots(context: "Context", agents: "Sequence[Agent]", spec: str) -> "list[Slot]":
+    """The slots that `--gpus` names, each with which of `agents` or who else has it now."""
+    from runner.fleet.observe import mark_gpus
     from runner.fleet.slots import needs_gpus, select_gpus
     from runner.gpus import read_gpus
 
     if not needs_gpus(spec):
         return select_gpus([], spec)
-    agents, foreign_mib = read_agents(engine, context.state), context.settings.run.foreign_mib
+    foreign_mib = context.settings.run.foreign_mib
     return select_gpus(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), spec)
 
 
@@ -205,12 +206,12 @@ def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "Age
 def decide(
     context: "Context", engine: "Engine", launch: "Launch", ended: bool, order: Order
 ) -> "list[Action]":
-    """The plan for the slots as they are now."""
+    """The plan for the slots as they are now, from one look: an agent may end any moment."""
     from runner.fleet.observe import read_agents
     from runner.fleet.plan import Wanted, plan_fleet
 
-    slots = select_slots(context, engine, order.gpus)
     agents = read_agents(engine, context.state)
+    slots = select_slots(context, agents, order.gpus)
     wanted = Wanted(launch.fleet, launch.sweep, launch.image, launch.settings, launch.count, ended)
     return plan_fleet(slots, agents, wanted, force=order.force, again=order.again)
 
