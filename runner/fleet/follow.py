@@ -204,7 +204,7 @@ def _explain(failure: Mapping[str, object]) -> str:
 def _config(run: RunInfo, search: Search) -> str:
     shown = [
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in run.config.items()
+        for key, value in sorted(run.config.items())  # servers tell them in any order
         if key in search.parameters
     ]
     return ", ".join(shown) or "no parameters"

@@ -1,0 +1,102 @@
+"""The README's transcripts: their commands are typed, and what they show is looked for.
+
+Of what a command says, IDs, fleet names, addresses and times differ from day to day. A name that
+a transcript shows stands for the one that took its place: the same one again in later lines and in
+later commands. `…` stands for any text; on a line of its own, for lines that are not shown. Lines
+are looked for in whichever order they came: two agents are not in step.
+"""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+NAMES = {  # what is replaced, in the README and in what is said
+    "address": r"https?://(?:\d+\.){3}\d+:\d+",
+    "fleet": r"my-project-[0-9a-f]{4}",
+    "id": r"\b(?=\d*[a-z])(?=[a-z]*\d)[a-z0-9]{8}\b",
+}
+TIMES = r"\b(?:\d+\.\d s|\d+ min \d\d s)\b"
+_NAMED = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in NAMES.items()))
+_PARTS = re.compile(f"{_NAMED.pattern}|{TIMES}|…| {{2,}}")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command and the lines that it shows."""
+
+    command: str
+    shown: tuple[str, ...]
+
+
+def read_steps(section: str) -> Iterator[Step]:
+    """What is typed in a section of the README, and what comes of it."""
+    text = (ROOT / "README.md").read_text("utf-8").partition(f"\n## {section}\n")[2]
+    blocks = re.findall(r"^```\n(.*?)^```", text.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+    for part in "\n".join(blocks).split("$ ")[1:]:
+        command, *shown = part.strip().splitlines()
+        yield Step(command, tuple(shown))
+
+
+@dataclass(slots=True)
+class Shell:
+    """A person in a folder, who types what a transcript says."""
+
+    folder: Path
+    environ: dict[str, str]
+    known: dict[str, str] = field(default_factory=dict)  # the README's name → the one of today
+
+    def type(self, step: Step) -> str:
+        """Carry a step out; everything that it shows must have been said."""
+        command = _NAMED.sub(lambda name: self.known.get(name[0], name[0]), step.command)
+        words = shlex.split(command, comments=True)
+        if words[0] == "export":
+            for name, _, value in (word.partition("=") for word in words[1:]):
+                self.environ[name] = value
+            return ""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+        compare(step.shown, done.stdout, self.known)
+        return done.stdout
+
+
+def compare(shown: tuple[str, ...], said: str, known: dict[str, str]) -> None:
+    """Find each line; the names that they bring are noted in `known`."""
+    left = [line.rstrip() for line in said.splitlines()]
+    for line in shown:
+        if line == "…":
+            continue
+        form, new = _to_form(line, known)
+        found = next((match for one in left if (match := form.fullmatch(one))), None)
+        assert found, f"not said: {line}\n{said}"
+        left.remove(found.string)
+        known.update(zip(new, found.groups(), strict=True))
+    assert "…" in shown or not left, f"not shown: {left}"
+
+
+def _to_form(line: str, known: Mapping[str, str]) -> tuple[re.Pattern[str], list[str]]:
+    """What a shown line looks like when it is said, and the names that are its groups."""
+    form, new, at = "", [], 0
+    for part in _PARTS.finditer(line):
+        form += re.escape(line[at : part.start()])
+        at = part.end()
+        if part.lastgroup and part[0] in known:
+            form += re.escape(known[part[0]])
+        elif part.lastgroup:
+            form += f"({NAMES[part.lastgroup]})"
+            new.append(part[0])
+        else:
+            form += {"…": ".*", " ": r"\s+"}.get(part[0][0], TIMES)
+    return re.compile(form + re.escape(line[at:])), new
