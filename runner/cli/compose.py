@@ -36,7 +36,7 @@ def compose(
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
     from runner.cli.context import open_context
-    from runner.compose import CPU_FILE, ENV_FILE, FILE, make_values, write_block
+    from runner.compose import CPU_FILE, ENV_FILE, FILE, make_values, without_builds, write_block
     from runner.image.server import PACKAGE
     from runner.state import write_atomic
 
@@ -57,7 +57,8 @@ def compose(
         return
     for name in (FILE, CPU_FILE):
         if not (root / name).exists():
-            write_atomic(root / name, (PACKAGE / "files" / name).read_text("utf-8"))
+            packaged = (PACKAGE / "files" / name).read_text("utf-8")
+            write_atomic(root / name, without_builds(packaged))
             console.note(f"wrote {name}")
     mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
     write_atomic(file, text, mode=mode)
@@ -98,7 +99,7 @@ def _choose(
         server=chosen,
         port=_choose_port(context) if local else None,
         network=network_name(context.state),
-        sweep=_choose_sweep(context, sweep or run.sweep, chosen),
+        sweep=_choose_sweep(context, sweep or run.sweep, chosen, server),
         slots=slots,
         driver=_choose_driver(context, slots),
         grace_s=run.grace_s,
@@ -197,21 +198,16 @@ def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> st
     return choice.url
 
 
-def _choose_sweep(context: "Context", spec: str | None, server: str) -> str | None:
-    """The path of a sweep, or a file of the project; the service `sweep` looks it up."""
-    from runner.sweeps import load_records
+def _choose_sweep(
+    context: "Context", spec: str | None, server: str, flag: str | None
+) -> str | None:
+    """The path of a sweep, or a file of the project, from which the service `sweep` makes one."""
+    from runner.sweeps import load_records, resolve_sweep
 
     if spec is None:
         return None
     if spec.endswith((".yaml", ".yml")):
-        file = next(
-            (one for one in (Path.cwd() / spec, context.project.root / spec) if one.is_file()), None
-        )
-        if file is None or not file.resolve().is_relative_to(context.project.root.resolve()):
-            raise RunnerError(
-                f"there is no sweep file `{spec}` in the project", code=ExitCode.NOT_FOUND
-            )
-        return str(file.resolve().relative_to(context.project.root.resolve()))
+        return _find_file(context, spec)
     record = load_records(context.state).get(spec.rpartition("/")[2])
     if record and record["path"].endswith(spec):
         if record["server"] != server:
@@ -221,4 +217,18 @@ def _choose_sweep(context: "Context", spec: str | None, server: str) -> str | No
                 code=ExitCode.USAGE,
             )
         return str(record["path"])
-    return spec
+    if server == "local":  # it may not be up yet: the service looks it up
+        return spec
+    servers = context.servers(flag, quiet=True)
+    return resolve_sweep(spec, servers, context.names(), console.note, write=True).sweep.path
+
+
+def _find_file(context: "Context", spec: str) -> str:
+    """The sweep file as seen from the project's folder, which is all that the service has."""
+    root = context.project.root
+    file = next((one for one in (Path.cwd() / spec, root / spec) if one.is_file()), None)
+    if file is None or not file.resolve().is_relative_to(root.resolve()):
+        raise RunnerError(
+            f"there is no sweep file `{spec}` in the project", code=ExitCode.NOT_FOUND
+        )
+    return str(file.resolve().relative_to(root.resolve()))

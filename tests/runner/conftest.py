@@ -1,7 +1,6 @@
 """Fixtures of the tests that start agents."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 
@@ -27,8 +26,11 @@ def plain_image(engine_env: TestEngine, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def server_image(engine_env: TestEngine) -> str:
     """The server's image of this very code."""
-    with Engine.connect(environ=os.environ | engine_env.env) as engine:
-        return ensure_server_image(engine, report=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in engine_env.env.items():
+            patch.setenv(name, value)  # for `docker buildx`
+        with Engine.connect() as engine:
+            return ensure_server_image(engine, report=lambda _: None)
 
 
 @pytest.fixture
