@@ -1,6 +1,9 @@
 """What most commands begin with: the project, its settings, its state and its servers."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +30,18 @@ class Context:
     start: Path
     _state: State | None = None
     _engine: "Engine | None" = None
+    dry_run: bool = False
 
     @property
     def state(self) -> State:
         """The state folder, made when first needed: a call that is refused before leaves none."""
         if self._state is None:
-            self._state = open_state(self.start, self.project.root, environ=os.environ)
+            environ = dict(os.environ)
+            if self.dry_run:  # what is noted on the way goes when the call ends
+                folder = tempfile.mkdtemp(prefix="runner-")
+                atexit.register(shutil.rmtree, folder)
+                environ["RUNNER_HOME"] = folder
+            self._state = open_state(self.start, self.project.root, environ=environ)
         return self._state
 
     def engine(self) -> "Engine":
@@ -125,8 +134,13 @@ class Context:
         return sweep.project if sweep else None
 
 
-def open_context(*, flags: Mapping[str, object] | None = None, create: bool = True) -> Context:
-    """Read the current folder; with `create` its state folder is made when needed."""
+def open_context(
+    *, flags: Mapping[str, object] | None = None, create: bool = True, dry_run: bool = False
+) -> Context:
+    """Read the current folder; with `create` its state folder is made when needed.
+
+    With `dry_run` it is made elsewhere, and gone when the process ends.
+    """
     start = Path.cwd()
     project = find_project(start)
     settings = load_settings(project, environ=os.environ, flags=flags or {})
@@ -137,4 +151,4 @@ def open_context(*, flags: Mapping[str, object] | None = None, create: bool = Tr
             hint="go to the project's folder, or `runner up --gpus … --sweep …`",
             code=ExitCode.NOT_FOUND,
         )
-    return Context(project, settings, start, state)
+    return Context(project, settings, start, state, dry_run=dry_run)

@@ -24,11 +24,13 @@ from runner.sweeps import Connection, Joined, Servers
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
+    from runner.fleet.slots import Slot
     from runner.image.build import AgentImage
 
 Report = Callable[[str], None]
 
 _LEAST_MEMORY = 6 << 20  # Docker's own
+_MOST_PER_CORE = 10  # CPU slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,25 @@ def check_limits(launch: Launch, engine: "Engine") -> None:
             hint="`--memory 16g` gives each agent 16 GiB; without it there is no limit",
             code=ExitCode.USAGE,
         )
+
+
+def check_cores(slots: "Sequence[Slot]", engine: "Engine", cpus: float | None) -> str | None:
+    """What to say of CPU slots that get less than a core each, unless `--cpus` wants it so.
+
+    Raises:
+        RunnerError: they would get next to nothing: more than ten to a core.
+    """
+    cores, wanted = engine.info().cpus, sum(slot.is_cpu for slot in slots)
+    if cpus is not None or wanted <= cores:
+        return None
+    there_are = f"{cores} core" + "s" * (cores != 1)
+    if wanted > _MOST_PER_CORE * cores:
+        raise RunnerError(
+            f"`--gpus cpu:{wanted}` is too many for {there_are}",
+            hint=f"`--gpus cpu:{cores}` gives each agent a core",
+            code=ExitCode.USAGE,
+        )
+    return f"warning: {wanted} agents share {there_are}: {cores / wanted:.2g} of a core each"
 
 
 def check_image(context: Context, engine: "Engine", image: "AgentImage", launch: Launch) -> Launch:

@@ -72,6 +72,8 @@ def up(
     if gpus is None or not gpus.strip():
         raise missing_gpus()
     check_spec(gpus)
+    if sweep is not None and (not sweep.strip() or sweep.startswith("--")):
+        raise valueless("--sweep", sweep)
     if command and "--" not in sys.argv:
         raise stray_words(command)
     context = open_context(
@@ -83,7 +85,8 @@ def up(
             "run.cpus": cpus,
             "access": access,
             "pin": pin,
-        }
+        },
+        dry_run=dry_run,
     )
     order = Order(
         gpus=gpus,
@@ -132,7 +135,9 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
 
     engine = context.engine()
     agents = read_agents(engine, context.state)
-    select_slots(context, agents, order.gpus)  # a wrong selection costs no time
+    slots = select_slots(context, agents, order.gpus)  # a wrong selection costs no time
+    if crowded := prepare.check_cores(slots, engine, context.settings.run.cpus):
+        console.note(crowded)
     own: Own = "find" if order.dry_run else "renew"
     servers = context.servers(order.server, quiet=order.as_json, own=own)
     early = prepare.find_file_goal(order.sweep, servers, context, console.note)
@@ -261,6 +266,15 @@ def missing_gpus() -> RunnerError:
     except RunnerError as error:  # no driver, no GPU, or none is free
         hint = f"{error.message}; `--gpus cpu:2` runs two agents on the CPU"
     return RunnerError("which GPUs? `--gpus` is missing", hint=hint, code=ExitCode.USAGE)
+
+
+def valueless(option: str, word: str) -> RunnerError:
+    """What is said where an option's value is empty, or is the next option."""
+    return RunnerError(
+        f"`{option}` has no value" + (f": `{word}` follows it" if word.strip() else ""),
+        hint="is a shell variable empty?",
+        code=ExitCode.USAGE,
+    )
 
 
 def stray_words(words: Sequence[str]) -> RunnerError:

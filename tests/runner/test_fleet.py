@@ -395,3 +395,23 @@ def test_ctrl_c_while_following_only_detaches(folder: Folder) -> None:
     states = {one["state"] for one in folder.json("ps")["agents"] if "cpu" in one["name"]}
     assert "running" in states
     folder.run("stop")
+
+
+def test_a_dry_run_leaves_a_folder_as_it_was_and_too_many_cpu_slots_are_told(
+    engine_env: TestEngine, plain_image: PlainImage, tmp_path: Path
+) -> None:
+    """No state folder comes of it; slots beyond the cores are warned of, far beyond refused."""
+    made = Folder(tmp_path, "none", engine_env.env)
+    sweep = made.write_sweep("sweep.yaml", "short")
+    cores = int(engine_env.docker("info", "--format", "{{.NCPU}}"))
+    up = ("up", "--sweep", sweep, "--image", plain_image.id, "--dry-run", "--gpus")
+
+    out, err = made.run(*up, f"cpu:{cores + 1}")
+    refused = made.run(*up, f"cpu:{cores * 11}", code=2)[1]
+    valued = made.run("up", "--gpus", "cpu", "--sweep", "--dry-run", code=2)[1]
+
+    assert out.count("no agent") == cores + 1
+    assert f"warning: {cores + 1} agents share {cores} core" in err
+    assert f"`--gpus cpu:{cores * 11}` is too many for {cores} core" in refused
+    assert valued.startswith("error: `--sweep` has no value: `--dry-run` follows it")
+    assert [file.name for file in tmp_path.iterdir()] == [sweep]
