@@ -1,11 +1,9 @@
 """Which sweep and which server a command means; what this folder remembers of its sweeps."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -16,11 +14,13 @@ from runner.settings.server import (
     find_app_url,
     find_home,
     find_key,
+    find_netrc_trouble,
     name_server,
 )
 from runner.settings.trust import find_ca_bundle
 from runner.state import State, read_json, write_json
 from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
+from runner.sweepspec import Spec, read_spec
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
@@ -148,9 +148,11 @@ class Servers:
     def _connect(self, url: str) -> Connection:
         key = find_key(url, environ=self._environ, home=find_home(), state=self.state)
         if key is None:
+            trouble = find_netrc_trouble(self._environ, find_home())
+            ways = "`wandb login`, set `WANDB_API_KEY`, or use `--server local`"
             raise RunnerError(
                 f"no W&B key for {url}",
-                hint="`wandb login`, set `WANDB_API_KEY`, or use `--server local`",
+                hint=f"{trouble}; {ways}" if trouble else ways,
                 code=ExitCode.AUTH,
             )
         trust = find_ca_bundle(self._environ)
@@ -185,7 +187,7 @@ def resolve_sweep(
 
 def is_file_spec(spec: str) -> bool:
     """Whether `SWEEP` means a file, one that is missing or a folder included, rather than an ID."""
-    return spec.endswith((".yaml", ".yml")) or Path(spec).exists()
+    return spec.endswith((".yaml", ".yml")) or (spec != "" and Path(spec).exists())
 
 
 def create_sweep(
@@ -333,41 +335,6 @@ def known_sweeps(servers: Servers) -> list[Joined]:
             for sweep in server.client.sweeps(entity, project):
                 found.setdefault(sweep.path, Joined(sweep, server, created=False))
     return list(found.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """A sweep as a person names it: an ID, `project/id`, `entity/project/id`, or its page."""
-
-    names: tuple[str, ...]  # the ID is the last
-    page: str | None = None  # `https://host` of a page's address
-
-    @property
-    def path(self) -> str:
-        """The names as the server has them."""
-        return "/".join(self.names)
-
-
-def read_spec(text: str) -> Spec:
-    """What `SWEEP` means, quotes and slashes around it and the page's `/sweeps/` left out.
-
-    Raises:
-        RunnerError: it has no such form (2).
-    """
-    bare = text.strip().strip("'\"`")
-    address = urlsplit(bare)
-    page = f"{address.scheme}://{address.netloc}" if address.netloc else None
-    names = unquote(address.path if page else bare).strip("/").split("/")
-    if names[2:3] == ["sweeps"] and len(names) > 3:  # as in the browser; a tab's name may follow
-        names = [*names[:2], *names[3:4]]
-    shape = (3,) if page else (1, 2, 3)
-    if len(names) not in shape or not all(re.fullmatch(r"[^\s/]+", name) for name in names):
-        raise RunnerError(
-            f"`{text.strip()}` is no sweep",
-            hint="give an ID, `entity/project/id`, the address of its page, or a YAML file",
-            code=ExitCode.USAGE,
-        )
-    return Spec(tuple(names), page)
 
 
 def _find(spec: Spec, servers: Servers, names: Names, *, write: bool) -> Joined | None:

@@ -156,7 +156,7 @@ def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[Ru
 
     context = open_context(create=False)
     servers = context.servers(flag, quiet=quiet, own="start")
-    if name.endswith((".yaml", ".yml")):
+    if sweeps.is_file_spec(name):  # it would be created
         raise RunnerError(
             f"`{name}` is a file, not a sweep",
             hint="`runner sweep list` shows the sweeps",

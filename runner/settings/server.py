@@ -122,6 +122,21 @@ def find_key_origin(
     return found, f"~/{file.name}" if file.parent == home else str(file)
 
 
+def find_netrc_trouble(environ: Mapping[str, str], home: Path) -> str | None:
+    """Why a key that somebody believes to be in `.netrc` is not found there."""
+    file = _netrc_file(environ, home)
+    try:
+        hosts = netrc.netrc(file).hosts
+    except FileNotFoundError:
+        return None
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is damaged"
+        return f"`{file}` cannot be read: {why}"
+    if "default" in hosts:
+        return f"the `default` entry of `{file}` names no host, so it is sent to none"
+    return None
+
+
 def find_app_url(url: str) -> str:
     """Where a person sees what is at `url`: the cloud's API has a host of its own."""
     return url.replace("://api.", "://", 1) if _is_cloud(url) else url

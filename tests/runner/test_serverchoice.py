@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice, choose_server, find_key
+from runner.settings.server import ServerChoice, choose_server, find_key, find_netrc_trouble
 from runner.state import State
 
 CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"
@@ -131,9 +131,6 @@ def test_keys_go_to_their_own_host_only(tmp_path: Path) -> None:
     assert key(CLOUD, environ) is None
     assert key(CLOUD, {"WANDB_API_KEY": "env-key"}) == "env-key"
     assert key("https://self.example", {"WANDB_API_KEY": "env-key"}) is None
-    with (tmp_path / ".netrc").open("a") as file:
-        file.write("default login user password anybody's\n")
-    assert key(CLOUD, {}) is None
 
 
 def test_the_clouds_two_names_share_a_key(tmp_path: Path) -> None:
@@ -146,6 +143,15 @@ def test_a_damaged_netrc_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine\nmachine machine")
 
     assert choose(tmp_path).kind == "local"
+    assert find_netrc_trouble({}, tmp_path) == f"`{tmp_path}/.netrc` cannot be read: it is damaged"
+
+
+def test_a_netrcs_default_entry_is_told_and_not_used(tmp_path: Path) -> None:
+    assert find_netrc_trouble({}, tmp_path) is None
+    (tmp_path / ".netrc").write_text("default login user password anybodys\n")
+
+    assert find_key(CLOUD, environ={}, home=tmp_path, state=None) is None
+    assert "sent to none" in str(find_netrc_trouble({}, tmp_path))
 
 
 OWN_KEY = "0123456789" * 4

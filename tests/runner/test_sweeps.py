@@ -6,7 +6,8 @@ import pytest
 
 from runner.errors import ExitCode, RunnerError
 from runner.state import State
-from runner.sweeps import is_file_spec, load_records, read_spec
+from runner.sweeps import is_file_spec, load_records
+from runner.sweepspec import read_spec
 
 
 def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "expected"),
-    [("abc123", False), ("e/p/abc123", False), ("missing.yaml", True), (".", True)],
+    [("abc123", False), ("e/p/abc123", False), ("missing.yaml", True), (".", True), ("", False)],
 )
 def test_a_file_that_is_missing_and_a_folder_are_no_ids(spec: str, *, expected: bool) -> None:
     assert is_file_spec(spec) == expected
