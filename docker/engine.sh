@@ -4,7 +4,7 @@
 #   docker/engine.sh up               install what is missing, start the engine
 #   docker/engine.sh base             make the image that the CPU Dockerfile builds on
 #                    [--cuda] [--tiny]  and a stand-in for NVIDIA's, and one for tests
-#   docker/engine.sh compose          fetch a newer Compose as well, print where it is
+#   docker/engine.sh compose          fetch a newer Compose too, print its DOCKER_CONFIG
 #   docker/engine.sh env              print a shell's settings:  eval "$(docker/engine.sh env)"
 #   docker/engine.sh status           what runs; exit 1 if the engine does not answer
 #   docker/engine.sh down             stop all, put the machine back as it was before `up`
@@ -355,18 +355,20 @@ up() {
     say "up: Docker $(docker version --format '{{.Server.Version}}'), DOCKER_HOST=unix://$D/docker.sock"
 }
 
-# Compose of a later suite, for tests with two versions; `env` leaves the engine's own.
+# Compose of a later suite with the buildx that it needs, as DOCKER_CONFIG has them; for
+# tests with two versions: `env` leaves the engine's own.
 compose() {
-    local new=$D/unpacking-compose
-    if [ ! -x "$D/compose" ]; then
-        mkdir -p "$D"
+    local new=$D/unpacking-newer
+    if [ ! -x "$D/newer/cli-plugins/docker-compose" ]; then
+        mkdir -p "$D/newer"
         say "fetching Compose from Debian forky"
-        unpack forky "$new" docker-compose
-        mv "$new/usr/libexec/docker/cli-plugins/docker-compose" "$D/compose"
+        unpack forky "$new" docker-compose docker-buildx
+        mv "$new/usr/libexec/docker/cli-plugins" "$D/newer/"
         rm -rf "$new"
     fi
-    "$D/compose" version >&2 || fail "the Compose of Debian forky does not run here" "there is the engine's own"
-    echo "$D/compose"
+    "$D/newer/cli-plugins/docker-compose" version >&2 ||
+        fail "the Compose of Debian forky does not run here" "there is the engine's own"
+    echo "$D/newer"
 }
 
 env_() {

@@ -24,7 +24,7 @@ class Composed:
 
     folder: Folder
     engine: TestEngine
-    program: tuple[str, ...] = ("docker", "compose")
+    client: Path | None = None  # DOCKER_CONFIG of another Compose than the engine's
 
     @property
     def project(self) -> str:
@@ -35,8 +35,9 @@ class Composed:
         self, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = 120
     ) -> str:
         """`docker compose …`, which succeeds; stdout and stderr together."""
-        command = [*self.folder.command[: -len(RUNNER)], *self.program, *arguments]
-        full = {**os.environ, **self.folder.env, **(env or {})}
+        command = [*self.folder.command[: -len(RUNNER)], "docker", "compose", *arguments]
+        other = {"DOCKER_CONFIG": str(self.client)} if self.client else {}
+        full = {**os.environ, **self.folder.env, **other, **(env or {})}
         for name in CALLERS:
             if name not in (env or {}):
                 full.pop(name, None)
@@ -88,8 +89,8 @@ def composed_folder(engine: TestEngine, fleet: str, tags: dict[str, str]) -> Ite
     place = Path(tempfile.mkdtemp(prefix="runner-compose-"))  # pytest's own is closed to others
     place.chmod(0o755)
     made = Composed(make_folder(place / fleet, fleet, engine.env), engine)
-    if named := os.environ.get("RUNNER_TEST_COMPOSE"):
-        made.program = (named,)
+    if named := os.environ.get("RUNNER_TEST_COMPOSE"):  # what `docker/engine.sh compose` prints
+        made.client = Path(named)
     for tag, image in tags.items():
         engine.docker("tag", image, tag)
     try:
@@ -99,7 +100,8 @@ def composed_folder(engine: TestEngine, fleet: str, tags: dict[str, str]) -> Ite
         if (made.folder.root / "compose.yaml").exists():
             made.compose("--profile", "*", "down", "--timeout", "1")
         engine.remove_fleet(fleet)
-        engine.docker("rmi", *tags)
+        if tags:
+            engine.docker("rmi", *tags)
         shutil.rmtree(place)
 
 

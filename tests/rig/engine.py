@@ -30,7 +30,7 @@ class TestEngine:
     env: dict[str, str]  # what points docker, compose and docker-py at it
     cdi_folder: Path | None  # where specs go, None where CDI is off or the folder is not ours
     hooks: Path | None = None  # of tests/rig/hooks, None where the engine does not call them
-    newer_compose: Path | None = None  # beside the engine's own
+    newer: Path | None = None  # DOCKER_CONFIG of a later Compose, beside the engine's own
 
     def client(self) -> "DockerClient":
         """A new client; close it."""
@@ -79,12 +79,12 @@ def find_engine() -> TestEngine:
         return TestEngine(env, _find_cdi_folder(env))
     path = f"{folder}/root/usr/bin:{os.environ['PATH']}"
     env |= {"DOCKER_CONFIG": str(folder / "client"), "PATH": path}
-    hooks, compose = folder / "hooks", folder / "compose"
+    hooks, newer = folder / "hooks", folder / "newer"
     return TestEngine(
         env,
         _find_cdi_folder(env),
         hooks if (hooks / "nvidia-container-runtime-hook").exists() else None,
-        compose if compose.exists() else None,
+        newer if newer.exists() else None,
     )
 
 

@@ -42,13 +42,13 @@ def composed(
     fleet: str,
 ) -> Iterator[Composed]:
     """A project folder with compose.yaml; the parameter `newer` takes a later Compose."""
-    newer = engine_env.newer_compose if getattr(request, "param", "") == "newer" else None
-    if newer is None and getattr(request, "param", "") == "newer":
+    newer = getattr(request, "param", "") == "newer"
+    if newer and engine_env.newer is None:
         pytest.skip("no second Compose is here; fetch one: docker/engine.sh compose")
     tags = image_tags(fleet, plain_image, server_image)
     with composed_folder(engine_env, fleet, tags) as made:
         for name in ("compose.yaml", "compose.cpu.yaml"):
             shutil.copyfile(ROOT / name, made.folder.root / name)
         if newer:
-            made.program = (str(newer),)
+            made.client = engine_env.newer
         yield made
