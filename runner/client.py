@@ -366,7 +366,7 @@ def _to_run(node: Mapping[str, Any], metric: str | None) -> RunInfo:
         if key not in ("_wandb", "_runner")
     }
     summary = _object(node["summaryMetrics"])
-    last = _number(summary.get(metric)) if metric else None
+    last = _number(_pick(summary, metric)) if metric else None
     failure = node.get("failure")
     return RunInfo(
         id=node["name"],
@@ -387,6 +387,16 @@ def _to_run(node: Mapping[str, Any], metric: str | None) -> RunInfo:
 def _object(text: str | None) -> dict[str, Any]:
     value = json.loads(text) if text else {}
     return value if isinstance(value, dict) else {}
+
+
+def _pick(values: Mapping[str, Any], name: str) -> object:
+    """The value of this name; `val.loss` also where it was logged as a dictionary in another."""
+    if name in values:
+        return values[name]
+    found: object = values
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def _number(value: object) -> float | None:

@@ -51,6 +51,8 @@ class Watch:
             return ExitCode.INTERRUPTED
         console.data(summarize(self._first, last, self._search))
         code = find_exit_code(self._first, last)
+        if code == ExitCode.RUNS_FAILED and not self._joined.server.ours:
+            console.note("why a run failed its server does not tell: `runner logs RUN` does")
         if self._deaf:
             self._look_for_sweep()
         return ExitCode.NOT_FOUND if self._gone and code == ExitCode.OK else code

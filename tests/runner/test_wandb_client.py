@@ -55,6 +55,29 @@ def test_only_fields_that_w_and_b_has_are_asked_for(cloud: Cloud) -> None:
     assert client.viewer() == Viewer("acme", "acme", ("acme-vision",))
 
 
+def test_a_metric_is_found_where_it_was_logged_as_a_dictionary(cloud: Cloud) -> None:
+    client = connect(cloud)
+    config = yaml.safe_load(SWEEP.replace("name: loss", "name: val.loss"))
+    made = client.create_sweep(config, entity="acme", project="nested")
+    for name, summary in {
+        "deep": {"val": {"loss": 2.0}},
+        "flat": {"val.loss": 1.0},
+        "least": {"val": {"loss": {"min": 0.5}}},
+        "none": {"val": 3},
+    }.items():
+        given = {"modelName": "nested", "name": name, "sweep": made.id}
+        query = "mutation($i: X){upsertBucket(input:$i){inserted}}"
+        given["summaryMetrics"] = json.dumps(summary)
+        assert cloud.request("/graphql", {"query": query, "variables": {"i": given}})[0] == 200
+
+    assert {run.id: run.best for run in client.runs(made)} == {
+        "deep": 2.0,
+        "flat": 1.0,
+        "least": 0.5,
+        "none": None,
+    }
+
+
 def test_what_is_not_there_is_none_and_what_is_deleted_is_gone(cloud: Cloud) -> None:
     client = connect(cloud)
     made = client.create_sweep(yaml.safe_load(SWEEP), entity="acme", project="p")
