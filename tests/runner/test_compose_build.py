@@ -60,6 +60,7 @@ def test_a_clone_is_built_by_compose_and_trains(clone: Composed, tmp_path: Path)
     """What is missing is built once, with the CPU's arguments; what is there is taken as it is."""
     env = {**sources(tmp_path / "secrets"), "RUNNER_SWEEP": "short.yaml"}
 
+    assert f"`docker compose {' '.join(BOTH)} up --detach`" in (ROOT / "README.md").read_text()
     clone.compose(*BOTH, "up", "--detach", timeout_s=800, env=env)
     code = clone.wait(f"{clone.project}-agent-0-1")
 
