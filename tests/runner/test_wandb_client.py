@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.agent.link import Link
+from runner.agent.refusals import RefusedError
 from runner.client import Client, Viewer
 from runner.errors import ExitCode, RunnerError
 from runner.settings.server import FORGE, WANDB_AI, find_app_url, find_key_origin
 from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 from runner.sweeps import Connection, Names, check_may_write, default_entity
-from tests.rig.cloud import Cloud, start_cloud
+from tests.rig.cloud import Cloud, client_environment, start_cloud
 from tests.rig.listener import listening
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +118,7 @@ def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path) -> None:
     lines: list[str] = []
     with start_cloud(tmp_path, tls=False, limit_every=2, lag_s=0.0) as cloud:
         client = Client(cloud.url, cloud.key, ours=False, report=lines.append)
-        for _ in range(4):
+        for _ in range(3):
             client.viewer()
 
     assert lines == [f"{cloud.url} answers 429: trying again for a while"]
@@ -192,7 +194,7 @@ def test_the_callers_authorities_are_found_and_copied(tmp_path: Path) -> None:
 def test_a_key_is_sent_to_no_host_that_it_is_not_for(cloud: Cloud, tmp_path: Path) -> None:
     """Neither to a server without a key of its own, nor to where a server sends us on."""
     cloud.write_netrc(tmp_path)
-    with listening() as (other, heard), listening(other) as (sender, _):
+    with listening() as (other, heard), listening(other) as (sender, first):
         done = subprocess.run(
             [sys.executable, "-m", "runner", "sweep", "create", "sweep.yaml"],
             cwd=write_project(tmp_path / "plain"),
@@ -207,7 +209,25 @@ def test_a_key_is_sent_to_no_host_that_it_is_not_for(cloud: Cloud, tmp_path: Pat
         )
         with pytest.raises(RunnerError, match="answered 307"):
             Client(sender, cloud.key, ours=False).viewer()
+        with pytest.raises(RefusedError, match="HTTP 307"):
+            Link(sender, cloud.key, max_pause_s=1.0).ask("query{viewer{id}}", dict)
 
     assert done.returncode == 4, done.stderr
     assert f"error: no W&B key for {other}" in done.stderr
-    assert heard == []
+    assert (len(first), heard) == (2, [])
+
+
+@pytest.mark.client
+def test_w_and_bs_client_follows_a_redirect_without_the_key(tmp_path: Path) -> None:
+    """What our runs and the sync rely on: the other host is asked, and hears no credentials."""
+    with listening(host="127.0.0.2") as (other, heard), listening(other) as (sender, first):
+        subprocess.run(
+            [sys.executable, "-c", "import wandb; wandb.Api(timeout=5).viewer"],
+            env={**client_environment(sender, "k" * 40, tmp_path), "NO_PROXY": "*"},
+            capture_output=True,
+            check=False,
+        )
+
+    assert first
+    assert None not in first
+    assert set(heard) == {None}
