@@ -143,6 +143,12 @@ def write_block(text: str, values: Mapping[str, str]) -> str:
     return before + "\n".join([BEGIN, *lines, END, ""]) + after
 
 
+def read_variable(text: str, name: str) -> str | None:
+    """What the text of a `.env` sets it to, without quotes."""
+    found = [line for line in text.splitlines() if _names(line, name)]
+    return found[-1].partition("=")[2].strip().strip("'\"") if found else None
+
+
 def make_project_name(folder: str, environ: Mapping[str, str]) -> str:
     """What Compose calls the project in a folder of this name (its own rule)."""
     if named := environ.get("COMPOSE_PROJECT_NAME"):
@@ -160,6 +166,11 @@ def server_tag(folder: str, environ: Mapping[str, str]) -> str | None:
     """Likewise the image of its server."""
     name = make_project_name(folder, environ)
     return f"{name}-server:latest" if name else None
+
+
+def _names(line: str, name: str) -> bool:
+    found = _ASSIGNMENT.match(line)
+    return found is not None and found[1] == name
 
 
 def _is_cpu(chosen: Chosen) -> bool:

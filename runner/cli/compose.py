@@ -51,7 +51,7 @@ def compose(
         )
     values = make_values(_choose(context, gpus, sweep, server, dry_run=dry_run))
     file = root / ENV_FILE
-    text = write_block(file.read_text("utf-8") if file.exists() else "", values)
+    text = write_block(_read_env(file), values)
     if dry_run:
         console.data("\n".join(f"{name}={value}" for name, value in values.items()))
         return
@@ -60,10 +60,30 @@ def compose(
             packaged = (PACKAGE / "files" / name).read_text("utf-8")
             write_atomic(root / name, without_builds(packaged))
             console.note(f"wrote {name}")
-    mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
-    write_atomic(file, text, mode=mode)
+    _write_env(file, text)
     pinned = ", ".join(slot for slot in (gpus or "").split(",") if slot) or "GPU 0"
     console.note(f"pinned {pinned} in {ENV_FILE}; next: `docker compose up`")
+
+
+def _read_env(file: Path) -> str:
+    """Its text with the line ends that it has."""
+    try:
+        return file.read_bytes().decode("utf-8") if file.exists() else ""
+    except UnicodeDecodeError as error:
+        raise RunnerError(
+            f"`{file.name}` is not UTF-8: {error}", hint="Compose reads no other; convert it"
+        ) from error
+
+
+def _write_env(file: Path, text: str) -> None:
+    """Owner and mode stay the user's, also where root calls; a link stays one."""
+    from runner.state import write_atomic
+
+    file = file.resolve()
+    before = file.stat() if file.exists() else None
+    write_atomic(file, text, mode=before.st_mode & 0o777 if before else 0o644)
+    if before and os.geteuid() == 0:
+        os.chown(file, before.st_uid, before.st_gid)
 
 
 def _choose(

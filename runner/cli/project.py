@@ -118,13 +118,16 @@ def _print_plan(*, as_json: bool, **options: Any) -> None:
 
 def _tag_for_compose(context: Any, image: Any) -> None:
     """The names that compose.yaml means without `.env`."""
-    from runner.compose import FILE, agent_tag, server_tag
+    from runner.compose import ENV_FILE, FILE, agent_tag, read_variable, server_tag
     from runner.image.server import ensure_server_image
 
-    folder, engine = context.project.root.name, context.engine()
-    if tag := agent_tag(folder, os.environ):
+    root, engine = context.project.root, context.engine()
+    file, name = root / ENV_FILE, "COMPOSE_PROJECT_NAME"
+    text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
+    environ = {name: os.environ.get(name) or read_variable(text, name) or ""}
+    if tag := agent_tag(root.name, environ):
         engine.tag_image(image.id, tag)
-    if (context.project.root / FILE).is_file() and (tag := server_tag(folder, os.environ)):
+    if (root / FILE).is_file() and (tag := server_tag(root.name, environ)):
         engine.tag_image(ensure_server_image(engine, report=console.note), tag)
 
 

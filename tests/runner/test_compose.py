@@ -22,6 +22,7 @@ from runner.compose import (
     agent_tag,
     make_extra,
     make_values,
+    read_variable,
     without_builds,
     write_block,
 )
@@ -135,6 +136,7 @@ def test_compose_yaml_knows_every_variable_that_is_written() -> None:
 
 def test_a_users_env_keeps_every_line() -> None:
     own = "# mine\nexport LOGIN = me\n\nEMPTY=\nLAST='a b'"
+    windows = write_block("A=1\r\nB=2\r\n", {"RUNNER_UID": "1000"})
     first = write_block(own, {"RUNNER_UID": "1000", "RUNNER_PROVENANCE": '{"a": "b c"}'})
     more = first + "AFTER=1\n"
 
@@ -145,6 +147,8 @@ def test_a_users_env_keeps_every_line() -> None:
     )
     assert second == f"{own}\n{BEGIN}\nRUNNER_UID=4242\n{END}\nAFTER=1\n"
     assert write_block(second, {"RUNNER_UID": "4242"}) == second
+    assert windows == f"A=1\r\nB=2\r\n{BEGIN}\nRUNNER_UID=1000\n{END}\n"
+    assert write_block(windows, {"RUNNER_UID": "1000"}) == windows
 
 
 def test_a_variable_that_is_set_elsewhere_is_an_error() -> None:
@@ -164,6 +168,13 @@ def test_a_block_without_an_end_is_not_guessed_at() -> None:
 def test_the_image_has_the_name_that_compose_gives(folder: str, tag: str | None) -> None:
     assert agent_tag(folder, {}) == tag
     assert agent_tag(folder, {"COMPOSE_PROJECT_NAME": "x"}) == "x-agent:latest"
+
+
+def test_a_users_env_may_name_the_project() -> None:
+    text = "COMPOSE_PROJECT_NAME=first\n#COMPOSE_PROJECT_NAME=c\nexport COMPOSE_PROJECT_NAME='x'\n"
+
+    assert read_variable(text, "COMPOSE_PROJECT_NAME") == "x"
+    assert read_variable(text, "COMPOSE_PROJECT") is None
 
 
 def test_a_key_is_taken_for_its_host_only(tmp_path: Path) -> None:

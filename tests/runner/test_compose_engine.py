@@ -62,9 +62,14 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
     cdi = composed.engine.cdi_folder
     if cdi is None:
         pytest.skip("the engine takes no CDI specs of ours")
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
     folder = composed.folder
     folder.write_sweep("sweep.yaml", "look", "hold")
-    (folder.root / ".env").write_text("# mine\nOWN=1\n")
+    env = folder.root / ".env"
+    env.write_bytes(b"# mine\r\nOWN=1\r\n")
+    env.chmod(0o600)
+    os.chown(env, UID, UID)  # root's call must leave it to its owner
     with FakeNvml([FakeGpu(), FakeGpu(), FakeGpu()]) as machine:
         machine.add_to_engine(cdi)
         folder.env |= machine.env()
@@ -97,7 +102,8 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
         assert [(one["do"], one["outcome"]) for one in stopped] == [("stop", "done")]
         folder.run("down")
         assert composed.containers() == []
-        assert (folder.root / ".env").read_text().startswith("# mine\nOWN=1\n")
+        assert env.read_bytes().startswith(b"# mine\r\nOWN=1\r\n#")
+        assert (env.stat().st_uid, env.stat().st_mode & 0o777) == (UID, 0o600)
         for one in uuids:
             (LEASES / one).unlink(missing_ok=True)
 
