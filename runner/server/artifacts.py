@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from runner.server.records import Artifact
 from runner.server.service import DEFAULT_ENTITY, DEFAULT_PROJECT, Service, new_id
-from runner.server.views import Views, storage_path
+from runner.server.views import Views, artifact_folder, storage_path
 from runner.server.wire import (
     Args,
     Node,
@@ -19,7 +19,7 @@ from runner.server.wire import (
     text,
 )
 
-FOLDER = "_artifacts"  # no entity's name: it holds the uploads of artifacts
+FOLDER = "_artifacts"  # no entity's name: it holds the uploads of artifacts, in `artifacts/`
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,13 @@ class Artifacts:
                     created=self.service.clock(),
                 )
                 store.put(artifact)
-        latest = self._node(done[-1]) if done else None
+            if run_id := text(args, "runName"):
+                store.put_output(artifact, run_id)
+        latest = self.views.artifact(done[-1]) if done else None
         sequence = {"id": global_id("Sequence", entity, project, collection)}
         return {
             "artifact": {
-                **self._node(artifact),
+                **self.views.artifact(artifact),
                 "artifactSequence": {**sequence, "latestArtifact": latest},
             }
         }
@@ -112,18 +114,18 @@ class Artifacts:
         """All files are here: the version counts from now on."""
         artifact = replace(self._known(required(args, "artifactID")), state="COMMITTED")
         self.service.store.put(artifact)
-        return {"artifact": self._node(artifact)}
+        return {"artifact": self.views.artifact(artifact)}
 
     def update(self, args: Args) -> Node:
         """New metadata."""
         artifact = self._known(required(args, "artifactID"))
         artifact = replace(artifact, metadata=text(args, "metadata") or artifact.metadata)
         self.service.store.put(artifact)
-        return {"artifact": self._node(artifact)}
+        return {"artifact": self.views.artifact(artifact)}
 
     def use(self, args: Args) -> Node:
         """A run says that it reads an artifact: noted by the client, not by us."""
-        return {"artifact": self._node(self._known(required(args, "artifactID")))}
+        return {"artifact": self.views.artifact(self._known(required(args, "artifactID")))}
 
     def _known(self, artifact_id: str) -> Artifact:
         artifact = self.service.store.artifact(artifact_id)
@@ -131,19 +133,9 @@ class Artifacts:
             raise Refused(404, f"artifact {artifact_id} not found")
         return artifact
 
-    def _node(self, artifact: Artifact) -> dict[str, object]:
-        return {
-            "__typename": "Artifact",
-            "id": artifact.id,
-            "digest": artifact.digest,
-            "state": artifact.state,
-            "versionIndex": artifact.version,
-            "metadata": artifact.metadata,
-        }
-
     def _upload(self, artifact: Artifact, name: str) -> str:
-        folder = (FOLDER, artifact.id.replace("=", "").replace("/", "_"), name)
-        return self.views.signed(storage_path(*folder), write=True)
+        place = storage_path(FOLDER, artifact_folder(artifact), name)
+        return self.views.signed(place, write=True)
 
 
 def _of_manifest(opaque: str) -> str:

@@ -44,6 +44,11 @@ create table artifact(
     version integer not null, metadata text, created real not null);
 create index artifact_collection on artifact(entity, project, collection);
 """
+LATER = """
+create table if not exists output(
+    artifact text not null, entity text not null, project text not null, run text not null,
+    primary key(entity, project, run, artifact)) without rowid;
+"""  # added since; an older version of the server does not mind
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -67,5 +72,6 @@ def connect(path: Path) -> sqlite3.Connection:
         )
     if found < VERSION:
         database.executescript(f"begin; {TABLES} pragma user_version={VERSION}; commit;")
+    database.executescript(LATER)
     database.row_factory = sqlite3.Row
     return database

@@ -144,6 +144,23 @@ class Store:
         where = "entity=? and project=? and collection=? order by version"
         return self._all(Artifact, where, entity, project, collection)
 
+    def put_output(self, artifact: Artifact, run_id: str) -> None:
+        """Note that a run of the artifact's project logged this version, made by it or not."""
+        self._run(
+            "insert or ignore into output values(?,?,?,?)",
+            (artifact.id, artifact.entity, artifact.project, run_id),
+        )
+
+    def outputs(self, run: Run) -> list[Artifact]:
+        """The artifact versions that a run logged, oldest first."""
+        where = (
+            "entity=? and project=? and (run=? or id in"
+            " (select artifact from output where entity=? and project=? and run=?))"
+            " order by created, rowid"
+        )
+        names = run.entity, run.project, run.id
+        return self._all(Artifact, where, *names, *names)
+
     def folder(self, entity: str, project: str, run_id: str) -> Path:
         """Where the files of a run lie."""
         return self.root.joinpath("runs", *map(safe_name, (entity, project, run_id)))

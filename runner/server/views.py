@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from runner.server.filters import connection, matches, ordered
 from runner.server.history import history_keys, history_page, parquet_rows, sampled
-from runner.server.records import Agent, Project, Run, Sweep, Upload
+from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
 from runner.server.runfields import run_fields
 from runner.server.service import DEFAULT_ENTITY, Service, read_spec
 from runner.server.wire import (
@@ -246,7 +246,9 @@ class Views:
             "logLines": log_lines,
             "files": lambda args: connection(files(args), args, lambda one: self._file(run, one)),
             "fileCount": lambda _: len(service.store.uploads(run)),
-            "outputArtifacts": lambda args: connection((), args, dict),
+            "outputArtifacts": lambda args: connection(
+                service.store.outputs(run), args, self.artifact
+            ),
             "inputArtifacts": lambda args: connection((), args, dict),
         }
 
@@ -293,6 +295,42 @@ class Views:
             "md5": None,
         }
 
+    def artifact(self, artifact: Artifact) -> Node:
+        """One version of an artifact."""
+        store = self.service.store
+        place = store.root.joinpath("artifacts", artifact_folder(artifact), "data")
+
+        def sizes() -> list[int]:
+            return [one.stat().st_size for one in place.rglob("*") if one.is_file()]
+
+        sequence = {
+            "__typename": "ArtifactSequence",
+            "id": global_id("Sequence", artifact.entity, artifact.project, artifact.collection),
+            "name": artifact.collection,
+            "project": lambda _: self._project_of(artifact),
+        }
+        return {
+            "__typename": "Artifact",
+            "id": artifact.id,
+            "digest": artifact.digest,
+            "state": artifact.state,
+            "versionIndex": artifact.version,
+            "metadata": artifact.metadata,
+            "description": None,
+            "artifactSequence": sequence,
+            "artifactType": {"name": artifact.type},
+            "aliases": [],
+            "tags": [],
+            "size": lambda _: sum(sizes()),
+            "fileCount": lambda _: len(sizes()),
+            "historyStep": None,
+            "commitHash": None,
+            "ttlDurationSeconds": -1,
+            "ttlIsInherited": False,
+            "createdAt": iso(artifact.created),
+            "updatedAt": iso(artifact.created),
+        }
+
     def download(self, run: Run, name: str) -> str:
         """A URL that gives a run's file."""
         path = storage_path(run.entity, run.project, run.id, name)
@@ -303,7 +341,7 @@ class Views:
         query = self.service.tokens.sign(path, write=write, now=self.service.clock())
         return f"{self.base}{quote(path)}?{query}"
 
-    def _project_of(self, record: Run | Sweep) -> Node | None:
+    def _project_of(self, record: Run | Sweep | Artifact) -> Node | None:
         project = self.service.store.project(record.entity, record.project)
         return self.project(project) if project else None
 
@@ -316,6 +354,11 @@ class Views:
 def storage_path(*names: str) -> str:
     """The path of a stored file's URL, not yet quoted."""
     return "/".join(("/storage", *names))
+
+
+def artifact_folder(artifact: Artifact) -> str:
+    """The folder of an artifact version among all artifacts'."""
+    return artifact.id.replace("=", "").replace("/", "_")
 
 
 def _project_number(entity: str, name: str) -> str:
