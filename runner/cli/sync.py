@@ -14,11 +14,14 @@ from runner.cli.sweeps import JsonOption
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.offline.collect import Found
-    from runner.offline.sync import Addresses, Outcome, Parcel
+    from runner.offline.ledger import Ledger
+    from runner.offline.parcel import Addresses, Outcome, Parcel
+    from runner.offline.send import Senders
     from runner.offline.target import Target
     from runner.settings.load import Settings
     from runner.state import State
+
+RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
 
 
 def register(app: typer.Typer) -> None:
@@ -49,74 +52,80 @@ def sync_offline(
 ) -> None:
     """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
     from runner.offline import collect
-    from runner.offline.choose import choose_target
-    from runner.offline.ledger import Ledger
-    from runner.offline.sync import exclusive
-    from runner.settings.server import find_home
+    from runner.offline.ledger import Ledger, has_receipts
+    from runner.offline.lock import exclusive
+    from runner.offline.send import Senders
 
     state, settings = _surroundings()
     chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
-    runs = collect.read_runs(collect.find_logs(chosen), now=time.time())
-    made_in = dict.fromkeys(log.sweep for found in runs for log in found.logs if log.sweep)
-    choice = choose_target(
-        to, settings, sweeps=made_in, state=state, environ=os.environ, home=find_home()
-    )
-    url = str(choice.url)
-    console.note(f"target: {url} ({choice.why})")
-    target = _connect(url, state)
-    addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
+    logs = collect.find_logs(chosen)
     folder = state.root if state else _folder_without_state()
-    with exclusive(folder / "sync.lock") as lock:
-        ledger = Ledger(folder / "sync.db", url)
+    staging = (state.cache if state else folder) / "sync"
+    with exclusive(folder / "sync.lock") as lock, Senders(staging, os.environ, lock) as senders:
+        workers = max(1, min(workers or _processes(len(logs)), len(logs)))
+        if logs and not dry_run and not has_receipts(folder / "sync.db", logs):
+            senders.prepare(workers)  # they load while the logs are read
+        target = _target(to, settings, logs, state)
+        addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
+        ledger = Ledger(folder / "sync.db", target.url)
         try:
             outcomes = _sync(
-                *(runs, target, ledger, addresses, _config_of(state)),
-                workers=workers or min(4, os.cpu_count() or 1),
-                staging=(state.cache if state else folder) / "sync",
-                lock=lock,
+                *(logs, target, ledger, addresses, _config_of(state)),
+                workers=workers,
+                senders=senders,
                 dry_run=dry_run,
             )
         finally:
             ledger.close()
-    _tell(url, outcomes, as_json=as_json, dry_run=dry_run)
+    _tell(target.url, outcomes, as_json=as_json, dry_run=dry_run)
+
+
+def _processes(logs: int) -> int:
+    return min(4, os.cpu_count() or 1, 1 + logs // RUNS_PER_PROCESS)
 
 
 def _sync(
-    runs: "Sequence[Found]",
+    logs: Sequence[Path],
     target: "Target",
-    ledger: Any,
+    ledger: "Ledger",
     addresses: "Addresses",
     config_of: Callable[[str], Mapping[str, Any] | None],
     *,
     workers: int,
-    staging: Path,
-    lock: int,
+    senders: "Senders",
     dry_run: bool,
-) -> "list[Outcome | Parcel]":
+) -> "Sequence[Outcome | Parcel]":
     from runner.offline.bring import Sweeps
+    from runner.offline.collect import group, read_runs
+    from runner.offline.openfiles import find_open
     from runner.offline.progress import Progress
-    from runner.offline.sync import Outcome, Sync
+    from runner.offline.sync import Sync, split
 
-    sweeps = Sweeps(target, ledger, config_of, console.note)
-    sync = Sync(target, ledger, sweeps, addresses)
-    planned = sync.plan(runs, dry_run=dry_run)
-    parcels = [one for one in planned if not isinstance(one, Outcome)]
-    if dry_run or not parcels:
-        return list(planned)
-    rows = sum(one.expected.rows for one in parcels)
-    progress = Progress(len(parcels), rows, sum(one.size for one in parcels))
+    sync = Sync(target, ledger, Sweeps(target, ledger, config_of, console.note), addresses)
+    live, groups = find_open(logs, now=time.time()), group(logs)
+    chunks = (read_runs(some, live=live) for some in split(groups, workers))
+    if dry_run:
+        return [one for runs in chunks for one in sync.plan(runs, dry_run=True)]
+    progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
     try:
-        sent = sync.carry_out(
-            parcels,
-            workers=workers,
-            staging=staging,
-            environ=os.environ,
-            lock=lock,
-            progress=progress,
-        )
+        return sync.carry_out(chunks, workers=workers, senders=senders, progress=progress)
     finally:
         progress.close()
-    return [*(one for one in planned if isinstance(one, Outcome)), *sent]
+
+
+def _target(
+    to: str | None, settings: "Settings", logs: Sequence[Path], state: "State | None"
+) -> "Target":
+    from runner.offline.choose import choose_target
+    from runner.offline.runlog import read_sweep
+    from runner.settings.server import find_home
+
+    made_in = (sweep for log in logs if (sweep := read_sweep(log)))
+    choice = choose_target(
+        to, settings, sweeps=made_in, state=state, environ=os.environ, home=find_home()
+    )
+    console.note(f"target: {choice.url} ({choice.why})")
+    return _connect(str(choice.url), state)
 
 
 def _surroundings() -> "tuple[State | None, Settings]":
@@ -158,7 +167,7 @@ def _addresses(
     *,
     for_all: bool,
 ) -> "Addresses":
-    from runner.offline.sync import Addresses
+    from runner.offline.parcel import Addresses
 
     viewer = target.viewer()
     own = viewer.entity or viewer.username
@@ -224,7 +233,7 @@ def _ask_server(state: "State", record: Mapping[str, Any]) -> Mapping[str, Any] 
 def _tell(
     url: str, outcomes: "Sequence[Outcome | Parcel]", *, as_json: bool, dry_run: bool
 ) -> None:
-    from runner.offline.sync import Outcome
+    from runner.offline.parcel import Outcome
 
     ended = [one for one in outcomes if isinstance(one, Outcome)]
     would = [one for one in outcomes if not isinstance(one, Outcome)]

@@ -1,12 +1,11 @@
 """Which logs lie where, and which of them are one run."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import ExitCode, RunnerError
-from runner.offline.openfiles import find_open
 from runner.offline.runlog import RunLog, read_log
 
 _FOLDER = re.compile(r"(offline-)?run-\d{8}_\d{6}-.+")
@@ -68,9 +67,21 @@ def _logs_of(path: Path) -> list[Path]:
     return []
 
 
-def read_runs(paths: Sequence[Path], *, now: float) -> list[Found]:
-    """All logs, read to their ends and grouped by run, in the order in which the runs began."""
-    live = find_open(paths, now=now)
+def group(paths: Iterable[Path]) -> list[list[Path]]:
+    """The logs of one run, by their names, together; what began first comes first."""
+    groups: dict[str, list[Path]] = {}
+    for path in sorted(paths, key=lambda one: one.parent.name.removeprefix("offline-")):
+        groups.setdefault(path.name, []).append(path)
+    return list(groups.values())
+
+
+def read_runs(paths: Sequence[Path], *, live: Container[Path]) -> list[Found]:
+    """Logs, read to their ends and grouped by run, in the order in which the runs began.
+
+    Args:
+        paths: all that there are of each of their runs.
+        live: those that are still being written.
+    """
     logs = [_checked(read_log(path), path in live) for path in paths]
     groups: dict[tuple[str, str, str], list[RunLog]] = {}
     loose = []

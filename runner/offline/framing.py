@@ -14,6 +14,7 @@ BLOCK = 32 * 1024
 MAGIC = b":W&B\xe1\xbe\x00"  # then the format's version, 0
 _CHUNK = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_SEEDS = tuple(zlib.crc32(bytes((kind,))) for kind in range(_LAST + 1))  # of the type alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +40,25 @@ def read_frames(file: BinaryIO) -> Iterator[bytes]:
     at, parts = len(MAGIC), list[bytes]()
     while block:
         while len(block) - at >= _CHUNK.size:
-            kind, data = _chunk(block, at, start)
-            if (kind in (_FULL, _FIRST)) == bool(parts):
+            crc, length, kind = _CHUNK.unpack_from(block, at)
+            data = block[at + _CHUNK.size : at + _CHUNK.size + length]
+            if len(data) < length or not _FULL <= kind <= _LAST:
+                cut = _FULL <= kind <= _LAST and len(block) < BLOCK
+                raise FrameError(start + at, "truncated" if cut else "damaged")
+            if zlib.crc32(data, _SEEDS[kind]) != crc or (kind in (_FULL, _FIRST)) == bool(parts):
                 raise FrameError(start + at, "damaged")
+            at += _CHUNK.size + length
+            if kind == _FULL:
+                yield data
+                continue
             parts.append(data)
-            at += _CHUNK.size + len(data)
-            if kind in (_FULL, _LAST):
+            if kind == _LAST:
                 yield b"".join(parts)
                 parts = []
         if len(block) < BLOCK and (parts or at < len(block)):
             raise FrameError(start + at, "truncated")
         start, at = start + len(block), 0
         block = file.read(BLOCK)
-
-
-def _chunk(block: bytes, at: int, start: int) -> tuple[int, bytes]:
-    crc, length, kind = _CHUNK.unpack_from(block, at)
-    end = at + _CHUNK.size + length
-    if not _FULL <= kind <= _LAST:
-        raise FrameError(start + at, "damaged")
-    if end > len(block):
-        raise FrameError(start + at, "damaged" if len(block) == BLOCK else "truncated")
-    data = block[at + _CHUNK.size : end]
-    if zlib.crc32(bytes((kind,)) + data) != crc:
-        raise FrameError(start + at, "damaged")
-    return kind, data
 
 
 class FrameWriter:
@@ -75,20 +70,24 @@ class FrameWriter:
 
     def write(self, record: bytes) -> None:
         """Append one record."""
+        left = BLOCK - self._at % BLOCK
+        if _CHUNK.size + len(record) <= left:
+            return self._put_chunk(_FULL, record)
         rest, first = memoryview(record), True
         while True:
-            left = BLOCK - self._at % BLOCK
             if left < _CHUNK.size:
                 self._put(b"\0" * left)
                 left = BLOCK
             data = bytes(rest[: left - _CHUNK.size])
             rest = rest[len(data) :]
             kind = (_FULL if not rest else _FIRST) if first else (_LAST if not rest else _MIDDLE)
-            crc = zlib.crc32(bytes((kind,)) + data)
-            self._put(_CHUNK.pack(crc, len(data), kind) + data)
+            self._put_chunk(kind, data)
             if not rest:
-                return
-            first = False
+                return None
+            first, left = False, BLOCK - self._at % BLOCK
+
+    def _put_chunk(self, kind: int, data: bytes) -> None:
+        self._put(_CHUNK.pack(zlib.crc32(data, _SEEDS[kind]), len(data), kind) + data)
 
     def _put(self, data: bytes) -> None:
         self._file.write(data)

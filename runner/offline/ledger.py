@@ -4,7 +4,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,9 @@ CREATE TABLE IF NOT EXISTS receipts (
 CREATE TABLE IF NOT EXISTS sweeps (
     target TEXT, local TEXT, remote TEXT, PRIMARY KEY (target, local)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS lacking (
+    target TEXT, path TEXT, artifact TEXT, PRIMARY KEY (target, path, artifact)
+) STRICT;
 """
 
 
@@ -34,6 +38,7 @@ class Receipt:
     logs: tuple[Mark, ...]
     rows: int
     size: int
+    lacking: tuple[str, ...] = ()  # artifacts that it logged and that did not arrive
 
 
 def marks(logs: Sequence[RunLog]) -> tuple[Mark, ...]:
@@ -59,19 +64,28 @@ class Ledger:
         query = "SELECT state, logs, rows, bytes FROM receipts WHERE target=? AND path=?"
         with self._lock:
             found = self._db.execute(query, (self._target, run.path)).fetchone()
+            query = "SELECT artifact FROM lacking WHERE target=? AND path=? ORDER BY artifact"
+            lacking = self._db.execute(query, (self._target, run.path)).fetchall()
         if found is None:
             return None
         logs = tuple((str(name), int(size)) for name, size in json.loads(found[1]))
-        return Receipt(found[0], logs, found[2], found[3])
+        return Receipt(found[0], logs, found[2], found[3], tuple(one for (one,) in lacking))
 
-    def put(self, run: Destination, receipt: Receipt) -> None:
-        """Enter a run, in place of what was known of it."""
-        values = (self._target, run.path, json.dumps(receipt.logs), receipt.state)
-        with self._lock:
-            self._db.execute(
-                "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, receipt.rows, receipt.size, time.time()),
-            )
+    def put(self, runs: Iterable[tuple[Destination, Receipt]]) -> None:
+        """Enter runs, all or none, in place of what was known of them."""
+        with self._lock, self._transaction():
+            for run, receipt in runs:
+                values = (self._target, run.path, json.dumps(receipt.logs), receipt.state)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*values, receipt.rows, receipt.size, time.time()),
+                )
+                known = (self._target, run.path)
+                self._db.execute("DELETE FROM lacking WHERE target=? AND path=?", known)
+                self._db.executemany(
+                    "INSERT INTO lacking VALUES (?, ?, ?)",
+                    [(*known, name) for name in receipt.lacking],
+                )
 
     def sweep(self, local: str) -> tuple[bool, str | None]:
         """Whether bringing a sweep along was begun, and its path on the target if it ended."""
@@ -86,3 +100,26 @@ class Ledger:
             self._db.execute(
                 "INSERT OR REPLACE INTO sweeps VALUES (?, ?, ?)", (self._target, local, remote)
             )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def has_receipts(file: Path, logs: Iterable[Path]) -> bool:
+    """Whether each of the logs was sent somewhere as it is: then there may be nothing to do."""
+    if not file.exists():
+        return False
+    with closing(sqlite3.connect(file)) as database:
+        try:
+            rows = database.execute("SELECT logs FROM receipts WHERE state='done'").fetchall()
+        except sqlite3.OperationalError:  # a file without tables: its maker was killed
+            return False
+    known = {(str(name), int(size)) for (text,) in rows for name, size in json.loads(text)}
+    return all((log.parent.name, log.stat().st_size) in known for log in logs)

@@ -1,10 +1,13 @@
 """How far a sync is: a bar on a terminal, a line per finished run elsewhere."""
 
+import shutil
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from runner import console
+from runner.offline.parcel import Outcome
 
 _WIDTH = 24
 
@@ -12,44 +15,49 @@ _WIDTH = 24
 class Progress:
     """Counts runs, rows and bytes; safe to call from several threads."""
 
-    def __init__(self, runs: int, rows: int, size: int, *, quiet: bool = False) -> None:
-        self._all, self._done = (runs, rows, size), [0, 0, 0]
-        self._bar = sys.stderr.isatty() and not quiet
+    def __init__(self, runs: int, size: int) -> None:
+        self._all, self._done = (runs, size), [0, 0, 0]
+        self._bar = sys.stderr.isatty()
         self._lock, self._began = threading.Lock(), time.monotonic()
+        self._draw()
 
-    def tell(self, text: str) -> None:
-        """One line, above the bar."""
+    def passed(self, runs: Sequence[Outcome]) -> None:
+        """Runs for which there was nothing to do: they are named at the end, if at all."""
+        with self._lock:
+            self._count(runs)
+
+    def finished(self, run: Outcome) -> None:
+        """A run reached its end: one line, above the bar."""
+        more = f", {run.rows} rows" if run.status == "synced" else ""
         with self._lock:
             self._clear()
-            console.note(text)
-            self._draw()
-
-    def finished(self, text: str, rows: int, size: int) -> None:
-        """A run reached its end."""
-        with self._lock:
-            for at, more in enumerate((1, rows, size)):
-                self._done[at] += more
-            self._clear()
-            console.note(text)
-            self._draw()
+            console.note(f"{run.run_id}: {run.status}{more}")
+            self._count([run])
 
     def close(self) -> None:
         """Take the bar away."""
         with self._lock:
             self._clear()
 
+    def _count(self, runs: Sequence[Outcome]) -> None:
+        for run in runs:
+            for at, more in enumerate((1, run.rows, run.size)):
+                self._done[at] += more
+        self._clear()
+        self._draw()
+
     def _draw(self) -> None:
         if not self._bar:
             return
-        runs, rows, size = self._done
-        share = size / self._all[2] if self._all[2] else 1.0
-        spent = time.monotonic() - self._began
-        eta = console.format_duration(spent / share - spent) if share > 0 else "?"
+        (all_runs, all_bytes), (runs, rows, size) = self._all, self._done
+        share = min(1.0, size / all_bytes) if all_bytes else 1.0
         full = "#" * round(share * _WIDTH)
-        sys.stderr.write(
-            f"[{full:<{_WIDTH}}] {runs}/{self._all[0]} runs  {rows}/{self._all[1]} rows  "
-            f"{console.format_bytes(size)}  {eta} left"
-        )
+        line = f"[{full:<{_WIDTH}}] {runs} of {all_runs} runs, {rows} rows, "
+        line += f"{console.format_bytes(size)} of {console.format_bytes(all_bytes)}"
+        if share:
+            spent = time.monotonic() - self._began
+            line += f", {console.format_duration(spent / share - spent)} left"
+        sys.stderr.write(line[: shutil.get_terminal_size().columns - 1])
         sys.stderr.flush()
 
     def _clear(self) -> None:

@@ -14,6 +14,7 @@ Verdict = Literal["complete", "killed", "empty", "truncated", "foreign", "open",
 SENDABLE: tuple[Verdict, ...] = ("complete", "killed")
 KILLED = 1  # the exit code of a run that left none: W&B's own sync takes it so
 _Flat = dict[tuple[str, ...], str | None]  # path → JSON; None where it was removed
+_SECOND_TAG = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]([\x80-\xff]*[\x00-\x7f])")  # after `num`
 _CLIENT_ARTIFACT = re.compile(rb"wandb-client-artifact://(\w+)[^/\"\\]*/([^\"\\]+)")
 
 
@@ -74,6 +75,20 @@ def read_log(path: Path) -> RunLog:
         )
 
 
+def read_sweep(path: Path) -> str:
+    """The ID of the sweep that a log names, or nothing; only its first records are read."""
+    reading = _Reading()
+    try:
+        with path.open("rb") as file:
+            for record in read_frames(file):
+                reading.take(record)
+                if reading.run_id:
+                    break
+    except (OSError, FrameError, *reading.decode_errors):
+        return ""
+    return reading.sweep
+
+
 def _bad(path: Path, size: int, reading: "_Reading", reason: str) -> RunLog:
     known = (reading.run_id or _named_by(path), reading.entity, reading.project)
     return RunLog(path, "truncated", reason, size, *known, rows=reading.rows)
@@ -91,13 +106,14 @@ class _Reading:
 
         records = load_records()
         self._make = records.Record
-        self._kinds = {one.number: one.name for one in records.Record.DESCRIPTOR.fields}
+        self._kinds = Kinds(records.Record)
         self.decode_errors = (DecodeError, ValueError, IndexError)
         self.run_id = self.entity = self.project = self.sweep = ""
         self.started_at, self.rows, self.exit_code = 0.0, 0, None
         self._last_row: bytes | None = None
         self._config: _Flat = {}
         self._summary: _Flat = {}
+        self._summaries: list[bytes] = []
         self._ruled: set[str] = set()
         self._logged: dict[str, str] = {}  # client ID → name
         self._named: dict[str, str] = {}
@@ -107,10 +123,12 @@ class _Reading:
         if b"wandb-client-artifact://" in data:
             found = _CLIENT_ARTIFACT.findall(data)
             self._named.update((one.decode(), file.decode()) for one, file in found)
-        kind = kind_of(data, self._kinds)
+        kind = self._kinds.of(data)
         if kind == "history":
             self.rows, self._last_row = self.rows + 1, data
-        elif kind in ("run", "config", "summary", "metric", "artifact", "exit"):
+        elif kind == "summary":
+            self._summaries.append(data)
+        elif kind in ("run", "config", "metric", "artifact", "exit"):
             record = self._make.FromString(data)
             getattr(self, f"_take_{kind}")(getattr(record, kind))
 
@@ -119,13 +137,24 @@ class _Reading:
         self.sweep = run.sweep_id
         self.started_at = run.start_time.seconds + run.start_time.nanos / 1e9
         self._take_config(run.config)
-        self._take_summary(run.summary)
+        self._take_summaries()
+        _apply(self._summary, run.summary)
 
     def _take_config(self, config: Any) -> None:
         _apply(self._config, config)
 
-    def _take_summary(self, summary: Any) -> None:
-        _apply(self._summary, summary)
+    def _take_summaries(self) -> None:
+        """Those so far, at once: there are two for each row, and only the last values count.
+
+        Records in a row are read as one, whose lists are theirs joined.
+        """
+        changes = self._make.FromString(b"".join(self._summaries)).summary
+        if changes.remove:  # then it matters what came first
+            for one in self._summaries:
+                _apply(self._summary, self._make.FromString(one).summary)
+        else:
+            _apply(self._summary, changes)
+        self._summaries = []
 
     def _take_metric(self, metric: Any) -> None:
         if metric.HasField("summary"):
@@ -140,6 +169,7 @@ class _Reading:
 
     def to_log(self, path: Path, size: int, verdict: Verdict, reason: str | None = None) -> RunLog:
         """All of it."""
+        self._take_summaries()
         row = self._last_row
         lacking = {name for one, name in self._named.items() if one not in self._logged}
         ruled = tuple(self._ruled)
@@ -160,49 +190,67 @@ class _Reading:
         )
 
 
-def kind_of(record: bytes, kinds: Mapping[int, str]) -> str | None:
-    """Which of the record's kinds it is, from its outer tags alone: most need no decoding.
+class Kinds:
+    """Which of a record's kinds it is, from its outer tags alone: most need no decoding."""
 
-    `kinds` maps the outer fields' numbers to their names; the first field that is a message and
-    neither `control` nor `_info` decides.
-    """
-    at = 0
-    while at < len(record):
-        tag, at = _varint(record, at)
-        number, wire = tag >> 3, tag & 7
-        if wire == 0:
-            _, at = _varint(record, at)
-        elif wire == 2:
-            name = kinds.get(number)
-            if name not in ("control", "_info", "uuid", None):
-                return name
-            length, at = _varint(record, at)
-            at += length
-        else:
-            at += 8 if wire == 1 else 4
-    return None
+    def __init__(self, record: Any) -> None:
+        """`record` is the message's class."""
+        self._names = {one.number: one.name for one in record.DESCRIPTOR.fields}
+        self._by_tag: dict[bytes, str | None] = {}
+
+    def of(self, record: bytes) -> str | None:
+        """The first field that is a message and neither `control` nor `_info` decides."""
+        if (found := _SECOND_TAG.match(record)) is None:
+            return self._walk(record)
+        tag = found.group(1)
+        if tag not in self._by_tag:
+            number, wire = _varint(tag, 0)[0] >> 3, tag[0] & 7
+            self._by_tag[tag] = self._deciding(number) if wire == 2 else None
+        return self._by_tag[tag] or self._walk(record)
+
+    def _deciding(self, number: int) -> str | None:
+        name = self._names.get(number)
+        return None if name in ("control", "_info", "uuid") else name
+
+    def _walk(self, record: bytes) -> str | None:
+        at = 0
+        while at < len(record):
+            tag, at = _varint(record, at)
+            number, wire = tag >> 3, tag & 7
+            if wire == 0:
+                _, at = _varint(record, at)
+            elif wire == 2:
+                if name := self._deciding(number):
+                    return name
+                length, at = _varint(record, at)
+                at += length
+            else:
+                at += 8 if wire == 1 else 4
+        return None
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
+        at += 1
         if byte < 0x80:
-            return value, at
+            return value | byte << shift, at
+        value |= (byte & 0x7F) << shift
+        shift += 7
 
 
 def _apply(values: _Flat, change: Any) -> None:
     """Enter changes; what is written last stands last."""
-    for item in change.update:
-        path = tuple(item.nested_key) or (item.key,)
+    newest: _Flat = {}
+    for item in change.update[::-1]:
+        path = (item.key,) if item.key else tuple(item.nested_key)
+        if path not in newest:
+            newest[path] = item.value_json
+    removed = {(item.key,) if item.key else tuple(item.nested_key): None for item in change.remove}
+    for path, text in (*reversed(newest.items()), *removed.items()):
         values.pop(path, None)
-        values[path] = item.value_json
-    for item in change.remove:
-        path = tuple(item.nested_key) or (item.key,)
-        values.pop(path, None)
-        values[path] = None
+        values[path] = text
 
 
 def _unfold(values: _Flat) -> dict[str, Any]:

@@ -1,63 +1,170 @@
 """W&B's own sync, in processes of its own: what it says is kept, what it claims is not believed."""
 
+import json
 import os
 import re
+import select
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Self
 
 IDLE_S = 900.0  # W&B's client tries for seven days
 SLOWEST = 20_000.0  # bytes per second that a send may take
+PARALLEL = 10  # runs at a time in one process; much of a run's time there is waiting
 _TROUBLE = re.compile(r"error|fail|denied|refused|not found|40\d|50\d", re.IGNORECASE)
 
 
-def send(
-    logs: Sequence[Path], *, url: str, key: str, home: Path, environ: Mapping[str, str], lock: int
-) -> str | None:
-    """Send the staged logs; gives the last line that sounded like trouble.
+class Sender:
+    """One process of W&B's client.
 
     Args:
-        logs: staged logs.
-        url: the target.
-        key: its key; it is in the process's environment only.
-        home: a folder for what W&B's client writes beside.
+        home: a new folder for what the client writes beside.
         environ: the caller's environment.
         lock: an open file that the process holds as long as it lives.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    output = home / "output.log"
-    limit = IDLE_S + sum(log.stat().st_size for log in logs) / SLOWEST
-    parent = str(os.getpid())
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "runner.offline.worker", parent, *map(str, logs)],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=_environment(environ, url, key, home),
-            cwd=home,
-            pass_fds=(lock,),
-        )
+
+    def __init__(self, home: Path, environ: Mapping[str, str], lock: int) -> None:
+        self._home, self._output = home, home / "output.log"
+        ours, theirs = os.pipe()
+        self._answers = os.fdopen(ours, "rb", buffering=0)
         try:
-            process.wait(limit)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        except BaseException:
-            process.kill()
-            raise
+            with self._output.open("wb") as file:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "runner.offline.worker", str(os.getpid()), str(theirs)],
+                    stdin=subprocess.PIPE,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(environ, home),
+                    cwd=home,
+                    pass_fds=(lock, theirs),
+                    text=True,
+                )
         finally:
-            process.wait()
-    return _trouble(output.read_text("utf-8", "replace"))
+            os.close(theirs)
+
+    @property
+    def alive(self) -> bool:
+        """It can be given logs."""
+        return self._process.poll() is None
+
+    def send(self, logs: Sequence[Path], *, url: str, key: str) -> str | None:
+        """Send the staged logs; gives the last line that sounded like trouble.
+
+        Args:
+            logs: staged logs.
+            url: the target.
+            key: its key; it is in the process's environment only.
+        """
+        before = self._output.stat().st_size
+        limit_s = IDLE_S + sum(log.stat().st_size for log in logs) / SLOWEST
+        order = {
+            "environ": {"WANDB_BASE_URL": url, "WANDB_API_KEY": key},
+            "options": ["--include-online", "--include-synced", "-n", str(PARALLEL)],
+            "logs": [str(log) for log in logs],
+        }
+        if not self._ask(json.dumps(order), limit_s):
+            self.close()
+        with self._output.open("rb") as file:
+            file.seek(before)
+            return _trouble(file.read().decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """End the process; what it was sending stays as it is."""
+        self._process.kill()
+        self._process.wait()
+        self._answers.close()
+        if self._process.stdin:
+            with suppress(OSError):  # an order that it has not read
+                self._process.stdin.close()
+
+    def _ask(self, order: str, limit_s: float) -> bool:
+        """Whether the order was carried out in time."""
+        if self._process.stdin is None:
+            return False
+        try:
+            self._process.stdin.write(order + "\n")
+            self._process.stdin.flush()
+        except OSError:  # it has died
+            return False
+        ready, _, _ = select.select([self._answers], [], [], limit_s)
+        return bool(ready) and self._answers.read(1) == b"."
 
 
-def _environment(environ: Mapping[str, str], url: str, key: str, home: Path) -> dict[str, str]:
+class Senders:
+    """The processes of one call, `with`: none is left afterwards.
+
+    Args:
+        folder: for what they write; emptied before and after.
+        environ: the caller's environment.
+        lock: an open file that they hold as long as they live.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], lock: int) -> None:
+        self._folder, self._environ, self._lock = folder, environ, lock
+        self._all: list[Sender] = []
+        self._free: SimpleQueue[Sender] = SimpleQueue()
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._folder, ignore_errors=True)  # of one that was killed
+        self._folder.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End all processes, also those that send."""
+        for one in self._all:
+            one.close()
+
+    def new_folder(self) -> Path:
+        """For staged logs, or for a process."""
+        return Path(tempfile.mkdtemp(dir=self._folder))
+
+    def prepare(self, count: int) -> None:
+        """Start so many now: they are ready when there is something to send."""
+        for _ in range(count):
+            self._free.put(self._start())
+
+    @contextmanager
+    def one(self) -> Iterator[Sender]:
+        """A process that nobody else uses meanwhile; a new one where all are busy or dead."""
+        sender = self._take()
+        try:
+            yield sender
+        finally:
+            self._free.put(sender)
+
+    def _take(self) -> Sender:
+        while True:
+            try:
+                sender = self._free.get_nowait()
+            except Empty:
+                return self._start()
+            if sender.alive:
+                return sender
+
+    def _start(self) -> Sender:
+        sender = Sender(self.new_folder(), self._environ, self._lock)
+        self._all.append(sender)
+        return sender
+
+
+def _environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     kept = {name: value for name, value in environ.items() if not name.startswith("WANDB")}
     return {
         **kept,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "WANDB_BASE_URL": url,
-        "WANDB_API_KEY": key,
         "WANDB_DIR": str(home),
         "WANDB_DATA_DIR": str(home),
         "WANDB_CONFIG_DIR": str(home),

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.offline.framing import FrameWriter, read_frames
 from runner.offline.records import load_records
-from runner.offline.runlog import KILLED, RunLog, kind_of
+from runner.offline.runlog import KILLED, Kinds, RunLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ def stage(
     if (files := log.path.parent / "files").is_dir():
         (home / "files").symlink_to(files.resolve())
     records = load_records()
-    kinds = {one.number: one.name for one in records.Record.DESCRIPTOR.fields}
+    kinds = Kinds(records.Record)
     lacking: list[str] = []
     copy = home / log.path.name
     with log.path.open("rb") as source, copy.open("wb") as out:
         writer = FrameWriter(out)
         for data in read_frames(source):
-            kind = kind_of(data, kinds)
+            kind = kinds.of(data)
             if kind not in ("run", "artifact"):
                 writer.write(data)
                 continue

@@ -1,133 +1,47 @@
 """Logs on disk → runs on a W&B server: looked up, sent, read back, receipted."""
 
-import fcntl
-import os
+import itertools
 import shutil
-import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from runner.client import Viewer
 from runner.errors import ExitCode, RunnerError
 from runner.offline.bring import Sweeps
 from runner.offline.collect import Found
-from runner.offline.ledger import Ledger, Receipt, marks
-from runner.offline.plan import Step, plan_run
+from runner.offline.ledger import Ledger, Receipt
+from runner.offline.parcel import Addresses, Outcome, Parcel
+from runner.offline.plan import plan_run
 from runner.offline.progress import Progress
-from runner.offline.send import send
+from runner.offline.send import Senders
 from runner.offline.staging import Destination, stage
 from runner.offline.target import Target
 from runner.offline.verify import Expected, Seen, expect, judge
 
-BATCH = 32  # runs per process at most
+BATCHES = (6, 14, 32)  # runs that one process is given at a time: the first ones soon
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
 _LOOKUPS = 8  # at a time
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one run."""
-
-    run_id: str
-    folder: Path
-    status: Literal["synced", "already", "failed", "skipped"]
-    reason: str | None = None
-    rows: int = 0
-    size: int = 0
-    code: ExitCode = ExitCode.PARTLY_SYNCED  # where it failed
-    lacking: tuple[str, ...] = ()
-
-    @property
-    def whole(self) -> bool:
-        """All of it is on the target."""
-        return self.status in ("synced", "already") and not self.lacking
+Addressed = tuple[Found, Destination]
+Looked = Seen | None | RunnerError
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A run on its way."""
+class _Load:
+    """A staged batch."""
 
-    found: Found
-    to: Destination
-    expected: Expected
-    step: Step
-
-    @property
-    def size(self) -> int:
-        """Bytes of its logs."""
-        return sum(log.size for log in self.found.logs)
-
-    def end(
-        self,
-        status: Literal["synced", "already", "failed"],
-        reason: str | None = None,
-        code: ExitCode = ExitCode.PARTLY_SYNCED,
-        lacking: Sequence[str] = (),
-    ) -> Outcome:
-        """Its outcome; artifacts that its logs lack are named with it."""
-        missing = {*lacking, *(name for log in self.found.logs for name in log.lacking)}
-        named = tuple(sorted(missing)) if status != "failed" else ()
-        if named:
-            reason = f"{len(named)} artifacts are not in its log: {', '.join(named)}"
-        rows = self.expected.rows
-        return Outcome(
-            self.found.run_id, self.found.folder, status, reason, rows, self.size, code, named
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Entity and W&B project: what is wanted over what the logs say."""
-
-    entity: str | None
-    project: str | None
-    viewer: Viewer
-    sweep: tuple[str, str, str] | None = None  # all runs that were made in a sweep go to this one
-    sweep_for_all: bool = False  # and those that were not as well
-
-    def of(self, found: Found) -> tuple[str, str, str]:
-        """Entity, W&B project and sweep ID before the sweep's own place is known."""
-        log = found.logs[0]
-        if self.sweep and (log.sweep or self.sweep_for_all):
-            return self.sweep
-        recorded = log.entity if log.entity not in ("", "local") else None
-        entity = self.entity or recorded or self.viewer.entity or self.viewer.username
-        return entity, self.project or log.project, log.sweep
-
-
-@contextmanager
-def exclusive(file: Path, *, patience_s: float = 5.0) -> Iterator[int]:
-    """One sync at a time; also its processes hold the lock, which is the handle given.
-
-    Raises:
-        RunnerError: another one is at it.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        _take(handle, until=time.monotonic() + patience_s)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _take(handle: int, until: float) -> None:
-    while True:  # the processes of one that was killed take a moment to end
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > until:
-                raise RunnerError("another sync-offline is running here") from error
-            time.sleep(0.1)
+    parcels: Sequence[Parcel]
+    home: Path
+    logs: Sequence[Path]
+    lacking: Sequence[set[str]]  # for each parcel the artifacts whose files are gone
 
 
 class Sync:
-    """One call's connection, ledger and staging folder."""
+    """One call's connection, ledger and sweeps."""
 
     def __init__(
         self,
@@ -138,40 +52,66 @@ class Sync:
     ) -> None:
         self._target, self._ledger, self._sweeps = target, ledger, sweeps
         self._addresses = addresses
+        self._interrupted = threading.Event()
 
     def plan(self, runs: Sequence[Found], *, dry_run: bool) -> list[Parcel | Outcome]:
         """Each run's next step, or its outcome where there is none."""
         addressed = [self._address(found, dry_run=dry_run) for found in runs]
+        going = [one for one in addressed if not isinstance(one, Outcome)]
+        receipts = {to: self._ledger.receipt(to) for _, to in going}
+        seen = self._look(going, receipts)
+
+        def step(one: Addressed | Outcome) -> Parcel | Outcome:
+            if isinstance(one, Outcome):
+                return one
+            return self._step(*one, receipts[one[1]], seen.get(one[1]), dry_run=dry_run)
+
         with ThreadPoolExecutor(_LOOKUPS) as pool:
-            return list(pool.map(self._step, addressed))
+            return list(pool.map(step, addressed))
 
     def carry_out(
         self,
-        parcels: Sequence[Parcel],
+        chunks: Iterable[Sequence[Found]],
         *,
         workers: int,
-        staging: Path,
-        environ: Mapping[str, str],
-        lock: int,
+        senders: Senders,
         progress: Progress,
     ) -> list[Outcome]:
-        """Send the parcels in batches and wait until the target shows them."""
-        size = max(1, min(BATCH, -(-len(parcels) // workers)))
-        batches = [parcels[at : at + size] for at in range(0, len(parcels), size)]
-        shutil.rmtree(staging, ignore_errors=True)  # of one that was killed: we hold the lock
-        staging.mkdir(parents=True)
+        """Send the runs and wait until the target shows them.
 
-        def work(batch: Sequence[Parcel]) -> list[Outcome]:
-            home = Path(tempfile.mkdtemp(dir=staging))
+        While one batch is sent, the next is read and staged, and the one before is read back.
+
+        Args:
+            chunks: the runs, read as they are asked for.
+            workers: how many processes send.
+            senders: gives those.
+            progress: is told of each run.
+        """
+        outcomes, under_way = list[Outcome](), list[Future[list[Outcome]]]()
+        room = threading.Semaphore(2 * workers)  # batches that lie staged
+        with _pool(workers) as sending, _pool(workers) as confirming:
             try:
-                return self._send(batch, home, environ, lock, progress)
-            finally:
-                shutil.rmtree(home, ignore_errors=True)
+                for runs in chunks:
+                    planned = self.plan(runs, dry_run=False)
+                    passed = [one for one in planned if isinstance(one, Outcome)]
+                    progress.passed(passed)
+                    outcomes += passed
+                    parcels = [one for one in planned if not isinstance(one, Outcome)]
+                    for batch in (parcels[at::workers] for at in range(workers)):
+                        if batch:
+                            room.acquire()
+                            load = self._stage(batch, senders.new_folder())
+                            sent = sending.submit(self._send, load, senders)
+                            under_way.append(
+                                confirming.submit(self._confirm, load, sent, progress, room.release)
+                            )
+                return outcomes + [outcome for one in under_way for outcome in one.result()]
+            except BaseException:
+                self._interrupted.set()
+                senders.close()
+                raise
 
-        with ThreadPoolExecutor(workers) as pool:
-            return [outcome for some in pool.map(work, batches) for outcome in some]
-
-    def _address(self, found: Found, *, dry_run: bool) -> tuple[Found, Destination] | Outcome:
+    def _address(self, found: Found, *, dry_run: bool) -> Addressed | Outcome:
         if bad := found.bad:
             return Outcome(found.run_id, found.folder, "skipped", bad.reason, bad.rows, bad.size)
         entity, project, sweep_id = self._addresses.of(found)
@@ -188,93 +128,136 @@ class Sync:
                 sweep = self._sweeps.get(sweep_id, entity, project)
                 path = sweep.path if sweep else None
         except RunnerError as error:
-            return Outcome(found.run_id, found.folder, "failed", error.message, code=error.code)
+            return _failed(found, error)
         if path is None:
             reason = f"sweep {sweep_id} is not there and its YAML is not known here: `--sweep`"
             return Outcome(found.run_id, found.folder, "failed", reason)
         entity, project, sweep_id = path.split("/")
         return found, Destination(entity, project, found.run_id, sweep_id)
 
-    def _step(self, addressed: tuple[Found, Destination] | Outcome) -> Parcel | Outcome:
-        if isinstance(addressed, Outcome):
-            return addressed
-        found, to = addressed
+    def _look(
+        self, going: Sequence[Addressed], receipts: dict[Destination, Receipt | None]
+    ) -> dict[Destination, Looked]:
+        """The runs without a receipt as the target shows them; counts that lag are waited for."""
+        seen: dict[Destination, Looked] = {}
+        expected, places = dict[Destination, Expected](), dict[tuple[str, str], list[Destination]]()
+        for found, to in going:
+            known = receipts[to]
+            if known is None or known.state != "done":
+                expected[to] = expect(found.logs, to.sweep)
+                places.setdefault((to.entity, to.project), []).append(to)
+        for there in places.values():
+            try:
+                shown = dict(zip(there, self._target.find_runs(there), strict=True))
+                lagging = [to for to, one in shown.items() if one and (one.rows or receipts[to])]
+                settled = self._settle([(to, expected[to]) for to in lagging])
+                seen.update({**shown, **dict(zip(lagging, settled, strict=True))})
+            except RunnerError as error:
+                seen.update(dict.fromkeys(there, error))
+        return seen
+
+    def _step(
+        self, found: Found, to: Destination, receipt: Receipt | None, seen: Looked, *, dry_run: bool
+    ) -> Parcel | Outcome:
+        if isinstance(seen, RunnerError):
+            return _failed(found, seen)
         expected = expect(found.logs, to.sweep)
-        receipt = self._ledger.receipt(to)
-        try:
-            seen = self._look(to, receipt, expected)
-        except RunnerError as error:
-            return Outcome(found.run_id, found.folder, "failed", error.message, code=error.code)
         step = plan_run(found.logs, receipt, expected, seen)
         parcel = Parcel(found, to, expected, step)
-        match step.do:
-            case "already":
-                return parcel.end("already")
-            case "confirm":
-                self._ledger.put(to, self._receipt(parcel, "done"))
-                return parcel.end("already" if receipt is None else "synced")
-            case "refuse":
-                return parcel.end("failed", step.cause)
+        try:
+            match step.do:
+                case "already":
+                    known = set(receipt.lacking if receipt else ())
+                    missing = known and known - self._target.find_artifacts(to)
+                    if missing != known and not dry_run:
+                        self._ledger.put([(to, parcel.receipt("done", missing))])
+                    return parcel.end("already", lacking=missing)
+                case "confirm":
+                    missing = self._missing(parcel)
+                    if not dry_run:
+                        self._ledger.put([(to, parcel.receipt("done", missing))])
+                    return parcel.end("synced" if receipt else "already", lacking=missing)
+                case "refuse":
+                    return parcel.end("failed", step.cause)
+            if seen is None and not dry_run and not self._target.takes(to):
+                return parcel.end(
+                    "failed",
+                    "a run of this ID was deleted there, and W&B takes no such ID again; "
+                    "`--project` sends it to another W&B project",
+                )
+        except RunnerError as error:
+            return _failed(found, error)
         return parcel
 
-    def _look(self, to: Destination, receipt: Receipt | None, expected: Expected) -> Seen | None:
-        if receipt and receipt.state == "done":
-            return None
-        seen = self._target.find_run(to)
-        lagging = seen is not None and (seen.rows > 0 or receipt is not None)
-        return self._settle([(to, expected)])[0] if lagging else seen
-
-    def _send(
-        self,
-        batch: Sequence[Parcel],
-        home: Path,
-        environ: Mapping[str, str],
-        lock: int,
-        progress: Progress,
-    ) -> list[Outcome]:
-        logs, lacking = [], dict[str, tuple[str, ...]]()
+    def _stage(self, batch: Sequence[Parcel], home: Path) -> _Load:
+        logs, lacking = [], []
         for number, parcel in enumerate(batch):
-            known = parcel.found.logs
+            known, gone = parcel.found.logs, set[str]()
             for log in parcel.step.logs:
                 earlier = known[: known.index(log)]
                 copy = stage(log, parcel.to, home / str(number), before=earlier)
                 logs.append(copy.log)
-                lacking[parcel.to.path] = lacking.get(parcel.to.path, ()) + copy.lacking
-        for parcel in batch:
-            self._ledger.put(parcel.to, self._receipt(parcel, "begun"))
-        trouble = send(
-            logs,
-            url=self._target.url,
-            key=self._target.key,
-            home=home / "client",
-            environ=environ,
-            lock=lock,
-        )
-        seen = self._settle([(parcel.to, parcel.expected) for parcel in batch])
-        outcomes = []
-        for parcel, one in zip(batch, seen, strict=True):
-            outcome = self._conclude(parcel, one, lacking[parcel.to.path], trouble)
-            text = f"{outcome.run_id}: {outcome.status}"
-            text += f" ({outcome.reason})" if outcome.reason else f", {outcome.rows} rows"
-            progress.finished(text, outcome.rows, outcome.size)
-            outcomes.append(outcome)
-        return outcomes
+                gone.update(copy.lacking)
+            lacking.append(gone)
+        return _Load(batch, home, logs, lacking)
+
+    def _send(self, load: _Load, senders: Senders) -> str | None:
+        with senders.one() as sender:
+            self._ledger.put((one.to, one.receipt("begun")) for one in load.parcels)
+            return sender.send(load.logs, url=self._target.url, key=self._target.key)
+
+    def _confirm(
+        self,
+        load: _Load,
+        sent: Future[str | None],
+        progress: Progress,
+        done: Callable[[], None],
+    ) -> list[Outcome]:
+        try:
+            trouble = sent.result()
+            seen = self._settle([(one.to, one.expected) for one in load.parcels])
+            return list(self._conclude(load, seen, trouble, progress))
+        finally:
+            shutil.rmtree(load.home, ignore_errors=True)
+            done()
 
     def _conclude(
-        self, parcel: Parcel, seen: Seen | None, lacking: Sequence[str], trouble: str | None
-    ) -> Outcome:
-        finding, reason = judge(parcel.expected, seen)
-        if finding == "complete":
-            self._ledger.put(parcel.to, self._receipt(parcel, "done"))
-            return parcel.end("synced", lacking=lacking)
-        return parcel.end("failed", f"{reason}; {trouble}" if trouble else reason)
+        self, load: _Load, seen: Sequence[Seen | None], trouble: str | None, progress: Progress
+    ) -> Iterator[Outcome]:
+        whole = []
+        for parcel, one, gone in zip(load.parcels, seen, load.lacking, strict=True):
+            finding, reason = judge(parcel.expected, one)
+            if finding == "complete":
+                missing = self._missing(parcel, hopeless=gone)
+                whole.append((parcel.to, parcel.receipt("done", missing)))
+                outcome = parcel.end("synced", lacking=missing)
+            else:
+                outcome = parcel.end("failed", f"{reason}; {trouble}" if trouble else reason)
+            progress.finished(outcome)
+            yield outcome
+        self._ledger.put(whole)
 
-    def _receipt(self, parcel: Parcel, state: Literal["begun", "done"]) -> Receipt:
-        return Receipt(state, marks(parcel.found.logs), parcel.expected.rows, parcel.size)
+    def _missing(self, parcel: Parcel, *, hopeless: Iterable[str] = ()) -> set[str]:
+        """Artifacts that the run logged and that the target does not show of it, after a while.
+
+        Args:
+            parcel: of a run that is there.
+            hopeless: those that were not sent: nobody waits for them.
+        """
+        wanted, began, pause = set(parcel.expected.artifacts), time.monotonic(), 0.2
+        if not wanted:
+            return wanted
+        while True:
+            missing = wanted - self._target.find_artifacts(parcel.to)
+            if not missing.difference(hopeless) or time.monotonic() - began > LAG_S:
+                return missing
+            if self._interrupted.wait(pause):
+                return missing
+            pause = min(2.0, pause * 1.5)
 
     def _settle(self, runs: Sequence[tuple[Destination, Expected]]) -> list[Seen | None]:
         """The runs as the target shows them once each is complete or nothing moves any more."""
-        seen = [self._target.find_run(to) for to, _ in runs]
+        seen = self._target.find_runs([to for to, _ in runs])
         moved, pause = time.monotonic(), 0.2
         while time.monotonic() - moved < LAG_S:
             waiting = [
@@ -282,12 +265,34 @@ class Sync:
                 for at, (_, expected) in enumerate(runs)
                 if judge(expected, seen[at])[0] not in ("complete", "twice")
             ]
-            if not waiting:
+            if not waiting or self._interrupted.wait(pause):
                 break
-            time.sleep(pause)
             pause = min(2.0, pause * 1.5)
-            for at in waiting:
-                now = self._target.find_run(runs[at][0])
-                if now != seen[at]:
-                    seen[at], moved = now, time.monotonic()
+            now = self._target.find_runs([runs[at][0] for at in waiting])
+            for at, one in zip(waiting, now, strict=True):
+                if one != seen[at]:
+                    seen[at], moved = one, time.monotonic()
         return seen
+
+
+def split(groups: Sequence[Sequence[Path]], workers: int) -> Iterator[list[Path]]:
+    """Logs to be read together; the first ones few, so that the processes soon have work."""
+    sizes, at = itertools.chain(BATCHES, itertools.repeat(BATCHES[-1])), 0
+    while at < len(groups):
+        size = next(sizes) * workers
+        yield [log for group in groups[at : at + size] for log in group]
+        at += size
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads; what has not begun when an error comes never does."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _failed(found: Found, error: RunnerError) -> Outcome:
+    return Outcome(found.run_id, found.folder, "failed", error.message, code=error.code)

@@ -1,13 +1,18 @@
 """The W&B server that runs are sent to, as this side asks it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
+from urllib.error import HTTPError
 
-from runner.client import Client, SweepInfo
+from runner.client import PAGE, Client, SweepInfo
 from runner.errors import ExitCode, RunnerError
 from runner.offline.staging import Destination
 from runner.offline.verify import Seen
+
+AT_ONCE = 25  # runs per question
+_FIELDS = "state config summaryMetrics historyLineCount historyTail sweepName"
 
 
 class Target(Client):
@@ -17,22 +22,56 @@ class Target(Client):
         super().__init__(url, key, ours=False, report=report)
         self.key = key
 
-    def find_run(self, run: Destination) -> Seen | None:
-        """The run as the target shows it now; its counts may lag."""
+    def find_runs(self, runs: Sequence[Destination]) -> list[Seen | None]:
+        """The runs as the target shows them now; its counts may lag."""
+        found: dict[Destination, Seen | None] = {}
+        places: dict[tuple[str, str], list[Destination]] = {}
+        for run in runs:
+            places.setdefault((run.entity, run.project), []).append(run)
+        for (entity, project), there in places.items():
+            for at in range(0, len(there), AT_ONCE):
+                some = there[at : at + AT_ONCE]
+                found.update(zip(some, self._find(entity, project, some), strict=True))
+        return [found[run] for run in runs]
+
+    def find_artifacts(self, run: Destination) -> set[str]:
+        """Names of the artifacts that the target has of this run."""
         query = (
-            "query Run($entity:String,$project:String,$run:String!){"
+            "query Artifacts($entity:String,$project:String,$run:String!,$first:Int,$after:String){"
             "project(name:$project,entityName:$entity){run(name:$run){"
-            "name state config summaryMetrics historyLineCount historyKeys sweepName}}}"
+            "outputArtifacts(first:$first,after:$after){"
+            "edges{node{state artifactSequence{name}}}pageInfo{endCursor hasNextPage}}}}}"
         )
         where = {"entity": run.entity, "project": run.project, "run": run.run_id}
+        names, after = set[str](), None
+        while True:
+            project = self._graphql(query, **where, first=PAGE, after=after)["project"] or {}
+            page = (project.get("run") or {}).get("outputArtifacts")
+            if not page:
+                return names
+            nodes = [edge["node"] for edge in page["edges"]]
+            names.update(n["artifactSequence"]["name"] for n in nodes if n["state"] == "COMMITTED")
+            if not page["pageInfo"]["hasNextPage"]:
+                return names
+            after = page["pageInfo"]["endCursor"]
+
+    def takes(self, run: Destination) -> bool:
+        """Whether a new run may have this ID: W&B refuses that of a deleted run for ever (409).
+
+        There is no query for it: the run is created, empty, as its sending would do.
+        """
+        mutation = (
+            "mutation Reserve($entity:String,$project:String,$run:String){"
+            "upsertBucket(input:{entityName:$entity,modelName:$project,name:$run}){bucket{name}}}"
+        )
         try:
-            project = self._graphql(query, **where)["project"]
+            self._graphql(mutation, entity=run.entity, project=run.project, run=run.run_id)
         except RunnerError as error:
-            if error.code is ExitCode.NOT_FOUND:
-                return None
+            cause = error.__cause__
+            if isinstance(cause, HTTPError) and cause.code == HTTPStatus.CONFLICT:
+                return False
             raise
-        node = project and project.get("run")
-        return _to_seen(node) if node else None
+        return True
 
     def pause_sweep(self, sweep: SweepInfo) -> None:
         """No agent gets runs of it; runs may still join it, and `wandb sweep --resume` ends it."""
@@ -48,16 +87,34 @@ class Target(Client):
         )
         self._graphql(mutation, id=node["id"], state="PAUSED")
 
+    def _find(
+        self, entity: str, project: str, runs: Sequence[Destination]
+    ) -> Iterator[Seen | None]:
+        names = {f"r{number}": run.run_id for number, run in enumerate(runs)}
+        query = (
+            f"query Runs($entity:String,$project:String,{','.join(f'${n}:String!' for n in names)})"
+            "{project(name:$project,entityName:$entity){"
+            + " ".join(f"{name}:run(name:${name}){{{_FIELDS}}}" for name in names)
+            + "}}"
+        )
+        try:
+            reply = self._graphql(query, entity=entity, project=project, **names)
+        except RunnerError as error:
+            if error.code is not ExitCode.NOT_FOUND:
+                raise
+            reply = {"project": None}
+        found = reply["project"] or {}
+        return (_to_seen(node) if (node := found.get(name)) else None for name in names)
+
 
 def _to_seen(node: Mapping[str, Any]) -> Seen:
     config = json.loads(node["config"] or "{}")
-    keys = node.get("historyKeys")
-    keys = json.loads(keys) if isinstance(keys, str) else keys or {}
-    last = keys.get("lastStep")
+    tail = [json.loads(row) for row in json.loads(node.get("historyTail") or "[]")]
+    last = tail[-1].get("_step") if tail else None
     return Seen(
         state=str(node["state"]),
         rows=node.get("historyLineCount") or 0,
-        last_step=last if isinstance(last, int) and last >= 0 else None,
+        last_step=last if isinstance(last, int) else None,
         config={
             key: one["value"] if isinstance(one, dict) and "value" in one else one
             for key, one in config.items()

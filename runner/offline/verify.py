@@ -33,6 +33,7 @@ class Expected:
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
     sweep: str
+    artifacts: tuple[str, ...] = ()
 
 
 def expect(logs: Sequence[RunLog], sweep: str) -> Expected:
@@ -51,6 +52,7 @@ def expect(logs: Sequence[RunLog], sweep: str) -> Expected:
         config=config,
         summary=summary,
         sweep=sweep,
+        artifacts=tuple(sorted({name for log in logs for name in log.artifacts})),
     )
 
 

@@ -1,6 +1,12 @@
-"""A process that sends some staged logs by W&B's own `wandb sync`, and dies with its parent."""
+"""A process that sends staged logs by W&B's own `wandb sync`, and dies with its parent.
+
+It is started before there is anything to send: importing the client takes the longest. Each line on
+stdin is an order: the environment that the client wants, and the logs. A byte on the given handle
+says that an order was carried out, whatever came of it.
+"""
 
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -9,14 +15,23 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """`python -m runner.offline.worker PARENT LOG…`."""
-    parent, *logs = sys.argv[1:]
+    """`python -m runner.offline.worker PARENT HANDLE`."""
+    parent, answers = map(int, sys.argv[1:])
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it ended before the request above
+    if os.getppid() != parent:  # it ended before the request above
         return
+    from click import ClickException
     from wandb.cli.cli import cli
 
-    cli(["sync", "--include-online", "--include-synced", "-n", "5", *logs])
+    for line in sys.stdin:
+        order = json.loads(line)
+        os.environ.update(order["environ"])
+        try:
+            cli(["sync", *order["options"], *order["logs"]], standalone_mode=False)
+        except ClickException as error:
+            error.show()
+        sys.stdout.flush()
+        os.write(answers, b".")
 
 
 if __name__ == "__main__":

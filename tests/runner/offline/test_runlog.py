@@ -11,6 +11,7 @@ import pytest
 
 from runner.offline.collect import find_logs, read_runs
 from runner.offline.framing import BLOCK, MAGIC, FrameError, FrameWriter, read_frames
+from runner.offline.openfiles import find_open
 from runner.offline.runlog import read_log
 from runner.offline.staging import Destination, stage
 from tests.runner.offline.conftest import Made
@@ -110,7 +111,7 @@ def test_each_bad_log_is_named_for_what_it_is(made: Made, tmp_path: Path) -> Non
         folder.mkdir()
         (folder / f"run-{name}.wandb").write_bytes(data)
 
-    runs = read_runs(find_logs([tmp_path]), now=time.time())
+    runs = read_runs(find_logs([tmp_path]), live=())
 
     assert {one.folder.name[28:] or one.run_id: one.bad.verdict for one in runs if one.bad} == {
         "nothing": "empty",
@@ -127,9 +128,10 @@ def test_a_log_that_a_process_has_open_is_left_alone(tmp_path: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(1.2)  # its first flush
-    [during] = read_runs(find_logs([tmp_path / "wandb"]), now=time.time())
+    logs = find_logs([tmp_path / "wandb"])
+    [during] = read_runs(logs, live=find_open(logs, now=time.time()))
     assert wait(process) == 0
-    [after] = read_runs(find_logs([tmp_path / "wandb"]), now=time.time())
+    [after] = read_runs(logs, live=find_open(logs, now=time.time()))
 
     assert during.bad is not None
     assert during.bad.verdict in ("open", "empty")

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +45,13 @@ SUMMARY = {"loss": 28.5, "deep": {"x": 19}, "nan": "NaN"}
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with start_cloud(tmp_path / "cloud") as cloud:
+    with start_cloud(tmp_path / "cloud", lag_s=1.0) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def slow_cloud(tmp_path: Path) -> Iterator[Cloud]:
+    with start_cloud(tmp_path / "cloud") as cloud:  # its counts lag by five seconds
         yield cloud
 
 
@@ -101,6 +109,31 @@ def read_back(cloud: Cloud, project: str, home: Path) -> dict[str, dict[str, Any
     return {run["id"]: run for run in json.loads(ended.stdout.splitlines()[-1])}
 
 
+def changes(cloud: Cloud) -> Counter[str]:
+    """What was sent to the cloud so far."""
+    streams = sum(one.path.endswith("/file_stream") for one in cloud.record.requests)
+    asked = {"project", "model", "viewer", "serverInfo", "entity"}
+    fields = {name: count for name, count in cloud.record.fields.items() if name not in asked}
+    return Counter({**fields, "file_stream": streams})
+
+
+def logged_artifacts(cloud: Cloud, run: str, home: Path) -> list[str]:
+    """Their names, as `wandb.Api()` tells them."""
+    code = (
+        "import sys, wandb; run = wandb.Api().run(sys.argv[1]);"
+        "print(*(one.name for one in run.logged_artifacts()))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, f"{cloud.entity}/{run}"],
+        env=cloud.environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
+
+
 def plain_sync(cloud: Cloud, home: Path, *logs: Path) -> str:
     """What W&B's own sync does with copies of the same folders."""
     home.mkdir()
@@ -123,8 +156,9 @@ def remember_sweep(home: Path, path: str, config: str) -> None:
 
 
 def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
-    cloud: Cloud, local: Server, tmp_path: Path
+    slow_cloud: Cloud, local: Server, tmp_path: Path
 ) -> None:
+    cloud = slow_cloud
     home = tmp_path / "home"
     home.mkdir()
     sweep = Client(local.url, local.key, ours=True).create_sweep(
@@ -139,7 +173,7 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
         start_runs(runs, "good", "on1", environ=online),
         start_runs(runs, "failed", "on2", environ=online),
         start_runs(runs, "good", "off1", environ=of_sweep),
-        start_runs(home, "good", "plain1", "plain2"),
+        start_runs(home, "good", "plain1", "plain2", "plain3"),
         start_runs(home, "killed", "dead"),
         start_runs(home, "artifact", "art"),
     ]
@@ -147,14 +181,18 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     before = {path: path.read_bytes() for path in home.rglob("*.wandb")}
 
     first = sync(cloud, home, code=0)
-    asked = len(cloud.record.requests) if hasattr(cloud.record, "requests") else None
+    sent = changes(cloud)
     second = sync(cloud, home, code=0)
+    sent_again = changes(cloud) - sent
     there = read_back(cloud, "p", home)
+    said = plain_sync(cloud, tmp_path / "plain", *before)
+    plain = read_back(cloud, "plain", home)
 
-    assert (first.told["synced"], first.told["failed"]) == (7, 0), first.narration
-    assert (second.told["synced"], second.told["already"]) == (0, 7), (second.narration, asked)
+    assert (first.told["synced"], first.told["failed"]) == (8, 0), first.narration
+    assert (second.told["synced"], second.told["already"]) == (0, 8), second.narration
+    assert not sent_again
     assert {name: run["state"] for name, run in there.items()} == {
-        **dict.fromkeys(("on1", "off1", "plain1", "plain2", "art"), "finished"),
+        **dict.fromkeys(("on1", "off1", "plain1", "plain2", "plain3", "art"), "finished"),
         **dict.fromkeys(("on2", "dead"), "failed"),
     }
     for name, run in there.items():
@@ -171,6 +209,11 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     assert made is not None
     assert (made.state, made.config) == ("PAUSED", yaml.safe_load(GRID))
     assert {path: path.read_bytes() for path in before} == before
+    # W&B's own: what was online is skipped, and the sweep of the local server is not known there
+    assert {name: (run["state"], len(run["rows"])) for name, run in plain.items()} == {
+        **dict.fromkeys(("plain1", "plain2", "plain3", "art"), ("finished", 20)),
+        "dead": ("failed", 20),
+    }, said
 
 
 def test_bad_logs_among_good_ones_are_named_and_hinder_nobody(cloud: Cloud, tmp_path: Path) -> None:
@@ -226,6 +269,52 @@ def test_what_is_there_in_part_or_twice_is_named_and_not_sent_again(
     for [run] in (first, second):
         assert run["status"] == "failed"
         assert "40 rows there, 20 in its log: rows were sent twice" in run["reason"]
+
+
+def test_a_deleted_run_is_named_at_once_and_the_others_arrive(
+    cloud: Cloud, made: Made, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    logs = [str(made.logs[name].parent) for name in ("bad", "dead")]
+    assert sync(cloud, home, logs[0], "--project", "p", code=0).told["synced"] == 1
+    cloud.delete_run(f"{cloud.entity}/p/bad")
+    (home / "xdg" / "runner" / "sync.db").unlink()  # or another machine sent it
+
+    began = time.monotonic()
+    told = sync(cloud, home, *logs, "--project", "p", code=7).told
+    elsewhere = sync(cloud, home, *logs, "--project", "q", code=0).told
+
+    assert time.monotonic() - began < 60  # W&B's own sync tries for days
+    status = {run["id"]: (run["status"], run["reason"]) for run in told["runs"]}
+    assert status["dead"] == ("synced", None)
+    assert status["bad"][0] == "failed"
+    assert "a run of this ID was deleted there" in status["bad"][1]
+    assert [run.id for run in cloud.runs("p")] == ["dead"]
+    assert elsewhere["synced"] == 2
+
+
+def test_artifacts_arrive_or_are_named_each_time(cloud: Cloud, made: Made, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(made.home, home, symlinks=True)
+    log = logs_in(home)["art"].parent
+    for staged in home.joinpath("artifacts", "staging").rglob("*"):
+        if staged.is_file():
+            staged.rename(home / "kept")  # one file
+    away = made.home / "artifacts"
+    away.rename(made.home / "gone")  # the log names files where they were made
+    try:
+        told = [sync(cloud, home, str(log), code=7).told for _ in range(2)]
+    finally:
+        (made.home / "gone").rename(away)
+    whole = sync(cloud, home, str(log), "--project", "whole", code=0).told
+
+    for one, status in zip(told, ("synced", "already"), strict=True):
+        [run] = one["runs"]
+        assert (run["status"], run["lacking_artifacts"]) == (status, ["made-art"])
+        assert run["reason"] == "artifacts are missing: made-art not on the target"
+    assert whole["runs"][0]["lacking_artifacts"] == []
+    assert logged_artifacts(cloud, "whole/art", home) == ["made-art:v0"]
 
 
 def test_fragments_of_a_resumed_run_arrive_in_order_as_one(cloud: Cloud, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.offline.ledger import Ledger, Receipt, marks
+from runner.offline.lock import exclusive
 from runner.offline.plan import plan_run
 from runner.offline.runlog import RunLog
 from runner.offline.staging import Destination
-from runner.offline.sync import exclusive
 from runner.offline.verify import Seen, expect, judge
 
 LOG = RunLog(
@@ -111,8 +111,8 @@ def test_of_a_run_that_went_on_only_the_new_log_is_sent() -> None:
 
 def test_the_ledger_keeps_receipts_and_sweeps_by_target(tmp_path: Path) -> None:
     ledger, other = (Ledger(tmp_path / "sync.db", url) for url in ("https://a", "https://b"))
-    ledger.put(TO, BEGUN)
-    ledger.put(TO, DONE)
+    ledger.put([(TO, BEGUN)])
+    ledger.put([(TO, DONE)])
     ledger.put_sweep("l/p/s", None)
     begun = ledger.sweep("l/p/s")
     ledger.put_sweep("l/p/s", "acme/p/x")
