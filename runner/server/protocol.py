@@ -75,6 +75,7 @@ class _Queries:
             "entity": lambda args: self.views.entity(text(args, "name") or DEFAULT_ENTITY),
             "models": self.projects,
             "projects": self.projects,
+            "artifact": self.artifact,
             "__type": lambda args: self.type(text(args, "name") or ""),
         }
 
@@ -87,6 +88,11 @@ class _Queries:
     def projects(self, args: Args) -> Node:
         found = self.service.store.projects(text(args, "entityName"))
         return connection(found, args, self.views.project)
+
+    def artifact(self, args: Args) -> Node | None:
+        """A version by its ID, which `Artifact.wait()` asks for."""
+        found = self.service.store.artifact(text(args, "id") or "")
+        return self.views.artifact(found) if found else None
 
     def type(self, name: str) -> Node:
         known = _changes(self.service, self.views) if name == "Mutation" else TYPES.get(name, ())

@@ -248,7 +248,7 @@ def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: C
 def test_an_outage_in_mid_run_and_mid_heartbeat_costs_nothing(folder: Folder, cloud: Cloud) -> None:
     """Heartbeats break off, then nobody answers, when runs end, too; all rows arrive once."""
     sweep = make_sweep(
-        folder, cloud, "x: {values: [1, 2, 3]}, rows: {value: 24}, nap: {value: 0.5}"
+        folder, cloud, "x: {values: [1, 2, 3]}, rows: {value: 16}, nap: {value: 0.5}"
     )
     process = folder.start("up", "--gpus", "cpu:2", "--sweep", sweep, "--follow")
     wait_for(lambda: min(row_of(folder, 0), row_of(folder, 1)) >= 0)
@@ -268,7 +268,7 @@ def test_an_outage_in_mid_run_and_mid_heartbeat_costs_nothing(folder: Folder, cl
     assert cells(runs) == [1, 2, 3]
     assert {run.state for run in runs} == {"finished"}
     steps = [[row["_step"] for row in cloud.rows(run)] for run in runs]
-    assert steps == [list(range(24))] * 3
+    assert steps == [list(range(16))] * 3
     log = folder.run("logs")[0]
     assert log.count("does not answer") == log.count("answers again") >= 2
 
@@ -279,7 +279,7 @@ def test_a_sweep_deleted_in_mid_run_is_told_once(
 ) -> None:
     """The run goes to its end, the agent leaves and stays down, `--follow` ends with 3."""
     sweep = make_sweep(
-        folder, cloud, "x: {values: [1, 2, 3]}, rows: {value: 24}, nap: {value: 0.5}"
+        folder, cloud, "x: {values: [1, 2, 3]}, rows: {value: 16}, nap: {value: 0.5}"
     )
     process = folder.start("up", "--gpus", "cpu", "--sweep", sweep, "--follow", *how)
     lines: list[str] = []

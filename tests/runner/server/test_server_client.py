@@ -111,6 +111,30 @@ def test_a_second_process_resumes_where_the_first_ended(server: Server, tmp_path
 
 @pytest.mark.client
 @pytest.mark.usefixtures("started")
+def test_what_programs_do_beside_logging_costs_no_row(server: Server, tmp_path: Path) -> None:
+    """Artifacts, tables, images, files, alerts, gradients; and the exit code is the program's."""
+    client = Client(server, tmp_path)
+
+    output = client.script("everything.py", "beside", "e1")
+
+    assert "artifact weights:v0 of 3 bytes is COMMITTED" in output
+    fields = "state exitcode historyLineCount history summaryMetrics files{edges{node{name}}}"
+    run = run_of(server, "beside", "e1", fields)
+    assert (run["state"], run["exitcode"], run["historyLineCount"]) == ("failed", 1, 5)
+    rows = [json.loads(row) for row in run["history"]]
+    assert [row.get("val") for row in rows] == [1, 0, 1, None, None]
+    assert rows[0]["gradients/weight"]["_type"] == "histogram"
+    assert (rows[3]["table"]["nrows"], rows[4]["image"]["width"]) == (2, 8)
+    summary = json.loads(run["summaryMetrics"])
+    assert (summary["val"], summary["note"]) == ({"min": 0}, {"kept": True})
+    names = {edge["node"]["name"] for edge in run["files"]["edges"]}
+    assert {"now.txt", "end.txt", rows[3]["table"]["path"], rows[4]["image"]["path"]} <= names
+    kept = {file.name for file in server.data.glob("artifacts/*/data/*")}
+    assert {"now.txt", "table.table.json"} <= kept
+
+
+@pytest.mark.client
+@pytest.mark.usefixtures("started")
 def test_a_stopped_run_is_interrupted_and_keeps_its_rows(server: Server, tmp_path: Path) -> None:
     client = Client(server, tmp_path)
     process = client.start(str(SCRIPTS / "long_run.py"), "stopped", "s1", **FAST)
