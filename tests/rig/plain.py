@@ -26,7 +26,7 @@ if mode in ("wandb", "killed"):
         time.sleep(3)  # what was logged is on its way
         os.kill(os.getpid(), signal.SIGKILL)
     run.finish()
-if mode == "look":
+if mode in ("look", "glance"):
     sys.path.insert(0, "/opt/runner")
     import pynvml
     pynvml.nvmlInit()

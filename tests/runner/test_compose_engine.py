@@ -118,40 +118,48 @@ def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(
 ) -> None:
     """NVML inside names the GPU; no key in Compose's files, the engine's records and the logs.
 
-    `index` is what a user has who sets nothing: GPU 0 by the engine's driver `nvidia`.
+    `index` is what a user has who sets nothing: GPU 0 by the engine's driver `nvidia`. One run is
+    done there, the other of the same sweep by the CPU.
     """
     folder, engine = composed.folder, composed.engine
-    folder.write_sweep("sweep.yaml", "look", "short")
+    folder.write_sweep("sweep.yaml", "glance", "other")
     with FakeNvml([FakeGpu(), FakeGpu()]) as machine:
-        env: dict[str, str] = {}
+        env = {"RUNNER_COUNT": "1"}
         uuid = machine.gpus[0].uuid
         if way == "cdi":
             if engine.cdi_folder is None:
                 pytest.skip("the engine takes no CDI specs of ours")
             machine.add_to_engine(engine.cdi_folder)
             uuid = machine.gpus[1].uuid
-            env = {"RUNNER_GPU_DRIVER": "cdi", "RUNNER_GPU_0": f"nvidia.com/gpu={uuid}"}
+            env |= {"RUNNER_GPU_DRIVER": "cdi", "RUNNER_GPU_0": f"nvidia.com/gpu={uuid}"}
         elif engine.hooks is None:
             pytest.skip("the engine was started without RUNNER_ENGINE_HOOKS=tests/rig/hooks")
         else:
             machine.add_to_hook(engine.hooks)
 
         composed.compose("up", "--detach", env=env)
-        seen = _wait_for_seen(folder.root / ".runner" / "work" / "agent-0")
-        composed.compose("stop", "agent-0", env=env)
+        code = composed.wait(f"{composed.project}-agent-0-1")
 
-        agent = folder.json("ps")["agents"][0]
+        seen = _wait_for_seen(folder.root / ".runner" / "work" / "agent-0")
+        (agent,) = folder.json("ps")["agents"]
         lease = LEASES / uuid
         assert lease.exists()
         lease.unlink()
     assert seen["nvml"] == [uuid]
     assert seen["env"]["CUDA_VISIBLE_DEVICES"] == uuid
-    assert (agent["state"], agent["gpus"][0]["uuid"]) == ("stopped", uuid)
+    assert (code, agent["gpus"][0]["uuid"], agent["runs_finished"]) == (0, uuid, 1)
     key = (folder.root / ".runner" / "secrets" / "server").read_text().strip()
     assert len(key) == 40
     assert key not in composed.shown(env=env)
     copy = folder.root / ".runner" / "secrets" / "compose" / "key"
     assert copy.stat().st_mode & 0o777 == 0o400
+
+    composed.compose(*BOTH, "up", "--detach")
+    assert composed.wait(f"{composed.project}-agent-0-1") == 0
+    (agent,) = folder.json("ps")["agents"]
+    assert (agent["gpus"][0]["uuid"], agent["runs_finished"]) == ("cpu-0", 1)
+    (sweep,) = folder.json("sweep", "list")["sweeps"]
+    assert (sweep["state"].lower(), sweep["runs"]) == ("finished", 2)
 
 
 def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: PlainImage) -> None:
