@@ -16,6 +16,7 @@ from runner.errors import ExitCode, RunnerError
 if TYPE_CHECKING:
     from runner.offline.ledger import Ledger
     from runner.offline.parcel import Addresses, Outcome, Parcel
+    from runner.offline.progress import Progress
     from runner.offline.send import Senders
     from runner.offline.target import Target
     from runner.settings.load import Settings
@@ -54,6 +55,7 @@ def sync_offline(
     from runner.offline import collect
     from runner.offline.ledger import Ledger, has_receipts
     from runner.offline.lock import exclusive
+    from runner.offline.progress import Progress
     from runner.offline.send import Senders
 
     state, settings = _surroundings()
@@ -65,12 +67,15 @@ def sync_offline(
         workers = max(1, min(workers or _processes(len(logs)), len(logs)))
         if logs and not dry_run and not has_receipts(folder / "sync.db", logs):
             senders.prepare(workers)  # they load while the logs are read
-        target = _target(to, settings, logs, state)
+        groups = collect.group(logs)
+        progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
+        target = _target(to, settings, logs, state, progress.tell)
         addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
         ledger = Ledger(folder / "sync.db", target.url)
         try:
             outcomes = _sync(
-                *(logs, target, ledger, addresses, _config_of(state)),
+                *(groups, target, ledger, addresses, _config_of(state, progress.tell)),
+                progress=progress,
                 workers=workers,
                 senders=senders,
                 dry_run=dry_run,
@@ -85,28 +90,28 @@ def _processes(logs: int) -> int:
 
 
 def _sync(
-    logs: Sequence[Path],
+    groups: Sequence[Sequence[Path]],
     target: "Target",
     ledger: "Ledger",
     addresses: "Addresses",
     config_of: Callable[[str], Mapping[str, Any] | None],
     *,
+    progress: "Progress",
     workers: int,
     senders: "Senders",
     dry_run: bool,
 ) -> "Sequence[Outcome | Parcel]":
     from runner.offline.bring import Sweeps
-    from runner.offline.collect import group, read_runs
+    from runner.offline.collect import read_runs
     from runner.offline.openfiles import find_open
-    from runner.offline.progress import Progress
     from runner.offline.sync import Sync, split
 
-    sync = Sync(target, ledger, Sweeps(target, ledger, config_of, console.note), addresses)
-    live, groups = find_open(logs, now=time.time()), group(logs)
+    sync = Sync(target, ledger, Sweeps(target, ledger, config_of, progress.tell), addresses)
+    live = find_open((log for group in groups for log in group), now=time.time())
     chunks = (read_runs(some, live=live) for some in split(groups, workers))
     if dry_run:
         return [one for runs in chunks for one in sync.plan(runs, dry_run=True)]
-    progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
+    progress.begin()
     try:
         return sync.carry_out(chunks, workers=workers, senders=senders, progress=progress)
     finally:
@@ -114,7 +119,11 @@ def _sync(
 
 
 def _target(
-    to: str | None, settings: "Settings", logs: Sequence[Path], state: "State | None"
+    to: str | None,
+    settings: "Settings",
+    logs: Sequence[Path],
+    state: "State | None",
+    report: Callable[[str], None],
 ) -> "Target":
     from runner.offline.choose import choose_target
     from runner.offline.runlog import read_sweep
@@ -125,7 +134,7 @@ def _target(
         to, settings, sweeps=made_in, state=state, environ=os.environ, home=find_home()
     )
     console.note(f"target: {choice.url} ({choice.why})")
-    return _connect(str(choice.url), state)
+    return _connect(str(choice.url), state, report)
 
 
 def _surroundings() -> "tuple[State | None, Settings]":
@@ -144,7 +153,7 @@ def _folder_without_state() -> Path:
     return (Path(base) if base else find_home() / ".local" / "state") / "runner"
 
 
-def _connect(url: str, state: "State | None") -> "Target":
+def _connect(url: str, state: "State | None", report: Callable[[str], None]) -> "Target":
     from runner.offline.target import Target
     from runner.settings.server import find_home, find_key
 
@@ -155,7 +164,7 @@ def _connect(url: str, state: "State | None") -> "Target":
             hint="`wandb login`, or set `WANDB_API_KEY` together with `WANDB_BASE_URL`",
             code=ExitCode.AUTH,
         )
-    return Target(url, key, console.note)
+    return Target(url, key, report)
 
 
 def _addresses(
@@ -192,7 +201,9 @@ def _addresses(
     return Addresses(entity, project, viewer, (found.entity, found.project, found.id), for_all)
 
 
-def _config_of(state: "State | None") -> Callable[[str], Mapping[str, Any] | None]:
+def _config_of(
+    state: "State | None", report: Callable[[str], None]
+) -> Callable[[str], Mapping[str, Any] | None]:
     """A sweep's configuration by its ID: from this folder's record, else from its server."""
 
     def find(sweep_id: str) -> Mapping[str, Any] | None:
@@ -203,12 +214,14 @@ def _config_of(state: "State | None") -> Callable[[str], Mapping[str, Any] | Non
             return None
         if isinstance(config := record.get("config"), Mapping):
             return config
-        return _ask_server(state, record)
+        return _ask_server(state, record, report)
 
     return find
 
 
-def _ask_server(state: "State", record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _ask_server(
+    state: "State", record: Mapping[str, Any], report: Callable[[str], None]
+) -> Mapping[str, Any] | None:
     from runner.engine.client import Engine
     from runner.settings.server import ServerChoice
     from runner.sweeps import Servers
@@ -218,14 +231,14 @@ def _ask_server(state: "State", record: Mapping[str, Any]) -> Mapping[str, Any] 
         state,
         engine=lambda: Engine.connect(None, state=state, environ=os.environ),
         environ=os.environ,
-        report=console.note,
+        report=report,
         own="start",
     )
     try:
         client = servers.get(record["server"]).client
         sweep = client.find_sweep(*str(record["path"]).split("/"))
     except RunnerError as error:
-        console.note(f"warning: sweep {record['path']}: {error.message}")
+        report(f"warning: sweep {record['path']}: {error.message}")
         return None
     return sweep.config if sweep else None
 

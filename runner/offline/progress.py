@@ -17,27 +17,41 @@ class Progress:
 
     def __init__(self, runs: int, size: int) -> None:
         self._all, self._done = (runs, size), [0, 0, 0]
-        self._bar = sys.stderr.isatty()
+        self._bar = False
         self._lock, self._began = threading.Lock(), time.monotonic()
-        self._draw()
+
+    def begin(self) -> None:
+        """Show the bar, on a terminal."""
+        with self._lock:
+            self._bar, self._began = sys.stderr.isatty(), time.monotonic()
+            self._draw()
+
+    def tell(self, text: str) -> None:
+        """One line, above the bar."""
+        with self._lock:
+            self._clear()
+            console.note(text)
+            self._draw()
 
     def passed(self, runs: Sequence[Outcome]) -> None:
         """Runs for which there was nothing to do: they are named at the end, if at all."""
         with self._lock:
             self._count(runs)
 
-    def finished(self, run: Outcome) -> None:
-        """A run reached its end: one line, above the bar."""
-        more = f", {run.rows} rows" if run.status == "synced" else ""
+    def finished(self, runs: Sequence[Outcome]) -> None:
+        """Runs were sent: a line for each, above the bar."""
         with self._lock:
             self._clear()
-            console.note(f"{run.run_id}: {run.status}{more}")
-            self._count([run])
+            for run in runs:
+                more = f", {run.rows} rows" if run.status == "synced" else ""
+                console.note(f"{run.run_id}: {run.status}{more}")
+            self._count(runs)
 
     def close(self) -> None:
         """Take the bar away."""
         with self._lock:
             self._clear()
+            self._bar = False
 
     def _count(self, runs: Sequence[Outcome]) -> None:
         for run in runs:
@@ -54,9 +68,9 @@ class Progress:
         full = "#" * round(share * _WIDTH)
         line = f"[{full:<{_WIDTH}}] {runs} of {all_runs} runs, {rows} rows, "
         line += f"{console.format_bytes(size)} of {console.format_bytes(all_bytes)}"
-        if share:
-            spent = time.monotonic() - self._began
-            line += f", {console.format_duration(spent / share - spent)} left"
+        if 0 < share < 1:
+            left_s = (time.monotonic() - self._began) * (1 / share - 1)
+            line += f", {console.format_duration(round(left_s))} left"
         sys.stderr.write(line[: shutil.get_terminal_size().columns - 1])
         sys.stderr.flush()
 

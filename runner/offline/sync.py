@@ -216,26 +216,28 @@ class Sync:
         try:
             trouble = sent.result()
             seen = self._settle([(one.to, one.expected) for one in load.parcels])
-            return list(self._conclude(load, seen, trouble, progress))
+            outcomes = self._conclude(load, seen, trouble)
+            progress.finished(outcomes)
+            return outcomes
         finally:
             shutil.rmtree(load.home, ignore_errors=True)
             done()
 
     def _conclude(
-        self, load: _Load, seen: Sequence[Seen | None], trouble: str | None, progress: Progress
-    ) -> Iterator[Outcome]:
-        whole = []
+        self, load: _Load, seen: Sequence[Seen | None], trouble: str | None
+    ) -> list[Outcome]:
+        outcomes, receipts = [], []
         for parcel, one, gone in zip(load.parcels, seen, load.lacking, strict=True):
             finding, reason = judge(parcel.expected, one)
             if finding == "complete":
                 missing = self._missing(parcel, hopeless=gone)
-                whole.append((parcel.to, parcel.receipt("done", missing)))
-                outcome = parcel.end("synced", lacking=missing)
+                receipts.append((parcel.to, parcel.receipt("done", missing)))
+                outcomes.append(parcel.end("synced", lacking=missing))
             else:
-                outcome = parcel.end("failed", f"{reason}; {trouble}" if trouble else reason)
-            progress.finished(outcome)
-            yield outcome
-        self._ledger.put(whole)
+                reason = f"{reason}; {trouble}" if trouble else reason
+                outcomes.append(parcel.end("failed", reason))
+        self._ledger.put(receipts)
+        return outcomes
 
     def _missing(self, parcel: Parcel, *, hopeless: Iterable[str] = ()) -> set[str]:
         """Artifacts that the run logged and that the target does not show of it, after a while.

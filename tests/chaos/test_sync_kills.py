@@ -5,10 +5,12 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +41,31 @@ def finish(cloud: Cloud, home: Path) -> tuple[int, list[dict[str, Any]]]:
     return process.returncode, json.loads(output)["runs"]
 
 
-def steps_of(cloud: Cloud, runs: Sequence[str]) -> dict[str, list[int]]:
-    there = {run.id: run for run in cloud.runs("p")}
-    return {
-        name: [row["_step"] for row in cloud.rows(there[name])] if name in there else []
-        for name in runs
-    }
+def steps_of(cloud: Cloud) -> dict[str, list[int]]:
+    """The steps of the rows of each run that is there."""
+    return {run.id: [row["_step"] for row in cloud.rows(run)] for run in cloud.runs("p")}
+
+
+def receipts_in(home: Path) -> set[str]:
+    """IDs of the runs that the ledger calls synced."""
+    file = home / "xdg" / "runner" / "sync.db"
+    if not file.exists():
+        return set()
+    with closing(sqlite3.connect(file)) as ledger:
+        if not ledger.execute("SELECT 1 FROM sqlite_master WHERE name='receipts'").fetchall():
+            return set()
+        rows = ledger.execute("SELECT path FROM receipts WHERE state='done'").fetchall()
+    return {str(path).split("/")[-1] for (path,) in rows}
+
+
+def unharmed(tmp_path: Path, made: Path) -> float:
+    """Seconds that the sync takes when nobody kills it."""
+    home = tmp_path / "unharmed"
+    shutil.copytree(made / "wandb", home / "wandb", symlinks=True)
+    with start_cloud(tmp_path / "cloud", lag_s=2.0) as cloud:
+        began = time.monotonic()
+        assert finish(cloud, home)[0] == 0
+        return time.monotonic() - began
 
 
 @pytest.mark.client
@@ -55,29 +76,37 @@ def test_a_killed_sync_leaves_every_run_whole_or_named(tmp_path: Path) -> None:
     assert wait(start_runs(made, "good", *names, ROWS=str(ROWS))) == 0
     seed = int(os.environ.get("RUNNER_CHAOS_SEED", str(time.time_ns() % 100_000)))
     moments = random.Random(seed)
-    tally = {"whole": 0, "named": 0}
+    tally = Counter[str]()
+    whole = list(range(ROWS))
+    longest_s = unharmed(tmp_path, made)
     for number in range(SIZE):
         home = tmp_path / str(number)
         shutil.copytree(made / "wandb", home / "wandb", symlinks=True)
         with start_cloud(tmp_path / f"cloud{number}", lag_s=2.0) as cloud:
             process = start(cloud, home)
-            time.sleep(0.3 + moments.random() * 3.5)
+            time.sleep(moments.uniform(0.2, longest_s))
+            tally["killed" if process.poll() is None else "ended before"] += 1
             process.send_signal(signal.SIGKILL)
             process.communicate()
+            marked, there = receipts_in(home), steps_of(cloud)
+            assert all(there[name] == whole for name in marked), (seed, number, marked)
 
             code, runs = finish(cloud, home)
 
-            whole = list(range(ROWS))
-            steps = steps_of(cloud, names)
-            assert {run["id"] for run in runs} == set(names) == set(logs_in(home)), seed
+            there, states = steps_of(cloud), {run.id: run.state for run in cloud.runs("p")}
+            assert sorted(run["id"] for run in runs) == sorted(names) == sorted(logs_in(home)), seed
             for run in runs:
-                arrived = run["status"] in ("synced", "already")
-                if arrived:  # none is called synced that is not
-                    assert steps[run["id"]] == whole, (seed, number, run)
-                else:
-                    assert run["status"] == "failed", (seed, number, run)
-                    assert "it is not sent again" in run["reason"], (seed, number, run)
-                tally["whole" if arrived else "named"] += 1
-            named = any(run["status"] == "failed" for run in runs)
-            assert code == (7 if named else 0), (seed, number, runs)
-    print(f"{SIZE} kills of {RUNS} runs, seed {seed}: {tally}")
+                rows, reason = there.get(run["id"], []), run["reason"]
+                if run["status"] in ("synced", "already"):  # none is called synced that is not
+                    assert (rows, states[run["id"]]) == (whole, "finished"), (seed, number, run)
+                    tally["whole"] += 1
+                    continue
+                assert run["status"] == "failed", (seed, number, run)
+                assert reason.endswith("it is not sent again"), (seed, number, run)
+                twice = f"{len(rows)} rows there, {ROWS} in its log: rows were sent twice" in reason
+                assert twice == (len(rows) > ROWS), (seed, number, run)
+                tally["named, rows twice" if twice else "named"] += 1
+            assert code == (7 if any(run["status"] == "failed" for run in runs) else 0), runs
+            done = {run["id"] for run in runs if run["status"] != "failed"}
+            assert receipts_in(home) == done, (seed, number)
+    print(f"{SIZE} times {RUNS} runs, seed {seed}: {dict(tally)}")
