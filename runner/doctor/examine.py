@@ -4,14 +4,11 @@ import contextlib
 import os
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from runner.doctor.cloud import look_at_wandb
 from runner.doctor.findings import (
     GIB,
     Finding,
@@ -33,7 +30,7 @@ from runner.localserver.container import find_server
 from runner.localserver.filesystem import find_file_system, is_network
 from runner.localserver.health import read_health
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice, find_home, find_key
+from runner.settings.server import ServerChoice
 from runner.state import State
 
 __all__ = ["Finding", "examine", "is_fit"]
@@ -78,7 +75,7 @@ def examine(
             *_look_at_own_server(engine, state, choice),
         ]
     root = folder if state is None else state.root
-    return [*found, *_look_at_folder(root), *_look_at_wandb(choice, environ, state)]
+    return [*found, *_look_at_folder(root), *look_at_wandb(choice, environ, state)]
 
 
 def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
@@ -223,33 +220,3 @@ def _look_at_own_server(
     else:
         detail = f"{found.url}, runner {health.version}, live runs: {health.runs_live}"
         yield Finding("server", "ok", detail)
-
-
-def _look_at_wandb(
-    choice: ServerChoice, environ: Mapping[str, str], state: State | None
-) -> Iterator[Finding]:
-    if choice.kind == "local" or choice.url is None:
-        return
-    host = urlsplit(choice.url).hostname
-    if find_key(choice.url, environ=environ, home=find_home(), state=state) is None:
-        yield Finding(
-            "W&B key", "fail", f"none for {host} ({choice.why})", f"wandb login --host={choice.url}"
-        )
-    else:
-        yield Finding("W&B key", "ok", f"found for {host}")
-    request = urllib.request.Request(choice.url, method="HEAD")  # noqa: S310 - http(s) by choice
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - likewise
-            date = answer.headers["Date"]
-    except urllib.error.HTTPError as error:  # any answer is an answer
-        with error:
-            date = error.headers["Date"]
-    except OSError as error:
-        detail = f"{choice.url} cannot be reached: {getattr(error, 'reason', error)}"
-        fix = "look at network and proxy (`HTTPS_PROXY`), or `--server local`"
-        yield Finding("W&B", "fail", detail, fix)
-        return
-    yield Finding("W&B", "ok", f"{choice.url} answers ({choice.why})")
-    if date:
-        other = parsedate_to_datetime(date).isoformat()
-        yield judge_clock(other, now=datetime.now(UTC), whose="W&B's")

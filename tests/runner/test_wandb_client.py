@@ -13,8 +13,15 @@ import yaml
 from runner.agent.link import Link
 from runner.agent.refusals import RefusedError
 from runner.client import Client, Viewer
+from runner.doctor.cloud import look_at_wandb
 from runner.errors import ExitCode, RunnerError
-from runner.settings.server import FORGE, WANDB_AI, find_app_url, find_key_origin
+from runner.settings.server import (
+    FORGE,
+    WANDB_AI,
+    ServerChoice,
+    find_app_url,
+    find_key_origin,
+)
 from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 from runner.sweeps import Connection, Names, check_may_write, default_entity
 from tests.rig.cloud import Cloud, client_environment, start_cloud
@@ -168,6 +175,30 @@ def test_a_key_tells_where_it_stands(tmp_path: Path) -> None:
 
     assert find("https://wandb.example:8080") == ("secret", "~/.netrc")
     assert find("https://wandb.example") is None
+
+
+def test_doctor_tries_the_key(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose it is, or that it is refused; the caller's certificates count."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ = {"REQUESTS_CA_BUNDLE": str(cloud.ca_file)}
+
+    def look() -> list[tuple[str, str, str]]:
+        found = look_at_wandb(ServerChoice("wandb", cloud.url, "here"), environ, None)
+        return [(one.check, one.status, one.detail) for one in found]
+
+    none = look()
+    netrc = cloud.write_netrc(tmp_path)
+    good = look()
+    netrc.write_text(netrc.read_text().replace(cloud.key, "w" * 40))
+    bad = look()
+
+    assert none[0] == ("W&B key", "fail", f"none for {cloud.url} (here)")
+    assert [one[:2] for one in good] == [("W&B", "ok"), ("clock", "ok"), ("W&B key", "ok")]
+    assert good[2][2] == "of acme, from ~/.netrc"
+    assert bad[2][:2] == ("W&B key", "fail")
+    assert "refused the API key" in bad[2][2]
 
 
 def test_a_page_is_shown_where_people_see_it() -> None:
