@@ -29,10 +29,10 @@ def look_at_wandb(
     """The findings where W&B is the server; none where it is this folder's own."""
     if choice.url is None:
         return
-    login = f"wandb login --relogin --host={choice.url}"
     found = find_key_origin(choice.url, environ=environ, home=find_home(), state=state)
     if found is None:
         why = find_netrc_trouble(environ, find_home()) or choice.why
+        login = f"wandb login --host={choice.url}"
         yield Finding("W&B key", "fail", f"none for {choice.url} ({why})", login)
     try:
         trust = find_ca_bundle(environ)
@@ -50,7 +50,7 @@ def look_at_wandb(
         other = parsedate_to_datetime(date).isoformat()
         yield judge_clock(other, now=datetime.now(UTC), whose="W&B's")
     if found:
-        yield _try_key(Client(choice.url, found[0], ours=False, ca_bundle=trust), found[1], login)
+        yield _try_key(Client(choice.url, found[0], ours=False, ca_bundle=trust), found[1])
 
 
 def _read_date(url: str, trust: Path | None) -> str | None:
@@ -65,11 +65,13 @@ def _read_date(url: str, trust: Path | None) -> str | None:
             return str(error.headers["Date"] or "")
 
 
-def _try_key(client: Client, origin: str, login: str) -> Finding:
+def _try_key(client: Client, origin: str) -> Finding:
     try:
         viewer = client.viewer()
     except RunnerError as error:
         if error.code == ExitCode.AUTH:
-            return Finding("W&B key", "fail", f"{error.message} (it is from {origin})", login)
+            login = f"wandb login --relogin --host={client.url}"
+            fix = f"correct `{origin}`" if origin == "WANDB_API_KEY" else login
+            return Finding("W&B key", "fail", f"{error.message} (it is from {origin})", fix)
         return from_error("W&B key", error, "warn")
     return Finding("W&B key", "ok", f"of {viewer.username or viewer.entity}, from {origin}")
