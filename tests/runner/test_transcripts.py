@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.cloud import start_cloud
+from runner.server.records import Run
+from tests.rig.cloud import Cloud, start_cloud
 from tests.rig.engine import TestEngine
 from tests.rig.plain import REQUIREMENTS, ROOT, Folder
 from tests.rig.transcript import Shell, read_steps
@@ -30,22 +31,47 @@ def project(engine_env: TestEngine, tmp_path: Path) -> Iterator[Folder]:
 
 
 @pytest.fixture
-def shell(project: Folder, engine_env: TestEngine) -> Iterator[Shell]:
-    """Its user's, whom `wandb login` has left a key of the server that plays W&B."""
+def cloud(engine_env: TestEngine, tmp_path: Path) -> Iterator[Cloud]:
+    """The server that plays W&B; it hears no key but its own."""
+    host = engine_env.gateway()
+    with start_cloud(tmp_path / "cloud", host=host, lag_s=0.0, limit_every=0) as started:
+        yield started
+    assert started.record.keys == {started.key}
+
+
+@pytest.fixture
+def shell(project: Folder, cloud: Cloud) -> Shell:
+    """That of a person whom `wandb login` has left a key of this server."""
     home = project.root.parent
-    with start_cloud(home / "cloud", host=engine_env.gateway(), lag_s=0.0, limit_every=0) as cloud:
-        cloud.write_netrc(home)
-        environ = {**cloud.environment(home, key=False), **project.env}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
-        moved = ("WANDB_DIR", "WANDB_DATA_DIR")
-        kept = {name: value for name, value in environ.items() if name not in moved}
-        yield Shell(project.root, {**kept, "PATH": path})
+    cloud.write_netrc(home)
+    environ = {**cloud.environment(home, key=False), **project.env}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    moved = ("WANDB_DIR", "WANDB_DATA_DIR")
+    kept = {name: value for name, value in environ.items() if name not in moved}
+    return Shell(project.root, {**kept, "PATH": path})
 
 
-@pytest.mark.parametrize("section", ["Sweeps on W&B", "No internet"])
-def test_the_readme_shows_what_is_said(section: str, shell: Shell) -> None:
-    steps = list(read_steps(section))
-
-    assert len(steps) > 3
-    for step in steps:
+def test_the_readme_shows_what_is_said_of_sweeps_on_w_and_b(shell: Shell) -> None:
+    for step in read_steps("Sweeps on W&B"):
         shell.type(step)
+
+    assert len(shell.known) > 4
+
+
+def test_the_readme_shows_what_is_said_without_internet(shell: Shell, cloud: Cloud) -> None:
+    """W&B is gone from the second search until the sync."""
+    for step in read_steps("No internet"):
+        if "--server local" in step.command:
+            cloud.off()
+        if step.command == "runner sync-offline":
+            cloud.off()
+            cloud.on()
+        shell.type(step)
+
+    states = [(run.state, len(cloud.rows(run))) for run in every_run(cloud)]
+    assert states == [("finished", 60)] * 8
+
+
+def every_run(cloud: Cloud) -> list[Run]:
+    """The runs of all its W&B projects."""
+    return [run for name in ("vision", "my-project") for run in cloud.runs(name)]
