@@ -76,6 +76,12 @@ def up(
         raise valueless("--sweep", sweep)
     if command and "--" not in sys.argv:
         raise stray_words(command)
+    if build and dry_run:
+        raise RunnerError(
+            "a dry run builds no image, and the plan depends on it",
+            hint="`runner build --dry-run` tells of the image, `up --dry-run` of the rest",
+            code=ExitCode.USAGE,
+        )
     context = open_context(
         flags={
             "run.mounts": [absolute_mount(text, Path.cwd()) for text in mount or ()],

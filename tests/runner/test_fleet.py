@@ -408,10 +408,12 @@ def test_a_dry_run_leaves_a_folder_as_it_was_and_too_many_cpu_slots_are_told(
 
     out, err = made.run(*up, f"cpu:{cores + 1}")
     refused = made.run(*up, f"cpu:{cores * 11}", code=2)[1]
+    built = made.run(*up, "cpu", "--build", code=2)[1]
     valued = made.run("up", "--gpus", "cpu", "--sweep", "--dry-run", code=2)[1]
 
     assert out.count("no agent") == cores + 1
     assert f"warning: {cores + 1} agents share {cores} core" in err
     assert f"`--gpus cpu:{cores * 11}` is too many for {cores} core" in refused
+    assert built.startswith("error: a dry run builds no image")
     assert valued.startswith("error: `--sweep` has no value: `--dry-run` follows it")
     assert [file.name for file in tmp_path.iterdir()] == [sweep]
