@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.engine.client import Engine
-from runner.image.server import ensure_server_image
 from tests.rig.composed import Composed, composed_folder, image_tags
 from tests.rig.engine import TestEngine
 from tests.rig.plain import ROOT, PlainImage, make_folder
@@ -26,6 +24,9 @@ def plain_image(engine_env: TestEngine, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def server_image(engine_env: TestEngine) -> str:
     """The server's image of this very code."""
+    from runner.engine.client import Engine  # here: unmarked tests need no docker
+    from runner.image.server import ensure_server_image
+
     with pytest.MonkeyPatch.context() as patch:
         for name, value in engine_env.env.items():
             patch.setenv(name, value)  # for `docker buildx`
