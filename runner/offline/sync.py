@@ -22,7 +22,7 @@ from runner.offline.staging import Destination, stage
 from runner.offline.target import Target
 from runner.offline.verify import Expected, Seen, expect, judge
 
-BATCHES = (6, 14, 32)  # runs that one process is given at a time: the first ones soon
+BATCHES = (14, 36)  # runs that one process is given at a time: the first ones soon
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
 _LOOKUPS = 8  # at a time
 
@@ -195,7 +195,8 @@ class Sync:
             known, gone = parcel.found.logs, set[str]()
             for log in parcel.step.logs:
                 earlier = known[: known.index(log)]
-                copy = stage(log, parcel.to, home / str(number), before=earlier)
+                own = self._addresses.own
+                copy = stage(log, parcel.to, home / str(number), before=earlier, own_entity=own)
                 logs.append(copy.log)
                 gone.update(copy.lacking)
             lacking.append(gone)
