@@ -77,7 +77,7 @@ def choose_server(
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)
     if base := saved.get("base_url"):
         return name_server(base, "W&B's settings file", state)
-    if found := _find_cloud_key(environ, saved, home, _read_own_key(state)):
+    if found := _find_cloud_key(environ, saved, home, read_own_key(state)):
         return ServerChoice("wandb", *found)
     return ServerChoice(LOCAL, None, "no W&B key was found")
 
@@ -109,7 +109,7 @@ def find_key_origin(
     name, else for W&B's cloud; so is `api_key` in W&B's settings. The key of this folder's own
     server is for no other one, wherever it stands.
     """
-    own = _read_own_key(state)
+    own = read_own_key(state)
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)
     meant = environ.get("WANDB_BASE_URL") or saved.get("base_url")
     hostless = _hostless_key(environ, saved, own)
@@ -184,17 +184,18 @@ def name_server(server: str, why: str, state: State | None) -> ServerChoice:
     return ServerChoice("wandb", _CLOUD_HOSTS.get(_host(server)) or server.rstrip("/"), why)
 
 
+def read_own_key(state: State | None) -> str | None:
+    """The key of this folder's own server, which opens no other one."""
+    try:
+        return (state.secrets / "server").read_text("ascii").strip() if state else None
+    except OSError:
+        return None
+
+
 def _port(parts: SplitResult) -> int | None:
     try:
         return parts.port
     except ValueError:  # no number: the caller of the URL will say so
-        return None
-
-
-def _read_own_key(state: State | None) -> str | None:
-    try:
-        return (state.secrets / "server").read_text("ascii").strip() if state else None
-    except OSError:
         return None
 
 

@@ -36,6 +36,7 @@ from runner.image.variant import CPU_INDEX, Name
 from runner.project import find_project
 from runner.settings.load import load_settings
 
+from runner.state import State
 ROOT = Path(__file__).parents[2]
 GPUS = tuple(Slot(n, f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000", "H100") for n in (1, 3))
 CHOSEN = Chosen(
@@ -187,6 +188,11 @@ def test_a_key_is_taken_for_its_host_only(tmp_path: Path) -> None:
     with pytest.raises(RunnerError, match=r"no key for https://b\.example"):
         read_key(many, "https://b.example", None)
 
+    own = tmp_path / "secrets" / "server"
+    own.parent.mkdir()
+    own.write_text("o" * 40)
+    with pytest.raises(RunnerError, match="the key of this folder's own server"):
+        read_key(own, "https://a.example", State(tmp_path, "hands-1a2b"))
 
 def test_the_one_gpu_that_is_here_is_the_agents() -> None:
     one, two = SeenGpu("GPU-1", "H100"), SeenGpu("GPU-2", "H100")
