@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 from runner.agent.link import Link
 from runner.agent.protocol import HEARTBEAT, Beat, Command, heartbeat_variables, read_commands
+from runner.agent.report import say
 
+NOBODY = "a run may have been handed out that nobody runs"  # W&B hands out nothing twice
 Reply = tuple[Beat, list[Command]]
 
 
@@ -32,6 +34,12 @@ class Courier:
     def trouble(self) -> str | None:
         """Why the server does not answer at present."""
         return self._link.trouble
+
+    @property
+    def asking(self) -> bool:
+        """Whether an answer that may bring a run is on its way."""
+        asks = self._beat is not None and self._beat.asks
+        return self.busy and asks and self.trouble is None and not self._link.pausing
 
     def give(self, beat: Beat) -> None:
         """Send this; where another one still waits for an answer, the next try carries this."""
@@ -63,14 +71,25 @@ class Courier:
 
     def _ask(self) -> Reply | Exception:
         sent: list[Beat] = []
+        lost: list[Beat] = []  # they asked for a run
 
         def newest() -> dict[str, object]:
             assert self._beat  # noqa: S101 - `give` sets it before it wakes this thread
             sent.append(self._beat)
             return heartbeat_variables(self._agent_id, sent[-1], self._identity)
 
+        def note_lost() -> None:
+            if self._identity is None and sent[-1].asks:  # our own server hands it out again
+                lost.append(sent[-1])
+                if len(lost) == 1:
+                    say(f"the answer to a heartbeat was lost: {NOBODY}")
+
         try:
-            data = self._link.ask(HEARTBEAT, newest, patient=True, on_trouble=self._wake)
+            data = self._link.ask(
+                HEARTBEAT, newest, patient=True, on_trouble=self._wake, on_lost=note_lost
+            )
+            if len(lost) > 1:
+                say(f"{len(lost)} answers in a row were lost, each may have handed out a run")
             return sent[-1], read_commands(data)
         except Exception as error:  # noqa: BLE001 - `take` raises it in the loop
             return error

@@ -31,11 +31,18 @@ class RejectedError(RefusedError):
 
 
 class _NoAnswerError(Exception):
-    """Nobody answered, or only with "later"."""
+    """Nobody answered, or only with "later"; `lost`: the request may have been obeyed."""
 
-    def __init__(self, reason: str, retry_after_s: float = 0.0, *, limited: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        retry_after_s: float = 0.0,
+        *,
+        limited: bool = False,
+        lost: bool = False,
+    ) -> None:
         super().__init__(reason)
-        self.retry_after_s, self.limited = retry_after_s, limited
+        self.retry_after_s, self.limited, self.lost = retry_after_s, limited, lost
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -69,6 +76,7 @@ class Link:
         )
         self._answered = self._limited = False
         self.trouble: str | None = None  # why the server does not answer at present
+        self.pausing = False  # between two tries
 
     def ask(
         self,
@@ -77,6 +85,7 @@ class Link:
         *,
         patient: bool = False,
         on_trouble: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """The reply's `data`; waits out whatever passes, and says so once.
 
@@ -85,6 +94,7 @@ class Link:
             variables: asked for at each try, so that a late try carries the newest.
             patient: take even a GraphQL error for something that passes.
             on_trouble: called when an outage begins and when it is over.
+            on_lost: called at each try that may have been obeyed, and whose answer is lost.
 
         Raises:
             RefusedError: an answer that another try will not change.
@@ -103,11 +113,15 @@ class Link:
             else:
                 self._tell(None, on_trouble)
                 return data
+            if failure.lost:
+                on_lost()
             if failure.limited and tries <= PATIENT_TRIES and self.trouble is None:
                 self._tell_limit(failure)
             else:
                 self._tell(str(failure), on_trouble)
+            self.pausing = True
             time.sleep(max(failure.retry_after_s, pause_s * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter
+            self.pausing = False
             pause_s = min(pause_s * 2, self._max_pause_s)
 
     def _tell(self, trouble: str | None, on_trouble: Callable[[], None]) -> None:
@@ -142,9 +156,9 @@ class Link:
                 ) from error
             raise _NoAnswerError(str(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:
-            raise _NoAnswerError(str(error) or type(error).__name__) from error
+            raise _NoAnswerError(str(error) or type(error).__name__, lost=True) from error
         except ValueError as error:
-            raise _NoAnswerError("the answer is no JSON") from error
+            raise _NoAnswerError("the answer is no JSON", lost=True) from error
         self._answered = True
         return _unpack(reply)
 
@@ -170,7 +184,8 @@ def _translate(error: urllib.error.HTTPError) -> RefusedError | _NoAnswerError:
     detail = f"HTTP {error.code}" + (f", {text}" if text else "")
     if error.code in _TRY_AGAIN or error.code >= 500:
         wait_s = _retry_after(error.headers.get("Retry-After"))
-        return _NoAnswerError(detail, wait_s, limited=error.code == TOO_OFTEN)
+        limited, lost = error.code == TOO_OFTEN, error.code >= 500
+        return _NoAnswerError(detail, wait_s, limited=limited, lost=lost)
     if error.code == 404:
         return NotFoundError(f"the server does not know this sweep ({detail})")
     if error.code in (401, 403):

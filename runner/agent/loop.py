@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runner.agent.courier import Courier
+from runner.agent.courier import NOBODY, Courier
 from runner.agent.failures import Ended, classify, pause_before_next
 from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
@@ -76,6 +76,8 @@ class Loop:
                 self._send_heartbeat()
                 self._report()
                 if self._leaving and self._is_done():
+                    if self._is_owed_to_wandb():
+                        say(f"the last heartbeat is not answered: {NOBODY}")
                     return self._leaving
                 for _ in range(self._inbox.wait(self._wake_at() - time.monotonic())):
                     self._on_stop_signal()
@@ -151,12 +153,22 @@ class Loop:
 
     def _give_back_waiting(self) -> None:
         while self._next:
-            self._note_end(Ended(self._next.popleft().run, None, "preempted"))
+            run = self._next.popleft().run
+            if self._settings.server_kind == "wandb":  # it takes no run back
+                say(f"{run} was handed out as this agent leaves: nobody runs it")
+            self._note_end(Ended(run, None, "preempted"))
 
     def _look_at_request(self) -> None:
         """Between two runs, leave if the command line is about to replace this agent."""
-        if self._live is None and self._leaving is None and is_drained(self._settings):
+        if self._live or self._leaving or self._is_owed_to_wandb():
+            return
+        if is_drained(self._settings):
             self._leave(TO_BE_REPLACED)
+
+    def _is_owed_to_wandb(self) -> bool:
+        """Whether a run was handed out, or may just be, by a server that takes none back."""
+        owed = bool(self._next) or self._courier.asking
+        return owed and self._settings.server_kind == "wandb"
 
     # the run
 
@@ -241,8 +253,9 @@ class Loop:
         assert self._leaving  # noqa: S101 - the caller looked
         if self._live:
             return False
-        # to our server an unanswered heartbeat may be one that brings a run, to be given back
-        heard = not self._courier.busy or self._settings.server_kind == "wandb"
+        # an unanswered heartbeat may be one that brings a run: to be given back, or to be named
+        waits = self._settings.server_kind == "runner" or self._courier.asking
+        heard = not (self._courier.busy and waits)
         told = not self._ended and heard
         return self._deaf or told or time.monotonic() >= self._leaving.until
 

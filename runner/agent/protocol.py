@@ -48,6 +48,11 @@ class Beat:
     ended: tuple[Ended, ...] = ()
     leaving: bool = False  # the last one: hand out nothing more
 
+    @property
+    def asks(self) -> bool:
+        """Whether its answer may bring a run."""
+        return not self.alive and not self.leaving
+
 
 def agent_variables(sweep: Sweep, host: str) -> dict[str, Any]:
     """Variables of `CREATE_AGENT`."""

@@ -128,6 +128,9 @@ class _Routes:
         if self._profile.lost_heartbeats and b"agentHeartbeat" in reply.body:
             self._profile.lost_heartbeats -= 1
             return _Cut()
+        if self._profile.lost_runs and b"run_id" in reply.body:
+            self._profile.lost_runs -= 1
+            return _Cut()
         return reply
 
     async def stream(self, request: Request) -> Response:

@@ -31,6 +31,7 @@ class Profile:
     limit_every: int = 25  # of so many requests one is answered 429; 0: none
     retry_after_s: int = 1
     lost_heartbeats: int = 0  # the next so many are obeyed, and their answers cut off
+    lost_runs: int = 0  # likewise, of those only that hand out a run
 
     def readable(self, entity: str) -> bool:
         """Does the entity exist?"""

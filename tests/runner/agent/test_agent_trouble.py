@@ -56,6 +56,7 @@ def test_a_lost_reply_loses_no_run(tmp_path: Path, door: Door) -> None:
 
     assert (code, out) == (0, "r1 | ran\n")
     assert err.count("answers again") == 1
+    assert "nobody runs" not in err
 
 
 def test_an_outage_is_said_once_and_survived(tmp_path: Path, door: Door) -> None:
