@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from runner import console
 from runner.agent.owner import become_owner
 from runner.errors import ExitCode, RunnerError
-from runner.state import State, open_state, read_json, write_atomic, write_json
+from runner.state import FOLDER, State, hand_over, open_state, read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
     from runner.sweeps import Connection
@@ -49,6 +49,8 @@ def init() -> int:
     from runner.fleet.agentcode import bundle_agent
     from runner.localserver.files import ensure_key
 
+    if (left := PROJECT / FOLDER).is_dir():
+        hand_over(left, PROJECT)
     become_owner(PROJECT)
     environ = read_environ(os.environ)
     state = _open(environ)
@@ -102,7 +104,7 @@ def health() -> int:
 
 def sweep() -> int:
     """Leave the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
-    from runner.agent.workcopy import rotate
+    from runner.agent.workcopy import is_held, rotate
     from runner.sweeps import Names, create_sweep, resolve_sweep
 
     become_owner(PROJECT)
@@ -118,12 +120,18 @@ def sweep() -> int:
     else:
         joined = resolve_sweep(spec, servers, names, console.note)
     path = joined.sweep.path
-    for agent in environ["RUNNER_AGENTS"].split(","):
+    busy = {}
+    for number, agent in enumerate(environ["RUNNER_AGENTS"].split(",")):
+        if is_held(state.work / agent):
+            busy[f"agent-{number}"] = (read_json(state.agents / f"{agent}.json") or {}).get("sweep")
+            continue
         manifest = state.agents / f"{agent}.files"
         rotate(state.work / agent, manifest, sweep=path.rpartition("/")[2])
         _make_points(state, state.work / agent)
     write_atomic(state.root / "compose" / "sweep", path + "\n")
     console.note(f"{'created' if joined.created else 'joined'} sweep {path}")
+    if others := {service: old for service, old in busy.items() if old != path}:
+        console.note(_tell_others(others))
     return 0
 
 
@@ -177,7 +185,7 @@ def read_key(file: Path, url: str, state: State | None) -> str:
     """The key in a file that holds nothing else, or the one for this server in a .netrc.
 
     Raises:
-        RunnerError: the file cannot be read, or has none for it.
+        RunnerError: the file cannot be read, has none for it, or has our own server's.
     """
     from runner.settings import server as servers
 
@@ -187,6 +195,12 @@ def read_key(file: Path, url: str, state: State | None) -> str:
         raise RunnerError(
             f"cannot read the key: {error}", hint="check RUNNER_KEY_FILE", code=ExitCode.AUTH
         ) from error
+    if text and text == servers.read_own_key(state):
+        raise RunnerError(
+            f"RUNNER_KEY_FILE holds the key of this folder's own server, not one for {url}",
+            hint="name a file with W&B's key, or a .netrc",
+            code=ExitCode.AUTH,
+        )
     if len(text.split()) == 1:
         return text
     nobody = Path("/nonexistent")
@@ -224,6 +238,15 @@ def _find_file(environ: Mapping[str, str]) -> Path:
             code=ExitCode.NOT_FOUND,
         )
     return project.sweep_file.relative_to(PROJECT)
+
+
+def _tell_others(busy: Mapping[str, str | None]) -> str:
+    """What becomes of agents that go on with another sweep: Compose sees no change in them."""
+    old = ", ".join(sorted({f"{sweep}" for sweep in busy.values()}))
+    return (
+        f"{', '.join(busy)} go on with {old} until it ends; "
+        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and takes them over"
+    )
 
 
 def _make_points(state: State, copy: Path) -> None:
