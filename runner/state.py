@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,10 +144,31 @@ def write_json(path: Path, value: Mapping[str, object], *, mode: int = 0o644) ->
     write_atomic(path, json.dumps(value, indent=1) + "\n", mode=mode)
 
 
+def hand_over(path: Path, folder: Path) -> None:
+    """As root in a folder of another user's: give them what is root's at `path` and below it."""
+    owner = folder.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    if path.is_symlink() or not path.is_dir():
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        return
+    # the inner first: who has no more than CAP_CHOWN cannot enter what it has given away;
+    # by handles: nobody can put a link in the way
+    for _, folders, files, handle in os.fwalk(path, topdown=False):
+        for name in (*folders, *files, "."):
+            _give(name, owner, handle)
+
+
 def make_fleet_name(folder: str) -> str:
     """`<folder>-<4 hex>` in lower case letters, digits and hyphens, at most 40 characters."""
     plain = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[:35].strip("-")
     return f"{plain or 'fleet'}-{secrets.token_hex(2)}"
+
+
+def _give(name: str, owner: os.stat_result, handle: int) -> None:
+    with suppress(FileNotFoundError):  # of a run that goes on meanwhile
+        if os.stat(name, dir_fd=handle, follow_symlinks=False).st_uid == 0:
+            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=handle, follow_symlinks=False)
 
 
 def _find_root(start: Path, environ: Mapping[str, str]) -> Path | None:
@@ -209,6 +231,7 @@ def _exclude_from_git(root: Path) -> None:
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
     if f"{FOLDER}/" not in lines:
         write_atomic(file, "\n".join([*lines, f"{FOLDER}/", ""]))
+        hand_over(file, file.parent)
 
 
 def _find_exclude_file(folder: Path) -> str | None:

@@ -16,6 +16,7 @@ from runner.agent.gpu import SeenGpu
 from runner.agent.owner import become_owner
 from runner.agent.refusals import EXIT_REFUSED, RefusedError
 from runner.agent.report import say
+from runner.agent.workcopy import hold
 
 # Compose cannot leave a variable out: what is not said is empty
 _OPTIONAL = (
@@ -41,9 +42,10 @@ def prepare(environ: MutableMapping[str, str]) -> None:
     """Drop root's rights and complete the environment.
 
     Raises:
-        RefusedError: no sweep, or not exactly one GPU.
+        RefusedError: no sweep, not exactly one GPU, or another agent in the working copy.
     """
     become_owner(Path(environ["RUNNER_STATUS_DIR"]), [Path(environ[name]) for name in _WRITTEN])
+    _hold(Path(environ["RUNNER_WORKSPACE"]))  # the service `sweep` leaves it alone meanwhile
     for name in [name for name, value in environ.items() if not value and name in _OPTIONAL]:
         del environ[name]
     folder = Path(environ["RUNNER_COMPOSE"])
@@ -103,6 +105,13 @@ def select_only(gpus: Iterable[SeenGpu]) -> str:
         names = ", ".join(f"`{uuid}`" for uuid in seen) or "none"
         raise RefusedError(f"one GPU is for each agent; NVML shows {names}")
     return seen[0]
+
+
+def _hold(copy: Path) -> None:
+    try:
+        hold(copy)
+    except OSError as error:
+        raise RefusedError(f"cannot have the working copy: {error.strerror}") from error
 
 
 def _read_gpu() -> str:

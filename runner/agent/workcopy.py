@@ -4,6 +4,7 @@ A manifest in the status folder lists what was placed, with hashes: only that is
 deleted, and only while it is still as placed.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -103,6 +104,30 @@ def rotate(copy: Path, manifest_file: Path | None, *, sweep: str) -> Path | None
         copy.mkdir()
     manifest_file.unlink()
     return aside
+
+
+def hold(copy: Path) -> None:
+    """Mark a copy as in use until this process ends, however it ends.
+
+    Raises:
+        OSError: somebody else has it.
+    """
+    fcntl.flock(os.open(copy, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(copy: Path) -> bool:
+    """Whether an agent works in this copy."""
+    try:
+        handle = os.open(copy, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def hash_file(path: Path) -> str:

@@ -38,7 +38,7 @@ def compose(
     from runner.cli.context import open_context
     from runner.compose import CPU_FILE, ENV_FILE, FILE, make_values, without_builds, write_block
     from runner.image.server import PACKAGE
-    from runner.state import write_atomic
+    from runner.state import hand_over, write_atomic
 
     context = open_context()
     root = context.project.root
@@ -59,8 +59,10 @@ def compose(
         if not (root / name).exists():
             packaged = (PACKAGE / "files" / name).read_text("utf-8")
             write_atomic(root / name, without_builds(packaged))
+            hand_over(root / name, root)
             console.note(f"wrote {name}")
     _write_env(file, text)
+    hand_over(context.state.root, root)
     pinned = ", ".join(slot for slot in (gpus or "").split(",") if slot) or "GPU 0"
     console.note(f"pinned {pinned} in {ENV_FILE}; next: `docker compose up`")
 
@@ -77,13 +79,15 @@ def _read_env(file: Path) -> str:
 
 def _write_env(file: Path, text: str) -> None:
     """Owner and mode stay the user's, also where root calls; a link stays one."""
-    from runner.state import write_atomic
+    from runner.state import hand_over, write_atomic
 
     file = file.resolve()
     before = file.stat() if file.exists() else None
     write_atomic(file, text, mode=before.st_mode & 0o777 if before else 0o644)
     if before and os.geteuid() == 0:
         os.chown(file, before.st_uid, before.st_gid)
+    if not before:
+        hand_over(file, file.parent)
 
 
 def _choose(
@@ -106,12 +110,12 @@ def _choose(
     host = make_host(engine, max(1, len(slots)))
     bundle = find_ca_bundle(os.environ)
     data = find_data(context.state, report=console.note)
-    local = chosen == "local"
+    local, owner = chosen == "local", context.project.root.stat()
     cpus = run.cpus or (host.cpu_share if slots and slots[0].is_cpu else None)
     labels = {"image": image.id, **_provenance(image.labels)}
     return Chosen(
         fleet=context.state.fleet,
-        user=host.user,
+        user=host.user if os.geteuid() else engine.info().user(owner.st_uid, owner.st_gid),
         image=image.id,
         interpreter=image.interpreter,
         read_only=image.kind == "ours",

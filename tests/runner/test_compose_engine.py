@@ -18,11 +18,15 @@ from tests.runner.test_other_user import become
 pytestmark = pytest.mark.engine
 
 UID = 4242
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+DEAD_PROXIES = dict.fromkeys(PROXIES, "http://127.0.0.1:9")  # our own server is asked without
 
 
 @pytest.mark.parametrize("composed", ["engine's", "newer"], indirect=True)
-def test_a_box_without_gpu_finishes_a_sweep_and_joins_another(composed: Composed) -> None:
-    """Without `.env`; the folder is another user's, and so is all that is written."""
+def test_a_box_without_gpu_finishes_a_sweep_and_joins_another(
+    composed: Composed, plain_image: PlainImage
+) -> None:
+    """Root calls; the folder is another user's, and so is all that is written."""
     if os.getuid() != 0:
         pytest.skip("only root can give a folder away")
     folder = composed.folder
@@ -30,7 +34,7 @@ def test_a_box_without_gpu_finishes_a_sweep_and_joins_another(composed: Composed
     folder.write_sweep("second.yaml", "wandb")
     hand_over(folder.root, UID)
 
-    composed.compose(*BOTH, "up", "--detach")
+    composed.compose(*BOTH, "up", "--detach", env=DEAD_PROXIES)
     code = composed.wait(f"{composed.project}-agent-0-1")
 
     left = [one for one in folder.root.rglob("*") if one.lstat().st_uid != UID]
@@ -41,16 +45,16 @@ def test_a_box_without_gpu_finishes_a_sweep_and_joins_another(composed: Composed
     ]
     first = folder.json("sweep", "list")["sweeps"]
     assert [(one["state"].lower(), one["runs"]) for one in first] == [("finished", 2)]
-    second = folder.json("sweep", "create", "second.yaml")
-    hand_over(folder.root, UID)  # root has just called runner there
+    second = folder.json("sweep", "create", "second.yaml")  # by root, as whom `init` starts
 
-    composed.compose(*BOTH, "up", "--detach", env={"SWEEP": second["id"]})
-    composed.wait(f"{composed.project}-agent-0-1")
+    name = _join(composed, second["id"], plain_image)
 
+    left = [one for one in folder.root.rglob("*") if one.lstat().st_uid != UID]
+    assert left == []
     agents = folder.json("ps")["agents"]
     assert [(one["sweep"], one["runs_finished"]) for one in agents] == [(second["path"], 1)]
     logs, _ = folder.run("logs")
-    assert "agent-0 | runner: finished" in logs
+    assert f"{name} | runner: finished" in logs
     folder.run("down")
     assert composed.containers() == []
 
@@ -98,6 +102,7 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
             (one, "running") for one in names
         }
         assert {one["gpus"][0]["index"] for one in agents} == {0, 2}
+        _edit_the_sweep(composed, works)
         stopped = folder.json("stop", names[0])["actions"]
         assert [(one["do"], one["outcome"]) for one in stopped] == [("stop", "done")]
         folder.run("down")
@@ -205,6 +210,44 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
     assert [one for one in folder.root.rglob("*") if one.lstat().st_uid != UID] == []
     assert (folder.root / ".env").read_text().startswith("OWN=1\n")
     assert composed.containers() == []
+
+
+def _join(composed: Composed, sweep: str, image: PlainImage) -> str:
+    """By SWEEP, with the later Compose by `runner compose`; the agent's name, which has ended."""
+    if composed.client is None:
+        composed.compose(*BOTH, "up", "--detach", env={"SWEEP": sweep})
+        assert composed.wait(f"{composed.project}-agent-0-1") == 0
+        return "agent-0"
+    composed.folder.use_image(image)
+    (composed.folder.root / "compose.yaml").unlink()
+    composed.folder.run("compose", "--gpus", "cpu", "--sweep", sweep)
+    composed.compose("up", "--detach")
+    assert composed.wait(f"runner-{composed.folder.fleet}-cpu-0") == 0
+    return f"{composed.folder.fleet}-cpu-0"
+
+
+def _edit_the_sweep(composed: Composed, works: list[Path]) -> None:
+    """Live agents go on with theirs in their folders, which is said; made anew they take it."""
+    folder = composed.folder
+    (old,) = {one["sweep"] for one in folder.json("ps")["agents"]}
+    nodes = [one.stat().st_ino for one in works]
+    folder.write_sweep("sweep.yaml", "hold", "look")
+
+    composed.compose("up", "--detach")
+
+    assert [one.stat().st_ino for one in works] == nodes
+    assert {one["sweep"] for one in folder.json("ps")["agents"]} == {old}
+    said = composed.compose("logs", "--no-log-prefix", "sweep")
+    assert f"agent-0, agent-1 go on with {old} until it ends" in said
+    command = said.rpartition("`docker compose ")[2].partition("`")[0].split()
+
+    composed.compose(*command, "--detach")
+
+    _wait_for_seen(*works)
+    (new,) = {one["sweep"] for one in folder.json("ps")["agents"]}
+    assert new != old
+    asides = [one.with_name(f"{one.name}.{old.rpartition('/')[2]}") for one in works]
+    assert [one.stat().st_ino for one in asides] == nodes
 
 
 def _wait_for_seen(*works: Path) -> dict[str, Any]:
