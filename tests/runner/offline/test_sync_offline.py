@@ -1,15 +1,12 @@
 """`runner sync-offline` to a server that is as unkind as W&B's cloud may be."""
 
-import json
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +16,7 @@ from runner.state import open_state, write_json
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import logs_in, start_runs, wait
+from tests.runner.offline.syncing import read_back, sync
 from tests.runner.server.servers import Server
 
 pytestmark = pytest.mark.client
@@ -29,24 +27,8 @@ method: grid
 metric: {name: loss, goal: minimize}
 parameters: {lr: {values: [0.1, 0.2]}}
 """
-READ_BACK = """
-import json, sys, wandb
-print(json.dumps([
-    {"id": run.id, "state": run.state, "config": dict(run.config), "sweep": run.sweep_name,
-     "summary": {key: value for key, value in run.summary.items() if key[0] != "_"},
-     "rows": [row["_step"] for row in run.scan_history()],
-     "loss": [row.get("loss") for row in run.scan_history()]}
-    for run in wandb.Api().runs(sys.argv[1])
-], default=dict))
-"""
 CONFIG = {"lr": 0.1, "deep": {"a": [1, "b"]}}
 SUMMARY = {"loss": 28.5, "deep": {"x": 19}, "nan": "NaN"}
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with start_cloud(tmp_path / "cloud", lag_s=1.0) as cloud:
-        yield cloud
 
 
 @pytest.fixture
@@ -61,52 +43,6 @@ def local(tmp_path: Path) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command said."""
-
-    code: int
-    told: Any
-    narration: str
-
-
-def sync(cloud: Cloud, home: Path, *arguments: str, code: int | None = None) -> Ended:
-    """`runner sync-offline --json` in `home`, with the cloud's key in its ~/.netrc."""
-    cloud.write_netrc(home)
-    environ = {
-        name: value
-        for name, value in cloud.environment(home, key=False).items()
-        if not name.startswith("WANDB")
-    }
-    command = [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--json"]
-    ended = subprocess.run(
-        [*command, *arguments],
-        cwd=home,
-        env={**environ, "XDG_STATE_HOME": str(home / "xdg")},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    told = json.loads(ended.stdout or "{}")
-    if code is not None:
-        assert ended.returncode == code, ended.stderr + ended.stdout
-    return Ended(ended.returncode, told, ended.stderr)
-
-
-def read_back(cloud: Cloud, project: str, home: Path) -> dict[str, dict[str, Any]]:
-    """What `wandb.Api()` tells of the runs."""
-    ended = subprocess.run(
-        [sys.executable, "-c", READ_BACK, f"{cloud.entity}/{project}"],
-        env=cloud.environment(home),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return {run["id"]: run for run in json.loads(ended.stdout.splitlines()[-1])}
 
 
 def changes(cloud: Cloud) -> Counter[str]:
