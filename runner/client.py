@@ -5,6 +5,7 @@ for only there: W&B answers an unknown field with an error.
 """
 
 import base64
+import http.client
 import json
 import math
 import ssl
@@ -12,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from runner.errors import ExitCode, RunnerError
 
 PAGE = 200  # runs or sweeps per request
 TIMEOUT_S = 30.0
-TRIES = 6  # of a request that is answered with "later"
+TRIES = 6  # of a request that is answered with "later", or not at all after others were
 LONGEST_PAUSE_S = 60.0
 _TOO_OFTEN = (429,)
 _LATER = (429, 502, 503, 504)  # after the last three a change may have been made all the same
@@ -129,6 +130,7 @@ class Client:
     ) -> None:
         self.url, self.ours, self._report = url.rstrip("/"), ours, report
         self._telling = threading.Lock()  # who takes it tells, and keeps it
+        self._answered = False  # it did once: the address is right, a silence passes
         self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
         handlers: list[urllib.request.BaseHandler] = []
         if ours:  # on loopback: a proxy for the outside must not come between
@@ -276,38 +278,51 @@ class Client:
             },
         )
         try:
-            with self._open(request, _TOO_OFTEN if changes else _LATER) as response:
-                value = json.load(response)
+            value = json.loads(self._fetch(request, changes=changes))
         except urllib.error.HTTPError as error:
             with error:
                 raise self._translate(error) from error
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            untrusted = isinstance(reason, ssl.SSLCertVerificationError)
+        except (OSError, http.client.HTTPException) as error:
+            untrusted = isinstance(_cause(error), ssl.SSLCertVerificationError)
             raise RunnerError(
-                f"no answer from the server at {self.url}: {reason}",
+                f"no answer from the server at {self.url}: {describe_silence(error)}",
                 hint="`export SSL_CERT_FILE=…` names the authority to trust, here and in agents"
                 if untrusted
                 else "`runner doctor` looks at the server and the network",
+            ) from error
+        except ValueError as error:
+            raise RunnerError(
+                f"{self.url} is no sweep server: its answer is no JSON",
+                hint="`runner config` shows where this address comes from",
             ) from error
         if not isinstance(value, dict):
             raise RunnerError(f"{self.url} is no sweep server: its answer is no object")
         return value
 
-    def _open(self, request: urllib.request.Request, later: Sequence[int]) -> Any:
-        """The response; "later" and "too often" are waited out for a while, which is said once."""
+    def _fetch(self, request: urllib.request.Request, *, changes: bool) -> bytes:
+        """The answer's body; what passes is waited out for a while, which is said once."""
         for attempt in range(TRIES):
+            last, asked = attempt == TRIES - 1, ""
             try:
-                return self._opener.open(request, timeout=TIMEOUT_S)
+                with self._opener.open(request, timeout=TIMEOUT_S) as response:
+                    body: bytes = response.read()
             except urllib.error.HTTPError as error:
-                if error.code not in later or attempt == TRIES - 1:
+                if last or error.code not in (_TOO_OFTEN if changes else _LATER):
                     raise
                 with error:
                     asked = error.headers.get("Retry-After") or ""
-                if self._telling.acquire(blocking=False):
-                    self._report(f"{self.url} answers {error.code}: trying again for a while")
-                pause_s = float(asked) if asked.isdecimal() else 2.0**attempt
-                time.sleep(min(pause_s, LONGEST_PAUSE_S))
+                trouble = f"answers {error.code}"
+            except (OSError, http.client.HTTPException) as error:
+                if last or not self._answered or not _may_repeat(error, changes=changes):
+                    raise
+                trouble = f"does not answer ({describe_silence(error)})"
+            else:
+                self._answered = True
+                return body
+            if self._telling.acquire(blocking=False):
+                self._report(f"{self.url} {trouble}: trying again for a while")
+            pause_s = float(asked) if asked.isdecimal() else 2.0**attempt
+            time.sleep(min(pause_s, LONGEST_PAUSE_S))
         raise AssertionError  # the last attempt returns or raises
 
     def _refused(self, why: str) -> RunnerError:
@@ -320,7 +335,7 @@ class Client:
     def _translate(self, error: urllib.error.HTTPError) -> RunnerError:
         try:
             text = _messages(json.loads(error.read()))
-        except (OSError, ValueError):
+        except (OSError, http.client.HTTPException, ValueError):
             text = error.reason
         match error.code:
             case 401 | 403:
@@ -329,6 +344,31 @@ class Client:
                 return RunnerError(f"{self.url} answered: {text}", code=ExitCode.NOT_FOUND)
             case status:
                 return RunnerError(f"{self.url} answered {status}: {text}")
+
+
+def describe_silence(error: BaseException) -> str:
+    """Why a server gave no whole answer, in one line."""
+    match _cause(error):
+        case OSError() as cause:  # one of them is a `BadStatusLine` as well
+            return cause.strerror or str(cause) or type(cause).__name__
+        case http.client.IncompleteRead():
+            return "its answer broke off"
+        case http.client.BadStatusLine() | http.client.LineTooLong():
+            return "what it answers is no HTTP"
+        case cause:
+            return " ".join(str(cause).split()) or type(cause).__name__
+
+
+def _cause(error: BaseException) -> object:
+    return getattr(error, "reason", error)
+
+
+def _may_repeat(error: BaseException, *, changes: bool) -> bool:
+    """Whether another try may follow: of a change only where the server was not reached."""
+    cause = _cause(error)
+    if changes:
+        return isinstance(cause, ConnectionRefusedError)
+    return not isinstance(cause, ssl.SSLCertVerificationError)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

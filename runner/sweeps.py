@@ -142,7 +142,7 @@ class Servers:
                 code=ExitCode.NOT_FOUND,
             )
         server = server or ensure_server(self._engine(), self.state, report=self.report)
-        client = Client(server.url, server.key, ours=True)
+        client = Client(server.url, server.key, ours=True, report=self.report)
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 
     def _connect(self, url: str) -> Connection:

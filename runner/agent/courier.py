@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from runner.agent.link import Link
 from runner.agent.protocol import HEARTBEAT, Beat, Command, heartbeat_variables, read_commands
-from runner.agent.refusals import RefusedError
 
 Reply = tuple[Beat, list[Command]]
 
@@ -25,7 +24,7 @@ class Courier:
         self._link, self._agent_id, self._identity, self._wake = link, agent_id, identity, wake
         self._beat: Beat | None = None
         self._given = threading.Event()
-        self._replies: deque[Reply | RefusedError] = deque()
+        self._replies: deque[Reply | Exception] = deque()
         self.busy = False  # a heartbeat is on its way
         threading.Thread(target=self._carry, name="heartbeat", daemon=True).start()
 
@@ -46,12 +45,13 @@ class Courier:
 
         Raises:
             RefusedError: the server wants no more of this agent.
+            Exception: a bug of ours, which must not end in silence.
         """
         if not self._replies:
             return None
         self.busy = False
         reply = self._replies.popleft()
-        if isinstance(reply, RefusedError):
+        if isinstance(reply, Exception):
             raise reply
         return reply
 
@@ -61,7 +61,7 @@ class Courier:
             self._replies.append(self._ask())
             self._wake()
 
-    def _ask(self) -> Reply | RefusedError:
+    def _ask(self) -> Reply | Exception:
         sent: list[Beat] = []
 
         def newest() -> dict[str, object]:
@@ -72,5 +72,5 @@ class Courier:
         try:
             data = self._link.ask(HEARTBEAT, newest, patient=True, on_trouble=self._wake)
             return sent[-1], read_commands(data)
-        except RefusedError as error:
+        except Exception as error:  # noqa: BLE001 - `take` raises it in the loop
             return error

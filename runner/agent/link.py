@@ -163,7 +163,10 @@ def make_tls_context() -> ssl.SSLContext:
 
 
 def _translate(error: urllib.error.HTTPError) -> RefusedError | _NoAnswerError:
-    text = _message(error.read())
+    try:
+        text = _message(error.read())
+    except (OSError, http.client.HTTPException):  # cut off; the status was whole
+        text = ""
     detail = f"HTTP {error.code}" + (f", {text}" if text else "")
     if error.code in _TRY_AGAIN or error.code >= 500:
         wait_s = _retry_after(error.headers.get("Retry-After"))

@@ -1,5 +1,6 @@
 """What `doctor` asks W&B: whether it answers, what time it is there, and whose key we have."""
 
+import http.client
 import ssl
 import urllib.error
 import urllib.request
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from runner.client import Client
+from runner.client import Client, describe_silence
 from runner.doctor.findings import Finding, from_error, judge_clock
 from runner.errors import ExitCode, RunnerError
 from runner.settings.server import (
@@ -40,8 +41,8 @@ def look_at_wandb(
     except RunnerError as error:
         yield from_error("W&B", error)
         return
-    except OSError as error:
-        detail = f"{choice.url} cannot be reached: {getattr(error, 'reason', error)}"
+    except (OSError, http.client.HTTPException) as error:
+        detail = f"{choice.url} cannot be reached: {describe_silence(error)}"
         fix = "look at network and proxy (`HTTPS_PROXY`), or `--server local`"
         yield Finding("W&B", "fail", detail, fix)
         return

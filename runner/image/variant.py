@@ -1,7 +1,7 @@
 """Which image a machine needs: CUDA 13, CUDA 12, or none."""
 
+import http.client
 import re
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -97,7 +97,7 @@ def _lists(index: str, pinned: str) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=INDEX_TIMEOUT_S) as reply:  # noqa: S310
             page = reply.read().decode("utf-8", errors="replace")
-    except (OSError, urllib.error.URLError, ValueError):
+    except (OSError, http.client.HTTPException, ValueError):
         return False
     return bool(re.search(re.escape(version).replace(r"\+", r"(\+|%2B)"), page, re.IGNORECASE))
 
