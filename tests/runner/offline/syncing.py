@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from runner.state import open_state, write_json
 from tests.rig.cloud import Cloud
 
+GRID = """
+program: train.py
+method: grid
+metric: {name: loss, goal: minimize}
+parameters: {lr: {values: [0.1, 0.2]}}
+"""
 READ_BACK = """
 import json, sys, wandb
 print(json.dumps([
@@ -65,3 +74,10 @@ def read_back(cloud: Cloud, project: str, home: Path) -> dict[str, dict[str, Any
     )
     assert ended.returncode == 0, ended.stderr
     return {run["id"]: run for run in json.loads(ended.stdout.splitlines()[-1])}
+
+
+def remember_sweep(home: Path, path: str, config: str) -> None:
+    """As `runner sweep create` leaves it in the state folder of `home`."""
+    state = open_state(home, home, environ={})
+    record = {"path": path, "server": "local", "url": "", "config": yaml.safe_load(config)}
+    write_json(state.sweeps / f"{path.split('/')[2]}.json", record)

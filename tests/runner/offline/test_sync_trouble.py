@@ -1,5 +1,8 @@
 """`runner sync-offline` where folders, servers, disks and users are not as they should be."""
 
+import os
+import pty
+import re
 import shutil
 import signal
 import sqlite3
@@ -21,6 +24,7 @@ from runner.project import find_project
 from runner.settings.load import load_settings
 from runner.state import open_state, write_json
 from tests.rig.cloud import Cloud, start_cloud
+from tests.rig.listener import listening
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import logs_in, start_runs, wait
 from tests.runner.offline.syncing import read_back, sync
@@ -170,3 +174,64 @@ def test_sweeps_of_several_servers_need_a_choice(tmp_path: Path) -> None:
     assert url_for("a1", "unknown", "a1") == "https://one.example"
     with pytest.raises(RunnerError, match=r"several servers: https://one\.example, https://two"):
         url_for("a1", "b2")
+
+
+@pytest.mark.client
+def test_a_terminal_shows_how_far_it_is_and_a_line_what_reached_where(
+    cloud: Cloud, made: Made, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for name in ("bad", "dead"):
+        shutil.copytree(made.logs[name].parent, home / "wandb" / made.logs[name].parent.name)
+    empty = home / "wandb" / "offline-run-20260101_000000-empty"
+    empty.mkdir()
+    (empty / "run-empty.wandb").touch()
+    ours, theirs = pty.openpty()
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--project", "p"],
+        cwd=home,
+        env={**cloud.environment(home), "XDG_STATE_HOME": str(home / "xdg"), "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
+    output, _ = process.communicate(timeout=120)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+
+    assert process.returncode == 7, shown
+    assert re.search(r"\[#* *\] 1 of 3 runs, 0 rows, 0 B of \d+\.\d KiB\r", shown), shown
+    assert "\r\033[Kdead: synced, 20 rows\r\n" in shown
+    assert f"skipped: run empty in {empty}: its log is empty" in shown
+    assert output == f"{cloud.url}: 2 synced (40 rows), 0 already there, 1 skipped\n"
+
+
+def test_the_key_of_one_host_is_not_sent_to_another(tmp_path: Path) -> None:
+    """`--to` a host that no key is for, and one that a key is for and that sends on to it."""
+    log = tmp_path / "wandb" / "offline-run-20260101_000000-a"
+    log.mkdir(parents=True)
+    (log / "run-a.wandb").touch()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    def sync_to(url: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "runner", "sync-offline", "--to", url],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    with listening() as (stranger, heard), listening(stranger) as (known, heard_there):
+        netrc = tmp_path / ".netrc"
+        netrc.write_text(f"machine {known.removeprefix('http://')} login u password {'k' * 40}\n")
+        netrc.chmod(0o600)
+        foreign, sent_on = sync_to(stranger), sync_to(known)
+
+    assert (foreign.returncode, heard) == (4, []), foreign.stderr
+    assert foreign.stderr.startswith(f"target: {stranger} (--to)\nerror: no W&B key for {stranger}")
+    assert sent_on.returncode == 1, sent_on.stderr
+    assert len(heard_there) == 1
