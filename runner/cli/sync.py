@@ -56,7 +56,6 @@ def sync_offline(
     from runner.offline import collect
     from runner.offline.ledger import Ledger, has_receipts
     from runner.offline.lock import exclusive
-    from runner.offline.progress import Progress
     from runner.offline.send import Senders
     from runner.settings.trust import find_ca_bundle
 
@@ -72,6 +71,8 @@ def sync_offline(
         workers = max(1, min(workers or _processes(len(logs)), len(logs)))
         if logs and not dry_run and not has_receipts(folder / "sync.db", logs):
             senders.prepare(workers)  # they load while the logs are read
+        from runner.offline.progress import Progress
+
         groups = collect.group(logs)
         progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
         target = _target(to, settings, logs, state, progress.tell, bundle)

@@ -82,11 +82,16 @@ class Addresses:
     sweep: tuple[str, str, str] | None = None  # all runs that were made in a sweep go to this one
     sweep_for_all: bool = False  # and those that were not as well
 
+    @property
+    def own(self) -> str:
+        """Where the target puts a run that names no entity."""
+        return self.viewer.entity or self.viewer.username
+
     def of(self, found: Found) -> tuple[str, str, str]:
         """Entity, W&B project and sweep ID before the sweep's own place is known."""
         log = found.logs[0]
         if self.sweep and (log.sweep or self.sweep_for_all):
             return self.sweep
         recorded = log.entity if log.entity not in ("", "local") else None
-        entity = self.entity or recorded or self.viewer.entity or self.viewer.username
+        entity = self.entity or recorded or self.own
         return entity, self.project or log.project, log.sweep

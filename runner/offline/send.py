@@ -3,15 +3,15 @@
 import json
 import os
 import re
-import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -34,22 +34,18 @@ class Sender:
 
     def __init__(self, home: Path, environ: Mapping[str, str], lock: int) -> None:
         self._home, self._output = home, home / "output.log"
-        ours, theirs = os.pipe()
-        self._answers = os.fdopen(ours, "rb", buffering=0)
-        try:
-            with self._output.open("wb") as file:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "runner.offline.worker", str(os.getpid()), str(theirs)],
-                    stdin=subprocess.PIPE,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=_environment(environ, home),
-                    cwd=home,
-                    pass_fds=(lock, theirs),
-                    text=True,
-                )
-        finally:
-            os.close(theirs)
+        self._line, theirs = socket.socketpair()
+        names = str(os.getpid()), str(theirs.fileno())
+        with theirs, self._output.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "runner.offline.worker", *names],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=_environment(environ, home),
+                cwd=home,
+                pass_fds=(lock, theirs.fileno()),
+            )
 
     @property
     def alive(self) -> bool:
@@ -81,22 +77,16 @@ class Sender:
         """End the process; what it was sending stays as it is."""
         self._process.kill()
         self._process.wait()
-        self._answers.close()
-        if self._process.stdin:
-            with suppress(OSError):  # an order that it has not read
-                self._process.stdin.close()
+        self._line.close()
 
     def _ask(self, order: str, limit_s: float) -> bool:
         """Whether the order was carried out in time."""
-        if self._process.stdin is None:
-            return False
+        self._line.settimeout(limit_s)
         try:
-            self._process.stdin.write(order + "\n")
-            self._process.stdin.flush()
-        except OSError:  # it has died
+            self._line.sendall(order.encode() + b"\n")
+            return self._line.recv(1) == b"."
+        except OSError:  # it has died, or takes too long
             return False
-        ready, _, _ = select.select([self._answers], [], [], limit_s)
-        return bool(ready) and self._answers.read(1) == b"."
 
 
 class Senders:

@@ -35,9 +35,16 @@ class Staged:
 
 
 def stage(
-    log: RunLog, destination: Destination, folder: Path, *, before: Sequence[RunLog] = ()
+    log: RunLog,
+    destination: Destination,
+    folder: Path,
+    *,
+    before: Sequence[RunLog] = (),
+    own_entity: str = "",
 ) -> Staged:
     """Write the copy of a sendable log into `folder`; the run's files are linked.
+
+    A log that goes where it says as it is, is linked as well.
 
     Args:
         log: as read.
@@ -45,15 +52,20 @@ def stage(
         folder: made here, with the original's name in it.
         before: the run's earlier logs: this one is sent as a resume, and carries their summary,
             which W&B's sync would drop.
+        own_entity: where the target puts a run that names no entity.
     """
     home = folder / log.path.parent.name
     home.mkdir(parents=True)
     if (files := log.path.parent / "files").is_dir():
         (home / "files").symlink_to(files.resolve())
+    copy = home / log.path.name
+    says = Destination(log.entity or own_entity, log.project, log.run_id, log.sweep)
+    if says == destination and log.exit_code is not None and not (log.artifacts or before):
+        copy.symlink_to(log.path.resolve())
+        return Staged(copy)
     records = load_records()
     kinds = Kinds(records.Record)
     lacking: list[str] = []
-    copy = home / log.path.name
     with log.path.open("rb") as source, copy.open("wb") as out:
         writer = FrameWriter(out)
         for data in read_frames(source):

@@ -22,7 +22,7 @@ from runner.offline.staging import Destination, stage
 from runner.offline.target import Target
 from runner.offline.verify import Expected, Seen, expect, judge
 
-BATCHES = (6, 14, 32)  # runs that one process is given at a time: the first ones soon
+BATCHES = (14, 36)  # runs that one process is given at a time: the first ones soon
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
 _LOOKUPS = 8  # at a time
 
@@ -215,12 +215,13 @@ class Sync:
     def _stage(self, batch: Sequence[Parcel], senders: Senders) -> _Load | list[Outcome]:
         """Copies of the batch's logs; their outcomes where there is no room for them."""
         home, logs, lacking = senders.new_folder(), [], []
+        own = self._addresses.own
         try:
             for number, parcel in enumerate(batch):
                 known, gone = parcel.found.logs, set[str]()
                 for log in parcel.step.logs:
-                    earlier = known[: known.index(log)]
-                    copy = stage(log, parcel.to, home / str(number), before=earlier)
+                    earlier, folder = known[: known.index(log)], home / str(number)
+                    copy = stage(log, parcel.to, folder, before=earlier, own_entity=own)
                     logs.append(copy.log)
                     gone.update(copy.lacking)
                 lacking.append(gone)

@@ -1,29 +1,32 @@
 """A process that sends staged logs by W&B's own `wandb sync`, and dies with its parent.
 
 It is started before there is anything to send: importing the client takes the longest. Each line on
-stdin is an order: the environment that the client wants, and the logs. A byte on the given handle
-says that an order was carried out, whatever came of it.
+the given socket is an order: the environment that the client wants, and the logs. A byte back says
+that it was carried out, whatever came of it.
 """
 
 import ctypes
 import json
 import os
 import signal
+import socket
 import sys
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """`python -m runner.offline.worker PARENT HANDLE`."""
-    parent, answers = map(int, sys.argv[1:])
+    """`python -m runner.offline.worker PARENT SOCKET`."""
+    parent, handle = map(int, sys.argv[1:])
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the request above
         return
     from click import ClickException
     from wandb.cli.cli import cli
 
-    for line in sys.stdin:
+    os.set_inheritable(handle, False)
+    orders = socket.socket(fileno=handle)
+    for line in orders.makefile():
         order = json.loads(line)
         os.environ.update(order["environ"])
         try:
@@ -31,7 +34,7 @@ def main() -> None:
         except ClickException as error:
             error.show()
         sys.stdout.flush()
-        os.write(answers, b".")
+        orders.sendall(b".")
 
 
 if __name__ == "__main__":

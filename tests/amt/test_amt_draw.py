@@ -15,6 +15,7 @@ import yaml
 
 from amt.draw import draw_configs
 from amt.errors import ConfigError
+from runner.offline.collect import find_logs, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +108,13 @@ def test_a_new_sweep_offline_needs_no_server_and_no_key(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("drawn at random") == 1
-    logs = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert len(logs) == 2
-    assert all(log.stat().st_size > 100 for log in logs)
+    found = read_runs(find_logs([tmp_path / "wandb"]), live=())
+    assert [one.bad for one in found] == [None, None]  # `runner sync-offline` takes them
+    logs = [log for one in found for log in one.logs]
+    assert [(log.verdict, log.project, log.sweep, log.rows) for log in logs] == [
+        ("complete", "p", "", 1)
+    ] * 2
+    rates = {float(log.config["rate"]) for log in logs}
+    assert len(rates) == 2
+    assert all(0 <= rate <= 1 for rate in rates)
+    assert {log.summary["loss"] for log in logs} == rates

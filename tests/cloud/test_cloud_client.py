@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runner.client import Client as OurClient
+from runner.state import open_state, write_json
 from tests.cloud.targets import PROJECT, Target, wait_until
 from tests.runner.server.clients import SCRIPTS, Client
 
@@ -74,6 +76,15 @@ def log_offline(client: Client, rows: int, **environment: str) -> tuple[str, Pat
     return run_id, folder
 
 
+def remember_local_sweep(home: Path) -> str:
+    """As `runner sweep create` leaves one of the local server; its ID."""
+    state, sweep = open_state(home, home, environ={}), secrets.token_hex(4)
+    config = yaml.safe_load(GRID.replace("PYTHON", "python"))
+    record = {"path": f"local/{PROJECT}/{sweep}", "server": "local", "url": "", "config": config}
+    write_json(state.sweeps / f"{sweep}.json", record)
+    return sweep
+
+
 def run_agent(client: Client, cloud: Target, sweep: str) -> str:
     """What our agent says, outside of a container, until the sweep has no more runs."""
     home = client.home
@@ -128,6 +139,29 @@ def test_an_offline_run_joins_its_sweep_by_wandb_sync(client: Client, cloud: Tar
     told = read_run(client, cloud, run_id)
     assert (lines, told["state"], told["sweep"]) == (30, "finished", path.split("/")[2])
     assert told["steps"] == list(range(30))
+
+
+def test_a_local_sweep_comes_along_paused_and_its_run_joins_it(
+    client: Client, our_client: OurClient, cloud: Target
+) -> None:
+    """The run is first made without a sweep, empty, to learn whether its ID is free."""
+    local = remember_local_sweep(client.home)
+    run_id, _ = log_offline(client, 10, WANDB_SWEEP_ID=local)
+    client.environment["PYTHONPATH"] = str(ROOT)
+
+    first = client.run("-m", "runner", "sync-offline", "--entity", cloud.entity)
+    second = client.run("-m", "runner", "sync-offline", "--entity", cloud.entity)
+
+    assert "1 synced (10 rows), 0 already there" in first
+    assert "0 synced (0 rows), 1 already there" in second
+    made = re.search(rf"sweep {local}: created as (\S+)", first)
+    assert made, first
+    there = our_client.find_sweep(*made[1].split("/"))
+    assert there is not None
+    assert there.state == "PAUSED"
+    told = read_run(client, cloud, run_id)
+    assert (told["state"], told["sweep"]) == ("finished", there.id)
+    assert told["steps"] == list(range(10))
 
 
 def test_a_second_wandb_sync_appends_every_row_again(client: Client, cloud: Target) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.launch import Goal
 from tests.rig.nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeGpu, FakeNvml, FakeProcess
 
 ROOT = Path(__file__).parents[2]
@@ -164,3 +165,16 @@ def test_a_folder_without_a_fleet_says_so(tmp_path: Path, command: str) -> None:
     assert done.returncode == 3
     assert "there is no `.runner` folder" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "blind"),
+    [
+        ({"method": "bayes"}, "bayes"),
+        ({"method": "grid", "early_terminate": {"type": "hyperband"}}, "early stop"),
+        ({"method": "bayes", "early_terminate": {"type": "hyperband"}}, "bayes and early stop"),
+        ({"method": "random"}, None),
+    ],
+)
+def test_what_offline_makes_blind_is_named(config: dict[str, object], blind: str | None) -> None:
+    assert Goal("me/p/s", config, None, None).blind_offline == blind

@@ -154,6 +154,16 @@ def test_a_staged_copy_says_where_it_goes_and_the_original_stays(
 
 
 @pytest.mark.client
+def test_a_log_that_goes_where_it_says_is_not_copied(made: Made, tmp_path: Path) -> None:
+    log, there = read_log(made.logs["bad"]), Destination("acme", "p", "bad")
+
+    linked = stage(log, there, tmp_path / "1", own_entity="acme").log
+    copied = stage(log, there, tmp_path / "2", own_entity="other").log
+
+    assert (linked.is_symlink(), copied.is_symlink()) == (True, False)
+    assert (read_log(linked).rows, read_log(copied).entity) == (20, "acme")
+
+
 def test_a_killed_run_is_staged_with_an_end(made: Made, tmp_path: Path) -> None:
     copy = stage(read_log(made.logs["dead"]), TO, tmp_path)
 
