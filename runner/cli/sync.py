@@ -14,6 +14,7 @@ from runner.cli.sweeps import JsonOption
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
+    from runner.offline.collect import Found
     from runner.offline.ledger import Ledger
     from runner.offline.parcel import Addresses, Outcome, Parcel
     from runner.offline.progress import Progress
@@ -56,13 +57,17 @@ def sync_offline(
     from runner.offline.ledger import Ledger, has_receipts
     from runner.offline.lock import exclusive
     from runner.offline.send import Senders
+    from runner.settings.trust import find_ca_bundle
 
     state, settings = _surroundings()
     chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
     logs = collect.find_logs(chosen)
     folder = state.root if state else _folder_without_state()
     staging = (state.cache if state else folder) / "sync"
-    with exclusive(folder / "sync.lock") as lock, Senders(staging, os.environ, lock) as senders:
+    bundle = find_ca_bundle(os.environ)
+    # Go, in which W&B's client sends, heeds this name only
+    environ = {**os.environ, **({"SSL_CERT_FILE": str(bundle)} if bundle else {})}
+    with exclusive(folder / "sync.lock") as lock, Senders(staging, environ, lock) as senders:
         workers = max(1, min(workers or _processes(len(logs)), len(logs)))
         if logs and not dry_run and not has_receipts(folder / "sync.db", logs):
             senders.prepare(workers)  # they load while the logs are read
@@ -70,7 +75,7 @@ def sync_offline(
 
         groups = collect.group(logs)
         progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
-        target = _target(to, settings, logs, state, progress.tell)
+        target = _target(to, settings, logs, state, progress.tell, bundle)
         addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
         ledger = Ledger(folder / "sync.db", target.url)
         try:
@@ -109,7 +114,15 @@ def _sync(
 
     sync = Sync(target, ledger, Sweeps(target, ledger, config_of, progress.tell), addresses)
     live = find_open((log for group in groups for log in group), now=time.time())
-    chunks = (read_runs(some, live=live) for some in split(groups, workers))
+
+    def read(some: Sequence[Path]) -> "Sequence[Found]":
+        runs = read_runs(some, live=live)
+        for run in runs:
+            for copy in run.copies:
+                progress.tell(f"run {run.run_id}: `{copy.parent}` is a copy and is left out")
+        return runs
+
+    chunks = (read(some) for some in split(groups, workers))
     if dry_run:
         return [one for runs in chunks for one in sync.plan(runs, dry_run=True)]
     progress.begin()
@@ -125,6 +138,7 @@ def _target(
     logs: Sequence[Path],
     state: "State | None",
     report: Callable[[str], None],
+    bundle: Path | None,
 ) -> "Target":
     from runner.offline.choose import choose_target
     from runner.offline.runlog import read_sweep
@@ -135,7 +149,7 @@ def _target(
         to, settings, sweeps=made_in, state=state, environ=os.environ, home=find_home()
     )
     console.note(f"target: {choice.url} ({choice.why})")
-    return _connect(str(choice.url), state, report)
+    return _connect(str(choice.url), state, report, bundle)
 
 
 def _surroundings() -> "tuple[State | None, Settings]":
@@ -154,7 +168,9 @@ def _folder_without_state() -> Path:
     return (Path(base) if base else find_home() / ".local" / "state") / "runner"
 
 
-def _connect(url: str, state: "State | None", report: Callable[[str], None]) -> "Target":
+def _connect(
+    url: str, state: "State | None", report: Callable[[str], None], bundle: Path | None
+) -> "Target":
     from runner.offline.target import Target
     from runner.settings.server import find_home, find_key
 
@@ -165,7 +181,7 @@ def _connect(url: str, state: "State | None", report: Callable[[str], None]) -> 
             hint="`wandb login`, or set `WANDB_API_KEY` together with `WANDB_BASE_URL`",
             code=ExitCode.AUTH,
         )
-    return Target(url, key, report)
+    return Target(url, key, report, ca_bundle=bundle)
 
 
 def _addresses(

@@ -53,10 +53,10 @@ class Sweeps:
         sweep = self._orphan(config, entity, project) if begun else None
         if sweep is None:
             sweep = self._target.create_sweep(config, entity=entity, project=project)
+        self._pause(sweep)  # before it is entered: who is killed between finds it as an orphan
         self._ledger.put_sweep(local, sweep.path)
         self.created.append(sweep)
         self._report(f"sweep {sweep_id}: created as {sweep.path}")
-        self._pause(sweep)
         return sweep
 
     def _orphan(self, config: Mapping[str, Any], entity: str, project: str) -> SweepInfo | None:

@@ -31,7 +31,7 @@ def choose_target(
         home: the user's.
 
     Raises:
-        RunnerError: there is none, or it is our own.
+        RunnerError: there is none, it is our own, or the sweeps' are several.
     """
 
     def choose(named: str | None, surroundings: Mapping[str, str]) -> ServerChoice:
@@ -51,10 +51,16 @@ def choose_target(
             )
         return replace(choice, why=why)
     records = load_records(state) if state else {}
-    for sweep in sweeps:
-        server = records.get(sweep, {}).get("server", LOCAL)
-        if server != LOCAL:
-            return ServerChoice("wandb", server, f"the server of sweep {sweep}")
+    servers = {sweep: str(records.get(sweep, {}).get("server", LOCAL)) for sweep in sweeps}
+    theirs = {server: sweep for sweep, server in servers.items() if server != LOCAL}
+    if len(theirs) > 1:
+        raise RunnerError(
+            f"these runs belong to sweeps on several servers: {', '.join(sorted(theirs))}",
+            hint="send those of each with their PATH and `--to URL`",
+            code=ExitCode.USAGE,
+        )
+    for server, sweep in theirs.items():
+        return ServerChoice("wandb", server, f"the server of sweep {sweep}")
     if settings.server and settings.server != LOCAL:
         choice = choose(settings.server, environ)
         if choice.kind != LOCAL:

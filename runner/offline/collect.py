@@ -17,6 +17,7 @@ class Found:
 
     logs: tuple[RunLog, ...]
     bad: RunLog | None = None  # the first that may not be sent: then none of the run's is
+    copies: tuple[Path, ...] = ()  # left out: what they hold is in `logs`
 
     @property
     def run_id(self) -> str:
@@ -100,5 +101,11 @@ def _checked(log: RunLog, live: bool) -> RunLog:
 
 
 def _found(group: Sequence[RunLog]) -> Found:
-    logs = tuple(sorted(group, key=lambda log: (log.started_at, log.path.parent.name)))
-    return Found(logs, next((log for log in logs if not log.sendable), None))
+    best: dict[
+        str, RunLog
+    ] = {}  # by folder, whose name has the second in it: equal ones are copies
+    for log in sorted(group, key=lambda log: (log.sendable, log.size), reverse=True):
+        best.setdefault(log.path.parent.name, log)
+    logs = tuple(sorted(best.values(), key=lambda log: (log.started_at, log.path.parent.name)))
+    copies = tuple(log.path for log in group if log not in logs)
+    return Found(logs, next((log for log in logs if not log.sendable), None), copies)

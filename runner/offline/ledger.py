@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runner.errors import RunnerError
 from runner.offline.runlog import RunLog
 from runner.offline.staging import Destination
 
@@ -47,13 +48,23 @@ def marks(logs: Sequence[RunLog]) -> tuple[Mark, ...]:
 
 
 class Ledger:
-    """The file `sync.db`; every entry is on disk when the method returns."""
+    """The file `sync.db`; every entry is on disk when the method returns.
+
+    Raises:
+        RunnerError: the file is damaged, or cannot be written, at this or at a later call.
+    """
 
     def __init__(self, file: Path, target: str) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._target, self._lock = target, threading.Lock()
-        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA)
+        self._target, self._lock, self._file = target, threading.Lock(), file
+        with translated(file):
+            self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            try:
+                self._db.executescript(
+                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA
+                )
+            except sqlite3.Error:
+                self._db.close()
+                raise
 
     def close(self) -> None:
         """Close the file."""
@@ -62,7 +73,7 @@ class Ledger:
     def receipt(self, run: Destination) -> Receipt | None:
         """What is known of a run on this target."""
         query = "SELECT state, logs, rows, bytes FROM receipts WHERE target=? AND path=?"
-        with self._lock:
+        with self._locked():
             found = self._db.execute(query, (self._target, run.path)).fetchone()
             query = "SELECT artifact FROM lacking WHERE target=? AND path=? ORDER BY artifact"
             lacking = self._db.execute(query, (self._target, run.path)).fetchall()
@@ -73,7 +84,7 @@ class Ledger:
 
     def put(self, runs: Iterable[tuple[Destination, Receipt]]) -> None:
         """Enter runs, all or none, in place of what was known of them."""
-        with self._lock, self._transaction():
+        with self._locked(), self._transaction():
             for run, receipt in runs:
                 values = (self._target, run.path, json.dumps(receipt.logs), receipt.state)
                 self._db.execute(
@@ -90,16 +101,21 @@ class Ledger:
     def sweep(self, local: str) -> tuple[bool, str | None]:
         """Whether bringing a sweep along was begun, and its path on the target if it ended."""
         query = "SELECT remote FROM sweeps WHERE target=? AND local=?"
-        with self._lock:
+        with self._locked():
             found = self._db.execute(query, (self._target, local)).fetchone()
         return (False, None) if found is None else (True, found[0])
 
     def put_sweep(self, local: str, remote: str | None) -> None:
         """A sweep is about to be created there (None), or was."""
-        with self._lock:
+        with self._locked():
             self._db.execute(
                 "INSERT OR REPLACE INTO sweeps VALUES (?, ?, ?)", (self._target, local, remote)
             )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock, translated(self._file):
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -107,9 +123,23 @@ class Ledger:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk has ended it already
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+@contextmanager
+def translated(file: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RunnerError(
+            f"`{file}` cannot be used: {error}",
+            hint="see `df -h` and its owner; if it is damaged, move it away: what has arrived is "
+            "found there again",
+        ) from error
 
 
 def has_receipts(file: Path, logs: Iterable[Path]) -> bool:
@@ -119,7 +149,7 @@ def has_receipts(file: Path, logs: Iterable[Path]) -> bool:
     with closing(sqlite3.connect(file)) as database:
         try:
             rows = database.execute("SELECT logs FROM receipts WHERE state='done'").fetchall()
-        except sqlite3.OperationalError:  # a file without tables: its maker was killed
+        except sqlite3.Error:  # a file without tables, whose maker was killed; or the ledger tells
             return False
     known = {(str(name), int(size)) for (text,) in rows for name, size in json.loads(text)}
     return all((log.parent.name, log.stat().st_size) in known for log in logs)

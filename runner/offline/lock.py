@@ -15,10 +15,16 @@ def exclusive(file: Path, *, patience_s: float = 5.0) -> Iterator[int]:
     """One sync at a time; also its processes hold the lock, which is the handle given.
 
     Raises:
-        RunnerError: another one is at it.
+        RunnerError: another one is at it, or the folder is not this user's.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise RunnerError(
+            f"cannot write `{file}`: {error.strerror}",
+            hint="see `df -h` and the folder's owner and mode",
+        ) from error
     try:
         _take(handle, until=time.monotonic() + patience_s)
         yield handle

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -99,11 +101,12 @@ class Senders:
     def __init__(self, folder: Path, environ: Mapping[str, str], lock: int) -> None:
         self._folder, self._environ, self._lock = folder, environ, lock
         self._all: list[Sender] = []
+        self._closed, self._starting = False, threading.Lock()
         self._free: SimpleQueue[Sender] = SimpleQueue()
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._folder, ignore_errors=True)  # of one that was killed
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(
@@ -113,7 +116,9 @@ class Senders:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
-        """End all processes, also those that send."""
+        """End all processes, also those that send; no further one starts."""
+        with self._starting:
+            self._closed = True
         for one in self._all:
             one.close()
 
@@ -145,9 +150,12 @@ class Senders:
                 return sender
 
     def _start(self) -> Sender:
-        sender = Sender(self.new_folder(), self._environ, self._lock)
-        self._all.append(sender)
-        return sender
+        with self._starting:
+            if self._closed:
+                raise CancelledError
+            sender = Sender(self.new_folder(), self._environ, self._lock)
+            self._all.append(sender)
+            return sender
 
 
 def _environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:

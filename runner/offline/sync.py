@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,7 @@ class Sync:
         self._target, self._ledger, self._sweeps = target, ledger, sweeps
         self._addresses = addresses
         self._interrupted = threading.Event()
+        self._taken: dict[str, Path] = {}  # the place of each run → where the run lies
 
     def plan(self, runs: Sequence[Found], *, dry_run: bool) -> list[Parcel | Outcome]:
         """Each run's next step, or its outcome where there is none."""
@@ -98,13 +99,19 @@ class Sync:
                     outcomes += passed
                     parcels = [one for one in planned if not isinstance(one, Outcome)]
                     for batch in (parcels[at::workers] for at in range(workers)):
-                        if batch:
-                            room.acquire()
-                            load = self._stage(batch, senders.new_folder())
-                            sent = sending.submit(self._send, load, senders)
-                            under_way.append(
-                                confirming.submit(self._confirm, load, sent, progress, room.release)
-                            )
+                        if not batch:
+                            continue
+                        room.acquire()
+                        load = self._stage(batch, senders)
+                        if isinstance(load, list):
+                            progress.finished(load)
+                            outcomes += load
+                            room.release()
+                            continue
+                        sent = sending.submit(self._send, load, senders)
+                        under_way.append(
+                            confirming.submit(self._confirm, load, sent, progress, room.release)
+                        )
                 return outcomes + [outcome for one in under_way for outcome in one.result()]
             except BaseException:
                 self._interrupted.set()
@@ -118,9 +125,25 @@ class Sync:
         if not self._addresses.viewer.may_write(entity):
             reason = f"the key may not write to entity `{entity}` of {self._target.url}"
             return Outcome(found.run_id, found.folder, "failed", reason, code=ExitCode.AUTH)
-        to = Destination(entity, project, found.run_id, "")
-        if not sweep_id:
-            return found, to
+        if sweep_id:
+            placed = self._find_sweep(found, sweep_id, entity, project, dry_run=dry_run)
+            if isinstance(placed, Outcome):
+                return placed
+            entity, project, sweep_id = placed
+        to = Destination(entity, project, found.run_id, sweep_id)
+        other = self._taken.setdefault(to.path, found.folder)
+        if other != found.folder:
+            reason = (
+                f"the run in {other} has its ID and goes to {to.path} as well; "
+                "send one of them with its PATH and another `--project`"
+            )
+            return Outcome(found.run_id, found.folder, "failed", reason)
+        return found, to
+
+    def _find_sweep(
+        self, found: Found, sweep_id: str, entity: str, project: str, *, dry_run: bool
+    ) -> tuple[str, str, str] | Outcome:
+        """Entity, W&B project and ID of the run's sweep on the target."""
         try:
             if dry_run:
                 path = self._sweeps.would(sweep_id, entity, project)
@@ -133,7 +156,7 @@ class Sync:
             reason = f"sweep {sweep_id} is not there and its YAML is not known here: `--sweep`"
             return Outcome(found.run_id, found.folder, "failed", reason)
         entity, project, sweep_id = path.split("/")
-        return found, Destination(entity, project, found.run_id, sweep_id)
+        return entity, project, sweep_id
 
     def _look(
         self, going: Sequence[Addressed], receipts: dict[Destination, Receipt | None]
@@ -189,21 +212,29 @@ class Sync:
             return _failed(found, error)
         return parcel
 
-    def _stage(self, batch: Sequence[Parcel], home: Path) -> _Load:
-        logs, lacking = [], []
-        for number, parcel in enumerate(batch):
-            known, gone = parcel.found.logs, set[str]()
-            for log in parcel.step.logs:
-                earlier = known[: known.index(log)]
-                own = self._addresses.own
-                copy = stage(log, parcel.to, home / str(number), before=earlier, own_entity=own)
-                logs.append(copy.log)
-                gone.update(copy.lacking)
-            lacking.append(gone)
+    def _stage(self, batch: Sequence[Parcel], senders: Senders) -> _Load | list[Outcome]:
+        """Copies of the batch's logs; their outcomes where there is no room for them."""
+        home, logs, lacking = senders.new_folder(), [], []
+        own = self._addresses.own
+        try:
+            for number, parcel in enumerate(batch):
+                known, gone = parcel.found.logs, set[str]()
+                for log in parcel.step.logs:
+                    earlier, folder = known[: known.index(log)], home / str(number)
+                    copy = stage(log, parcel.to, folder, before=earlier, own_entity=own)
+                    logs.append(copy.log)
+                    gone.update(copy.lacking)
+                lacking.append(gone)
+        except OSError as error:
+            shutil.rmtree(home, ignore_errors=True)
+            reason = f"it cannot be staged in {home.parent}: {error.strerror}"
+            return [one.end("failed", reason) for one in batch]
         return _Load(batch, home, logs, lacking)
 
     def _send(self, load: _Load, senders: Senders) -> str | None:
         with senders.one() as sender:
+            if self._interrupted.is_set():
+                raise CancelledError
             self._ledger.put((one.to, one.receipt("begun")) for one in load.parcels)
             return sender.send(load.logs, url=self._target.url, key=self._target.key)
 
@@ -215,11 +246,14 @@ class Sync:
         done: Callable[[], None],
     ) -> list[Outcome]:
         try:
-            trouble = sent.result()
-            if self._interrupted.is_set():  # the next call sees what became of them
-                return []
-            seen = self._settle([(one.to, one.expected) for one in load.parcels])
-            outcomes = self._conclude(load, seen, trouble)
+            try:
+                trouble = sent.result()
+                if self._interrupted.is_set():  # the next call sees what became of them
+                    return []
+                seen = self._settle([(one.to, one.expected) for one in load.parcels])
+                outcomes = self._conclude(load, seen, trouble)
+            except RunnerError as error:  # what arrived is looked up by the next call
+                outcomes = [_failed(one.found, error) for one in load.parcels]
             progress.finished(outcomes)
             return outcomes
         finally:
@@ -261,22 +295,32 @@ class Sync:
             pause = min(2.0, pause * 1.5)
 
     def _settle(self, runs: Sequence[tuple[Destination, Expected]]) -> list[Seen | None]:
-        """The runs as the target shows them once each is complete or nothing moves any more."""
-        seen = self._target.find_runs([to for to, _ in runs])
+        """The runs as the target shows them once each is complete or nothing moves any more.
+
+        Raises:
+            RunnerError: it does not answer, for so long; or it refuses the key.
+        """
+        seen: list[Seen | None] = [None] * len(runs)
+        waiting, trouble = list(range(len(runs))), None
         moved, pause = time.monotonic(), 0.2
-        while time.monotonic() - moved < LAG_S:
-            waiting = [
-                at
-                for at, (_, expected) in enumerate(runs)
-                if judge(expected, seen[at])[0] not in ("complete", "twice")
-            ]
-            if not waiting or self._interrupted.wait(pause):
+        while waiting:
+            try:
+                now = self._target.find_runs([runs[at][0] for at in waiting])
+            except RunnerError as error:
+                if error.code is ExitCode.AUTH:
+                    raise
+                trouble = error
+            else:
+                trouble = None
+                for at, one in zip(waiting, now, strict=True):
+                    if one != seen[at]:
+                        seen[at], moved = one, time.monotonic()
+                waiting = [at for at in waiting if not _settled(runs[at][1], seen[at])]
+            if time.monotonic() - moved > LAG_S or (waiting and self._interrupted.wait(pause)):
                 break
             pause = min(2.0, pause * 1.5)
-            now = self._target.find_runs([runs[at][0] for at in waiting])
-            for at, one in zip(waiting, now, strict=True):
-                if one != seen[at]:
-                    seen[at], moved = one, time.monotonic()
+        if trouble:
+            raise trouble
         return seen
 
 
@@ -297,6 +341,11 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _settled(expected: Expected, seen: Seen | None) -> bool:
+    """Whether there is nothing to wait for."""
+    return judge(expected, seen)[0] in ("complete", "twice")
 
 
 def _failed(found: Found, error: RunnerError) -> Outcome:

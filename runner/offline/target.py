@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -18,8 +19,10 @@ _FIELDS = "state config summaryMetrics historyLineCount historyTail sweepName"
 class Target(Client):
     """A W&B server and its key."""
 
-    def __init__(self, url: str, key: str, report: Callable[[str], None]) -> None:
-        super().__init__(url, key, ours=False, report=report)
+    def __init__(
+        self, url: str, key: str, report: Callable[[str], None], *, ca_bundle: Path | None = None
+    ) -> None:
+        super().__init__(url, key, ours=False, report=report, ca_bundle=ca_bundle)
         self.key = key
 
     def find_runs(self, runs: Sequence[Destination]) -> list[Seen | None]:

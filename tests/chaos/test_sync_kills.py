@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from runner.client import Client
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.logs import logs_in, start_runs, wait
+from tests.runner.offline.syncing import GRID, remember_sweep
 
 SIZE = int(os.environ.get("RUNNER_CHAOS_SIZE", "3"))
 ROWS, RUNS = 400, 6
@@ -28,7 +30,7 @@ def start(cloud: Cloud, home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--json"],
         cwd=home,
-        env={**environ, "XDG_STATE_HOME": str(home / "xdg")},
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -48,7 +50,7 @@ def steps_of(cloud: Cloud) -> dict[str, list[int]]:
 
 def receipts_in(home: Path) -> set[str]:
     """IDs of the runs that the ledger calls synced."""
-    file = home / "xdg" / "runner" / "sync.db"
+    file = home / ".runner" / "sync.db"
     if not file.exists():
         return set()
     with closing(sqlite3.connect(file)) as ledger:
@@ -58,10 +60,16 @@ def receipts_in(home: Path) -> set[str]:
     return {str(path).split("/")[-1] for (path,) in rows}
 
 
+def copy_runs(made: Path, home: Path) -> None:
+    """The runs, and a state folder that knows their sweep."""
+    shutil.copytree(made / "wandb", home / "wandb", symlinks=True)
+    remember_sweep(home, "local/p/sw1", GRID)
+
+
 def unharmed(tmp_path: Path, made: Path) -> float:
     """Seconds that the sync takes when nobody kills it."""
     home = tmp_path / "unharmed"
-    shutil.copytree(made / "wandb", home / "wandb", symlinks=True)
+    copy_runs(made, home)
     with start_cloud(tmp_path / "cloud", lag_s=2.0) as cloud:
         began = time.monotonic()
         assert finish(cloud, home)[0] == 0
@@ -73,7 +81,10 @@ def unharmed(tmp_path: Path, made: Path) -> float:
 def test_a_killed_sync_leaves_every_run_whole_or_named(tmp_path: Path) -> None:
     made = tmp_path / "made"
     names = [f"run{number}" for number in range(RUNS)]
-    assert wait(start_runs(made, "good", *names, ROWS=str(ROWS))) == 0
+    # in a sweep the client makes one run a process
+    of_sweep = {"ROWS": str(ROWS), "WANDB_SWEEP_ID": "sw1", "WANDB_PROJECT": "p"}
+    started = [start_runs(made, "good", name, **of_sweep) for name in names]
+    assert [wait(one) for one in started] == [0] * RUNS
     seed = int(os.environ.get("RUNNER_CHAOS_SEED", str(time.time_ns() % 100_000)))
     moments = random.Random(seed)
     tally = Counter[str]()
@@ -81,7 +92,7 @@ def test_a_killed_sync_leaves_every_run_whole_or_named(tmp_path: Path) -> None:
     longest_s = unharmed(tmp_path, made)
     for number in range(SIZE):
         home = tmp_path / str(number)
-        shutil.copytree(made / "wandb", home / "wandb", symlinks=True)
+        copy_runs(made, home)
         with start_cloud(tmp_path / f"cloud{number}", lag_s=2.0) as cloud:
             process = start(cloud, home)
             time.sleep(moments.uniform(0.2, longest_s))
@@ -109,4 +120,8 @@ def test_a_killed_sync_leaves_every_run_whole_or_named(tmp_path: Path) -> None:
             assert code == (7 if any(run["status"] == "failed" for run in runs) else 0), runs
             done = {run["id"] for run in runs if run["status"] != "failed"}
             assert receipts_in(home) == done, (seed, number)
+            client = Client(cloud.url, cloud.key, ours=False, ca_bundle=cloud.ca_file)
+            [sweep] = client.sweeps(cloud.entity, "p")  # one, however often it was begun
+            assert sweep.state == "PAUSED", (seed, number)
+            assert {run.sweep for run in cloud.runs("p") if run.id in done} <= {sweep.id}, seed
     print(f"{SIZE} times {RUNS} runs, seed {seed}: {dict(tally)}")

@@ -1,10 +1,12 @@
 """Fixtures of the sync's tests."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.logs import logs_in, start_runs, wait
 
 
@@ -32,3 +34,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     ]
     assert [wait(one) for one in started] == [0, 0, 0, -9]
     return Made(home)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    with start_cloud(tmp_path / "cloud", lag_s=1.0) as cloud:
+        yield cloud

@@ -12,7 +12,7 @@ kind, *ids = sys.argv[1:]
 for run_id in ids:
     os.environ["WANDB_RUN_ID"] = run_id  # in a sweep the client takes no other, outside only `id`
     run = wandb.init(
-        project="p",
+        project=os.environ.get("PROJECT", "p"),
         id=run_id,
         config={"lr": 0.1, "deep": {"a": [1, "b"]}, "name": run_id},
         resume="allow",

@@ -1,52 +1,27 @@
 """`runner sync-offline` to a server that is as unkind as W&B's cloud may be."""
 
-import json
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from runner.client import Client
-from runner.state import open_state, write_json
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import logs_in, start_runs, wait
+from tests.runner.offline.syncing import GRID, read_back, remember_sweep, sync
 from tests.runner.server.servers import Server
 
 pytestmark = pytest.mark.client
 
-GRID = """
-program: train.py
-method: grid
-metric: {name: loss, goal: minimize}
-parameters: {lr: {values: [0.1, 0.2]}}
-"""
-READ_BACK = """
-import json, sys, wandb
-print(json.dumps([
-    {"id": run.id, "state": run.state, "config": dict(run.config), "sweep": run.sweep_name,
-     "summary": {key: value for key, value in run.summary.items() if key[0] != "_"},
-     "rows": [row["_step"] for row in run.scan_history()],
-     "loss": [row.get("loss") for row in run.scan_history()]}
-    for run in wandb.Api().runs(sys.argv[1])
-], default=dict))
-"""
 CONFIG = {"lr": 0.1, "deep": {"a": [1, "b"]}}
 SUMMARY = {"loss": 28.5, "deep": {"x": 19}, "nan": "NaN"}
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with start_cloud(tmp_path / "cloud", lag_s=1.0) as cloud:
-        yield cloud
 
 
 @pytest.fixture
@@ -61,52 +36,6 @@ def local(tmp_path: Path) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command said."""
-
-    code: int
-    told: Any
-    narration: str
-
-
-def sync(cloud: Cloud, home: Path, *arguments: str, code: int | None = None) -> Ended:
-    """`runner sync-offline --json` in `home`, with the cloud's key in its ~/.netrc."""
-    cloud.write_netrc(home)
-    environ = {
-        name: value
-        for name, value in cloud.environment(home, key=False).items()
-        if not name.startswith("WANDB")
-    }
-    command = [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--json"]
-    ended = subprocess.run(
-        [*command, *arguments],
-        cwd=home,
-        env={**environ, "XDG_STATE_HOME": str(home / "xdg")},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    told = json.loads(ended.stdout or "{}")
-    if code is not None:
-        assert ended.returncode == code, ended.stderr + ended.stdout
-    return Ended(ended.returncode, told, ended.stderr)
-
-
-def read_back(cloud: Cloud, project: str, home: Path) -> dict[str, dict[str, Any]]:
-    """What `wandb.Api()` tells of the runs."""
-    ended = subprocess.run(
-        [sys.executable, "-c", READ_BACK, f"{cloud.entity}/{project}"],
-        env=cloud.environment(home),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return {run["id"]: run for run in json.loads(ended.stdout.splitlines()[-1])}
 
 
 def changes(cloud: Cloud) -> Counter[str]:
@@ -148,13 +77,6 @@ def plain_sync(cloud: Cloud, home: Path, *logs: Path) -> str:
     return ended.stdout + ended.stderr
 
 
-def remember_sweep(home: Path, path: str, config: str) -> None:
-    """As `runner sweep create` leaves it in the state folder of `home`."""
-    state = open_state(home, home, environ={})
-    record = {"path": path, "server": "local", "url": "", "config": yaml.safe_load(config)}
-    write_json(state.sweeps / f"{path.split('/')[2]}.json", record)
-
-
 def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     slow_cloud: Cloud, local: Server, tmp_path: Path
 ) -> None:
@@ -172,15 +94,16 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     started = [
         start_runs(runs, "good", "on1", environ=online),
         start_runs(runs, "failed", "on2", environ=online),
+        start_runs(runs, "killed", "on3", environ=online),
         start_runs(runs, "good", "off1", environ=of_sweep),
         start_runs(home, "good", "plain1", "plain2", "plain3"),
         start_runs(home, "killed", "dead"),
         start_runs(home, "artifact", "art"),
     ]
-    assert [wait(one) for one in started] == [0, 0, 0, 0, -9, 0]
+    assert [wait(one) for one in started] == [0, 0, -9, 0, 0, -9, 0]
     before = {path: path.read_bytes() for path in home.rglob("*.wandb")}
 
-    first = sync(cloud, home, code=0)
+    first = sync(cloud, home, "--workers", "3", code=0)
     sent = changes(cloud)
     second = sync(cloud, home, code=0)
     sent_again = changes(cloud) - sent
@@ -188,12 +111,12 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     said = plain_sync(cloud, tmp_path / "plain", *before)
     plain = read_back(cloud, "plain", home)
 
-    assert (first.told["synced"], first.told["failed"]) == (8, 0), first.narration
-    assert (second.told["synced"], second.told["already"]) == (0, 8), second.narration
+    assert (first.told["synced"], first.told["failed"]) == (9, 0), first.narration
+    assert (second.told["synced"], second.told["already"]) == (0, 9), second.narration
     assert not sent_again
     assert {name: run["state"] for name, run in there.items()} == {
         **dict.fromkeys(("on1", "off1", "plain1", "plain2", "plain3", "art"), "finished"),
-        **dict.fromkeys(("on2", "dead"), "failed"),
+        **dict.fromkeys(("on2", "on3", "dead"), "failed"),
     }
     for name, run in there.items():
         assert run["config"] == {**CONFIG, "name": name}
@@ -201,7 +124,7 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
         assert run["loss"] == [step * 1.5 for step in range(20)]
         assert run["summary"] == {**SUMMARY, "note": name}
     joined = {name: run["sweep"] for name, run in there.items() if run["sweep"]}
-    assert set(joined) == {"on1", "on2", "off1"}
+    assert set(joined) == {"on1", "on2", "on3", "off1"}
     assert len(set(joined.values())) == 1
     made = Client(cloud.url, cloud.key, ours=False, ca_bundle=cloud.ca_file).find_sweep(
         cloud.entity, "p", joined["on1"]
