@@ -121,6 +121,7 @@ def test_a_grid_of_theirs_is_finished_live(
     """Each cell once; a key only in `~/.netrc`; what reads a sweep reads this one."""
     folder.env |= fake_nvml([FakeGpu(), FakeGpu()]).env()
     sweep = make_sweep(folder, cloud, f"x: {{values: {CELLS}}}")
+    limited = cloud.record.statuses[429]
 
     _, err = folder.run("up", "--gpus", gpus, "--sweep", sweep, "--follow")
 
@@ -128,6 +129,7 @@ def test_a_grid_of_theirs_is_finished_live(
         f"server: {cloud.url} (WANDB_BASE_URL), key from ~/.netrc, entity the key's own, "
         "W&B project `vision` (WANDB_PROJECT)" in err
     )
+    assert cloud.record.statuses[429] > limited
     assert err.count("answers 429") <= 1
     runs = of_sweep(cloud, sweep)
     assert cells(runs) == CELLS
