@@ -6,6 +6,7 @@ own code and the server's dependencies are here: no Docker, no wandb, no git.
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ DATA = Path("/data")
 SHARED = Path("/compose")  # `.runner/compose`, for those that see no more of the state
 LEASES = Path("/var/tmp/runner-leases")  # noqa: S108 - shared by all users of the host on purpose
 INNER_URL = "http://runner-server:8080"
+PATIENCE_S = 60.0  # for a server that starts
 
 
 def main() -> int:
@@ -111,6 +113,8 @@ def sweep() -> int:
     environ = read_environ(os.environ)
     state = _open(environ)
     connection = _connect(state)
+    if connection.ours:
+        _wait_for_server(connection)
     servers = _make_servers(connection, state)
     project = environ["COMPOSE_PROJECT_NAME"]
     names = Names(environ.get("WANDB_ENTITY"), environ.get("WANDB_PROJECT"), project)
@@ -272,6 +276,23 @@ def _connect(state: State) -> "Connection":
     trust = KEY.with_name(TRUST) if KEY.with_name(TRUST).is_file() else None
     client = Client(url, key, ours=ours, ca_bundle=trust, report=console.note)
     return Connection(LOCAL if ours else url, client, url, key, None, trust)
+
+
+def _wait_for_server(connection: "Connection") -> None:
+    """Until it answers; a health check would be asked seconds later, and then for ever as often.
+
+    Raises:
+        RunnerError: it does not within a minute.
+    """
+    from runner.localserver.health import read_health
+
+    end = time.monotonic() + PATIENCE_S
+    while read_health(connection.inner_url, connection.key) is None:
+        if time.monotonic() > end:
+            raise RunnerError(
+                "the sweep server does not answer", hint="`docker compose logs server`"
+            )
+        time.sleep(0.1)
 
 
 def _make_servers(connection: "Connection", state: State) -> Any:

@@ -79,7 +79,7 @@ def test_a_clone_is_built_by_compose_and_trains(clone: Composed, tmp_path: Path)
     assert {"torch", "timm", "wandb", "sweep-runner"} <= set(packages)
     assert not [name for name in packages if name.startswith("nvidia-cu")]
 
-    clone.compose(*BOTH, "up", "--detach", env=env)
+    clone.compose(*BOTH, "up", "--no-start", env=env)
 
     again = json.loads(clone.engine.docker("image", "inspect", *names))
     assert [one["Id"] for one in again] == [one["Id"] for one in images]
