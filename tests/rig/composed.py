@@ -15,6 +15,8 @@ from tests.rig.engine import TestEngine
 from tests.rig.plain import RUNNER, Folder, PlainImage, make_folder
 
 BOTH = ("-f", "compose.yaml", "-f", "compose.cpu.yaml")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+DEAD_PROXIES = dict.fromkeys(PROXIES, "http://127.0.0.1:9")
 CALLERS = ("WANDB_API_KEY", "WANDB_BASE_URL", "RUNNER_SERVER")  # whatever runs the tests has
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.gpus import LEASES
-from tests.rig.composed import BOTH, Composed, hand_over
+from tests.rig.composed import BOTH, DEAD_PROXIES, Composed, hand_over
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import RUNNER, PlainImage
 from tests.rig.relay import relay
@@ -18,8 +18,6 @@ from tests.runner.test_other_user import become
 pytestmark = pytest.mark.engine
 
 UID = 4242
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-DEAD_PROXIES = dict.fromkeys(PROXIES, "http://127.0.0.1:9")  # our own server is asked without
 
 
 @pytest.mark.parametrize("composed", ["engine's", "newer"], indirect=True)

@@ -10,7 +10,7 @@ import pytest
 
 from runner.gpus import LEASES
 from tests.rig.cloud import start_cloud
-from tests.rig.composed import BOTH, Composed
+from tests.rig.composed import BOTH, DEAD_PROXIES, Composed
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import PlainImage
 
@@ -41,6 +41,7 @@ def test_a_sweep_on_wandb_is_joined_with_a_key_from_a_file(composed: Composed) -
         path = cloud.make_sweep(config, project="hands")
         netrc = cloud.write_netrc(place)
         env = {
+            **DEAD_PROXIES,  # and NO_PROXY
             "RUNNER_KEY_FILE": str(netrc),
             "RUNNER_CA_FILE": str(cloud.ca_file),
             "WANDB_BASE_URL": cloud.url,
