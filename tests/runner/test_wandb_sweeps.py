@@ -18,6 +18,7 @@ from tests.rig.engine import TestEngine
 from tests.rig.listener import listening
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.runner.offline.syncing import read_back
 
 pytestmark = pytest.mark.engine
 
@@ -26,7 +27,7 @@ CELLS = list(range(1, 13 if SIZE > 1 else 4))
 LONG = SIZE > 1
 
 PROGRAM = """
-import os, pathlib, time, wandb
+import os, pathlib, sys, time, wandb
 
 with wandb.init() as run:
     for step in range(run.config.get("rows", 3)):
@@ -34,6 +35,11 @@ with wandb.init() as run:
         pathlib.Path("row").write_text(str(step))
         time.sleep(run.config.get("nap", 0))
     pathlib.Path("seen").write_text("\\n".join(sorted(os.environ)))
+    if run.config.x == run.config.get("fails"):
+        sys.exit(3)
+    if run.config.x == run.config.get("dies"):
+        time.sleep(2.5)  # its log is flushed every second
+        os.kill(os.getpid(), 9)
 """
 
 
@@ -195,16 +201,17 @@ def test_keys_stand_nowhere_and_go_to_their_own_host(
 def test_a_grid_is_finished_by_runs_that_log_offline(
     gpus: str, folder: Folder, cloud: Cloud, fake_nvml: Callable[..., FakeNvml]
 ) -> None:
-    """The agent asks W&B, the runs have no key: whole logs on disk, sent into the very sweep."""
+    """The agent asks W&B, the runs have no key: logs on disk, sent whole into the very sweep."""
     folder.env |= fake_nvml([FakeGpu(), FakeGpu()]).env()
     sweep = make_sweep(
         folder,
         cloud,
-        f"x: {{values: {CELLS}}}",
+        f"x: {{values: {CELLS}}}, fails: {{value: 2}}, dies: {{value: 3}}",
         "early_terminate: {type: hyperband, min_iter: 3}\n",
     )
 
-    _, err = folder.run("up", "--gpus", gpus, "--sweep", sweep, "--offline", "--follow")
+    ask = ("up", "--gpus", gpus, "--sweep", sweep, "--offline", "--follow")
+    _, err = folder.run(*ask, code=5)
 
     assert err.count("early stop: blind with `--offline`") == 1
     logs = list((folder.root / ".runner" / "runs" / "wandb").glob("offline-run-*/*.wandb"))
@@ -214,15 +221,26 @@ def test_a_grid_is_finished_by_runs_that_log_offline(
     }
     assert {len(cloud.rows(run)) for run in of_sweep(cloud, sweep)} == {0}
     agents = folder.json("ps")["agents"]
-    assert sum(agent["runs_finished"] for agent in agents) == len(CELLS)
+    assert sum(agent["runs_finished"] for agent in agents) == len(CELLS) - 2
+    assert sum(agent["runs_failed"] for agent in agents) == 2
     for agent in agents:
         seen = folder.root / ".runner" / "work" / agent["name"] / "seen"
         assert not seen.exists() or "WANDB_API_KEY" not in seen.read_text()
 
-    folder.run("sync-offline")
-    runs = of_sweep(cloud, sweep)
-    assert cells(runs) == CELLS
-    assert {(run.state, len(cloud.rows(run))) for run in runs} == {("finished", 3)}
+    first, second = folder.run("sync-offline")[0], folder.run("sync-offline")[0]
+    rows = 3 * len(CELLS) - 1  # W&B's client holds a step's row until the next step
+    assert first.endswith(f": {len(CELLS)} synced ({rows} rows), 0 already there\n")
+    assert second.endswith(f": 0 synced (0 rows), {len(CELLS)} already there\n")
+    there = read_back(cloud, "vision", Path(folder.env["HOME"]))
+    runs = {run["config"]["x"]: run for run in there.values() if run["sweep"] == sweep}
+    assert sorted(runs) == CELLS
+    for x, run in runs.items():
+        assert run["state"] == ("failed" if x in (2, 3) else "finished")
+        losses = [x, x / 2, x / 3][: 2 if x == 3 else 3]
+        assert (run["rows"], run["loss"]) == (list(range(len(losses))), losses)
+        assert run["summary"] == {"loss": losses[-1]}
+        assert run["config"].pop("_runner")["agent"] in {agent["name"] for agent in agents}
+        assert run["config"] == {"x": x, "fails": 2, "dies": 3}
 
 
 def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: Cloud) -> None:
