@@ -4,6 +4,7 @@ import heapq
 import queue
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from runner.errors import RunnerError
 _Lines = queue.Queue[tuple[str, LogLine | RunnerError | None]]
 
 POLL_S = 0.1
+OVERLAP = 256  # lines that are read again after an exit
 
 
 class LogSource(Protocol):
@@ -38,24 +40,25 @@ def split_lines(frames: Iterator[bytes]) -> Iterator[LogLine]:
 def follow_lines(read: LogSource, will_go_on: Callable[[], bool]) -> Iterator[LogLine]:
     """All lines of a container until it has ended for good.
 
-    The engine's own follow ends at each exit, so after one the log is read again from the last
-    stamp on; lines that were given already are counted and left out.
+    The engine's own follow ends at each exit, so after one the log is read again from the earliest
+    of the last lines on, and those are left out. One stamp is not enough: stdout and stderr are two
+    pipes, whose lines may stand in the log in another order than their stamps'.
 
     Args:
         will_go_on: false once the container is neither running nor about to be restarted.
     """
-    last, given = "", 0  # the newest stamp, and how many lines with it were given
+    given = deque[LogLine](maxlen=OVERLAP)
     while True:
         going_on = will_go_on()  # before reading: what is written until the end is read
-        resumed, to_skip = last, given
-        for line in split_lines(read(last or None)):
-            if line.stamp < resumed:
+        since = min((line.stamp for line in given), default="")
+        known = Counter(given)
+        for line in split_lines(read(since or None)):
+            if line.stamp < since:
                 continue
-            if line.stamp == resumed and to_skip:
-                to_skip -= 1
+            if known[line]:
+                known[line] -= 1
                 continue
-            given = given + 1 if line.stamp == last else 1
-            last = line.stamp
+            given.append(line)
             yield line
         if not going_on:
             return

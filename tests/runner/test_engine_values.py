@@ -302,6 +302,22 @@ def test_following_across_a_restart_gives_each_line_once() -> None:
     assert [line.text for line in found] == ["a", "a", "b"]
 
 
+def test_two_pipes_whose_lines_stand_in_another_order_are_given_once() -> None:
+    first = [b"2 out\n", b"1 err\n"]
+    reads = iter([first, [*first, b"3 more\n"]])
+    alive = iter([True, False])
+    asked = list[str | None]()
+
+    def read(since: str | None) -> Iterator[bytes]:
+        asked.append(since)
+        return iter(next(reads))
+
+    found = list(follow_lines(read, lambda: next(alive)))
+
+    assert [line.text for line in found] == ["out", "err", "more"]
+    assert asked == [None, "1"]
+
+
 def test_ended_logs_merge_by_time_and_live_ones_as_they_come() -> None:
     def lines(*stamps: str) -> Iterator[LogLine]:
         return (LogLine(stamp, stamp) for stamp in stamps)
