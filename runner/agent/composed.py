@@ -110,8 +110,10 @@ def select_only(gpus: Iterable[SeenGpu]) -> str:
 def _hold(copy: Path) -> None:
     try:
         hold(copy)
+    except BlockingIOError as error:
+        raise RefusedError(f"another agent works in `{copy}`") from error
     except OSError as error:
-        raise RefusedError(f"cannot have the working copy: {error.strerror}") from error
+        say(f"the working copy cannot be locked: {error.strerror}")
 
 
 def _read_gpu() -> str:

@@ -110,7 +110,8 @@ def hold(copy: Path) -> None:
     """Mark a copy as in use until this process ends, however it ends.
 
     Raises:
-        OSError: somebody else has it.
+        BlockingIOError: somebody else has it.
+        OSError: its file system has no locks.
     """
     fcntl.flock(os.open(copy, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -123,8 +124,8 @@ def is_held(copy: Path) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     finally:
         os.close(handle)
     return False

@@ -10,7 +10,7 @@ import pytest
 
 from runner.agent.lease import Lease
 from runner.agent.refusals import RefusedError
-from runner.agent.workcopy import Filled, fill
+from runner.agent.workcopy import Filled, fill, hold, is_held
 from runner.fleet.agentcode import bundle_agent, rotate_workspace
 
 
@@ -34,6 +34,16 @@ class Copy:
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path)
+
+
+def test_a_copy_that_is_worked_in_is_known_and_is_nobody_elses(tmp_path: Path) -> None:
+    before = (is_held(tmp_path / "missing"), is_held(tmp_path))
+
+    hold(tmp_path)
+
+    assert (before, is_held(tmp_path)) == ((False, False), True)
+    with pytest.raises(BlockingIOError):
+        hold(tmp_path)
 
 
 def test_files_links_and_modes_arrive(copy: Copy) -> None:
