@@ -2,8 +2,10 @@
 
 import json
 import os
+import pwd
 import re
 import secrets
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -90,6 +92,27 @@ def open_state(start: Path, project: Path, *, environ: Mapping[str, str]) -> Sta
     """The state folder that serves `start`, made in `project` where there is none."""
     found = find_state(start, environ=environ)
     return found or _create(Path(environ.get("RUNNER_HOME") or project / FOLDER), project, environ)
+
+
+def check_owner(state: State) -> None:
+    """Whether containers may be started for this folder.
+
+    Raises:
+        RunnerError: root works in another user's folder, where its containers, which have no
+            capabilities, may neither read nor write.
+    """
+    owner = state.root.stat().st_uid
+    if os.geteuid() != 0 or owner == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"  # as sudo takes it
+    raise RunnerError(
+        f"`{state.root}` belongs to {name}, and containers of root could not write there",
+        hint=f"`sudo -u {shlex.quote(name)} runner …`",
+        code=ExitCode.UNFIT,
+    )
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

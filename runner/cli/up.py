@@ -138,8 +138,10 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     from runner.cli import launch as prepare
     from runner.cli.watch import Watch
     from runner.fleet.observe import locked_fleet, read_agents
+    from runner.state import check_owner
 
     engine = context.engine()
+    check_owner(context.state)
     agents = read_agents(engine, context.state)
     slots = select_slots(context, agents, order.gpus)  # a wrong selection costs no time
     if crowded := prepare.check_cores(slots, engine, context.settings.run.cpus):

@@ -14,7 +14,7 @@ from runner.errors import ExitCode
 from runner.fleet.composed import FOLDER_LABEL, is_composed, is_here
 from runner.localserver.files import ensure_key, find_data
 from runner.localserver.health import KeyRefused, read_health
-from runner.state import State, read_json, write_json
+from runner.state import State, check_owner, read_json, write_json
 
 __all__ = [
     "LocalServer",
@@ -157,6 +157,7 @@ def _clear(engine: Engine, found: Container, deadline: float) -> bool:
 
 
 def _start(engine: Engine, state: State, image: str, key_file: Path, report: Report) -> Container:
+    check_owner(state)
     data = find_data(state, report=report)
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     labels = {FLEET_LABEL: state.fleet, ROLE_LABEL: "server"}

@@ -1,14 +1,22 @@
 """The state folder: found upwards, named once, kept out of git."""
 
 import json
+import os
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from runner.errors import RunnerError
-from runner.state import find_state, make_fleet_name, open_state, read_json, write_atomic
+from runner.errors import ExitCode, RunnerError
+from runner.state import (
+    check_owner,
+    find_state,
+    make_fleet_name,
+    open_state,
+    read_json,
+    write_atomic,
+)
 
 
 def test_a_state_folder_is_made_once_and_found_from_below(tmp_path: Path) -> None:
@@ -97,3 +105,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
 
     assert read_json(file) == {"a": 1}
     assert [one.name for one in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root meets other users' folders")
+def test_root_starts_no_containers_in_the_folder_of_another(tmp_path: Path) -> None:
+    """They could write nothing there."""
+    state = open_state(tmp_path, tmp_path, environ={})
+    check_owner(state)
+    os.chown(state.root, 4242, 4242)
+
+    with pytest.raises(RunnerError, match="belongs to #4242") as caught:
+        check_owner(state)
+
+    assert (caught.value.code, caught.value.hint) == (ExitCode.UNFIT, "`sudo -u '#4242' runner …`")
