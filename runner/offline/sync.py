@@ -24,6 +24,7 @@ from runner.offline.verify import Expected, Seen, expect, judge
 
 BATCHES = (14, 36)  # runs that one process is given at a time: the first ones soon
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
+STILL_S = 6.0  # rows that somebody sent a second time may not be counted for so long
 _LOOKUPS = 8  # at a time
 
 Addressed = tuple[Found, Destination]
@@ -172,9 +173,13 @@ class Sync:
         for there in places.values():
             try:
                 shown = dict(zip(there, self._target.find_runs(there), strict=True))
-                lagging = [to for to, one in shown.items() if one and (one.rows or receipts[to])]
+                lagging = [to for to, one in shown.items() if one and _lags(one, receipts[to])]
                 settled = self._settle([(to, expected[to]) for to in lagging])
-                seen.update({**shown, **dict(zip(lagging, settled, strict=True))})
+                shown.update(zip(lagging, settled, strict=True))
+                seen.update(shown)
+                whole = [to for to in lagging if _settled(expected[to], shown[to])]
+                if whole and not self._interrupted.wait(STILL_S):
+                    seen.update(zip(whole, self._target.find_runs(whole), strict=True))
             except RunnerError as error:
                 seen.update(dict.fromkeys(there, error))
         return seen
@@ -341,6 +346,11 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _lags(seen: Seen, receipt: Receipt | None) -> bool:
+    """Whether there may be more of it than is shown: somebody sent some, or its stream ended."""
+    return bool(seen.rows or receipt or seen.state in ("finished", "failed"))
 
 
 def _settled(expected: Expected, seen: Seen | None) -> bool:
