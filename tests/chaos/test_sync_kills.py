@@ -83,7 +83,7 @@ def test_a_killed_sync_leaves_every_run_whole_or_named(tmp_path: Path) -> None:
     names = [f"run{number}" for number in range(RUNS)]
     # in a sweep the client makes one run a process
     of_sweep = {"ROWS": str(ROWS), "WANDB_SWEEP_ID": "sw1", "WANDB_PROJECT": "p"}
-    started = [start_runs(made, "good", name, **of_sweep) for name in names]
+    started = [start_runs(made, "good", name, environ=of_sweep) for name in names]
     assert [wait(one) for one in started] == [0] * RUNS
     seed = int(os.environ.get("RUNNER_CHAOS_SEED", str(time.time_ns() % 100_000)))
     moments = random.Random(seed)
