@@ -33,7 +33,8 @@ test-fast: install
 	$(PYTEST) -n 3 --dist loadfile
 
 test: lint test-fast
-	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference) and not gpu" --durations 10
+	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference) and not gpu" \
+	    -n 2 --dist loadfile --durations 10
 
 demo: install-cli
 	docker/demo.sh up
