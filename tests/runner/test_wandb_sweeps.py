@@ -322,6 +322,7 @@ def test_a_sweep_deleted_in_mid_run_is_told_once(
     assert agent["runs_finished"] == 1
 
 
+@pytest.mark.usefixtures("server_image")  # no package is fetched through the dead proxy
 def test_a_proxy_of_the_callers_does_not_cut_agents_from_our_own_server(
     engine_env: TestEngine, plain_image: PlainImage, fleet: str, tmp_path: Path
 ) -> None:
