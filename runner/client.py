@@ -7,19 +7,18 @@ for only there: W&B answers an unknown field with an error.
 import base64
 import http.client
 import json
-import math
 import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
+from runner.answers import RunInfo, SweepInfo, Viewer, to_run, to_sweep
 from runner.errors import ExitCode, RunnerError
 
 PAGE = 200  # runs or sweeps per request
@@ -32,80 +31,6 @@ _LATER = (429, 502, 503, 504)  # after the last three a change may have been mad
 _SWEEP_FIELDS = "name displayName state config runCount"
 _RUN_FIELDS = "name displayName state config summaryMetrics createdAt heartbeatAt"
 _OUR_RUN_FIELDS = "attempts failure agentName stoppedEarly durationS bestMetric lastMetric"
-
-
-@dataclass(frozen=True, slots=True)
-class SweepInfo:
-    """A sweep as its server tells it."""
-
-    entity: str
-    project: str
-    id: str
-    name: str
-    state: str  # RUNNING, PAUSED, FINISHED or CANCELED
-    config: Mapping[str, Any]
-    run_count: int
-    engine: str | None  # what searches: known of our server only
-
-    @property
-    def path(self) -> str:
-        """`entity/project/id`."""
-        return f"{self.entity}/{self.project}/{self.id}"
-
-    @property
-    def method(self) -> str:
-        """`grid`, `random` or `bayes`."""
-        return str(self.config.get("method", "random"))
-
-    @property
-    def metric(self) -> str | None:
-        """The metric's name, if the sweep has one."""
-        metric = self.config.get("metric")
-        name = metric.get("name") if isinstance(metric, Mapping) else None
-        return None if name is None else str(name)
-
-    @property
-    def goal(self) -> Literal["minimize", "maximize"]:
-        """Which way the metric is better."""
-        metric = self.config.get("metric")
-        goal = metric.get("goal") if isinstance(metric, Mapping) else None
-        return "maximize" if goal == "maximize" else "minimize"
-
-    @property
-    def ended(self) -> bool:
-        """No more runs will be handed out."""
-        return self.state in ("FINISHED", "CANCELED", "CANCELLED")
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """One run of a sweep as its server tells it; None where only our server would know."""
-
-    id: str
-    name: str
-    state: str
-    config: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    attempts: int | None
-    agent: str | None
-    duration_s: float | None
-    stopped_early: bool | None
-    failure: Mapping[str, Any] | None
-    best: float | None  # of the sweep's metric over the logged values
-    last: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Whose key it is, and where it may write."""
-
-    username: str
-    entity: str | None  # the default one
-    teams: tuple[str, ...]
-
-    def may_write(self, entity: str) -> bool:
-        """Whether it is the viewer's own entity or that of one of its teams."""
-        return entity in (self.username, self.entity, *self.teams)
 
 
 class Client:
@@ -158,7 +83,7 @@ class Client:
                 return None
             raise
         node = found and found.get("sweep")
-        return _to_sweep(node, entity, project) if node else None
+        return to_sweep(node, entity, project) if node else None
 
     def sweeps(self, entity: str, project: str) -> Iterator[SweepInfo]:
         """All sweeps of a W&B project."""
@@ -174,7 +99,7 @@ class Client:
             if not page:
                 return
             for edge in page["edges"]:
-                yield _to_sweep(edge["node"], entity, project)
+                yield to_sweep(edge["node"], entity, project)
             if not page["pageInfo"]["hasNextPage"]:
                 return
             after = page["pageInfo"]["endCursor"]
@@ -227,7 +152,7 @@ class Client:
             if not found or not found.get("sweep"):
                 raise gone
             for edge in found["runs"]["edges"]:
-                yield _to_run(edge["node"], sweep.metric)
+                yield to_run(edge["node"], sweep.metric)
             if not found["runs"]["pageInfo"]["hasNextPage"]:
                 return
             after = found["runs"]["pageInfo"]["endCursor"]
@@ -243,7 +168,7 @@ class Client:
         reply = self._graphql(mutation, config=text, entity=entity, project=project)
         node = reply["upsertSweep"]["sweep"]
         where = node["project"]
-        return _to_sweep(node, where["entity"]["name"], where["name"])
+        return to_sweep(node, where["entity"]["name"], where["name"])
 
     def _sweep_fields(self) -> str:
         return f"{_SWEEP_FIELDS} engine" if self.ours else _SWEEP_FIELDS
@@ -383,69 +308,3 @@ def _messages(reply: object) -> str:
     if not isinstance(errors, list):
         return "an error without a message"
     return "; ".join(str(e.get("message", e) if isinstance(e, dict) else e) for e in errors)
-
-
-def _to_sweep(node: Mapping[str, Any], entity: str, project: str) -> SweepInfo:
-    config = yaml.safe_load(node["config"] or "{}")
-    return SweepInfo(
-        entity=entity,
-        project=project,
-        id=node["name"],
-        name=node.get("displayName") or node["name"],
-        state=node["state"],
-        config=config if isinstance(config, dict) else {},
-        run_count=node.get("runCount") or 0,
-        engine=node.get("engine"),
-    )
-
-
-def _to_run(node: Mapping[str, Any], metric: str | None) -> RunInfo:
-    config = {
-        key: wrapped["value"] if isinstance(wrapped, dict) and "value" in wrapped else wrapped
-        for key, wrapped in _object(node["config"]).items()
-        if key not in ("_wandb", "_runner")
-    }
-    summary = _object(node["summaryMetrics"])
-    last = _number(_pick(summary, metric)) if metric else None
-    failure = node.get("failure")
-    return RunInfo(
-        id=node["name"],
-        name=node.get("displayName") or node["name"],
-        state=node["state"],
-        config=config,
-        summary={key: value for key, value in summary.items() if key != "_wandb"},
-        attempts=node.get("attempts"),
-        agent=node.get("agentName"),
-        duration_s=_first(node.get("durationS"), _number(summary.get("_runtime"))),
-        stopped_early=node.get("stoppedEarly"),
-        failure=_object(failure) if isinstance(failure, str) else failure,
-        best=_first(_number(node.get("bestMetric")), last),
-        last=_first(_number(node.get("lastMetric")), last),
-    )
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    value = json.loads(text) if text else {}
-    return value if isinstance(value, dict) else {}
-
-
-def _pick(values: Mapping[str, Any], name: str) -> object:
-    """The value of this name; `val.loss` also where it was logged as a dictionary in another."""
-    if name in values:
-        return values[name]
-    found: object = values
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, dict):  # define_metric(summary=…) nests the value under min, max or best
-        value = next((value[k] for k in ("best", "min", "max", "last") if k in value), None)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _first(*values: float | None) -> float | None:
-    return next((value for value in values if value is not None), None)

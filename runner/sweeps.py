@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from runner.client import Client, SweepInfo
+from runner.answers import SweepInfo
+from runner.client import Client
 from runner.errors import ExitCode, RunnerError
 from runner.settings.server import (
     ServerChoice,

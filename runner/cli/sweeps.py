@@ -10,7 +10,7 @@ from runner import console
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.client import RunInfo, SweepInfo
+    from runner.answers import RunInfo, SweepInfo
     from runner.sweeps import Joined
 
 ServerOption = Annotated[

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from runner import console
-from runner.client import RunInfo
+from runner.answers import RunInfo
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agentspec import PREFIX

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from runner.client import RunInfo, SweepInfo
+from runner.answers import RunInfo, SweepInfo
 from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.observe import find_state_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.client import SweepInfo
+from runner.answers import SweepInfo
 from runner.errors import RunnerError
 from runner.offline.ledger import Ledger
 from runner.offline.target import Target

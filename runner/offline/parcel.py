@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner.client import Viewer
+from runner.answers import Viewer
 from runner.errors import ExitCode
 from runner.offline.collect import Found
 from runner.offline.ledger import Receipt, marks

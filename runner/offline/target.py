@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from runner.client import PAGE, Client, SweepInfo
+from runner.answers import SweepInfo
+from runner.client import PAGE, Client
 from runner.errors import ExitCode, RunnerError
 from runner.offline.staging import Destination
 from runner.offline.verify import Seen

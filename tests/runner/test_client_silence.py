@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from runner import client as module
-from runner.client import Client, Viewer
+from runner.answers import Viewer
+from runner.client import Client
 from runner.errors import RunnerError
 
 JSON = b'{"data":{"viewer":{"username":"me","entity":"me","teams":null}}}'

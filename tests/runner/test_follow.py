@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.client import RunInfo
+from runner.answers import RunInfo
 from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.follow import (

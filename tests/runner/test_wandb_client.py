@@ -12,7 +12,8 @@ import yaml
 
 from runner.agent.link import Link
 from runner.agent.refusals import RefusedError
-from runner.client import Client, Viewer
+from runner.answers import Viewer
+from runner.client import Client
 from runner.doctor.cloud import look_at_wandb
 from runner.errors import ExitCode, RunnerError
 from runner.settings.server import (
