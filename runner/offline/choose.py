@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runner.errors import ExitCode, RunnerError
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice, choose_server
+from runner.settings.server import ServerChoice, choose_server, name_server
 from runner.state import State
 from runner.sweeps import LOCAL, load_records
 
@@ -41,15 +41,15 @@ def choose_target(
         )
 
     if named := flag or settings.sync.to:
-        choice = choose(named, environ)
         why = "--to" if flag else settings.origins.get("sync.to", "[sync] to")
+        choice = name_server(named, why, state)
         if choice.kind == LOCAL:
             raise RunnerError(
                 f"{why}: `{named}` is this folder's own server, and sync-offline sends to W&B",
                 hint="`--to https://api.wandb.ai`",
                 code=ExitCode.USAGE,
             )
-        return replace(choice, why=why)
+        return choice
     records = load_records(state) if state else {}
     servers = {sweep: str(records.get(sweep, {}).get("server", LOCAL)) for sweep in sweeps}
     theirs = {server: sweep for sweep, server in servers.items() if server != LOCAL}

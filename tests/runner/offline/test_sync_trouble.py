@@ -174,6 +174,8 @@ def test_sweeps_of_several_servers_need_a_choice(tmp_path: Path) -> None:
     assert url_for("a1", "unknown", "a1") == "https://one.example"
     with pytest.raises(RunnerError, match=r"several servers: https://one\.example, https://two"):
         url_for("a1", "b2")
+    with pytest.raises(RunnerError, match=r"--to: `ftp://x` is neither"):
+        choose_target("ftp://x", settings, sweeps=(), state=state, environ={}, home=tmp_path)
 
 
 @pytest.mark.client
