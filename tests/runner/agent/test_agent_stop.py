@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.runner.agent.door import Door
 from tests.runner.agent.hand import Hand
-from tests.runner.agent.programs import ECHO, SAVES_ON_TERM
+from tests.runner.agent.programs import DEAF, ECHO, SAVES_ON_TERM
 
 
 def test_an_agent_that_is_to_be_replaced_ends_after_its_run(tmp_path: Path, door: Door) -> None:
@@ -47,10 +47,7 @@ def test_sigterm_lets_the_run_save_and_leaves_with_143(tmp_path: Path, door: Doo
 
 def test_a_run_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path, door: Door) -> None:
     door.add("r1")
-    program = (
-        "import signal, time; signal.signal(15, signal.SIG_IGN); open('up', 'w'); time.sleep(60)"
-    )
-    hand = Hand(tmp_path, door, program, RUNNER_GRACE_S="0.5").start()
+    hand = Hand(tmp_path, door, DEAF, RUNNER_GRACE_S="0.5").start()
     hand.wait_for((hand.work / "up").exists)
 
     started = hand.terminate()
@@ -64,10 +61,7 @@ def test_a_run_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path, door: D
 
 def test_a_second_sigterm_does_not_wait(tmp_path: Path, door: Door) -> None:
     door.add("r1")
-    program = (
-        "import signal, time; signal.signal(15, signal.SIG_IGN); open('up', 'w'); time.sleep(60)"
-    )
-    hand = Hand(tmp_path, door, program, RUNNER_GRACE_S="60").start()
+    hand = Hand(tmp_path, door, DEAF, RUNNER_GRACE_S="60").start()
     hand.wait_for((hand.work / "up").exists)
 
     started = hand.terminate()
