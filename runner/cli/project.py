@@ -20,12 +20,14 @@ def register(app: typer.Typer) -> None:
     app.command()(config)
 
 
-def init() -> None:
+def init(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files only.")] = False,
+) -> None:
     """Look at the folder and write `runner.toml`, and an example sweep where there is none."""
     from runner.init import init_project
     from runner.project import find_project
 
-    for line in init_project(find_project(Path.cwd())):
+    for line in init_project(find_project(Path.cwd()), dry_run=dry_run):
         console.note(line)
     console.note("next: `runner build` (without GPUs: `runner build --cpu`)")
 
@@ -46,7 +48,7 @@ def build(
     if dry_run:
         _print_plan(cpu=cpu, cuda=cuda, base=base, tag=tag, no_cache=no_cache, as_json=as_json)
         return
-    context = open_context()
+    context = open_context(create=True)
     image = build_image(
         context.engine(),
         context.project,

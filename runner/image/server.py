@@ -23,6 +23,11 @@ DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; 
 KIND_LABEL = "dev.runner.kind"
 
 
+def server_tag() -> str:
+    """The tag of the server's image for this very code."""
+    return f"runner-server:{_hash()}"
+
+
 @interruptible()
 def ensure_server_image(engine: Engine, *, report: Report) -> str:
     """The ID of the server's image for this very code, built where the engine lacks it.
@@ -30,7 +35,7 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
     Raises:
         RunnerError: it cannot be built.
     """
-    tag = f"runner-server:{_hash()}"
+    tag = server_tag()
     if found := engine.image(tag):
         return found.id
     report("building the server's image")
