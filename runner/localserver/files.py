@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.errors import RunnerError
-from runner.localserver.filesystem import find_file_system, is_network
+from runner.filesystem import find_file_system, is_network
 from runner.state import State
 
 
