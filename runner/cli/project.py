@@ -88,15 +88,15 @@ def config(as_json: Json = False) -> None:
         home=find_home(),
         state=find_state(Path.cwd(), environ=os.environ),
     )
-    rows: list[dict[str, Any]] = [
-        {"key": key, "value": _masked(settings.get(key)), "origin": _origin(settings.origins, key)}
-        for key in KEYS
-    ]
+    found = {key: (_masked(settings.get(key)), _origin(settings.origins, key)) for key in KEYS}
     if not settings.server:
-        rows[0] = {"key": "server", "value": choice.url or "local", "origin": choice.why}
+        found["server"] = (choice.url or "local", choice.why)
+    rows: list[dict[str, Any]] = [
+        {"key": key, "value": value, "origin": origin} for key, (value, origin) in found.items()
+    ]
     if as_json:
-        found = {"project": str(project.root), "program": project.program}
-        console.data(console.to_json({**found, "settings": rows}))
+        where = {"project": str(project.root), "program": project.program}
+        console.data(console.to_json({**where, "settings": rows}))
         return
     console.note(f"project {project.root}")
     table = [

@@ -9,7 +9,6 @@ from typing import Literal
 from runner.fleet.slots import Slot
 
 Verb = Literal["start", "keep", "stop", "replace", "refuse"]
-Outcome = Literal["done", "failed", "planned"]
 
 ALIVE = ("created", "running", "restarting", "paused")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 
-from runner.sweepfile.model import Sweep
 from runner.sweepfile.tree import Node, Report, did_you_mean, kind, shorten
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
@@ -23,11 +22,6 @@ MACROS = {  # what each stands for, given `lr` 0.1 and `flip` true (wandb 0.31, 
     "args_json_file": "a file that holds the JSON",
 }
 _ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")  # W&B's: the variable, else its name
-
-
-def needs_program(sweep: Sweep) -> bool:
-    """Does the command run `${program}` while the file names none?"""
-    return sweep.program is None and "${program}" in (sweep.command or DEFAULT_COMMAND)
 
 
 def read_command(node: Node, report: Report) -> tuple[str, ...] | None:

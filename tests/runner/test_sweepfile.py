@@ -7,8 +7,6 @@ import pytest
 import yaml
 
 from runner.sweepfile import (
-    DEFAULT_COMMAND,
-    MACROS,
     Beta,
     Choice,
     Constant,
@@ -20,11 +18,10 @@ from runner.sweepfile import (
     Parameter,
     Range,
     Sweep,
-    needs_program,
-    read_config,
     read_sweep,
     sweep_hash,
 )
+from runner.sweepfile.command import MACROS
 from tests.runner.sweep_snippets import SNIPPETS, Snippet, parameter, rest
 
 FULL = """\
@@ -260,13 +257,6 @@ def test_what_the_client_sends_reads_as_the_file_did() -> None:
 
     assert good(yaml.dump(sweep.config)) == sweep
     assert good(json.dumps(sweep.config)) == sweep
-    assert read_config(sweep.config) == (sweep, [])
-
-
-def test_a_config_without_text_has_findings_without_lines() -> None:
-    _, findings = read_config({"method": "grid", "parameters": {"x": 3}})
-
-    assert [(one.line, one.key) for one in findings] == [(None, "parameters.x")]
 
 
 def test_the_hash_follows_the_content_and_not_the_order() -> None:
@@ -275,13 +265,6 @@ def test_the_hash_follows_the_content_and_not_the_order() -> None:
     assert sweep_hash(one) == sweep_hash(other)
     assert sweep_hash(one) != sweep_hash({**one, "method": "grid"})
     assert len(sweep_hash(one)) == 64
-
-
-def test_a_program_is_needed_where_the_command_runs_it() -> None:
-    assert needs_program(good(rest("")))
-    assert not needs_program(good(rest("program: a.py")))
-    assert not needs_program(good(rest('command: [python, a.py, "${args}"]')))
-    assert {word[2:-1] for word in DEFAULT_COMMAND} <= MACROS.keys()
 
 
 @pytest.mark.parametrize("name", [*MACROS, "envvar:HOME", "envvar:HOME}-${envvar:USER"])
