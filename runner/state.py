@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.agent.contract.variables import FLEET
 from runner.errors import ExitCode, RunnerError
 
 FORMAT = 1  # of the folder's layout; a newer one is refused
@@ -223,10 +224,10 @@ def _load(root: Path) -> State:
 
 
 def _create(root: Path, project: Path, environ: Mapping[str, str]) -> State:
-    name = environ.get("RUNNER_FLEET") or make_fleet_name(project.name)
+    name = environ.get(FLEET) or make_fleet_name(project.name)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
         raise RunnerError(
-            f"`RUNNER_FLEET={name}` is no fleet name",
+            f"`{FLEET}={name}` is no fleet name",
             hint="use at most 40 of a-z, 0-9 and hyphens",
             code=ExitCode.USAGE,
         )

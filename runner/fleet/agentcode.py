@@ -16,10 +16,7 @@ _MAIN = b'''"""The entry of an agent's container."""
 
 import sys
 
-if sys.argv[1:] == ["compose"]:
-    from runner.agent.composed import main
-else:
-    from runner.agent.entry import main
+from runner.agent.__main__ import main
 
 sys.exit(main())
 '''

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import runner
+from runner.agent.contract import labels
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agentcode import list_files
@@ -21,7 +22,6 @@ DISTRIBUTION = "sweep-runner"
 CORE = ("nvidia-ml-py", "pyyaml", "typer")
 PACKAGE = Path(runner.__file__).parent
 DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
-KIND_LABEL = "dev.runner.kind"
 
 
 @interruptible()
@@ -91,7 +91,7 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
         args={"BASE": BASE, **select_proxies(os.environ)},
         contexts={"runner": code, **({"wheels": pip.wheels} if pip.wheels else {})},
         secrets=add_secrets(pip, folder / "secrets"),
-        labels={KIND_LABEL: "server"},
+        labels={labels.KIND: labels.SERVER_ROLE},
     )
 
 
