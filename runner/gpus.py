@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import pynvml
 
+from runner.agent.contract import paths
 from runner.console import format_bytes
 from runner.errors import ExitCode, RunnerError
 
-LEASES = Path("/var/tmp/runner-leases")  # noqa: S108 - shared by all users; files by UUID
+LEASES = Path(paths.HOST_LEASES)  # files by UUID
 
 GpuState = Literal["free", "agent", "foreign", "lost"]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from runner.agent.contract.commands import DEFAULT_COMMAND
+from runner.agent.contract.paths import WORKSPACE
 from runner.project import SETTINGS_FILE, Project
 from runner.state import write_atomic
 
@@ -84,7 +86,7 @@ def find_metric(source: str) -> str | None:
 def settings_text(project: Project, data: list[str]) -> str:
     """A runner.toml: what was found is set, what could be set is a comment."""
     found = project.dependencies.name if project.dependencies else None
-    mounts = [f"./{name}:/workspace/{name}:ro" for name in data]
+    mounts = [f"./{name}:{WORKSPACE}/{name}:ro" for name in data]
     sweep = project.sweep_file.name if project.sweep_file else SWEEP_FILE
     return "\n".join(
         [
@@ -101,7 +103,7 @@ def settings_text(project: Project, data: list[str]) -> str:
             "[run]",
             _line("program", project.program, "train.py"),
             _line("sweep", sweep, sweep),
-            _line("mounts", mounts or None, ["./data:/workspace/data:ro"]),
+            _line("mounts", mounts or None, [f"./data:{WORKSPACE}/data:ro"]),
             '# env = { OMP_NUM_THREADS = "4" }',
             '# shm_size = "16g"                      # shared memory for data loaders',
             '# memory = "64g"',
@@ -137,7 +139,7 @@ def sweep_text(project: Project) -> str:
         "#   type: hyperband",
         "#   min_iter: 3",
         "# command:  # how a run is started; this is the default",
-        '#   ["${env}", "${interpreter}", "${program}", "${args}"]',
+        f"#   {json.dumps(DEFAULT_COMMAND)}",
     ]
     return "\n".join([*lines, ""])
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.agent.contract.variables import FLEET
 from runner.errors import ExitCode, RunnerError
 
 FORMAT = 1  # of the folder's layout; a newer one is refused
@@ -105,10 +106,10 @@ def plan_state(project: Path, *, environ: Mapping[str, str], read_only: bool = F
     Raises:
         RunnerError: `RUNNER_FLEET` is not a fleet's name.
     """
-    name = environ.get("RUNNER_FLEET") or make_fleet_name(project.name)
+    name = environ.get(FLEET) or make_fleet_name(project.name)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
         raise RunnerError(
-            f"`RUNNER_FLEET={name}` is not a fleet name",
+            f"`{FLEET}={name}` is not a fleet name",
             hint="use at most 40 of a-z, 0-9 and hyphens",
             code=ExitCode.USAGE,
         )

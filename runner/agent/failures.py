@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.agent.contract import exits
+
 FailureClass = Literal["crash", "signal", "stopped", "bad_config", "nan", "preempted"]
 
 _IMPORT_ERRORS = ("ModuleNotFoundError: ", "ImportError: ")
@@ -46,7 +48,7 @@ def classify(
         lines: the last of its log.
         interrupted: that came from outside, not from the sweep.
     """
-    if code == 75 or (interrupted and code != 0):
+    if code == exits.RUN_PREEMPTED or (interrupted and code != 0):
         return "preempted"
     if stopped and not interrupted:
         return "stopped"
@@ -54,9 +56,9 @@ def classify(
         return None
     if code < 0:
         return "signal"
-    if code == 65:
+    if code == exits.RUN_NOT_FINITE:
         return "nan"
-    if code == 2 or any(line.startswith(_IMPORT_ERRORS) for line in lines):
+    if code == exits.RUN_BAD_CONFIG or any(line.startswith(_IMPORT_ERRORS) for line in lines):
         return "bad_config"
     return "crash"
 

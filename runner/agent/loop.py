@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from runner.agent.contract import exits, limits
+from runner.agent.contract.status import LiveRun, drain_file, is_drain_for
 from runner.agent.courier import NOBODY, Courier
 from runner.agent.failures import Ended, classify, pause_before_next
 from runner.agent.launch import Launcher
@@ -27,7 +29,6 @@ from runner.agent.report import StatusFile, say
 from runner.agent.settings import AgentSettings
 from runner.agent.signals import Inbox
 
-STATUS_EVERY_S = 10.0
 QUICK_S = 2.0  # a run that fails faster has hardly begun
 FAREWELL_S = 3.0  # after the last run's end, to tell the server
 
@@ -184,7 +185,9 @@ class Loop:
             why = f"cannot start: {error.strerror}" + (
                 f": `{error.filename}`" if error.filename else ""
             )
-            self._on_end(Ended(command.run, 127, "bad_config", (why,)), lived_s=0.0)
+            self._on_end(
+                Ended(command.run, exits.RUN_NOT_STARTED, "bad_config", (why,)), lived_s=0.0
+            )
             return
         self._live = Live(command, tree, time.time())
 
@@ -213,7 +216,7 @@ class Loop:
         count = self._settings.count
         if interrupted:
             self._leave(stopped(time.monotonic() + FAREWELL_S))
-        elif self._leaving is None and count and self._status.runs_done >= count:
+        elif self._leaving is None and count and self._status.status.runs_ended >= count:
             self._leave(count_reached(count))
 
     def _note_end(self, ended: Ended) -> None:
@@ -264,9 +267,9 @@ class Loop:
             return  # the final word follows
         now = time.monotonic()
         live = self._live
-        run = live and {"id": live.command.run, "state": "running", "started_at": live.started_at}
+        run = live and LiveRun(live.command.run, "running", live.started_at)
         self._status.update(state="running" if live else "waiting", run=run, reason=self._reason())
-        if now - self._status.written_at >= STATUS_EVERY_S:
+        if now - self._status.written_at >= limits.STATUS_EVERY_S:
             self._status.write()
             if self._lease:
                 self._lease.touch()
@@ -282,7 +285,7 @@ class Loop:
 
     def _wake_at(self) -> float:
         times: Iterable[float | None] = (
-            self._status.written_at + STATUS_EVERY_S,
+            self._status.written_at + limits.STATUS_EVERY_S,
             None if self._courier.busy or self._deaf else self._beat_at,
             self._live.tree.deadline if self._live else None,
             self._start_at if self._next and not self._live else None,
@@ -292,11 +295,11 @@ class Loop:
 
 
 def is_drained(settings: AgentSettings) -> bool:
-    """Whether `<status folder>/<agent>.drain` names this very container."""
+    """Whether the host asks this very container to leave."""
     if settings.status_dir is None or settings.container is None:
         return False
     try:
-        text = (settings.status_dir / f"{settings.agent}.drain").read_text("utf-8")
+        text = (settings.status_dir / drain_file(settings.agent)).read_text("utf-8")
     except OSError:
         return False
-    return text.strip() == settings.container
+    return is_drain_for(text, settings.container)

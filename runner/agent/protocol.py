@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner.agent.contract import variables
+from runner.agent.contract.sweeps import SweepPath
 from runner.agent.failures import Ended
 from runner.agent.refusals import RefusedError
-from runner.agent.settings import Sweep
 
 CREATE_AGENT = """
 mutation CreateAgent($host: String!, $projectName: String, $entityName: String, $sweep: String!) {
@@ -54,7 +55,7 @@ class Beat:
         return not self.alive and not self.leaving
 
 
-def agent_variables(sweep: Sweep, host: str) -> dict[str, Any]:
+def agent_variables(sweep: SweepPath, host: str) -> dict[str, Any]:
     """Variables of `CREATE_AGENT`."""
     names = {"projectName": sweep.project, "entityName": sweep.entity, "sweep": sweep.id}
     return {"host": host, **names}
@@ -129,7 +130,7 @@ def _parse(text: str) -> Any:
         import yaml
     except ImportError as error:
         raise RefusedError(
-            "the sweep's config is YAML and this image has no PyYAML: set `RUNNER_COMMAND`"
+            f"the sweep's config is YAML and this image has no PyYAML: set `{variables.COMMAND}`"
         ) from error
     try:
         return yaml.safe_load(text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner import sweeps
+from runner.agent.contract.commands import INTERPRETER, PROGRAM
 from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
@@ -231,7 +232,7 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
 
     probe = probe_image(engine, image.id, context.state, ours=image.kind == "ours")
     program = launch.program or ""
-    uses_it = launch.command is None or "${program}" in launch.command
+    uses_it = launch.command is None or PROGRAM in launch.command
     if not uses_it and (named := _find_script(launch.command or ())):
         program, uses_it = named, True
     folders = [str(folder) for folder in (WORKSPACE / program).parents]
@@ -245,7 +246,7 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
 def _find_script(command: Sequence[str]) -> str | None:
     """The `train.py` of `python train.py`; None where another form leaves it open."""
     for word, following in pairwise(command):
-        if re.fullmatch(r"(.*/)?python[0-9.]*", word) or word == "${interpreter}":
+        if re.fullmatch(r"(.*/)?python[0-9.]*", word) or word == INTERPRETER:
             return following if re.fullmatch(r"[\w./-]+\.py", following) else None
     return None
 

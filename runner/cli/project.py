@@ -120,11 +120,12 @@ def _print_plan(*, as_json: bool, **options: Any) -> None:
 
 def _tag_for_compose(context: Any, image: Any) -> None:
     """The names that compose.yaml means without `.env`."""
+    from runner.agent.contract.variables import COMPOSE_PROJECT
     from runner.compose import ENV_FILE, FILE, agent_tag, read_variable, server_tag
     from runner.image.server import ensure_server_image
 
     root, engine = context.project.root, context.engine()
-    file, name = root / ENV_FILE, "COMPOSE_PROJECT_NAME"
+    file, name = root / ENV_FILE, COMPOSE_PROJECT
     text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
     environ = {name: os.environ.get(name) or read_variable(text, name) or ""}
     if tag := agent_tag(root.name, environ):

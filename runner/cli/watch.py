@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from runner import console
+from runner.agent.contract.labels import NAME_PREFIX as PREFIX
 from runner.answers import RunInfo
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentspec import PREFIX
 from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summarize
 from runner.fleet.observe import read_agent
 from runner.fleet.plan import Action, Agent

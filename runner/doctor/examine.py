@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runner.agent.contract import labels
 from runner.doctor.cloud import look_at_wandb
 from runner.doctor.findings import (
     GIB,
@@ -35,7 +36,6 @@ from runner.state import State
 
 __all__ = ["Finding", "examine", "is_fit"]
 
-KIND_LABEL = "dev.runner.kind"  # on every image that runner built
 _NO_LIBRARY = 12  # NVML: no driver at all, which is no fault of a machine without GPUs
 
 
@@ -175,7 +175,7 @@ def _start_once(
 
 
 def _find_image(engine: Engine) -> Image | None:
-    return next(iter(engine.images({KIND_LABEL: None})), None)
+    return next(iter(engine.images({labels.KIND: None})), None)
 
 
 def _look_at_images_disk(engine: Engine, with_gpus: bool) -> Iterator[Finding]:

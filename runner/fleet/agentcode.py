@@ -11,14 +11,12 @@ import pynvml
 import runner.agent
 from runner.agent.workcopy import rotate
 
+PACKAGE = Path(runner.agent.__file__).parent
 _MAIN = b'''"""The entry of an agent's container."""
 
 import sys
 
-if sys.argv[1:] == ["compose"]:
-    from runner.agent.composed import main
-else:
-    from runner.agent.entry import main
+from runner.agent.__main__ import main
 
 sys.exit(main())
 '''
@@ -47,17 +45,27 @@ def bundle_agent(cache: Path) -> Path:
     return folder
 
 
-def read_agent_files() -> dict[str, bytes]:
+def read_agent_files(package: Path = PACKAGE) -> dict[str, bytes]:
     """Path in the bundle → content. The package `runner` there imports nothing."""
-    package = Path(runner.agent.__file__).parent
     files = {
         "__main__.py": _MAIN,
         "pynvml.py": Path(pynvml.__file__).read_bytes(),
         "runner/__init__.py": b'"""The part of runner that works inside a container."""\n',
     }
-    for file in sorted(package.glob("*.py")):
-        files[f"runner/agent/{file.name}"] = file.read_bytes()
+    for file in list_files(package):
+        files[f"runner/agent/{file.relative_to(package)}"] = file.read_bytes()
     return files
+
+
+def list_files(package: Path) -> list[Path]:
+    """The files of a package and of those inside it: code and data, no bytecode, nothing hidden."""
+    found = (file for file in package.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    hidden = (".", "__pycache__")
+    return sorted(
+        file
+        for file in found
+        if not any(part.startswith(hidden) for part in file.relative_to(package).parts)
+    )
 
 
 def rotate_workspace(work_dir: Path, files_manifest: Path, sweep_id: str) -> Path | None:

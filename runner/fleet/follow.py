@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from runner.agent.contract import exits
 from runner.answers import RunInfo, SweepInfo
 from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
@@ -12,7 +13,6 @@ from runner.fleet.observe import find_state_of
 from runner.fleet.plan import Agent
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
-REFUSED = 69  # the agent's exit code where it may not start
 _LIVE = ("pending", "running", "preempting")
 
 
@@ -131,9 +131,9 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
 def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
     """6 if an agent was refused, 1 if one crashed, 5 if a run failed, else 0."""
     codes = {agent.exit_code for agent in last.agents.values()}
-    if REFUSED in codes:
+    if exits.AGENT_REFUSED in codes:
         return ExitCode.UNFIT
-    if codes - {0, 143}:
+    if codes - {exits.AGENT_DONE, exits.AGENT_STOPPED}:
         return ExitCode.FAILED
     failed = [  # W&B's server names no agent: a run there may be anybody's
         run for run in new_runs(first, last) if run.agent and run.state in ("failed", "crashed")

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from runner.agent.contract import paths
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 
-WORKSPACE = PurePosixPath("/workspace")
+WORKSPACE = PurePosixPath(paths.WORKSPACE)
 _SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container
-_OURS = ("/runs", "/checkpoints", "/cache", "/leases", "/status", "/opt/runner", "/run/runner")
 
 
 def parse_mounts(texts: Sequence[str], base: Path) -> tuple[Mount, ...]:
@@ -42,11 +42,9 @@ def _parse(text: str, base: Path) -> Mount:
     target = PurePosixPath(parts[1])
     if not target.is_absolute() or ".." in target.parts:
         raise _wrong(text, f"`{parts[1]}` must be an absolute path; the project is `{WORKSPACE}`")
-    if target in (PurePosixPath("/"), WORKSPACE) or any(
-        target == PurePosixPath(ours) or PurePosixPath(ours) in target.parents for ours in _OURS
-    ):
+    if target in (PurePosixPath("/"), WORKSPACE) or _is_in(target, paths.OWN_MOUNTS):
         raise _wrong(text, f"`{target}` is used by the agent itself; mount below `{WORKSPACE}`")
-    if any(target == PurePosixPath(one) or PurePosixPath(one) in target.parents for one in _SYSTEM):
+    if _is_in(target, _SYSTEM):
         raise _wrong(text, f"`{target}` belongs to the engine; mount below `{WORKSPACE}`")
     source = (base / Path(parts[0]).expanduser()).resolve()
     if not source.exists():
@@ -58,5 +56,10 @@ def _parse(text: str, base: Path) -> Mount:
     return Mount(str(source), str(target), read_only=parts[2:] == ["ro"])
 
 
+def _is_in(target: PurePosixPath, folders: Sequence[str]) -> bool:
+    """Whether it is one of these folders or below one."""
+    return any(target.is_relative_to(folder) for folder in folders)
+
+
 def _wrong(text: str, hint: str) -> RunnerError:
-    return RunnerError(f"`{text}` is no mount", hint=hint, code=ExitCode.USAGE)
+    return RunnerError(f"`{text}` is not a mount", hint=hint, code=ExitCode.USAGE)

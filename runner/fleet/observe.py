@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import gpus
+from runner.agent.contract import exits, labels
+from runner.agent.contract.limits import STATUS_STALE_S
+from runner.agent.contract.status import AGENT_STATES, status_file
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
 from runner.errors import RunnerError
-from runner.fleet import agentspec
 from runner.fleet.composed import FOLDER_LABEL, is_here
 from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
@@ -18,19 +20,16 @@ from runner.state import State, read_json
 if TYPE_CHECKING:
     from runner.engine.client import Engine
 
-STALE_S = 60.0  # agents write their status every 10 s
-_NAMED = ("starting", "running", "waiting", "finished", "failed", "stopped", "quarantined")
-
 
 def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
     """The agents of all fleets on this engine; with `state` those of ours have their status."""
-    found = engine.containers({ROLE_LABEL: agentspec.AGENT_ROLE})
+    found = engine.containers({ROLE_LABEL: labels.AGENT_ROLE})
     return [read_agent(container, state) for container in found]
 
 
 def read_fleet(engine: "Engine", state: State) -> list[Agent]:
     """The agents of this state folder, those that were put aside among them."""
-    role = {ROLE_LABEL: agentspec.AGENT_ROLE}
+    role = {ROLE_LABEL: labels.AGENT_ROLE}
     found = engine.containers({**role, FLEET_LABEL: state.fleet})
     composed = engine.containers({**role, FOLDER_LABEL: None})
     known = {container.id for container in found}
@@ -40,27 +39,27 @@ def read_fleet(engine: "Engine", state: State) -> list[Agent]:
 
 def read_agent(container: Container, state: State | None) -> Agent:
     """One container and, where it is its own, its status file."""
-    labels = container.labels
-    name = labels.get(agentspec.AGENT_LABEL) or container.name.removeprefix(agentspec.PREFIX)
-    fleet = labels.get(FLEET_LABEL, "")
+    told = container.labels
+    name = told.get(labels.AGENT) or container.name.removeprefix(labels.NAME_PREFIX)
+    fleet = told.get(FLEET_LABEL, "")
     status = None
     if state is not None and not fleet and is_here(container, state):
         fleet = state.fleet
     if state is not None and fleet == state.fleet:
-        status = read_json(state.agents / f"{name}.json")
-    if status is not None and status.get("container") != container.id[:12]:
+        status = read_json(state.agents / status_file(name))
+    if status is not None and status.get("container") != labels.short_id(container.id):
         status = None  # another container wrote it
     return Agent(
         name=name,
         container=container.id,
         fleet=fleet,
-        gpu=labels.get(agentspec.GPU_LABEL) or _told(status, "gpu", "uuid"),
+        gpu=told.get(labels.SLOT) or _told(status, "gpu", "uuid"),
         engine_state=container.state,
         exit_code=container.exit_code,
-        sweep=_told(status, "sweep") or labels.get(agentspec.SWEEP_LABEL, ""),
-        image=labels.get(agentspec.IMAGE_LABEL) or container.image_id,
-        settings=labels.get(agentspec.SETTINGS_LABEL, ""),
-        server=labels.get(agentspec.SERVER_LABEL, ""),
+        sweep=_told(status, "sweep") or told.get(labels.SWEEP, ""),
+        image=told.get(labels.IMAGE) or container.image_id,
+        settings=told.get(labels.SETTINGS, ""),
+        server=told.get(labels.SERVER, ""),
         status=status,
     )
 
@@ -169,24 +168,24 @@ def _state_alive(status: Mapping[str, Any], why: str | None, now: float) -> tupl
     if not status:
         return "starting", None
     age_s = now - float(status.get("updated_at") or 0)
-    if age_s > STALE_S:
+    if age_s > STATUS_STALE_S:
         return "unknown", f"no sign of life for {age_s:.0f} s"
     state = status.get("state")
-    return (str(state) if state in _NAMED else "unknown"), why
+    return (str(state) if state in AGENT_STATES else "unknown"), why
 
 
 def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
     state = agent.status.get("state") if agent.status else None
-    if agent.exit_code == 143:
+    if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped", why
     if agent.status is None:
         return "unknown", f"exit code {agent.exit_code}, and no status of its own"
-    if agent.exit_code == 0:
+    if agent.exit_code == exits.AGENT_DONE:
         return ("quarantined" if state == "quarantined" else "finished"), why
     return "failed", why or _explain_code(agent.exit_code)
 
 
 def _explain_code(code: int | None) -> str:
-    if code == 137:
-        return "killed by SIGKILL (exit code 137)"
+    if code == exits.AGENT_KILLED:
+        return f"killed by SIGKILL (exit code {code})"
     return f"exit code {code}"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.agent.contract import exits
+from runner.agent.contract.labels import short_id
 from runner.fleet.slots import Slot
 
 Verb = Literal["start", "keep", "stop", "replace", "refuse"]
@@ -49,7 +51,7 @@ class Agent:
     @property
     def retired(self) -> bool:
         """Whether a later container took its name, so that it only keeps its log and reason."""
-        return self.name.endswith(f"-{self.container[:12]}")
+        return self.name.endswith(f"-{short_id(self.container)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,9 @@ def describe_end(agent: Agent) -> str:
     state = agent.status.get("state") if agent.status else None
     reason = agent.status.get("reason") if agent.status else None
     tail = f": {reason}" if reason else ""
-    if agent.exit_code == 0:
+    if agent.exit_code == exits.AGENT_DONE:
         return f"{state or 'finished'}{tail}"
-    if agent.exit_code == 143:
+    if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped"
     return f"failed (exit {agent.exit_code}){tail}"
 
@@ -169,7 +171,7 @@ def _find_change(agent: Agent, wanted: Wanted) -> str | None:
 
 
 def _has_its_count(agent: Agent, wanted: Wanted) -> bool:
-    if wanted.count is None or agent.exit_code != 0 or agent.fleet != wanted.fleet:
+    if wanted.count is None or agent.exit_code != exits.AGENT_DONE or agent.fleet != wanted.fleet:
         return False
     return _find_change(agent, wanted) is None and agent.runs_ended >= wanted.count
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from runner.agent.contract import paths
+from runner.agent.contract.labels import short_id
 from runner.engine.client import Engine
 from runner.engine.types import Container
-from runner.fleet.mounts import WORKSPACE
 from runner.fleet.plan import Agent
 from runner.state import State
 
@@ -23,14 +24,14 @@ def save_files(
         The folder; None where nothing was copied.
     """
     container = engine.find(agent.container)
-    if container is None or container.working_dir == str(WORKSPACE):
+    if container is None or container.working_dir == paths.WORKSPACE:
         return None
     changed = select_files(engine.changed_files(container.id), container)
     if not changed:
         return None
     folder = state.work / agent.name
     if folder.is_dir() and any(folder.iterdir()):
-        folder = state.work / f"{agent.name}.{container.id[:12]}"
+        folder = state.work / f"{agent.name}.{short_id(container.id)}"
     left = engine.copy_out(container.id, container.working_dir, folder, only=changed)
     for path in left:
         report(f"{agent.name}: `{path}` was not copied: it leads out of the working folder")

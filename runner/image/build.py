@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from runner.agent.contract import paths
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
-from runner.image.probe import OURS, Probe, check_program, probe_image
+from runner.image.probe import probe_image
 from runner.image.recipe import HASH_LABEL, Kind, Recipe, pinned_torch, read_recipe
 from runner.image.server import add_secrets, ensure_server_image, select_secrets
 from runner.image.variant import BASES, Name, choose_variant, find_torch_index
@@ -22,8 +23,8 @@ from runner.project import Project
 from runner.settings.load import Settings
 from runner.state import State, read_json, write_json
 
-__all__ = ["AgentImage", "Probe", "build_image", "check_program", "ensure_server_image"]
-__all__ += ["find_image", "plan_build", "probe_image", "project_changed"]
+__all__ = ["AgentImage", "build_image", "ensure_server_image", "find_image", "plan_build"]
+__all__ += ["project_changed"]
 
 _STAGING = "build-"
 _RECORD = ("id", "tag", "kind", "variant", "base", "hash")
@@ -211,7 +212,7 @@ def _refuse_foreign(settings: Settings) -> None:
 
 
 def _to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: State) -> AgentImage:
-    interpreter = OURS
+    interpreter = paths.INTERPRETER
     if kind != "ours":
         interpreter = probe_image(engine, image.id, state, ours=False).interpreter
     return AgentImage(image.id, tag, interpreter, kind, image.labels, image.size_bytes)

@@ -8,21 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from runner.agent.contract import labels as contract
 from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build
 from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
-from runner.image.server import DOCKERFILE, KIND_LABEL, PACKAGE
+from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, Name
 from runner.project import Project
 from runner.settings.load import Settings
 
 Kind = Literal["ours", "dockerfile", "foreign"]
 CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs
-HASH_LABEL = "dev.runner.project.hash"
-COMMIT_LABEL = "dev.runner.project.commit"
-DIRTY_LABEL = "dev.runner.project.dirty"
-VARIANT_LABEL = "dev.runner.variant"
+HASH_LABEL, VARIANT_LABEL = contract.PROJECT_HASH, contract.VARIANT
+COMMIT_LABEL, DIRTY_LABEL = contract.PROJECT_COMMIT, contract.PROJECT_DIRTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def read_recipe(
         recipe = _ours(project, settings, files, variant, base)
     digest = _digest(recipe)
     labels = {
-        KIND_LABEL: "agent",
+        contract.KIND: contract.AGENT_ROLE,
         HASH_LABEL: digest,
         VARIANT_LABEL: variant,
         **_read_provenance(project),

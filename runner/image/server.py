@@ -11,8 +11,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import runner
+from runner.agent.contract import labels
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.agentcode import list_files
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 
@@ -22,7 +24,6 @@ DISTRIBUTION = "sweep-runner"
 CORE = ("nvidia-ml-py", "pyyaml", "typer")
 PACKAGE = Path(runner.__file__).parent
 DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
-KIND_LABEL = "dev.runner.kind"
 
 
 def server_tag() -> str:
@@ -83,7 +84,7 @@ def select_requirements(requires: list[str]) -> list[str]:
 def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
     folder.chmod(0o755)
     code, context = folder / "runner", folder / "context"
-    for file in _code_files():
+    for file in list_code():
         target = code / file.relative_to(PACKAGE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
@@ -100,22 +101,26 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
         args={"BASE": BASE, **select_proxies(os.environ)},
         contexts={"runner": code, **({"wheels": pip.wheels} if pip.wheels else {})},
         secrets=add_secrets(pip, folder / "secrets"),
-        labels={KIND_LABEL: "server"},
+        labels={labels.KIND: labels.SERVER_ROLE},
     )
 
 
 def _hash() -> str:
     digest = hashlib.sha256(_requirements().encode())
     digest.update(DOCKERFILE.read_bytes())
-    for file in _code_files():
+    for file in list_code():
         content = hashlib.sha256(file.read_bytes()).digest()
         digest.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + content)
     return digest.hexdigest()[:12]
 
 
-def _code_files() -> list[Path]:
-    """The code alone: `files/` holds links in a clone and copies in a wheel."""
-    return sorted(one for one in PACKAGE.rglob("*.py") if one.is_file())
+def list_code(package: Path = PACKAGE) -> list[Path]:
+    """All modules, and the agent's data files: Compose's service `init` bundles agents from here.
+
+    Not `files/`, which holds links in a clone and copies in a wheel.
+    """
+    modules = {one for one in package.rglob("*.py") if one.is_file()}
+    return sorted(modules.union(list_files(package / "agent")))
 
 
 def _requirements() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.agent.contract import labels, limits, paths, servers
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
@@ -27,14 +28,12 @@ __all__ = [
     "start_server",
 ]
 
-INNER_URL = "http://runner-server:8080"
-IMAGE_LABEL = "dev.runner.image"
-NETWORK_LABEL = "dev.runner.network"  # where Compose's server is
-ONE_SHOTS = ("init", "sweep")  # roles in compose.yaml
+INNER_URL = servers.URL
+ONE_SHOTS = (labels.INIT_ROLE, labels.SWEEP_ROLE)  # of Compose
 READY_S = 60  # from start to the first answer; 2 s is usual
-GRACE_S = 15
+GRACE_S = limits.SERVER_GRACE_S
 STALE_S = 10  # a container that was made and not started this long ago is left over
-_PORT = "8080/tcp"
+_PORT = f"{servers.PORT}/tcp"
 _ADDRESS = "127.0.0.1"
 
 Report = Callable[[str], None]
@@ -110,17 +109,17 @@ def _find(engine: Engine, state: State) -> Container | None:
     """The server's container: ours, or the one that Compose started for this folder."""
     if found := engine.find(_name(state)):
         return found
-    composed = engine.containers({ROLE_LABEL: "server", FOLDER_LABEL: None})
+    composed = engine.containers({ROLE_LABEL: labels.SERVER_ROLE, FOLDER_LABEL: None})
     return next((one for one in composed if one.alive and is_here(one, state)), None)
 
 
 def _network_of(found: Container | None, state: State) -> str:
-    return (found and found.labels.get(NETWORK_LABEL)) or network_name(state)
+    return (found and found.labels.get(labels.NETWORK)) or network_name(state)
 
 
 def network_name(state: State) -> str:
     """The user-defined network of a fleet and its server."""
-    return f"runner-{state.fleet}"
+    return labels.network_name(state.fleet)
 
 
 def _keep(found: Container, image: str, key: str, report: Report) -> bool:
@@ -159,8 +158,8 @@ def _clear(engine: Engine, found: Container, deadline: float) -> bool:
 def _start(engine: Engine, state: State, image: str, key_file: Path, report: Report) -> Container:
     check_owner(state)
     data = make_data(state, report=report)
-    labels = {FLEET_LABEL: state.fleet, ROLE_LABEL: "server"}
-    engine.ensure_network(network_name(state), labels)
+    marks = {FLEET_LABEL: state.fleet, ROLE_LABEL: labels.SERVER_ROLE}
+    engine.ensure_network(network_name(state), marks)
     port = select_port(state, report)
     try:
         try:
@@ -182,29 +181,29 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
 
 
 def _spec(engine: Engine, state: State, image: str, port: int, data: Path, key_file: Path) -> Spec:
-    serve = ("serve", "--host", "0.0.0.0", "--port", "8080", "--data", "/data")  # noqa: S104
+    serve = ("serve", "--host", "0.0.0.0", "--port", str(servers.PORT), "--data", paths.DATA)  # noqa: S104
     return Spec(
         name=_name(state),
         image=image,
-        command=(*serve, "--key-file", "/run/runner/key"),
+        command=(*serve, "--key-file", paths.KEY),
         environment={"RUNNER_PUBLIC_URL": f"http://{_ADDRESS}:{port}", "HOME": "/tmp"},  # noqa: S108
         labels={
             FLEET_LABEL: state.fleet,
-            ROLE_LABEL: "server",
-            IMAGE_LABEL: image,
-            "dev.runner.schema": "1",
+            ROLE_LABEL: labels.SERVER_ROLE,
+            labels.IMAGE: image,
+            labels.SCHEMA: labels.SCHEMA_VERSION,
         },
         mounts=(
-            Mount(str(data), "/data"),
-            Mount(str(key_file), "/run/runner/key", read_only=True),
+            Mount(str(data), paths.DATA),
+            Mount(str(key_file), paths.KEY, read_only=True),
         ),
         user=engine.info().user(os.getuid(), os.getgid()),
         network=network_name(state),
-        aliases=("runner-server",),
+        aliases=(servers.HOST,),
         ports={_PORT: (_ADDRESS, port)},
-        pids_limit=512,
+        pids_limit=limits.SERVICE_PIDS,
         read_only=True,
-        tmpfs={"/tmp": "rw,nosuid,nodev,noexec,size=256m"},  # noqa: S108
+        tmpfs={paths.TEMPORARY: limits.SERVICE_TMPFS},
         restart="unless-stopped",
         stop_timeout_s=GRACE_S,
     )
@@ -256,7 +255,7 @@ def _describe(state: State, found: Container, *, fresh: bool) -> LocalServer:
 
 
 def _name(state: State) -> str:
-    return f"runner-{state.fleet}-server"
+    return labels.server_name(state.fleet)
 
 
 def _url(found: Container) -> str:

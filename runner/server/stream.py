@@ -5,6 +5,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from runner.agent.contract import exits
 from runner.server import logs
 from runner.server.curves import step_of
 from runner.server.records import Run, RunState, Sweep
@@ -12,7 +13,7 @@ from runner.server.service import EVENTS, HISTORY, OUTPUT, Service, read_spec
 from runner.server.wire import Refused, dumps, json_object, loads, number, pick
 
 log = logging.getLogger(__name__)
-RUN_ME_AGAIN = 75  # a program's exit code: saved, and not done
+RUN_ME_AGAIN = exits.RUN_PREEMPTED
 Chunk = tuple[int, list[str]]  # offset of the first line, lines
 
 

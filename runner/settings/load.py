@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.agent.contract import limits
 from runner.errors import ExitCode, RunnerError
 from runner.project import SETTINGS_FILE, Project, read_toml
 from runner.settings import kinds
@@ -46,7 +47,7 @@ class RunSettings:
     shm_size: int | None = None  # bytes; None: a share of the host's memory
     memory: int | None = None  # bytes; None: no limit
     cpus: float | None = None
-    grace_s: int = 30
+    grace_s: int = limits.GRACE_S
     foreign_mib: int = 500
 
 

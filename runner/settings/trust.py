@@ -4,11 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.agent.contract.variables import TRUST as NAMES
 from runner.errors import ExitCode, RunnerError
 from runner.state import write_atomic
-
-# OpenSSL's and Go's name, then those of requests: W&B's client heeds all of them
-NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:

@@ -1,6 +1,5 @@
 """The sweep file: W&B's YAML in, a validated `Sweep` and everything wrong with it out."""
 
-from runner.sweepfile.command import DEFAULT_COMMAND
 from runner.sweepfile.model import (
     Beta,
     Choice,
@@ -18,7 +17,6 @@ from runner.sweepfile.model import (
 from runner.sweepfile.read import leaves, read_sweep, sweep_hash
 
 __all__ = [
-    "DEFAULT_COMMAND",
     "Beta",
     "Choice",
     "Constant",

@@ -232,12 +232,12 @@ def test_mounts_are_parsed_and_their_places_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("data", ExitCode.USAGE, "`data` is no mount"),
-        ("data:relative", ExitCode.USAGE, "`data:relative` is no mount"),
-        ("data:/workspace/d:rx", ExitCode.USAGE, "`data:/workspace/d:rx` is no mount"),
-        ("data:/runs/x", ExitCode.USAGE, "`data:/runs/x` is no mount"),
-        ("data:/workspace", ExitCode.USAGE, "`data:/workspace` is no mount"),
-        ("data:/proc", ExitCode.USAGE, "`data:/proc` is no mount"),
+        ("data", ExitCode.USAGE, "`data` is not a mount"),
+        ("data:relative", ExitCode.USAGE, "`data:relative` is not a mount"),
+        ("data:/workspace/d:rx", ExitCode.USAGE, "`data:/workspace/d:rx` is not a mount"),
+        ("data:/runs/x", ExitCode.USAGE, "`data:/runs/x` is not a mount"),
+        ("data:/workspace", ExitCode.USAGE, "`data:/workspace` is not a mount"),
+        ("data:/proc", ExitCode.USAGE, "`data:/proc` is not a mount"),
         ("nope:/workspace/d", ExitCode.NOT_FOUND, "mount `nope:/workspace/d`: there is no"),
     ],
 )

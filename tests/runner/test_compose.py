@@ -13,7 +13,9 @@ import yaml
 from docker.utils.build import PatternMatcher
 from packaging.requirements import Requirement
 
-from runner.agent.composed import make_devices, make_environment, select_only
+from runner.agent.compose_entry import make_devices, make_environment, select_only
+from runner.agent.contract.servers import ComposeServer
+from runner.agent.contract.sweeps import SweepPath
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
 from runner.compose import (
@@ -207,7 +209,9 @@ def test_the_one_gpu_that_is_here_is_the_agents() -> None:
 
 
 def test_sweep_and_server_become_the_agents_environment() -> None:
-    found = make_environment("e/p/abc", {"kind": "wandb", "url": "https://w.example"})
+    found = make_environment(
+        SweepPath("e", "p", "abc"), ComposeServer("wandb", "https://w.example", "")
+    )
 
     assert found == {
         "RUNNER_SWEEP": "e/p/abc",

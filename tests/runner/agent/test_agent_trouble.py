@@ -133,7 +133,7 @@ def test_missing_settings_are_69_with_the_variable_named(tmp_path: Path, door: D
     code, _, err = hand.run()
 
     assert code == 69
-    assert err == "runner: `RUNNER_SWEEP=nonsense` is not entity/project/id\n"
+    assert err == "runner: `RUNNER_SWEEP`: `nonsense` is not entity/project/id\n"
     assert "entity/project/id" in hand.status()["reason"]
 
 

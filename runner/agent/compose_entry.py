@@ -1,0 +1,144 @@
+"""An agent that Compose started: what the command line tells other agents is found out in here.
+
+Compose knows neither the caller's uid nor a GPU's UUID nor the sweep. The owner of the status
+folder is the caller, NVML shows the one GPU that came in, and the one-shot services left the rest
+in a folder.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, MutableMapping
+from pathlib import Path
+
+from runner.agent.contract import exits, paths, variables
+from runner.agent.contract.servers import ComposeServer
+from runner.agent.contract.slots import parse_slot
+from runner.agent.contract.sweeps import SweepPath
+from runner.agent.entry import main as work
+from runner.agent.entry import write_refusal
+from runner.agent.gpu import SeenGpu
+from runner.agent.owner import become_owner
+from runner.agent.refusals import RefusedError
+from runner.agent.report import say
+from runner.agent.workcopy import hold
+
+# Compose cannot leave a variable out: what is not said is empty
+_OPTIONAL = (
+    variables.COUNT,
+    variables.CPUS,
+    variables.SLOT,
+    variables.PROGRAM,
+    variables.PROVENANCE,
+    variables.APP_URL,
+)
+_WRITTEN = (
+    variables.WORKSPACE,
+    variables.STATUS_DIR,
+    variables.RUNS_DIR,
+    variables.CHECKPOINTS,
+)
+
+
+def main() -> int:
+    """Become an agent as `up` starts it, and work; the exit code."""
+    try:
+        prepare(os.environ)
+    except RefusedError as error:
+        say(error.reason)
+        write_refusal(os.environ, error.reason)
+        return exits.AGENT_REFUSED
+    return work()
+
+
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Drop root's rights and complete the environment.
+
+    Raises:
+        RefusedError: no sweep, not exactly one GPU, or another agent in the working copy.
+    """
+    become_owner(Path(environ[variables.STATUS_DIR]), [Path(environ[name]) for name in _WRITTEN])
+    _hold(Path(environ[variables.WORKSPACE]))  # the service `sweep` leaves it alone meanwhile
+    for name in [name for name, value in environ.items() if not value and name in _OPTIONAL]:
+        del environ[name]
+    folder = Path(environ[variables.COMPOSE_DIR])
+    environ.update(make_environment(read_sweep(folder), _read_server(folder)))
+    if variables.SLOT not in environ:
+        environ[variables.SLOT] = _read_gpu()
+    environ.update(make_devices(environ))
+    trust = Path(environ[variables.KEY_FILE]).with_name(Path(paths.CA_BUNDLE).name)
+    if trust.is_file():
+        environ.update(dict.fromkeys(variables.TRUST, str(trust)))
+
+
+def read_sweep(folder: Path) -> SweepPath:
+    """The path that the one-shot `sweep` left here.
+
+    Raises:
+        RefusedError: it left none.
+    """
+    try:
+        return SweepPath.parse((folder / paths.SWEEP_FILE).read_text("utf-8").strip())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RefusedError(
+            f"no sweep: `docker compose up` runs the service `sweep` first ({why})"
+        ) from error
+
+
+def make_environment(sweep: SweepPath, server: ComposeServer) -> dict[str, str]:
+    """What the sweep and its server say."""
+    return {
+        variables.SWEEP: str(sweep),
+        variables.SERVER_KIND: server.kind,
+        variables.BASE_URL: server.url,
+        variables.ENTITY: sweep.entity,
+        variables.PROJECT: sweep.project,
+    }
+
+
+def make_devices(environ: Mapping[str, str]) -> dict[str, str]:
+    """How the run is pinned: the UUID, which is the same inside and outside of a container."""
+    text = environ[variables.SLOT]
+    try:
+        slot = parse_slot(text)
+    except ValueError as error:
+        raise RefusedError(f"`{variables.SLOT}`: {error}") from error
+    if not slot.is_cpu:
+        return {variables.CUDA_DEVICES: slot.text}
+    cpus = environ.get(variables.CPUS)
+    threads = {} if cpus is None else {variables.THREADS: str(max(1, int(float(cpus))))}
+    return {variables.CUDA_DEVICES: "", **threads}
+
+
+def select_only(gpus: Iterable[SeenGpu]) -> str:
+    """The UUID of the one GPU or MIG slice that is here.
+
+    Raises:
+        RefusedError: none or several are.
+    """
+    seen = [one.uuid for gpu in gpus for one in (gpu.migs or (gpu,))]
+    if len(seen) != 1:
+        names = ", ".join(f"`{uuid}`" for uuid in seen) or "none"
+        raise RefusedError(f"one GPU is for each agent; NVML shows {names}")
+    return seen[0]
+
+
+def _hold(copy: Path) -> None:
+    try:
+        hold(copy)
+    except BlockingIOError as error:
+        raise RefusedError(f"another agent works in `{copy}`") from error
+    except OSError as error:
+        say(f"the working copy cannot be locked: {error.strerror}")
+
+
+def _read_gpu() -> str:
+    from runner.agent.nvml import read_sight  # slow, and a CPU slot has no use for it
+
+    return select_only(read_sight().gpus)
+
+
+def _read_server(folder: Path) -> ComposeServer:
+    try:
+        return ComposeServer.from_json((folder / paths.SERVER_FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RefusedError(f"no server is known: {error}") from error
