@@ -119,7 +119,7 @@ def sweep() -> int:
     environ = read_environ(os.environ)
     state = _open(environ)
     connection = _connect(state)
-    if connection.ours:
+    if connection.own:
         _wait_for_server(connection)
     servers = _make_servers(connection, state)
     project = environ["COMPOSE_PROJECT_NAME"]
@@ -163,7 +163,7 @@ def choose(environ: Mapping[str, str], state: State) -> dict[str, str]:
     flag = WANDB_AI if environ.get("RUNNER_KEY_GIVEN") and not named else None
     nobody = Path("/nonexistent")  # no home of the caller's is in here
     choice = choose_server(flag=flag, environ=environ, settings=settings, home=nobody, state=state)
-    if choice.kind == "local":
+    if choice.own:
         return {"kind": "runner", "url": INNER_URL, "why": choice.why}
     return {"kind": "wandb", "url": str(choice.url), "why": choice.why if not flag else "a key"}
 
@@ -280,10 +280,10 @@ def _connect(state: State) -> "Connection":
     from runner.sweeps import LOCAL, Connection
 
     chosen: dict[str, Any] = read_json(state.root / "compose" / "server.json") or {}
-    key, ours, url = KEY.read_text("ascii").strip(), chosen.get("kind") == "runner", chosen["url"]
+    key, url = KEY.read_text("ascii").strip(), chosen["url"]
     trust = KEY.with_name(TRUST) if KEY.with_name(TRUST).is_file() else None
-    client = Client(url, key, ours=ours, ca_bundle=trust, report=console.note)
-    return Connection(LOCAL if ours else url, client, url, key, None, trust)
+    client = Client(url, key, kind=chosen["kind"], ca_bundle=trust, report=console.note)
+    return Connection(LOCAL if url == INNER_URL else url, client, url, key, None, trust)
 
 
 def _wait_for_server(connection: "Connection") -> None:
@@ -320,9 +320,7 @@ def _make_servers(connection: "Connection", state: State) -> Any:
                 code=ExitCode.USAGE,
             )
 
-    choice = ServerChoice(
-        "local" if connection.ours else "wandb", None if connection.ours else connection.name, ""
-    )
+    choice = ServerChoice(None if connection.own else connection.name, "")
     return Inside(choice, state, engine=_no_engine, environ={}, report=console.note)
 
 
