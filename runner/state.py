@@ -7,13 +7,13 @@ import re
 import secrets
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.abandoned import make_name
 from runner.agent.contract.variables import FLEET
 from runner.errors import ExitCode, RunnerError
 
@@ -33,6 +33,13 @@ class State:
     root: Path
     fleet: str
     read_only: bool = False
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where commands write for a moment what they then rename or remove."""
+        secret = (self.secrets / name for name in (".", "agents", "compose", "wandb"))
+        probes = self.cache / "probes"
+        return (self.root, self.root / "compose", self.sweeps, self.cache, probes, *secret)
 
     @property
     def engine_file(self) -> Path:
@@ -175,14 +182,15 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 def _replace(path: Path, text: str, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fresh = path.with_name(f".{path.name}.{make_name()}")
     try:
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             os.fchmod(file.fileno(), mode)
-        Path(name).replace(path)
+        fresh.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
         raise
 
 

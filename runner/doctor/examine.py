@@ -159,19 +159,17 @@ def _start_once(
     access: Access | None = None,
     rlimits: Mapping[str, int] | None = None,
 ) -> None:
-    name = f"runner-doctor-{os.getpid()}-{os.urandom(3).hex()}"
     spec = Spec(
-        name,
+        "",
         image.id,
         ("-c", "exit 0"),
         entrypoint=("/bin/sh",),
         gpus=gpus,
         access=access,
-        network="none",
         rlimits=rlimits or {},
     )
-    started = engine.start(spec)
-    engine.remove(started.id, kill=True)
+    with engine.short_lived(spec):
+        pass  # that it starts is all
 
 
 def _find_image(engine: Engine) -> Image | None:

@@ -1,14 +1,13 @@
 """The agent's code as containers mount it: a copy, so that an upgrade changes no running agent."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pynvml
 
 import runner.agent
+from runner.abandoned import temporary_folder
 from runner.agent.workcopy import rotate
 
 PACKAGE = Path(runner.agent.__file__).parent
@@ -31,17 +30,15 @@ def bundle_agent(cache: Path) -> Path:
     folder = cache / f"agent-{_hash(files)}"
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".agent-", dir=cache))
-    try:
+    with temporary_folder(cache) as fresh:
         for name, content in files.items():
             _write(fresh, name, content)
         fresh.chmod(0o755)
-        fresh.rename(folder)
-    except OSError:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not folder.is_dir():  # else another process was faster
-            raise
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     return folder
 
 

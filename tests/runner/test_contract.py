@@ -188,10 +188,7 @@ def read_old(kind: str, folder: Path, **engine: Any) -> Agent:
         name=f"runner-{name}",
         labels=OLD["containers"][f"runner-{name}"]["Labels"],
         image_id="sha256:1",
-        error="",
         ports={},
-        started_at=None,
-        finished_at=None,
         **engine,
     )
     return read_agent(container, state)
