@@ -202,10 +202,11 @@ def select_slots(context: "Context", agents: "Sequence[Agent]", spec: str) -> "l
     """The slots that `--gpus` names, each with which of `agents` or who else has it now."""
     from runner.fleet.observe import mark_gpus
     from runner.fleet.slots import needs_gpus, select_gpus
-    from runner.gpus import read_gpus
 
     if not needs_gpus(spec):
         return select_gpus([], spec)
+    from runner.nvml import read_gpus  # slow to load, and CPU slots have no use for it
+
     foreign_mib = context.settings.run.foreign_mib
     return select_gpus(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), spec)
 
@@ -274,7 +275,7 @@ def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
     from runner.fleet.observe import mark_gpus
     from runner.fleet.slots import select_gpus
-    from runner.gpus import read_gpus
+    from runner.nvml import read_gpus
 
     try:
         free = select_gpus(mark_gpus(read_gpus(), [], foreign_mib=500), "free")

@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-
-import pynvml
 
 import runner.agent
 from runner.abandoned import temporary_folder
@@ -46,12 +45,20 @@ def read_agent_files(package: Path = PACKAGE) -> dict[str, bytes]:
     """Path in the bundle → content. The package `runner` there imports nothing."""
     files = {
         "__main__.py": _MAIN,
-        "pynvml.py": Path(pynvml.__file__).read_bytes(),
+        "pynvml.py": _find_pynvml().read_bytes(),
         "runner/__init__.py": b'"""The part of runner that works inside a container."""\n',
     }
     for file in list_files(package):
         files[f"runner/agent/{file.relative_to(package)}"] = file.read_bytes()
     return files
+
+
+def _find_pynvml() -> Path:
+    """Its file; to import it takes ten times as long as to find it."""
+    found = find_spec("pynvml")
+    assert found is not None  # noqa: S101 - it is among our dependencies
+    assert found.origin is not None  # noqa: S101
+    return Path(found.origin)
 
 
 def list_files(package: Path) -> list[Path]:

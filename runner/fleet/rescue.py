@@ -1,6 +1,7 @@
 """What a program wrote in a container that is about to be removed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.agent.contract import paths
@@ -10,7 +11,22 @@ from runner.engine.types import Places
 from runner.fleet.plan import Agent
 from runner.state import State
 
+THREADS = 8
 _ENGINES = ("/.dockerenv", "/sbin/docker-init")  # put into every container by the engine
+
+
+def remove_agents(
+    engine: Engine, state: State, agents: Sequence[Agent], report: Callable[[str], None]
+) -> None:
+    """Remove the agents' containers, several at a time, after what they wrote was saved."""
+
+    def remove(agent: Agent) -> None:
+        if saved := save_files(engine, state, agent, report):
+            report(f"{agent.name}: what it wrote is in `{saved}`")
+        engine.remove(agent.container)
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="remove") as pool:
+        list(pool.map(remove, agents))
 
 
 def save_files(
