@@ -17,7 +17,7 @@ from runner.abandoned import make_name
 from runner.agent.contract.variables import FLEET
 from runner.errors import ExitCode, RunnerError
 
-FORMAT = 1  # of the folder's layout; a newer one is refused
+FORMAT = 2  # of the folder's layout, see `state_migrations`; a newer one is refused
 FOLDER = ".runner"
 
 
@@ -239,7 +239,7 @@ def _find_root(start: Path, environ: Mapping[str, str]) -> Path | None:
 
 def _load(root: Path, *, read_only: bool) -> State:
     record = read_json(root / "fleet") or {}
-    written = record.get("format", FORMAT)
+    written = record.get("format", 1)
     if not isinstance(written, int) or written > FORMAT:
         raise RunnerError(
             f"`{root}` was written by a newer runner (format {written}, this one knows {FORMAT})",
@@ -251,6 +251,10 @@ def _load(root: Path, *, read_only: bool) -> State:
             f"`{root / 'fleet'}` is damaged: it holds no fleet name",
             hint="move the folder away and start anew; its runs stay readable",
         )
+    if written < FORMAT and not read_only:
+        from runner.state_migrations import find_changes, migrate
+
+        migrate(root, find_changes())
     return State(root.absolute(), name, read_only)
 
 
