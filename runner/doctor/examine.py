@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.agent.contract import labels
-from runner.doctor.cloud import look_at_wandb
+from runner.doctor.cloud import look_at_server
 from runner.doctor.findings import (
     GIB,
     Finding,
@@ -76,7 +76,7 @@ def examine(
             *_look_at_own_server(engine, state, choice),
         ]
     root = folder if state is None else state.root
-    return [*found, *_look_at_folder(root), *look_at_wandb(choice, environ, state)]
+    return [*found, *_look_at_folder(root), *look_at_server(choice, environ, state)]
 
 
 def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
