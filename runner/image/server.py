@@ -104,8 +104,9 @@ def _hash() -> str:
 
 
 def _code_files() -> list[Path]:
-    """The code alone: `files/` holds links in a clone and copies in a wheel."""
-    return sorted(one for one in PACKAGE.rglob("*.py") if one.is_file())
+    """The code, SQL included: `files/` holds links in a clone and copies in a wheel."""
+    found = (one for kind in ("*.py", "*.sql") for one in PACKAGE.rglob(kind))
+    return sorted(one for one in found if one.is_file())
 
 
 def _requirements() -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.server import schema
 from runner.server.folder import locked, read_key
 from runner.server.logs import LONGEST, append, read, safe_name
 from runner.server.records import Upload, blank_run
@@ -38,16 +37,6 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(RunnerError, match="holds no key"):
         read_key(file)
-
-
-def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    database = sqlite3.connect(tmp_path / "server.db")
-    database.execute(f"pragma user_version={schema.VERSION + 1}")
-    database.close()
-
-    with pytest.raises(RunnerError, match="format 2") as refused:
-        schema.connect(tmp_path / "server.db")
-    assert "newer version" in (refused.value.hint or "")
 
 
 def test_what_was_put_is_there_after_a_restart(
