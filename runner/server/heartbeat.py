@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from runner.server.accounts import read_account, settle
+from runner.server.ends import Report, begin_anew, hear_agent
 from runner.server.records import LIVE, OVER, Agent, Run, RunState, Sweep, blank_run
 from runner.server.search import next_config
 from runner.server.service import Service, new_id, read_spec, seed_of
@@ -36,16 +36,16 @@ def beat(service: Service, args: Args) -> list[Command]:
         service.store.put(agent)
         if agent.ours and not known_before:
             _relieve(service, agent, sweep)
-        _take_accounts(service, agent, metrics)
+        verdicts = _take_reports(service, agent, metrics)
         leaving = bool(metrics.get("leaving"))
         commands = _attend(service, agent, listed, leaving=leaving)
     if listed or commands or leaving:
-        return commands
+        return [*verdicts, *commands]
     if sweep.state == "PAUSED":
-        return []
+        return verdicts
     if sweep.state != "RUNNING":
-        return [{"type": "exit"}]
-    return _hand_out(service, agent, sweep)
+        return [*verdicts, {"type": "exit"}]
+    return [*verdicts, *_hand_out(service, agent, sweep)]
 
 
 def reap(service: Service) -> None:
@@ -103,13 +103,19 @@ def _returned(run: Run, now: float) -> Run:
     return replace(run, state="preempted", ended=now, lost=0)
 
 
-def _take_accounts(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> None:
+def _take_reports(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> list[Command]:
+    """Note how the agent's processes ended; tells it what their runs are now, for its counts."""
+    verdicts: list[Command] = []
     ended = metrics.get("ended")
     for raw in ended if isinstance(ended, list) else []:
-        account = read_account(raw)
-        run = account and service.store.run(agent.entity, agent.project, account.run)
-        if account and run and run.agent == agent.id:
-            service.store.put(settle(run, account, service.clock()))
+        report = Report.read(raw)
+        run = report and service.store.run(agent.entity, agent.project, report.run)
+        if report and run and run.agent == agent.id:
+            run = hear_agent(run, report, service.clock())
+            service.store.put(run)
+            state = run.state if run.state in OVER else "preempted"
+            verdicts.append({"type": "ended", "run_id": run.id, "state": state})
+    return verdicts
 
 
 def _vanished(run: Run) -> RunState:
@@ -182,18 +188,12 @@ def _requeued(service: Service, agent: Agent, sweep: Sweep) -> Run | None:
         return None
     first = min(waiting, key=lambda run: run.ended or 0.0)
     run = replace(
-        first,
+        begin_anew(first),
         state="pending",
         agent=agent.id,
         issued=service.clock(),
         attempts=first.attempts + 1,
         seen=0,
-        lost=0,
-        exit_code=None,
-        ended=None,
-        stop=None,
-        stop_at=None,
-        failure=None,
     )
     service.store.put(run)
     return run

@@ -7,12 +7,12 @@ from typing import Any
 
 from runner.server import logs
 from runner.server.curves import step_of
-from runner.server.records import Run, RunState, Sweep
+from runner.server.ends import hear_stream
+from runner.server.records import Run, Sweep
 from runner.server.service import EVENTS, HISTORY, OUTPUT, Service, read_spec
 from runner.server.wire import Refused, dumps, json_object, loads, number, pick
 
 log = logging.getLogger(__name__)
-RUN_ME_AGAIN = 75  # a program's exit code: saved, and not done
 Chunk = tuple[int, list[str]]  # offset of the first line, lines
 
 
@@ -28,29 +28,18 @@ def receive(
         sweep = store.sweep(entity, project, run.sweep) if run.sweep else None
         before = _metric_values(service, run, sweep)
         run = _take_files(service, _awake(run, service.clock()), sweep, body.get("files"))
-        if body.get("preempting"):
-            run = replace(run, state="preempting")
-        if body.get("complete"):
-            run = close(run, _exit_code(body.get("exitcode")), service.clock())
+        run = hear_stream(
+            run,
+            preempting=bool(body.get("preempting")),
+            exit_code=_exit_code(body.get("exitcode")) if body.get("complete") else None,
+            now=service.clock(),
+        )
         store.put(run)
         is_news = _metric_values(service, run, sweep) > before
     if sweep is not None and is_news:
         service.stop_early(sweep, read_spec(sweep.config))
         run = store.run(entity, project, run_id) or run
     return {"exitcode": run.exit_code, "stopped": run.stop is not None, "limits": {}}
-
-
-def close(run: Run, exit_code: int, now: float) -> Run:
-    """The run as its stream's end says."""
-    state: RunState
-    again = exit_code == RUN_ME_AGAIN and run.sweep is not None and run.stop is None
-    if again or (run.state in ("preempting", "preempted") and exit_code):
-        state = "preempted"
-    elif exit_code == 0:
-        state = "finished"
-    else:
-        state = "killed" if run.stop else "failed"
-    return replace(run, state=state, exit_code=exit_code, ended=now, lost=0)
 
 
 def rewind(service: Service, run: Run, step: float) -> Run:
@@ -77,9 +66,9 @@ def _metric_values(service: Service, run: Run, sweep: Sweep | None) -> int:
 
 
 def _awake(run: Run, now: float) -> Run:
-    """A stream that speaks is alive, whatever was thought of it."""
+    """A stream that speaks is alive, unless it is that of the attempt before."""
     run = replace(run, heartbeat=now)
-    if run.state in ("pending", "crashed"):
+    if run.state == "crashed" or (run.state == "pending" and run.attempts == 1):
         run = replace(run, state="running", ended=None, started=run.started or now)
     return run
 

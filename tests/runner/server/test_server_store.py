@@ -1,7 +1,6 @@
 """The data folder: one server at a time, a key, a known format, names that are harmless."""
 
 import os
-import sqlite3
 import threading
 from dataclasses import replace
 from pathlib import Path
