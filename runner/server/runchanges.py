@@ -59,7 +59,8 @@ class RunChanges:
                 run = _present(run, self.service.clock())
             run = self._described(run, args)
             if text(args, "summaryMetrics") or inserted:
-                run = score(self.service, run)
+                spec = self.service.spec_of(run)
+                run = score(run, spec, self.service.curve(run, spec.metric if spec else None))
             store.put(run)
         return {"bucket": self.views.run(run), "inserted": inserted}
 

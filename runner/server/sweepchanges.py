@@ -114,7 +114,8 @@ class SweepChanges:
                 if run.state not in OVER and run.stop is None:
                     stopped = replace(run, stop="canceled", stop_at=self.service.clock())
                     self.service.store.put(stopped)
-        self.service.exhausted.discard(sweep.path)
+        path = sweep.path
+        self.service.store.after_commit(lambda: self.service.exhausted.discard(path))
         return sweep
 
     def _sweep_of(self, opaque: str) -> Sweep:
