@@ -10,7 +10,6 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ LONGEST_NAME = 128  # characters of an entity, a project, an ID: W&B's own limit
 LETTERS = string.ascii_lowercase + string.digits
 NAME = re.compile(r"[^/\\#?%:\x00-\x1f]+")
 HISTORY, EVENTS, OUTPUT = "history.jsonl", "events.jsonl", "output.jsonl"
+Reading = tuple[sweepfile.Sweep | None, list[sweepfile.Finding]]  # of a sweep file
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ class Service:
     started: float = 0.0  # silence is counted from here at the earliest
     exhausted: set[str] = field(default_factory=set)  # paths of sweeps without a further config
     judged: dict[str, int] = field(default_factory=dict)  # by run: values that hyperband has seen
+    _readings: dict[str, tuple[str, Reading]] = field(default_factory=dict)  # by sweep, with text
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _locks: defaultdict[str, threading.Lock] = field(
         default_factory=lambda: defaultdict(threading.Lock)
@@ -70,13 +71,31 @@ class Service:
             self.store.put(Project(entity, name, self.clock()))
 
     def spec(self, sweep: Sweep) -> sweepfile.Sweep:
-        """What the sweep's file says."""
-        return read_spec(sweep.config)
+        """What the sweep's file says; it is parsed once.
+
+        Raises:
+            Refused: 500, an older version took a file that this one does not.
+        """
+        spec, findings = reading = self.read_config(sweep.path, sweep.config)
+        self.remember_config(sweep, reading)
+        if spec is None:
+            wrong = [str(one) for one in findings if one.level == "error"]
+            raise Refused(500, "the stored sweep file is no longer valid", *wrong)
+        return spec
 
     def spec_of(self, run: Run) -> sweepfile.Sweep | None:
         """What the file of a run's sweep says, if it is part of one."""
         sweep = self.store.sweep(run.entity, run.project, run.sweep) if run.sweep else None
         return self.spec(sweep) if sweep else None
+
+    def read_config(self, path: str, config: str) -> Reading:
+        """The text of a sweep file, parsed, unless it is known as that of the sweep at `path`."""
+        known = self._readings.get(path)
+        return known[1] if known and known[0] == config else sweepfile.read_sweep(config)
+
+    def remember_config(self, sweep: Sweep, reading: Reading) -> None:
+        """Keep what the sweep's file says."""
+        self._readings[sweep.path] = sweep.config, reading
 
     def append(self, run: Run, name: str, size: int, lines: Iterable[str]) -> int:
         """Write lines to one of a run's logs, of which `size` bytes count; gives the new size."""
@@ -164,16 +183,6 @@ def chosen_config(run: Run) -> dict[str, Any]:
         for key, one in config.items()
         if key != "_wandb" and isinstance(one, dict) and "value" in one
     }
-
-
-@lru_cache(maxsize=256)
-def read_spec(config: str) -> sweepfile.Sweep:
-    """The sweep file of a stored sweep; it was checked when the sweep was created."""
-    spec, findings = sweepfile.read_sweep(config)
-    if spec is None:
-        wrong = [str(one) for one in findings if one.level == "error"]
-        raise Refused(500, "the stored sweep file is no longer valid", *wrong)
-    return spec
 
 
 def seed_of(sweep: Sweep) -> int:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from runner.server import pages
 from runner.server.heartbeat import beat, reap
 from runner.server.records import Run, Sweep, blank_run
 from runner.server.runchanges import RunChanges
@@ -16,7 +18,15 @@ from runner.server.stream import receive
 from runner.server.sweepchanges import SweepChanges
 from runner.server.views import Views
 from runner.server.wire import Refused, global_id
-from tests.runner.server.servers import Clock, history, make_sweep, open_service, row
+from tests.runner.server.servers import (
+    GRID,
+    Clock,
+    history,
+    make_sweep,
+    open_service,
+    row,
+    sweep_gid,
+)
 
 
 def join(service: Service, sweep: Sweep, host: str = "box") -> str:
@@ -70,6 +80,43 @@ def test_a_grid_is_handed_out_once_each_and_then_finishes(service: Service) -> N
     found = service.store.sweep("local", "demo", "s1")
     assert found is not None
     assert found.state == "FINISHED"
+
+
+def test_a_sweep_file_is_parsed_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at each request, and not twice when the sweep is created."""
+    parsed: list[str] = []
+    compose = yaml.compose
+
+    def count(text: str, **given: Any) -> Any:
+        parsed.append(text)
+        return compose(text, **given)
+
+    monkeypatch.setattr(yaml, "compose", count)
+    changes, views = SweepChanges(service, Views(service, "")), Views(service, "")
+    config = GRID + "early_terminate: {type: hyperband, min_iter: 1}\nmystery: 1\n"
+    chosen = {"config": config, "projectName": "demo", "name": "s1"}
+    for _ in range(2):  # the same again
+        made = changes.upsert_sweep(chosen)
+        assert "mystery" in made["configValidationWarnings"][0]
+    sweep = service.store.sweeps()[0]
+    agent = join(service, sweep)
+
+    for _ in range(3):
+        [command] = ask(service, agent)
+        begin(service, command["run_id"])
+        receive(service, "local", "demo", command["run_id"], history(0, row(0, loss=1)))
+        finish(service, command["run_id"])
+        views.sweep(sweep)
+        pages.index(service)
+        pages.sweep(service, sweep)
+        reap(service)
+    changes.upsert_sweep({"id": sweep_gid(sweep), "state": "PAUSED"})
+    assert parsed == [config]
+
+    changed = config + "run_cap: 3\n"
+    changes.upsert_sweep({"id": sweep_gid(sweep), "config": changed, "state": "RUNNING"})
+    assert ask(service, agent) == [{"type": "exit"}]
+    assert parsed == [config, changed]
 
 
 def test_a_lost_reply_does_not_lose_its_run(service: Service, clock: Clock) -> None:
