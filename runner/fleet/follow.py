@@ -92,9 +92,7 @@ def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[
         for old, agent in pairs
         if _is_up(agent, after.now) and not (old and _is_up(old, before.now))
     ]
-    ended = [
-        _describe_end(run, search) for run in new_runs(before, after) if run.state not in _LIVE
-    ]
+    ended = [_describe_end(run, search) for run in after.runs.values() if _has_ended(run, before)]
     started = [
         _describe_start(run, search)
         for run in after.runs.values()
@@ -159,6 +157,12 @@ def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
         return None
     choose = max if search.maximize else min
     return choose(rated, key=lambda pair: pair[0])[1]
+
+
+def _has_ended(run: RunInfo, before: Snapshot) -> bool:
+    """Since then; or it is known only now how: its stream's end may be corrected by its agent."""
+    old = before.runs.get(run.id)
+    return run.state not in _LIVE and (old is None or run.state != old.state)
 
 
 def _is_idle(run: RunInfo | None) -> bool:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
 from runner.server.heartbeat import reap
@@ -36,6 +37,7 @@ GRACE_S = 5  # for requests under way when the server is told to end
 def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
     """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL."""
     with locked(data):
+        remove_incoming(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
             _announce(host, listener)
@@ -72,7 +74,13 @@ def create_app(service: Service) -> Starlette:
             Route("/{entity}/{project}/sweeps/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/runs/{run}", handlers.run),
         ],
-        exception_handlers={Refused: _refusal, HTTPException: _http_refusal, 500: _fault},
+        exception_handlers={
+            Refused: _refusal,
+            HTTPException: _http_refusal,
+            OSError: _not_stored,
+            sqlite3.OperationalError: _not_stored,
+            500: _fault,
+        },
         lifespan=_lifespan(service),
     )
     app.add_middleware(_Key, tokens=service.tokens)
@@ -125,6 +133,12 @@ async def _http_refusal(_: Request, error: Exception) -> Response:
     return refused(error.status_code, error.detail)
 
 
+async def _not_stored(request: Request, error: Exception) -> Response:
+    """The disk is full, or fails: nothing has changed, and clients and agents try again."""
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    return refused(503, f"the server cannot use its disk now, try again: {error}")
+
+
 async def _fault(_: Request, __: Exception) -> Response:
     return refused(500, "the server failed; its log says why")
 
@@ -144,7 +158,7 @@ async def _reap_for_ever(service: Service) -> None:
         await asyncio.sleep(REAP_EVERY_S)
         try:
             await run_in_threadpool(reap, service)
-        except (sqlite3.Error, Refused) as error:  # a full disk may have room again
+        except (sqlite3.Error, OSError, Refused) as error:  # a full disk may have room again
             log.warning("runs were not looked after: %s", error)
 
 

@@ -9,7 +9,8 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from runner import __version__
 from runner.server import pages
 from runner.server.artifacts import FOLDER
-from runner.server.bodies import read_json, save
+from runner.server.bodies import read_json, received
+from runner.server.disk import find_incoming, replace
 from runner.server.logs import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
@@ -46,11 +47,9 @@ class Handlers:
     async def upload(self, request: Request) -> Response:
         self._admit(request, write=True)
         names = _names(request)
-        size = await save(request, self._file(names))
-        if names[0] != FOLDER:
-            upload = Upload("/".join(names[3:]), size, self._service.clock())
-            put = self._service.store.put_upload
-            await run_in_threadpool(put, names[0], names[1], names[2], upload)
+        path, root = self._file(names), self._service.store.root
+        async with received(request, find_incoming(path, root)) as (aside, size):
+            await run_in_threadpool(self._keep, names, path, aside, size)
         return _json({})
 
     async def download(self, request: Request) -> Response:
@@ -87,6 +86,15 @@ class Handlers:
         if run is None:
             raise Refused(404, f"run {'/'.join(where)} not found")
         return RedirectResponse(pages.run_link(run), status_code=303)
+
+    def _keep(self, names: list[str], path: Path, aside: Path, size: int) -> None:
+        """Give an uploaded file its name, and note it where it is a run's."""
+        store = self._service.store
+        with store.transaction():
+            if names[0] != FOLDER:
+                upload = Upload("/".join(names[3:]), size, self._service.clock())
+                store.put_upload(names[0], names[1], names[2], upload)
+            replace(aside, path, root=store.root)
 
     def _admit(self, request: Request, *, write: bool) -> None:
         query, now = request.query_params, self._service.clock()

@@ -11,7 +11,7 @@ from runner.server.filters import connection, matches, ordered
 from runner.server.history import history_keys, history_page, parquet_rows, sampled
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
 from runner.server.runfields import run_fields
-from runner.server.service import DEFAULT_ENTITY, Service, read_spec
+from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.wire import (
     Args,
     Node,
@@ -110,7 +110,7 @@ class Views:
 
     def sweep(self, sweep: Sweep) -> Node:
         """A sweep with its agents and runs."""
-        store, spec = self.service.store, read_spec(sweep.config)
+        store, spec = self.service.store, self.service.spec(sweep)
 
         def runs(args: Args) -> list[Run]:
             return self._selected(store.runs_of_sweep(sweep), args)

@@ -32,6 +32,17 @@ def test_the_wheel_holds_the_contents_of_linked_files(built: Path) -> None:
     assert {one for one in packages if not one.endswith(".dist-info")} == {"runner"}
 
 
+def test_the_wheel_holds_the_migrations_of_the_servers_database(built: Path) -> None:
+    known = {one.name: one.read_bytes() for one in ROOT.glob("runner/server/migrations/*.sql")}
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        inside = {
+            Path(name).name: wheel.read(name) for name in wheel.namelist() if name.endswith(".sql")
+        }
+
+    assert inside == known
+    assert known
+
+
 def test_the_source_archive_holds_runner_and_what_its_links_mean(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {one.name.partition("/")[2] for one in archive.getmembers()}
