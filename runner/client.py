@@ -65,10 +65,6 @@ class Client:
         handlers.append(_NoRedirects())
         self._opener = urllib.request.build_opener(*handlers)
 
-    def health(self) -> dict[str, Any]:
-        """What our server says of itself: version, sweeps, live runs."""
-        return self._request("GET", "/healthz")
-
     def find_sweep(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
         """The sweep at this path, or None."""
         query = (

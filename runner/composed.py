@@ -107,7 +107,13 @@ def health() -> int:
 def sweep() -> int:
     """Leave the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
     from runner.agent.workcopy import is_held, rotate
-    from runner.sweeps import Names, create_sweep, resolve_sweep
+    from runner.sweeps import (
+        Names,
+        load_sweep_file,
+        resolve_sweep,
+        save_record,
+        take_or_create,
+    )
 
     become_owner(PROJECT)
     environ = read_environ(os.environ)
@@ -120,9 +126,11 @@ def sweep() -> int:
     names = Names(environ.get("WANDB_ENTITY"), environ.get("WANDB_PROJECT"), project)
     spec = environ.get("RUNNER_SWEEP") or str(_find_file(environ))
     if spec.endswith((".yaml", ".yml")):
-        joined = create_sweep(PROJECT / spec, servers, names, console.note, if_absent=True)
+        parsed = load_sweep_file(PROJECT / spec, console.note)
+        joined = take_or_create(parsed, servers, names)
     else:
-        joined = resolve_sweep(spec, servers, names, console.note)
+        joined = resolve_sweep(spec, servers, names, write=True)
+        save_record(state, joined)
     path = joined.sweep.path
     busy = {}
     for number, agent in enumerate(environ["RUNNER_AGENTS"].split(",")):

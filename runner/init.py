@@ -26,20 +26,31 @@ class Parameter:
     default: int | float | None  # None: the program reads it and names no default
 
 
-def init_project(project: Project) -> list[str]:
-    """Write what is missing; change no file that exists. One line for each thing said or done."""
+def init_project(project: Project, *, dry_run: bool = False) -> list[str]:
+    """Write what is missing; change no file that exists.
+
+    Returns:
+        A line for each thing that was found, and for each file that was kept or written (in a dry
+        run, with its text, would be written).
+    """
     said = list(_describe(project))
+
+    def write(file: Path, text: str, remark: str = "") -> None:
+        if not dry_run:
+            write_atomic(file, text)
+        shown = "\n" + text.rstrip() if dry_run else ""
+        said.append(f"{'would write' if dry_run else 'wrote'} {file.name}{remark}{shown}")
+
     settings = project.root / SETTINGS_FILE
     if project.settings_file:
         said.append(f"kept {project.settings_file.name}")
     else:
-        write_atomic(settings, settings_text(project, find_data_folders(project.root)))
-        said.append(f"wrote {settings.name}")
+        write(settings, settings_text(project, find_data_folders(project.root)))
     if project.sweep_file:
         said.append(f"kept {project.sweep_file.name}")
     else:
-        write_atomic(project.root / SWEEP_FILE, sweep_text(project))
-        said.append(f"wrote {SWEEP_FILE}: an example, change its metric and parameters")
+        remark = ": an example, change its metric and parameters"
+        write(project.root / SWEEP_FILE, sweep_text(project), remark)
     return said
 
 

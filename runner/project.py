@@ -139,7 +139,8 @@ def _read_program(sweep_file: Path) -> str | None:
 
 
 def _read_text(file: Path) -> str:
+    """The text of a regular file; nothing of a pipe, which would be waited for."""
     try:
-        return file.read_text("utf-8", errors="replace")
+        return file.read_text("utf-8", errors="replace") if file.is_file() else ""
     except OSError:
         return ""  # unreadable: it is not what is looked for

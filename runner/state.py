@@ -23,10 +23,16 @@ FOLDER = ".runner"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One state folder and the name of the fleet that it belongs to."""
+    """One state folder and the name of the fleet that it belongs to.
+
+    With `read_only` the call only looks, or is a dry run: what other calls would remember on the
+    way (the engine, a sweep's server, an image's probe) is not written, and the folder need not
+    exist.
+    """
 
     root: Path
     fleet: str
+    read_only: bool = False
 
     @property
     def engine_file(self) -> Path:
@@ -79,20 +85,36 @@ class State:
         return self.root / "cache"
 
 
-def find_state(start: Path, *, environ: Mapping[str, str]) -> State | None:
+def find_state(start: Path, *, environ: Mapping[str, str], read_only: bool = False) -> State | None:
     """The state folder that serves `start`: `RUNNER_HOME`, else the nearest up to the git root.
 
     Raises:
         RunnerError: the folder was written by a newer runner or is unreadable.
     """
     root = _find_root(start, environ)
-    return None if root is None else _load(root)
+    return None if root is None else _load(root, read_only=read_only)
 
 
 def open_state(start: Path, project: Path, *, environ: Mapping[str, str]) -> State:
     """The state folder that serves `start`, made in `project` where there is none."""
-    found = find_state(start, environ=environ)
-    return found or _create(Path(environ.get("RUNNER_HOME") or project / FOLDER), project, environ)
+    return find_state(start, environ=environ) or _create(plan_state(project, environ=environ))
+
+
+def plan_state(project: Path, *, environ: Mapping[str, str], read_only: bool = False) -> State:
+    """The state folder that would be made for `project`; nothing is written.
+
+    Raises:
+        RunnerError: `RUNNER_FLEET` is not a fleet's name.
+    """
+    name = environ.get(FLEET) or make_fleet_name(project.name)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
+        raise RunnerError(
+            f"`{FLEET}={name}` is not a fleet name",
+            hint="use at most 40 of a-z, 0-9 and hyphens",
+            code=ExitCode.USAGE,
+        )
+    root = Path(environ.get("RUNNER_HOME") or project / FOLDER)
+    return State(root.absolute(), name, read_only)
 
 
 def check_owner(state: State) -> None:
@@ -102,7 +124,8 @@ def check_owner(state: State) -> None:
         RunnerError: root works in another user's folder, where its containers, which have no
             capabilities, may neither read nor write.
     """
-    owner = state.root.stat().st_uid
+    there = next(one for one in (state.root, *state.root.parents) if one.exists())
+    owner = there.stat().st_uid
     if os.geteuid() != 0 or owner == 0:
         return
     try:
@@ -110,7 +133,7 @@ def check_owner(state: State) -> None:
     except KeyError:
         name = f"#{owner}"  # as sudo takes it
     raise RunnerError(
-        f"`{state.root}` belongs to {name}, and containers of root could not write there",
+        f"`{there}` belongs to {name}, and containers of root could not write there",
         hint=f"`sudo -u {shlex.quote(name)} runner …`",
         code=ExitCode.UNFIT,
     )
@@ -206,7 +229,7 @@ def _find_root(start: Path, environ: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _load(root: Path) -> State:
+def _load(root: Path, *, read_only: bool) -> State:
     record = read_json(root / "fleet") or {}
     written = record.get("format", FORMAT)
     if not isinstance(written, int) or written > FORMAT:
@@ -220,30 +243,22 @@ def _load(root: Path) -> State:
             f"`{root / 'fleet'}` is damaged: it holds no fleet name",
             hint="move the folder away and start anew; its runs stay readable",
         )
-    return State(root.absolute(), name)
+    return State(root.absolute(), name, read_only)
 
 
-def _create(root: Path, project: Path, environ: Mapping[str, str]) -> State:
-    name = environ.get(FLEET) or make_fleet_name(project.name)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
-        raise RunnerError(
-            f"`{FLEET}={name}` is no fleet name",
-            hint="use at most 40 of a-z, 0-9 and hyphens",
-            code=ExitCode.USAGE,
-        )
-    state = State(root.absolute(), name)
+def _create(state: State) -> State:
     try:
         for folder in (state.runs, state.checkpoints, state.work, state.agents, state.sweeps):
             folder.mkdir(parents=True, exist_ok=True)
         state.secrets.mkdir(mode=0o700, exist_ok=True)
         state.cache.mkdir(exist_ok=True)
-        write_json(root / "fleet", {"format": FORMAT, "name": name})
+        write_json(state.root / "fleet", {"format": FORMAT, "name": state.fleet})
     except OSError as error:
         raise RunnerError(
-            f"cannot make the state folder `{root}`: {error.strerror}",
+            f"cannot make the state folder `{state.root}`: {error.strerror}",
             hint="run in a folder of your own, or set `RUNNER_HOME`",
         ) from error
-    _exclude_from_git(root)
+    _exclude_from_git(state.root)
     return state
 
 

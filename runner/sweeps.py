@@ -1,6 +1,6 @@
 """Which sweep and which server a command means; what this folder remembers of its sweeps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 LOCAL = "local"
 Own = Literal["renew", "start", "find"]  # what a command may do for this folder's own server
 LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to the key's own
+
+
+class ServerDown(RunnerError):  # noqa: N818 - an answer, not a fault
+    """This folder's own server does not run, and the call may not start it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class Servers:
 
         server = None if self._own == "renew" else find_server(self._engine(), self.state)
         if server is None and self._own == "find":
-            raise RunnerError(
+            raise ServerDown(
                 "this folder's sweep server does not run",
                 hint="`runner sweep create` and `runner up` start it",
                 code=ExitCode.NOT_FOUND,
@@ -161,28 +165,18 @@ class Servers:
         return Connection(url, client, url, key, None, trust)
 
 
-def resolve_sweep(
-    spec: str,
-    servers: Servers,
-    names: Names,
-    report: Callable[[str], None],
-    *,
-    write: bool = False,
-) -> Joined:
-    """The sweep that `SWEEP` names: an ID, a path, its page, or a YAML file, created first.
+def resolve_sweep(spec: str, servers: Servers, names: Names, *, write: bool = False) -> Joined:
+    """The sweep that exists under this ID, path or page.
 
     With `write`, W&B's key must be one that may write to the sweep's entity (else code 4).
 
     Raises:
-        RunnerError: it exists nowhere (code 3), its file is invalid, or its server refuses us.
+        RunnerError: it exists nowhere (code 3), or its server refuses us.
     """
-    if is_file_spec(spec):
-        return create_sweep(Path(spec), servers, names, report)
     named = read_spec(spec)
     joined = _find(named, servers, names, write=write)
     if joined is None:
         raise _unknown(named, servers, names)
-    save_record(servers.state, joined)
     return joined
 
 
@@ -192,28 +186,69 @@ def is_file_spec(spec: str) -> bool:
 
 
 def create_sweep(
-    file: Path,
+    parsed: Sweep,
     servers: Servers,
     names: Names,
-    report: Callable[[str], None],
     *,
     name: str | None = None,
-    if_absent: bool = False,
 ) -> Joined:
-    """Create the sweep of a file on the chosen server; every mistake in it is told at once."""
-    parsed = load_sweep_file(file, report)
+    """Create the sweep of a checked file on the chosen server, and remember it.
+
+    Args:
+        parsed: the file as it was read and checked.
+        servers: of this call.
+        names: entity and W&B project where the file names none.
+        name: a display name in place of the file's.
+    """
     server = servers.get()
-    entity = names.entity or parsed.entity or default_entity(server)
+    entity, project = find_place(parsed, server, names)
     check_may_write(server, entity)
-    project = names.project or parsed.project or names.fallback_project
-    digest = sweep_hash(parsed.config)
-    if if_absent and (found := _unfinished(servers, server, entity, project, digest)):
-        return Joined(found, server, created=False)
     config = {**parsed.config, **({"name": name} if name else {})}
     sweep = server.client.create_sweep(config, entity=entity, project=project)
     joined = Joined(sweep, server, created=True)
-    save_record(servers.state, joined, digest=digest)
+    save_record(servers.state, joined, digest=sweep_hash(parsed.config))
     return joined
+
+
+def find_same_sweep(parsed: Sweep, servers: Servers, names: Names) -> Joined | None:
+    """The sweep that this folder made of the same content: the newest unfinished, else the newest.
+
+    It has the hash of the parsed file, the chosen server, and the entity and W&B project where a
+    new one would be created. The server is only asked where this folder remembers such a sweep.
+    """
+    digest = sweep_hash(parsed.config)
+    newest: Joined | None = None
+    for record in reversed(load_records(servers.state).values()):
+        if record.get("hash") != digest or record["server"] != servers.chosen:
+            continue
+        server = servers.get()
+        entity, project, sweep_id = record["path"].split("/")
+        if (entity, project) != find_place(parsed, server, names):
+            continue
+        sweep = server.client.find_sweep(entity, project, sweep_id)
+        if sweep is None:
+            continue
+        found = Joined(sweep, server, created=False)
+        if not sweep.ended:
+            return found
+        newest = newest or found
+    return newest
+
+
+def take_or_create(
+    parsed: Sweep, servers: Servers, names: Names, *, name: str | None = None
+) -> Joined:
+    """The newest unfinished sweep of the same content, else a new one."""
+    same = find_same_sweep(parsed, servers, names)
+    if same is not None and not same.sweep.ended:
+        return same
+    return create_sweep(parsed, servers, names, name=name)
+
+
+def find_place(parsed: Sweep, server: Connection, names: Names) -> tuple[str, str]:
+    """Entity and W&B project of the sweep that a file makes."""
+    entity = names.entity or parsed.entity or default_entity(server)
+    return entity, names.project or parsed.project or names.fallback_project
 
 
 def default_entity(server: Connection) -> str:
@@ -244,7 +279,20 @@ def check_may_write(server: Connection, entity: str) -> None:
 
 
 def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
-    """Parse and check a sweep file; warnings are reported, errors raised all together."""
+    """Parse and check a sweep file; warnings are reported, errors raised all together.
+
+    Raises:
+        RunnerError: the file is not there (3), cannot be read, or is not a valid sweep (2).
+    """
+    return check_sweep_file(file, *parse_sweep_file(file), report)
+
+
+def parse_sweep_file(file: Path) -> tuple[Sweep | None, list[Finding]]:
+    """Read a sweep file once: the sweep, where nothing is an error, and all that is wrong with it.
+
+    Raises:
+        RunnerError: the file is not there (3), or cannot be read (2).
+    """
     try:
         text = file.read_text("utf-8")
     except FileNotFoundError as error:
@@ -267,14 +315,24 @@ def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
             hint="a sweep file is YAML or JSON; `runner init` writes an example",
             code=ExitCode.USAGE,
         ) from error
-    sweep, findings = read_sweep(text)
+    return read_sweep(text)
+
+
+def check_sweep_file(
+    file: Path, sweep: Sweep | None, findings: Sequence[Finding], report: Callable[[str], None]
+) -> Sweep:
+    """The sweep of a file that was parsed; warnings are reported, errors raised all together.
+
+    Raises:
+        RunnerError: the file is not a valid sweep (2).
+    """
     for finding in findings:
         if finding.level == "warning":
             report(f"warning: {_tell(file, finding)}")
     errors = [_tell(file, finding) for finding in findings if finding.level == "error"]
     if sweep is None or errors:
         raise RunnerError(
-            "\n       ".join(errors) or f"`{file}` is no sweep",
+            "\n       ".join(errors) or f"`{file}` is not a sweep",
             hint="nothing was created; correct the file and repeat",
             code=ExitCode.USAGE,
         )
@@ -283,18 +341,19 @@ def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
 
 def save_record(state: State, joined: Joined, *, digest: str | None = None) -> None:
     """Remember a sweep's server: it is fixed from now on."""
+    if state.read_only:
+        return
     file = state.sweeps / f"{joined.sweep.id}.json"
     old = read_json(file) or {}
-    write_json(
-        file,
-        {
-            "path": joined.sweep.path,
-            "server": joined.server.name,
-            "url": joined.url,
-            "hash": digest or old.get("hash"),
-            "config": dict(joined.sweep.config),  # what sync-offline makes the sweep from
-        },
-    )
+    record = {
+        "path": joined.sweep.path,
+        "server": joined.server.name,
+        "url": joined.url,
+        "hash": digest or old.get("hash"),
+        "config": dict(joined.sweep.config),  # what sync-offline makes the sweep from
+    }
+    if record != old:  # its time says which sweep is the newest
+        write_json(file, record)
 
 
 def load_records(state: State) -> dict[str, dict[str, Any]]:
@@ -397,19 +456,6 @@ def _unknown(spec: Spec, servers: Servers, names: Names) -> RunnerError:
         hint=hint,
         code=ExitCode.NOT_FOUND,
     )
-
-
-def _unfinished(
-    servers: Servers, server: Connection, entity: str, project: str, digest: str
-) -> SweepInfo | None:
-    for record in load_records(servers.state).values():
-        same = record.get("hash") == digest and record["server"] == server.name
-        if not same or not record["path"].startswith(f"{entity}/{project}/"):
-            continue
-        sweep = server.client.find_sweep(entity, project, record["path"].split("/")[-1])
-        if sweep is not None and not sweep.ended:
-            return sweep
-    return None
 
 
 def _tell(file: Path, finding: Finding) -> str:

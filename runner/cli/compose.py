@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +41,7 @@ def compose(
     from runner.image.server import PACKAGE
     from runner.state import hand_over, write_atomic
 
-    context = open_context()
+    context = open_context(create=True, read_only=dry_run)
     root = context.project.root
     if context.state.root.resolve() != (root / ".runner").resolve():
         raise RunnerError(
@@ -97,9 +98,9 @@ def _choose(
     from runner.compose import Chosen
     from runner.fleet.apply import make_host
     from runner.fleet.observe import read_agents
-    from runner.image.build import ensure_server_image, find_image
+    from runner.image.build import find_image
     from runner.localserver.container import network_name
-    from runner.localserver.files import find_data
+    from runner.localserver.files import find_data, make_data
     from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 
     engine, run = context.engine(), context.settings.run
@@ -108,8 +109,9 @@ def _choose(
     image = find_image(engine, context.project, context.settings, context.state)
     chosen = _choose_server(context, server, dry_run=dry_run)
     host = make_host(engine, max(1, len(slots)))
-    bundle = find_ca_bundle(os.environ)
-    data = find_data(context.state, report=console.note)
+    bundle, copy = find_ca_bundle(os.environ), partial(copy_ca_bundle, folder=context.state.cache)
+    place = find_data if dry_run else make_data
+    data = place(context.state, report=console.note)
     local, owner = chosen == "local", context.project.root.stat()
     cpus = run.cpus or (host.cpu_share if slots and slots[0].is_cpu else None)
     labels = {"image": image.id, **_provenance(image.labels)}
@@ -119,9 +121,9 @@ def _choose(
         image=image.id,
         interpreter=image.interpreter,
         read_only=image.kind == "ours",
-        server_image=ensure_server_image(engine, report=console.note),
+        server_image=_choose_server_image(context, dry_run=dry_run),
         server=chosen,
-        port=_choose_port(context) if local else None,
+        port=_choose_port(context, dry_run=dry_run) if local else None,
         network=network_name(context.state),
         sweep=_choose_sweep(context, sweep or run.sweep, chosen, server),
         slots=slots,
@@ -133,7 +135,7 @@ def _choose(
         program=run.program,
         provenance=json.dumps(labels),
         extra=_write_extra(context, len(slots) or 1, dry_run=dry_run),
-        trust=str(copy_ca_bundle(bundle, context.state.cache)) if bundle else None,
+        trust=None if bundle is None else str(copy(bundle, dry_run=dry_run)),
         data=None if data == context.state.server else str(data),
     )
 
@@ -161,7 +163,17 @@ def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | Non
     return str(file.relative_to(context.project.root))
 
 
-def _choose_port(context: "Context") -> int:
+def _choose_server_image(context: "Context", *, dry_run: bool) -> str:
+    """The ID of the server's image, built where it is missing; in a dry run then its tag."""
+    from runner.image.server import ensure_server_image, server_tag
+
+    if not dry_run:
+        return ensure_server_image(context.engine(), report=console.note)
+    found = context.engine().image(server_tag())
+    return found.id if found else server_tag()
+
+
+def _choose_port(context: "Context", *, dry_run: bool) -> int:
     """The port of this folder's server, the same each time if it can be."""
     from runner.fleet.composed import is_composed
     from runner.localserver.container import find_server, select_port
@@ -176,7 +188,8 @@ def _choose_port(context: "Context") -> int:
             )
         return int(found.url.rpartition(":")[2])
     port = select_port(state, console.note)
-    write_json(state.server_file, {**(read_json(state.server_file) or {}), "port": port})
+    if not dry_run:
+        write_json(state.server_file, {**(read_json(state.server_file) or {}), "port": port})
     return port
 
 
@@ -226,7 +239,7 @@ def _choose_sweep(
     context: "Context", spec: str | None, server: str, flag: str | None
 ) -> str | None:
     """The path of a sweep, or a file of the project, from which the service `sweep` makes one."""
-    from runner.sweeps import load_records, resolve_sweep
+    from runner.sweeps import load_records, resolve_sweep, save_record
 
     if spec is None:
         return None
@@ -244,7 +257,9 @@ def _choose_sweep(
     if server == "local":  # it may not be up yet: the service looks it up
         return spec
     servers = context.servers(flag, quiet=True)
-    return resolve_sweep(spec, servers, context.names(), console.note, write=True).sweep.path
+    joined = resolve_sweep(spec, servers, context.names(), write=True)
+    save_record(context.state, joined)
+    return joined.sweep.path
 
 
 def _find_file(context: "Context", spec: str) -> str:

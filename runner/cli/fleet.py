@@ -46,7 +46,7 @@ def ps(
     from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet, read_indices, to_record
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     agents = read_fleet(context.engine(), context.state)
     shown = [agent for agent in agents if every or not agent.retired]
     indices = read_indices() if any(not one.gpu.startswith("cpu-") for one in shown) else {}
@@ -69,7 +69,7 @@ def stop(
     from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
 
-    context = open_context(create=False)
+    context = open_context(read_only=dry_run)
     engine = context.engine()
     agents = [one for one in read_fleet(engine, context.state) if not one.retired]
     chosen = [find_agent(agents, name) for name in names] if names else agents
@@ -83,7 +83,7 @@ def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     from runner.fleet.observe import read_fleet
     from runner.fleet.rescue import save_files
 
-    context = open_context(create=False)
+    context = open_context(read_only=dry_run)
     engine, state = context.engine(), context.state
     agents = read_fleet(engine, state)
     alive = [agent for agent in agents if agent.alive]
@@ -108,7 +108,7 @@ def env(server: up.ServerOption = None) -> None:
     from runner.cli.context import open_context
     from runner.sweeps import LOCAL_ENTITY
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     connection = context.servers(server, own="find").get()
     names = context.names()
     values = {

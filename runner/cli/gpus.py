@@ -41,7 +41,7 @@ def _read_all_agents(engine: str | None) -> "list[Agent]":
     from runner.fleet.observe import read_agents
     from runner.state import find_state
 
-    state = find_state(Path.cwd(), environ=os.environ)
+    state = find_state(Path.cwd(), environ=os.environ, read_only=True)
     try:
         return read_agents(Engine.connect(engine, state=state, environ=os.environ), state)
     except RunnerError as error:

@@ -20,8 +20,8 @@ from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.localserver.container import network_name
 from runner.settings.server import LOOPBACK
 from runner.settings.trust import copy_ca_bundle
-from runner.sweepfile import sweep_hash
-from runner.sweeps import Connection, Joined, Servers
+from runner.sweepfile import Sweep, sweep_hash
+from runner.sweeps import Connection, Joined, ServerDown, Servers
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
@@ -40,8 +40,9 @@ class Goal:
 
     path: str
     config: Mapping[str, Any]
-    file: Path | None
-    joined: Joined | None
+    joined: Joined | None  # None: it is to be created of `new`
+    new: Sweep | None = None
+    another: bool = False  # although one of the same content may be there
 
     @property
     def ended(self) -> bool:
@@ -61,33 +62,72 @@ class Goal:
         return self.config.get("method") != "grid" and not self.config.get("run_cap")
 
 
-def find_file_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal | None:
-    """The sweep of a file, checked before an image is built for it and not created yet."""
+def find_file_goal(
+    spec: str, servers: Servers, context: Context, report: Report, *, new: bool
+) -> Goal | None:
+    """The sweep of a file, checked before an image is built for it.
+
+    A sweep that this folder made of the same content is taken up again; with `new`, or where
+    there is none, one is to be created.
+
+    Raises:
+        RunnerError: the file is not a valid sweep, or `new` goes without a file (2).
+    """
     if not sweeps.is_file_spec(spec):
+        if new:
+            raise RunnerError(
+                f"`--new` creates the sweep of a file, and `{spec}` is not a file",
+                hint="leave `--new` out, or name the YAML file",
+                code=ExitCode.USAGE,
+            )
         return None
-    parsed = sweeps.load_sweep_file(Path(spec), report)
+    parsed = context.load_sweep(Path(spec))
     if servers.chosen != sweeps.LOCAL:
         server = servers.get()
         check_reachable(server, context.engine())
-        entity = context.names().entity or parsed.entity or sweeps.default_entity(server)
-        sweeps.check_may_write(server, entity)
-    return Goal(f"(new, of {spec})", parsed.config, Path(spec), None)
+        sweeps.check_may_write(server, sweeps.find_place(parsed, server, context.names())[0])
+    same = None if new else _find_same(spec, parsed, servers, context, report)
+    if same is None:
+        return Goal(f"(new, of {spec})", parsed.config, None, parsed, another=new)
+    if same.sweep.ended:
+        report(f"sweep {same.sweep.path} of `{spec}` has ended; `--new` creates another one")
+    else:
+        report(f"sweep {same.sweep.path} of `{spec}` goes on; `--new` creates another one")
+    return Goal(same.sweep.path, parsed.config, same)
 
 
-def find_sweep_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal:
+def _find_same(
+    spec: str, parsed: Sweep, servers: Servers, context: Context, report: Report
+) -> Joined | None:
+    try:
+        return sweeps.find_same_sweep(parsed, servers, context.names())
+    except ServerDown as error:  # of a dry run, which starts none
+        report(f"whether `{spec}` has an unfinished sweep is not known: {error.message}")
+        return None
+
+
+def find_sweep_goal(spec: str, servers: Servers, context: Context) -> Goal:
     """The sweep that exists under this ID or path."""
-    joined = sweeps.resolve_sweep(spec, servers, context.names(), report, write=True)
+    joined = sweeps.resolve_sweep(spec, servers, context.names(), write=True)
     check_reachable(joined.server, context.engine())
-    return Goal(joined.sweep.path, joined.sweep.config, None, joined)
+    return Goal(joined.sweep.path, joined.sweep.config, joined)
+
+
+def look_again(goal: Goal, servers: Servers, context: Context) -> Goal:
+    """The goal, with the sweep that another command created of the same file meanwhile."""
+    if goal.new is None or goal.another:
+        return goal
+    same = sweeps.find_same_sweep(goal.new, servers, context.names())
+    return goal if same is None else replace(goal, path=same.sweep.path, joined=same, new=None)
 
 
 def join(goal: Goal, servers: Servers, context: Context, report: Report) -> Joined:
     """The sweep itself, created now if it was a file."""
     if goal.joined is not None:
+        sweeps.save_record(context.state, goal.joined)
         return goal.joined
-    assert goal.file is not None  # noqa: S101 - a goal is one or the other
-    # its warnings were told when the file was checked
-    joined = sweeps.create_sweep(goal.file, servers, context.names(), lambda _warning: None)
+    assert goal.new is not None  # noqa: S101 - a goal is one or the other
+    joined = sweeps.create_sweep(goal.new, servers, context.names())
     report(f"created sweep {joined.sweep.path}")
     return joined
 

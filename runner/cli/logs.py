@@ -28,7 +28,7 @@ def logs(
     from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     engine = context.engine()
     agents = read_fleet(engine, context.state)
     wanted = [name.removeprefix(NAME_PREFIX) for name in names or ()]

@@ -20,12 +20,14 @@ def register(app: typer.Typer) -> None:
     app.command()(config)
 
 
-def init() -> None:
+def init(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files only.")] = False,
+) -> None:
     """Look at the folder and write `runner.toml`, and an example sweep where there is none."""
     from runner.init import init_project
     from runner.project import find_project
 
-    for line in init_project(find_project(Path.cwd())):
+    for line in init_project(find_project(Path.cwd()), dry_run=dry_run):
         console.note(line)
     console.note("next: `runner build` (without GPUs: `runner build --cpu`)")
 
@@ -46,7 +48,7 @@ def build(
     if dry_run:
         _print_plan(cpu=cpu, cuda=cuda, base=base, tag=tag, no_cache=no_cache, as_json=as_json)
         return
-    context = open_context()
+    context = open_context(create=True)
     image = build_image(
         context.engine(),
         context.project,
@@ -86,15 +88,15 @@ def config(as_json: Json = False) -> None:
         home=find_home(),
         state=find_state(Path.cwd(), environ=os.environ),
     )
-    rows: list[dict[str, Any]] = [
-        {"key": key, "value": _masked(settings.get(key)), "origin": _origin(settings.origins, key)}
-        for key in KEYS
-    ]
+    found = {key: (_masked(settings.get(key)), _origin(settings.origins, key)) for key in KEYS}
     if not settings.server:
-        rows[0] = {"key": "server", "value": choice.url or "local", "origin": choice.why}
+        found["server"] = (choice.url or "local", choice.why)
+    rows: list[dict[str, Any]] = [
+        {"key": key, "value": value, "origin": origin} for key, (value, origin) in found.items()
+    ]
     if as_json:
-        found = {"project": str(project.root), "program": project.program}
-        console.data(console.to_json({**found, "settings": rows}))
+        where = {"project": str(project.root), "program": project.program}
+        console.data(console.to_json({**where, "settings": rows}))
         return
     console.note(f"project {project.root}")
     table = [

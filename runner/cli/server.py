@@ -60,17 +60,17 @@ def serve(
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:
     """Data and key of this folder's own server: the same with and without its container."""
     from runner.cli.context import open_context
-    from runner.localserver.files import ensure_key, find_data
+    from runner.localserver.files import ensure_key, make_data
 
-    state = open_context().state
-    return find_data(state, report=console.note), key_file or ensure_key(state)
+    state = open_context(create=True).state
+    return make_data(state, report=console.note), key_file or ensure_key(state)
 
 
 def status(as_json: AsJson = False) -> None:
     """Where the server is, whether it runs, and where its key lies."""
     from runner.cli.context import open_context
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     choice = context.server_choice(None)
     fields = (
         _own_status(context) if choice.kind == "local" else _wandb_status(context, choice.url or "")
@@ -119,7 +119,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     folder = Path.cwd()
     settings = load_settings(find_project(folder), environ=os.environ)
-    state = find_state(folder, environ=os.environ)
+    state = find_state(folder, environ=os.environ, read_only=True)
     choice = choose_server(
         flag=None, environ=os.environ, settings=settings, home=find_home(), state=state
     )

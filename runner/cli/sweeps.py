@@ -46,21 +46,15 @@ def create(
     from runner import sweeps
     from runner.cli.context import open_context
 
-    context = open_context()
+    context = open_context(create=True, read_only=dry_run)
     path = file or context.settings.run.sweep or context.project.sweep_file or Path("sweep.yaml")
+    parsed = context.load_sweep(Path(path))
     if dry_run:
-        sweeps.load_sweep_file(Path(path), console.note)
         console.note(f"`{path}` is valid; nothing was created")
         return
-    servers = context.servers(server)
-    joined = sweeps.create_sweep(
-        Path(path),
-        servers,
-        context.names(entity=entity, project=project),
-        console.note,
-        name=name,
-        if_absent=if_absent,
-    )
+    servers, names = context.servers(server), context.names(entity=entity, project=project)
+    make = sweeps.take_or_create if if_absent else sweeps.create_sweep
+    joined = make(parsed, servers, names, name=name)
     console.note(
         f"{'created' if joined.created else 'took the unfinished'} sweep {joined.sweep.path}"
     )
@@ -79,7 +73,7 @@ def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
     from runner.cli.context import open_context
 
     found = sweeps.known_sweeps(
-        open_context(create=False).servers(server, quiet=as_json, own="start")
+        open_context(read_only=True).servers(server, quiet=as_json, own="start")
     )
     if as_json:
         rows = [{**_head(joined), "runs": joined.sweep.run_count} for joined in found]
@@ -154,7 +148,7 @@ def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[Ru
     from runner import sweeps
     from runner.cli.context import open_context
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     servers = context.servers(flag, quiet=quiet, own="start")
     if sweeps.is_file_spec(name):  # it would be created
         raise RunnerError(
@@ -162,7 +156,7 @@ def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[Ru
             hint="`runner sweep list` shows the sweeps",
             code=ExitCode.USAGE,
         )
-    joined = sweeps.resolve_sweep(name, servers, context.names(), console.note)
+    joined = sweeps.resolve_sweep(name, servers, context.names())
     return joined, list(joined.server.client.runs(joined.sweep))
 
 

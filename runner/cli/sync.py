@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,12 +55,12 @@ def sync_offline(
 ) -> None:
     """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
     from runner.offline import collect
-    from runner.offline.ledger import Ledger, has_receipts
+    from runner.offline.ledger import has_receipts, opened
     from runner.offline.lock import exclusive
     from runner.offline.send import Senders
     from runner.settings.trust import find_ca_bundle
 
-    state, settings = _surroundings()
+    state, settings = _surroundings(read_only=dry_run)
     chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
     logs = collect.find_logs(chosen)
     folder = state.root if state else _folder_without_state()
@@ -67,27 +68,27 @@ def sync_offline(
     bundle = find_ca_bundle(os.environ)
     # Go, in which W&B's client sends, heeds this name only
     environ = {**os.environ, **({"SSL_CERT_FILE": str(bundle)} if bundle else {})}
-    with exclusive(folder / "sync.lock") as lock, Senders(staging, environ, lock) as senders:
-        workers = max(1, min(workers or _processes(len(logs)), len(logs)))
-        if logs and not dry_run and not has_receipts(folder / "sync.db", logs):
-            senders.prepare(workers)  # they load while the logs are read
+    workers = max(1, min(workers or _processes(len(logs)), len(logs)))
+    with ExitStack() as stack:
+        senders = None
+        if not dry_run:
+            lock = stack.enter_context(exclusive(folder / "sync.lock"))
+            senders = stack.enter_context(Senders(staging, environ, lock))
+            if logs and not has_receipts(folder / "sync.db", logs):
+                senders.prepare(workers)  # they load while the logs are read
         from runner.offline.progress import Progress
 
         groups = collect.group(logs)
         progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
         target = _target(to, settings, logs, state, progress.tell, bundle)
         addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
-        ledger = Ledger(folder / "sync.db", target.url)
-        try:
-            outcomes = _sync(
-                *(groups, target, ledger, addresses, _config_of(state, progress.tell)),
-                progress=progress,
-                workers=workers,
-                senders=senders,
-                dry_run=dry_run,
-            )
-        finally:
-            ledger.close()
+        ledger = stack.enter_context(opened(folder / "sync.db", target.url, read_only=dry_run))
+        outcomes = _sync(
+            *(groups, target, ledger, addresses, _config_of(state, progress.tell)),
+            progress=progress,
+            workers=workers,
+            senders=senders,
+        )
     _tell(target.url, outcomes, as_json=as_json, dry_run=dry_run)
 
 
@@ -104,9 +105,9 @@ def _sync(
     *,
     progress: "Progress",
     workers: int,
-    senders: "Senders",
-    dry_run: bool,
+    senders: "Senders | None",
 ) -> "Sequence[Outcome | Parcel]":
+    """What becomes of the runs; without `senders` what would be done."""
     from runner.offline.bring import Sweeps
     from runner.offline.collect import read_runs
     from runner.offline.openfiles import find_open
@@ -123,7 +124,7 @@ def _sync(
         return runs
 
     chunks = (read(some) for some in split(groups, workers))
-    if dry_run:
+    if senders is None:
         return [one for runs in chunks for one in sync.plan(runs, dry_run=True)]
     progress.begin()
     try:
@@ -152,13 +153,13 @@ def _target(
     return _connect(str(choice.url), state, report, bundle)
 
 
-def _surroundings() -> "tuple[State | None, Settings]":
+def _surroundings(*, read_only: bool) -> "tuple[State | None, Settings]":
     from runner.project import find_project
     from runner.settings.load import load_settings
     from runner.state import find_state
 
     settings = load_settings(find_project(Path.cwd()), environ=os.environ, flags={})
-    return find_state(Path.cwd(), environ=os.environ), settings
+    return find_state(Path.cwd(), environ=os.environ, read_only=read_only), settings
 
 
 def _folder_without_state() -> Path:
@@ -249,7 +250,7 @@ def _ask_server(
         engine=lambda: Engine.connect(None, state=state, environ=os.environ),
         environ=os.environ,
         report=report,
-        own="start",
+        own="find" if state.read_only else "start",
     )
     try:
         client = servers.get(record["server"]).client

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -39,6 +39,9 @@ def up(
     sweep: Annotated[
         str | None, typer.Option(help="An ID, `entity/project/id`, or a YAML file.")
     ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="A new sweep, also where the file's is unfinished.")
+    ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
     offline: Annotated[
@@ -92,11 +95,13 @@ def up(
             "access": access,
             "pin": pin,
         },
-        dry_run=dry_run,
+        create=True,
+        read_only=dry_run,
     )
     order = Order(
         gpus=gpus,
         sweep=sweep or context.settings.run.sweep or missing_sweep(context),
+        new=new,
         command=tuple(command or ()),
         count=count,
         server=server,
@@ -119,6 +124,7 @@ class Order:
 
     gpus: str
     sweep: str
+    new: bool
     command: tuple[str, ...]
     count: int | None
     server: str | None
@@ -148,9 +154,9 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         console.note(crowded)
     own: Own = "find" if order.dry_run else "renew"
     servers = context.servers(order.server, quiet=order.as_json, own=own)
-    early = prepare.find_file_goal(order.sweep, servers, context, console.note)
+    early = prepare.find_file_goal(order.sweep, servers, context, console.note, new=order.new)
     chosen = find_agent_image(context, engine, order)
-    goal = early or prepare.find_sweep_goal(order.sweep, servers, context, console.note)
+    goal = early or prepare.find_sweep_goal(order.sweep, servers, context)
     launch = prepare.make_launch(
         context,
         goal,
@@ -171,6 +177,8 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
             "the sync"
         )
     with locked_fleet(context.state, "waits for another `runner up` of this fleet", console.note):
+        goal = prepare.look_again(goal, servers, context)
+        launch = replace(launch, sweep=goal.path)
         actions = decide(context, engine, launch, goal.ended, order)
         if order.dry_run or any(action.do == "refuse" for action in actions):
             return outcome.tell_plan(context.state, launch.sweep, actions, as_json=order.as_json)

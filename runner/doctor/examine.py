@@ -26,9 +26,9 @@ from runner.engine.client import Engine
 from runner.engine.errors import GpuAccessError
 from runner.engine.types import Access, Image, Spec
 from runner.errors import RunnerError
+from runner.filesystem import find_file_system, is_network
 from runner.gpus import Gpu, read_gpus
 from runner.localserver.container import find_server
-from runner.localserver.filesystem import find_file_system, is_network
 from runner.localserver.health import read_health
 from runner.settings.load import Settings
 from runner.settings.server import ServerChoice

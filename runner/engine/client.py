@@ -1,6 +1,6 @@
 """The one door to Docker: observe, start, stop, read. Nothing here decides.
 
-Values are in `engine_types`, errors in `engine_errors`; both are meant to be imported from here.
+Its values are in `engine.types`, its errors in `engine.errors`.
 """
 
 import os
@@ -154,13 +154,11 @@ class Engine:
                 )
         return self._info
 
-    def containers(
-        self, labels: Mapping[str, str | None], *, include_ended: bool = True
-    ) -> list[Container]:
+    def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         """Containers that carry all of `labels` (None: with any value), by name."""
         wanted = _filters(labels)
         with translated("list containers"):
-            rows = self._api.containers(all=include_ended, filters={"label": wanted})
+            rows = self._api.containers(all=True, filters={"label": wanted})
         found = (self.find(row["Id"]) for row in rows)
         return sorted((one for one in found if one is not None), key=lambda one: one.name)
 
@@ -192,11 +190,6 @@ class Engine:
         if started is None:
             raise NameTaken(f"cannot start `{spec.name}`: another command removed it at once")
         return started
-
-    def start_again(self, identity: str) -> None:
-        """Start a container that has ended or was never started."""
-        with translated(f"start container `{identity[:12]}`"):
-            self._api.start(identity)
 
     def stop(self, identity: str, *, grace_s: int, stay_down: bool = True) -> int | None:
         """SIGTERM, then SIGKILL after the grace period; the exit code, None where it is gone.

@@ -53,7 +53,7 @@ def _find(host: str | None, state: State | None, environ: Mapping[str, str]) -> 
 
 def remember_target(target: Target, state: State, environ: Mapping[str, str]) -> None:
     """Keep an engine that was named by hand, so that the next command finds it by itself."""
-    if target.origin not in ("flag", "DOCKER_HOST") or target.tls is not None:
+    if state.read_only or target.origin not in ("flag", "DOCKER_HOST") or target.tls is not None:
         return
     record = {"host": target.host}
     if folder := environ.get("DOCKER_CONFIG"):

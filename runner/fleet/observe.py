@@ -124,7 +124,13 @@ def find_index(uuid: str, indices: Mapping[str, int]) -> int | None:
 
 @contextmanager
 def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> Iterator[None]:
-    """One `up` of a state folder at a time: what it observed still holds when it acts."""
+    """One `up` of a state folder at a time: what it observed still holds when it acts.
+
+    A dry run does not act, so it locks nothing.
+    """
+    if state.read_only:
+        yield
+        return
     try:
         lock = Path(state.root / "lock").open("a")  # noqa: SIM115 - closed by `with` below
     except OSError as error:

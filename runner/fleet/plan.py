@@ -11,7 +11,6 @@ from runner.agent.contract.labels import short_id
 from runner.fleet.slots import Slot
 
 Verb = Literal["start", "keep", "stop", "replace", "refuse"]
-Outcome = Literal["done", "failed", "planned"]
 
 ALIVE = ("created", "running", "restarting", "paused")
 

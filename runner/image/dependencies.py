@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from runner.errors import ExitCode, RunnerError
 from runner.project import DEPENDENCY_FILES, Project, read_toml
 from runner.settings.load import ImageSettings
@@ -51,7 +53,7 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
 def name_of(requirement: str) -> str:
     """The package that a requirement names, normalised (PEP 503)."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
-    return re.sub(r"[-_.]+", "-", found.group(0)).lower() if found else ""
+    return canonicalize_name(found.group(0)) if found else ""
 
 
 def _find_file(project: Project, settings: ImageSettings) -> Path | None:
@@ -155,7 +157,10 @@ def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
 def _flatten(project: Mapping[str, Any], extras: Iterable[str]) -> Iterator[str]:
     """Dependencies and those of the extras; an extra that names the project itself is followed."""
     own = name_of(project.get("name", ""))
-    tables: Mapping[str, list[str]] = project.get("optional-dependencies", {})
+    tables = {
+        str(canonicalize_name(name)): lines
+        for name, lines in project.get("optional-dependencies", {}).items()
+    }
     todo, seen = list(extras), set(extras)
     yield from project.get("dependencies", [])
     while todo:
@@ -164,21 +169,24 @@ def _flatten(project: Mapping[str, Any], extras: Iterable[str]) -> Iterator[str]
                 yield line
                 continue
             inside = re.search(r"\[(.*?)\]", line)
-            more = [one.strip() for one in inside.group(1).split(",")] if inside else []
+            named = inside.group(1).split(",") if inside else []
+            more = [canonicalize_name(one.strip()) for one in named]
             todo += [one for one in more if one not in seen]
             seen.update(more)
 
 
 def _check_extras(file: Path, extras: Iterable[str]) -> list[str]:
+    """The extras by their normalised names (PEP 685), by which uv and pip know them as well."""
     known = read_toml(file).get("project", {}).get("optional-dependencies", {})
+    names = {canonicalize_name(name) for name in known}
     for extra in extras:
-        if extra not in known:
+        if canonicalize_name(extra) not in names:
             raise RunnerError(
                 f"`{file.name}` has no extra `{extra}`",
                 hint=f"it has: {', '.join(sorted(known)) or 'none'} (`[image] extras`)",
                 code=ExitCode.USAGE,
             )
-    return list(extras)
+    return [canonicalize_name(extra) for extra in extras]
 
 
 def _read_requirements(file: Path, *, cpu: bool) -> Dependencies:

@@ -74,7 +74,8 @@ def probe_image(engine: Engine, image_id: str, state: State, *, ours: bool) -> P
     found = read_json(file)
     if found is None:
         found = _ask(engine, image_id, ours=ours)
-        write_json(file, found)
+        if not state.read_only:
+            write_json(file, found)
     return _to_probe(found)
 
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import runner
 from runner.agent.contract import labels
@@ -24,6 +26,11 @@ PACKAGE = Path(runner.__file__).parent
 DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
 
 
+def server_tag() -> str:
+    """The tag of the server's image for this very code."""
+    return f"runner-server:{_hash()}"
+
+
 @interruptible()
 def ensure_server_image(engine: Engine, *, report: Report) -> str:
     """The ID of the server's image for this very code, built where the engine lacks it.
@@ -31,7 +38,7 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
     Raises:
         RunnerError: it cannot be built.
     """
-    tag = f"runner-server:{_hash()}"
+    tag = server_tag()
     if found := engine.image(tag):
         return found.id
     report("building the server's image")
@@ -63,11 +70,14 @@ def select_secrets(pip: PipSettings) -> dict[str, str]:
 def select_requirements(requires: list[str]) -> list[str]:
     """Of a distribution's metadata what the server needs; markers are dropped."""
     found = []
-    for line in requires:
-        requirement, _, marker = (part.strip() for part in line.partition(";"))
-        name = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
-        if re.search(r"extra\s*==\s*['\"]server['\"]", marker) or (not marker and name in CORE):
-            found.append(requirement)
+    for requirement in map(Requirement, requires):
+        marker, requirement.marker = requirement.marker, None
+        if marker is None:
+            wanted = canonicalize_name(requirement.name) in CORE
+        else:
+            wanted = marker.evaluate({"extra": "server"}) and not marker.evaluate({"extra": ""})
+        if wanted:
+            found.append(str(requirement))
     return sorted(found)
 
 

@@ -13,7 +13,7 @@ from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
 from runner.errors import ExitCode
 from runner.fleet.composed import FOLDER_LABEL, is_composed, is_here
-from runner.localserver.files import ensure_key, find_data
+from runner.localserver.files import ensure_key, make_data, read_key
 from runner.localserver.health import KeyRefused, read_health
 from runner.state import State, check_owner, read_json, write_json
 
@@ -157,8 +157,7 @@ def _clear(engine: Engine, found: Container, deadline: float) -> bool:
 
 def _start(engine: Engine, state: State, image: str, key_file: Path, report: Report) -> Container:
     check_owner(state)
-    data = find_data(state, report=report)
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data = make_data(state, report=report)
     marks = {FLEET_LABEL: state.fleet, ROLE_LABEL: labels.SERVER_ROLE}
     engine.ensure_network(network_name(state), marks)
     port = select_port(state, report)
@@ -245,11 +244,10 @@ def _not_up(engine: Engine, started: Container, why: str) -> EngineError:
 
 
 def _describe(state: State, found: Container, *, fresh: bool) -> LocalServer:
-    key_file = ensure_key(state)
     return LocalServer(
         url=_url(found),
-        key=key_file.read_text("ascii").strip(),
-        key_file=key_file,
+        key=read_key(state),
+        key_file=state.secrets / "server",
         container=found.name,
         network=_network_of(found, state),
         fresh=fresh,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.errors import RunnerError
-from runner.localserver.filesystem import find_file_system, is_network
+from runner.filesystem import find_file_system, is_network
 from runner.state import State
 
 
@@ -27,6 +27,14 @@ def ensure_key(state: State) -> Path:
     return file
 
 
+def read_key(state: State) -> str:
+    """The server's key; empty where there is none that can be read."""
+    try:
+        return (state.secrets / "server").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def _make_key(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent)  # 0600
@@ -38,13 +46,24 @@ def _make_key(file: Path) -> None:
 
 
 def find_data(state: State, *, report: Callable[[str], None]) -> Path:
-    """Where the server's data lie: a local disk, since SQLite's locks need one."""
+    """Where the server's data lie, or will: a local disk, since SQLite's locks need one."""
     kind = find_file_system(state.root)
     if not is_network(kind):
         return state.server
     folder = Path(f"/var/tmp/runner-{os.getuid()}-{state.fleet}/server")  # noqa: S108 - 0700
     report(f"the state folder is on {kind}: the server's data lie in `{folder}`")
-    folder.parent.mkdir(mode=0o700, exist_ok=True)
-    if folder.parent.stat().st_uid != os.getuid():
+    return folder
+
+
+def make_data(state: State, *, report: Callable[[str], None]) -> Path:
+    """The folder of the server's data, made where it is missing, for its owner alone.
+
+    Raises:
+        RunnerError: the place outside the state folder is another user's.
+    """
+    folder = find_data(state, report=report)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.parent.stat().st_uid not in (os.getuid(), state.root.stat().st_uid):
         raise RunnerError(f"`{folder.parent}` belongs to another user", hint="remove it")
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder

@@ -21,7 +21,6 @@ class Sweeps:
         self._target, self._ledger = target, ledger
         self._config_of, self._report = config_of, report
         self._known: dict[tuple[str, str, str], SweepInfo | None] = {}
-        self.created: list[SweepInfo] = []
 
     def get(self, sweep_id: str, entity: str, project: str) -> SweepInfo | None:
         """The sweep for these runs; None where it exists nowhere and its YAML is not known."""
@@ -55,7 +54,6 @@ class Sweeps:
             sweep = self._target.create_sweep(config, entity=entity, project=project)
         self._pause(sweep)  # before it is entered: who is killed between finds it as an orphan
         self._ledger.put_sweep(local, sweep.path)
-        self.created.append(sweep)
         self._report(f"sweep {sweep_id}: created as {sweep.path}")
         return sweep
 

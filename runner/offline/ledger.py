@@ -1,11 +1,13 @@
 """What was sent where: a receipt per run and target, and the sweeps that were brought along."""
 
 import json
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,6 +58,7 @@ class Ledger:
 
     def __init__(self, file: Path, target: str) -> None:
         self._target, self._lock, self._file = target, threading.Lock(), file
+        file.parent.mkdir(parents=True, exist_ok=True)
         with translated(file):
             self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             try:
@@ -127,6 +130,21 @@ class Ledger:
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+@contextmanager
+def opened(file: Path, target: str, *, read_only: bool) -> Iterator[Ledger]:
+    """The ledger; with `read_only` a copy of it, since SQLite writes beside what it reads."""
+    with ExitStack() as stack:
+        if read_only:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runner-")))
+            for one in (file, file.with_name(f"{file.name}-wal")):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(one, folder / one.name)
+            file = folder / file.name
+        ledger = Ledger(file, target)
+        stack.callback(ledger.close)
+        yield ledger
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from runner.sweepfile.model import (
     Range,
     Sweep,
 )
-from runner.sweepfile.read import leaves, read_config, read_sweep, sweep_hash
+from runner.sweepfile.read import leaves, read_sweep, sweep_hash
 
 __all__ = [
     "Beta",
@@ -30,7 +30,6 @@ __all__ = [
     "Range",
     "Sweep",
     "leaves",
-    "read_config",
     "read_sweep",
     "sweep_hash",
 ]

@@ -16,18 +16,11 @@ from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.localserver.container import LocalServer, find_server, remove_server, start_server
 from runner.localserver.files import ensure_key
-from runner.localserver.filesystem import find_file_system, is_network
 from runner.localserver.health import read_health
 from runner.state import State
 from tests.rig.engine import TINY, TestEngine
 
 STANDIN = Path(__file__).parent / "standin_server.py"
-
-MOUNTS = """\
-22 1 8:1 / / rw - ext4 /dev/sda1 rw
-30 22 0:40 / /home rw,nosuid shared:3 - nfs4 host:/home rw
-31 30 8:2 / /home/my\\040disk rw - xfs /dev/sdb rw
-"""
 
 
 @pytest.fixture
@@ -247,15 +240,3 @@ def test_what_answers_in_its_place_is_told_apart() -> None:
 
     assert refused.value.code == ExitCode.AUTH
     assert read_health(url, "key") is None
-
-
-def test_a_network_file_system_is_recognised_by_the_mount_it_lies_on() -> None:
-    kinds = [
-        find_file_system(Path(path), MOUNTS)
-        for path in ("/srv/x", "/home/a/.runner", "/home/my disk/a", "/homework")
-    ]
-
-    assert kinds == ["ext4", "nfs4", "xfs", "ext4"]
-    assert [is_network(kind) for kind in kinds] == [False, True, False, False]
-    assert is_network("fuse.sshfs")
-    assert find_file_system(Path("/proc")) == "proc"

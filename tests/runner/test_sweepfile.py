@@ -19,7 +19,6 @@ from runner.sweepfile import (
     Parameter,
     Range,
     Sweep,
-    read_config,
     read_sweep,
     sweep_hash,
 )
@@ -258,13 +257,6 @@ def test_what_the_client_sends_reads_as_the_file_did() -> None:
 
     assert good(yaml.dump(sweep.config)) == sweep
     assert good(json.dumps(sweep.config)) == sweep
-    assert read_config(sweep.config) == (sweep, [])
-
-
-def test_a_config_without_text_has_findings_without_lines() -> None:
-    _, findings = read_config({"method": "grid", "parameters": {"x": 3}})
-
-    assert [(one.line, one.key) for one in findings] == [(None, "parameters.x")]
 
 
 def test_the_hash_follows_the_content_and_not_the_order() -> None:
