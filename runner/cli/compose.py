@@ -15,7 +15,7 @@ from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
-    from runner.compose import Chosen
+    from runner.compose.env_file import Chosen
     from runner.fleet.slots import Slot
 
 
@@ -37,7 +37,14 @@ def compose(
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
     from runner.cli.context import open_context
-    from runner.compose import CPU_FILE, ENV_FILE, FILE, make_values, without_builds, write_block
+    from runner.compose.env_file import (
+        CPU_FILE,
+        ENV_FILE,
+        FILE,
+        make_values,
+        without_builds,
+        write_block,
+    )
     from runner.image.server import PACKAGE
     from runner.state import hand_over, write_atomic
 
@@ -95,7 +102,7 @@ def _choose(
     context: "Context", gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
 ) -> "Chosen":
     from runner.cli import up
-    from runner.compose import Chosen
+    from runner.compose.env_file import Chosen
     from runner.fleet.apply import make_host
     from runner.fleet.observe import read_agents
     from runner.image.build import find_image
@@ -142,7 +149,7 @@ def _choose(
 
 def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | None:
     """The file with `[run] mounts` and `env`; None where there are none."""
-    from runner.compose import make_extra
+    from runner.compose.env_file import make_extra
     from runner.fleet.mounts import parse_mounts
     from runner.state import write_json
 
@@ -213,7 +220,7 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
-    from runner.composed import key_file
+    from runner.compose.services import key_file
     from runner.settings.server import find_home, find_key
     from runner.state import write_atomic
 

@@ -18,7 +18,7 @@ from runner.agent.contract.servers import ComposeServer
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
-from runner.compose import (
+from runner.compose.env_file import (
     BEGIN,
     END,
     Chosen,
@@ -29,7 +29,7 @@ from runner.compose import (
     without_builds,
     write_block,
 )
-from runner.composed import read_key
+from runner.compose.services import read_key
 from runner.engine.types import Mount
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot
