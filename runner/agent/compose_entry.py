@@ -21,15 +21,6 @@ from runner.agent.refusals import RefusedError
 from runner.agent.report import say
 from runner.agent.workcopy import hold
 
-# Compose cannot leave a variable out: what is not said is empty
-_OPTIONAL = (
-    variables.COUNT,
-    variables.CPUS,
-    variables.SLOT,
-    variables.PROGRAM,
-    variables.PROVENANCE,
-    variables.APP_URL,
-)
 _WRITTEN = (
     variables.WORKSPACE,
     variables.STATUS_DIR,
@@ -57,7 +48,9 @@ def prepare(environ: MutableMapping[str, str]) -> None:
     """
     become_owner(Path(environ[variables.STATUS_DIR]), [Path(environ[name]) for name in _WRITTEN])
     _hold(Path(environ[variables.WORKSPACE]))  # the service `sweep` leaves it alone meanwhile
-    for name in [name for name, value in environ.items() if not value and name in _OPTIONAL]:
+    for name in [
+        name for name, value in environ.items() if not value and name in variables.MAY_BE_EMPTY
+    ]:
         del environ[name]
     folder = Path(environ[variables.COMPOSE_DIR])
     environ.update(make_environment(read_sweep(folder), _read_server(folder)))

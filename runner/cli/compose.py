@@ -220,7 +220,7 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
-    from runner.compose.services import key_file
+    from runner.compose.given_key import key_file
     from runner.settings.server import find_home, find_key
     from runner.state import write_atomic
 

@@ -10,31 +10,36 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from runner import console
+from runner.agent.contract import labels, paths, servers, variables
+from runner.agent.contract.servers import ComposeServer
+from runner.agent.contract.status import manifest_file, status_file
+from runner.agent.contract.sweeps import SweepPath
+from runner.agent.lease import make_folder
 from runner.agent.owner import become_owner
+from runner.compose import pins
+from runner.compose.folders import key_folder, shared_folder
+from runner.compose.given_key import find_key
 from runner.errors import ExitCode, RunnerError
-from runner.state import FOLDER, State, hand_over, open_state, read_json, write_atomic, write_json
+from runner.state import FOLDER, State, hand_over, open_state, read_json, write_atomic
 
 if TYPE_CHECKING:
     from runner.sweeps import Connection
 
-PROJECT = Path("/project")
-GIVEN_KEY = Path("/run/runner/given")
-KEY = Path("/run/runner/key")
-GIVEN_TRUST = Path("/run/runner/given-ca")
-TRUST = "ca.pem"  # beside the key
-DATA = Path("/data")
-SHARED = Path("/compose")  # `.runner/compose`, for those that see no more of the state
-LEASES = Path("/var/tmp/runner-leases")  # noqa: S108 - shared by all users of the host on purpose
-INNER_URL = "http://runner-server:8080"
+PROJECT, DATA, SHARED = Path(paths.HOST_PROJECT), Path(paths.DATA), Path(paths.COMPOSE)
+KEY, TRUST, GIVEN_TRUST = Path(paths.KEY), Path(paths.CA_BUNDLE), Path(paths.GIVEN_CA)
 PATIENCE_S = 60.0  # for a server that starts
 
 
 def main() -> int:
     """Run the service of this name; its exit code."""
-    services = {"init": init, "server": server, "sweep": sweep, "health": health}
+    services = {
+        labels.INIT_ROLE: init,
+        labels.SERVER_ROLE: server,
+        labels.SWEEP_ROLE: sweep,
+        "health": health,
+    }
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in services:
         console.note(f"usage: python -m runner.compose {'|'.join(services)}")
@@ -58,20 +63,21 @@ def init() -> int:
     state = _open(environ)
     chosen = choose(environ, state)
     own_key = ensure_key(state).read_text("ascii")
-    shared, agents = state.root / "compose", environ["RUNNER_AGENTS"].split(",")
+    shared, agents = shared_folder(state), environ[variables.AGENTS].split(",")
     works = (state.work / agent for agent in agents)
     kept = (state.runs, state.checkpoints, state.agents, state.sweeps, state.server)
     for folder in (*kept, *works, state.cache / "agents", shared):
         folder.mkdir(parents=True, exist_ok=True)
-    (state.secrets / "compose").mkdir(mode=0o700, exist_ok=True)
-    key = own_key if chosen["kind"] == "runner" else find_key(chosen["url"], state, environ)
-    write_atomic(state.secrets / "compose" / "key", key.strip() + "\n", mode=0o400)
-    _copy_trust(state.secrets / "compose" / TRUST)
-    write_json(shared / "server.json", chosen)
-    _link(shared / "code", bundle_agent(state.cache))
-    _make_leases()
-    where = "this folder's own" if chosen["kind"] == "runner" else chosen["url"]
-    console.note(f"server: {where} ({chosen['why']})")
+    keys = key_folder(state)
+    keys.mkdir(mode=0o700, exist_ok=True)
+    key = own_key if chosen.kind == "runner" else find_key(chosen.url, state, environ)
+    write_atomic(keys / KEY.name, key.strip() + "\n", mode=0o400)
+    _copy_trust(keys / TRUST.name)
+    write_atomic(shared / paths.SERVER_FILE, chosen.to_json())
+    _link(shared / paths.CODE_LINK, bundle_agent(state.cache))
+    make_folder(Path(paths.HOST_LEASES))
+    where = "this folder's own" if chosen.kind == "runner" else chosen.url
+    console.note(f"server: {where} ({chosen.why})")
     return 0
 
 
@@ -80,15 +86,15 @@ def server() -> int:
     import signal
 
     become_owner(DATA)
-    chosen = read_json(SHARED / "server.json") or {}
-    if chosen.get("kind") != "runner":
-        console.note(f"the sweep server is {chosen.get('url')}: nothing to do here")
+    chosen = _read_server(SHARED)
+    if chosen.kind != "runner":
+        console.note(f"the sweep server is {chosen.url}: nothing to do here")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         signal.pause()
         return 0
     from runner.server.app import serve
 
-    serve("0.0.0.0", 8080, DATA, KEY)  # noqa: S104 - the container's network
+    serve("0.0.0.0", servers.PORT, DATA, KEY)  # noqa: S104 - the container's network
     return 0
 
 
@@ -97,10 +103,9 @@ def health() -> int:
     from runner.localserver.health import read_health
 
     become_owner(DATA)
-    chosen = read_json(SHARED / "server.json") or {}
-    if chosen.get("kind") != "runner":
+    if _read_server(SHARED).kind != "runner":
         return 0
-    found = read_health("http://127.0.0.1:8080", KEY.read_text("ascii").strip())
+    found = read_health(f"http://127.0.0.1:{servers.PORT}", KEY.read_text("ascii").strip())
     return 0 if found else 1
 
 
@@ -121,26 +126,28 @@ def sweep() -> int:
     connection = _connect(state)
     if connection.ours:
         _wait_for_server(connection)
-    servers = _make_servers(connection, state)
-    project = environ["COMPOSE_PROJECT_NAME"]
-    names = Names(environ.get("WANDB_ENTITY"), environ.get("WANDB_PROJECT"), project)
-    spec = environ.get("RUNNER_SWEEP") or str(_find_file(environ))
+    reach = _make_servers(connection, state)
+    project = environ[variables.COMPOSE_PROJECT]
+    names = Names(environ.get(variables.ENTITY), environ.get(variables.PROJECT), project)
+    spec = environ.get(variables.SWEEP) or str(_find_file(environ))
     if spec.endswith((".yaml", ".yml")):
         parsed = load_sweep_file(PROJECT / spec, console.note)
-        joined = take_or_create(parsed, servers, names)
+        joined = take_or_create(parsed, reach, names)
     else:
-        joined = resolve_sweep(spec, servers, names, write=True)
+        joined = resolve_sweep(spec, reach, names, write=True)
         save_record(state, joined)
     path = joined.sweep.path
     busy = {}
-    for number, agent in enumerate(environ["RUNNER_AGENTS"].split(",")):
+    for number, agent in enumerate(environ[variables.AGENTS].split(",")):
         if is_held(state.work / agent):
-            busy[f"agent-{number}"] = (read_json(state.agents / f"{agent}.json") or {}).get("sweep")
+            busy[f"agent-{number}"] = (read_json(state.agents / status_file(agent)) or {}).get(
+                "sweep"
+            )
             continue
-        manifest = state.agents / f"{agent}.files"
-        rotate(state.work / agent, manifest, sweep=path.rpartition("/")[2])
+        manifest = state.agents / manifest_file(agent)
+        rotate(state.work / agent, manifest, sweep=SweepPath.parse(path).id)
         _make_points(state, state.work / agent)
-    write_atomic(state.root / "compose" / "sweep", path + "\n")
+    write_atomic(shared_folder(state) / paths.SWEEP_FILE, path + "\n")
     console.note(f"{'created' if joined.created else 'joined'} sweep {path}")
     if others := {service: old for service, old in busy.items() if old != path}:
         console.note(_tell_others(others))
@@ -152,82 +159,27 @@ def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if value}
 
 
-def choose(environ: Mapping[str, str], state: State) -> dict[str, str]:
+def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     """Kind, address and origin of the server, by the order of every other command."""
     from runner.project import find_project
     from runner.settings.load import load_settings
     from runner.settings.server import WANDB_AI, choose_server
 
     settings = load_settings(find_project(PROJECT), environ=environ)
-    named = settings.server or environ.get("WANDB_BASE_URL")
-    flag = WANDB_AI if environ.get("RUNNER_KEY_GIVEN") and not named else None
+    named = settings.server or environ.get(variables.BASE_URL)
+    flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None
     nobody = Path("/nonexistent")  # no home of the caller's is in here
     choice = choose_server(flag=flag, environ=environ, settings=settings, home=nobody, state=state)
     if choice.kind == "local":
-        return {"kind": "runner", "url": INNER_URL, "why": choice.why}
-    return {"kind": "wandb", "url": str(choice.url), "why": choice.why if not flag else "a key"}
-
-
-def find_key(url: str, state: State, environ: Mapping[str, str]) -> str:
-    """W&B's key for this host: from the file that was given, else as `runner compose` left it.
-
-    Raises:
-        RunnerError: there is none.
-    """
-    kept = key_file(state, url)
-    if environ.get("RUNNER_KEY_GIVEN"):
-        key = read_key(GIVEN_KEY, url, state)
-        write_atomic(kept, key + "\n", mode=0o600)
-        return key
-    if not kept.is_file():
-        raise RunnerError(
-            f"no W&B key for {url}",
-            hint="`RUNNER_KEY_FILE=~/.netrc docker compose up`, or `runner compose` first",
-            code=ExitCode.AUTH,
-        )
-    return kept.read_text("ascii").strip()
-
-
-def key_file(state: State, url: str) -> Path:
-    """Where Compose's copy of the key for a host is kept: none is used for another one."""
-    return state.secrets / "wandb" / (urlsplit(url).netloc.replace(":", "_") or "none")
-
-
-def read_key(file: Path, url: str, state: State | None) -> str:
-    """The key in a file that holds nothing else, or the one for this server in a .netrc.
-
-    Raises:
-        RunnerError: the file cannot be read, has none for it, or has our own server's.
-    """
-    from runner.settings import server as servers
-
-    try:
-        text = file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunnerError(
-            f"cannot read the key: {error}", hint="check RUNNER_KEY_FILE", code=ExitCode.AUTH
-        ) from error
-    if text and text == servers.read_own_key(state):
-        raise RunnerError(
-            f"RUNNER_KEY_FILE holds the key of this folder's own server, not one for {url}",
-            hint="name a file with W&B's key, or a .netrc",
-            code=ExitCode.AUTH,
-        )
-    if len(text.split()) == 1:
-        return text
-    nobody = Path("/nonexistent")
-    environ = {"NETRC": str(file)}
-    found = servers.find_key(url, environ=environ, home=nobody, state=state, folder=nobody)
-    if found is None:
-        raise RunnerError(f"RUNNER_KEY_FILE has no key for {url}", code=ExitCode.AUTH)
-    return found
+        return ComposeServer("runner", servers.URL, choice.why)
+    return ComposeServer("wandb", str(choice.url), choice.why if not flag else "a key")
 
 
 def _open(environ: Mapping[str, str]) -> State:
     from runner.state import make_fleet_name
 
-    fleet = environ.get("RUNNER_FLEET") or make_fleet_name(environ["COMPOSE_PROJECT_NAME"])
-    return open_state(PROJECT, PROJECT, environ={"RUNNER_FLEET": fleet})
+    fleet = environ.get(variables.FLEET) or make_fleet_name(environ[variables.COMPOSE_PROJECT])
+    return open_state(PROJECT, PROJECT, environ={variables.FLEET: fleet})
 
 
 def _find_file(environ: Mapping[str, str]) -> Path:
@@ -245,8 +197,9 @@ def _find_file(environ: Mapping[str, str]) -> Path:
         return Path(named)
     if project.sweep_file is None:
         raise RunnerError(
-            "there is no sweep file, and SWEEP is not set",
-            hint="write a sweep.yaml (`runner init`), or `SWEEP=abc123 docker compose up`",
+            f"there is no sweep file, and {pins.NAMED_SWEEP} is not set",
+            hint="write a sweep.yaml (`runner init`), or "
+            f"`{pins.NAMED_SWEEP}=abc123 docker compose up`",
             code=ExitCode.NOT_FOUND,
         )
     return project.sweep_file.relative_to(PROJECT)
@@ -266,7 +219,7 @@ def _make_points(state: State, copy: Path) -> None:
     from runner.fleet.mounts import WORKSPACE
 
     copy.mkdir(exist_ok=True)
-    points = (read_json(state.root / "compose" / "extra.yaml") or {}).get("x-points", {})
+    points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points", {})
     for target, kind in points.items():
         if Path(target).is_relative_to(WORKSPACE):
             place = copy / Path(target).relative_to(WORKSPACE)
@@ -279,11 +232,25 @@ def _connect(state: State) -> "Connection":
     from runner.client import Client
     from runner.sweeps import LOCAL, Connection
 
-    chosen: dict[str, Any] = read_json(state.root / "compose" / "server.json") or {}
-    key, ours, url = KEY.read_text("ascii").strip(), chosen.get("kind") == "runner", chosen["url"]
-    trust = KEY.with_name(TRUST) if KEY.with_name(TRUST).is_file() else None
+    chosen = _read_server(shared_folder(state))
+    key, ours, url = KEY.read_text("ascii").strip(), chosen.kind == "runner", chosen.url
+    trust = TRUST if TRUST.is_file() else None
     client = Client(url, key, ours=ours, ca_bundle=trust, report=console.note)
     return Connection(LOCAL if ours else url, client, url, key, None, trust)
+
+
+def _read_server(folder: Path) -> ComposeServer:
+    """What the service `init` left there.
+
+    Raises:
+        RunnerError: it left nothing that can be read.
+    """
+    try:
+        return ComposeServer.from_json((folder / paths.SERVER_FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunnerError(
+            f"no server is known: {error}", hint="`docker compose up` runs the service `init` first"
+        ) from error
 
 
 def _wait_for_server(connection: "Connection") -> None:
@@ -316,7 +283,7 @@ def _make_servers(connection: "Connection", state: State) -> Any:
                 return connection
             raise RunnerError(
                 f"that sweep lives on `{name}`, and this fleet works for `{connection.name}`",
-                hint=f"`RUNNER_SERVER={name} docker compose up`",
+                hint=f"`{variables.SERVER}={name} docker compose up`",
                 code=ExitCode.USAGE,
             )
 
@@ -342,11 +309,3 @@ def _copy_trust(copy: Path) -> None:
         write_atomic(copy, GIVEN_TRUST.read_text("utf-8"), mode=0o444)
     else:
         copy.unlink(missing_ok=True)
-
-
-def _make_leases() -> None:
-    try:
-        LEASES.mkdir()
-    except FileExistsError:
-        return
-    LEASES.chmod(0o1777)  # the umask must not lock other users out

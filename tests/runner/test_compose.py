@@ -29,7 +29,7 @@ from runner.compose.env_file import (
     without_builds,
     write_block,
 )
-from runner.compose.services import read_key
+from runner.compose.given_key import read_key
 from runner.engine.types import Mount
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot

@@ -95,6 +95,9 @@ FIXED: Mapping[str, str] = {
 }
 """The same in every agent, whoever starts it and wherever it runs."""
 
+MAY_BE_EMPTY = (COUNT, CPUS, SLOT, PROGRAM, PROVENANCE, APP_URL)
+"""Not said where it is empty: Compose cannot leave a variable out."""
+
 _DECIDED = frozenset({*FIXED, BASE_URL, ENTITY, PROJECT, MODE, CUDA_DEVICES, NVIDIA_DEVICES})
 
 
