@@ -18,8 +18,10 @@ from typing import Any
 
 import yaml
 
+from runner.agent.contract.servers import ServerKind
 from runner.answers import RunInfo, SweepInfo, Viewer, to_run, to_sweep
 from runner.errors import ExitCode, RunnerError
+from runner.reach import make_opener
 
 PAGE = 200  # runs or sweeps per request
 TIMEOUT_S = 30.0
@@ -39,7 +41,7 @@ class Client:
     Args:
         url: the server's, without a path.
         key: for this server and no other.
-        ours: it is a server of `runner`, on loopback.
+        kind: whose server it is: only ours has the fields of ours.
         ca_bundle: certificates that are trusted; None: the system's.
         report: is told once that the server is waited for, whichever thread meets it first.
     """
@@ -49,21 +51,15 @@ class Client:
         url: str,
         key: str,
         *,
-        ours: bool,
+        kind: ServerKind,
         ca_bundle: Path | None = None,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        self.url, self.ours, self._report = url.rstrip("/"), ours, report
+        self.url, self.kind, self._report = url.rstrip("/"), kind, report
         self._telling = threading.Lock()  # who takes it tells, and keeps it
         self._answered = False  # it did once: the address is right, a silence passes
         self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
-        handlers: list[urllib.request.BaseHandler] = []
-        if ours:  # on loopback: a proxy for the outside must not come between
-            handlers.append(urllib.request.ProxyHandler({}))
-        trust = ssl.create_default_context(cafile=ca_bundle and str(ca_bundle))
-        handlers.append(urllib.request.HTTPSHandler(context=trust))
-        handlers.append(_NoRedirects())
-        self._opener = urllib.request.build_opener(*handlers)
+        self._opener = make_opener(url, ca_bundle)
 
     def find_sweep(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
         """The sweep at this path, or None."""
@@ -122,7 +118,7 @@ class Client:
         Raises:
             RunnerError: the sweep is gone (3), or no answer.
         """
-        fields = f"{_RUN_FIELDS} {_OUR_RUN_FIELDS}" if self.ours else _RUN_FIELDS
+        fields = f"{_RUN_FIELDS} {_OUR_RUN_FIELDS}" if self.kind == "runner" else _RUN_FIELDS
         query = (
             "query Runs($entity:String,$project:String,$sweep:String!,$filters:JSONString,"
             "$first:Int,$after:String,$order:String){project(name:$project,entityName:$entity){"
@@ -167,7 +163,7 @@ class Client:
         return to_sweep(node, where["entity"]["name"], where["name"])
 
     def _sweep_fields(self) -> str:
-        return f"{_SWEEP_FIELDS} engine" if self.ours else _SWEEP_FIELDS
+        return f"{_SWEEP_FIELDS} engine" if self.kind == "runner" else _SWEEP_FIELDS
 
     def _graphql(self, query: str, **variables: object) -> dict[str, Any]:
         body = {"query": query, "variables": variables}
@@ -290,13 +286,6 @@ def _may_repeat(error: BaseException, *, changes: bool) -> bool:
     if changes:
         return isinstance(cause, ConnectionRefusedError)
     return not isinstance(cause, ssl.SSLCertVerificationError)
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """urllib would send the key along, to whatever host."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Never."""
 
 
 def _messages(reply: object) -> str:

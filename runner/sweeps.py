@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from runner.agent.contract.servers import ServerKind
 from runner.answers import SweepInfo
 from runner.client import Client
 from runner.errors import ExitCode, RunnerError
+from runner.reach import read_kind
 from runner.settings.server import (
     ServerChoice,
     find_app_url,
     find_home,
-    find_key,
-    find_netrc_trouble,
+    get_key,
+    is_cloud,
     name_server,
 )
 from runner.settings.trust import find_ca_bundle
@@ -39,7 +41,7 @@ class ServerDown(RunnerError):  # noqa: N818 - an answer, not a fault
 class Connection:
     """One sweep server, reachable."""
 
-    name: str  # "local", or W&B's URL
+    name: str  # "local", or its URL
     client: Client
     inner_url: str  # as an agent's container reaches it
     key: str
@@ -47,9 +49,14 @@ class Connection:
     ca_bundle: Path | None = None  # what the caller trusts beyond the system's certificates
 
     @property
-    def ours(self) -> bool:
-        """It is this folder's own server."""
+    def own(self) -> bool:
+        """Whether it is this folder's own, in a container beside the agents."""
         return self.name == LOCAL
+
+    @property
+    def kind(self) -> ServerKind:
+        """Whose server it is: ours, this folder's own or another one, or W&B's."""
+        return self.client.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +125,17 @@ class Servers:
         self.choice, self.state, self._own = choice, state, own
         self._engine, self._environ, self.report = engine, environ, report
         self._open: dict[str, Connection] = {}
+        self._kinds: dict[str, ServerKind] = {}
 
     @property
     def chosen(self) -> str:
         """The name of the server that the user's settings choose."""
-        return LOCAL if self.choice.kind == "local" else str(self.choice.url)
+        return self.choice.url or LOCAL
+
+    @property
+    def chosen_kind(self) -> ServerKind:
+        """Whose server the chosen one is; without connecting to it."""
+        return "runner" if self.choice.url is None else self.find_kind(self.choice.url)
 
     def name_of(self, url: str) -> str:
         """The name of the server whose page has this address."""
@@ -147,22 +160,21 @@ class Servers:
                 code=ExitCode.NOT_FOUND,
             )
         server = server or ensure_server(self._engine(), self.state, report=self.report)
-        client = Client(server.url, server.key, ours=True, report=self.report)
+        client = Client(server.url, server.key, kind="runner", report=self.report)
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 
     def _connect(self, url: str) -> Connection:
-        key = find_key(url, environ=self._environ, home=find_home(), state=self.state)
-        if key is None:
-            trouble = find_netrc_trouble(self._environ, find_home())
-            ways = "`wandb login`, set `WANDB_API_KEY`, or use `--server local`"
-            raise RunnerError(
-                f"no W&B key for {url}",
-                hint=f"{trouble}; {ways}" if trouble else ways,
-                code=ExitCode.AUTH,
-            )
+        key = get_key(url, environ=self._environ, home=find_home(), state=self.state)
         trust = find_ca_bundle(self._environ)
-        client = Client(url, key, ours=False, ca_bundle=trust, report=self.report)
+        kind = self.find_kind(url)
+        client = Client(url, key, kind=kind, ca_bundle=trust, report=self.report)
         return Connection(url, client, url, key, None, trust)
+
+    def find_kind(self, url: str) -> ServerKind:
+        """Whose server is at this URL: asked once in a call, else as a sweep's record has it."""
+        if url not in self._kinds:
+            self._kinds[url] = find_kind(url, self.state, find_ca_bundle(self._environ))
+        return self._kinds[url]
 
 
 def resolve_sweep(spec: str, servers: Servers, names: Names, *, write: bool = False) -> Joined:
@@ -251,9 +263,23 @@ def find_place(parsed: Sweep, server: Connection, names: Names) -> tuple[str, st
     return entity, names.project or parsed.project or names.fallback_project
 
 
+def find_kind(url: str, state: State | None, ca_bundle: Path | None) -> ServerKind:
+    """Whose server is at this URL: it is asked, without a key.
+
+    Where it does not answer, what was remembered with a sweep counts, else it is taken for W&B's.
+    """
+    if is_cloud(url):
+        return "wandb"
+    if found := read_kind(url, ca_bundle):
+        return found
+    records = load_records(state).values() if state else ()
+    known = (one.get("kind") for one in records if one["server"] == url)
+    return "runner" if "runner" in known else "wandb"
+
+
 def default_entity(server: Connection) -> str:
-    """The entity where nobody names one: `local` here, the key's own on W&B."""
-    if server.ours:
+    """The entity where nobody names one: `local` on our servers, the key's own on W&B."""
+    if server.kind == "runner":
         return LOCAL_ENTITY
     viewer = server.client.viewer()
     return viewer.entity or viewer.username
@@ -265,7 +291,7 @@ def check_may_write(server: Connection, entity: str) -> None:
     Raises:
         RunnerError: to this one it may not (4).
     """
-    if server.ours:
+    if server.kind == "runner":
         return
     viewer = server.client.viewer()
     if viewer.may_write(entity):
@@ -348,6 +374,7 @@ def save_record(state: State, joined: Joined, *, digest: str | None = None) -> N
     record = {
         "path": joined.sweep.path,
         "server": joined.server.name,
+        "kind": joined.server.kind,
         "url": joined.url,
         "hash": digest or old.get("hash"),
         "config": dict(joined.sweep.config),  # what sync-offline makes the sweep from
@@ -389,8 +416,8 @@ def known_sweeps(servers: Servers) -> list[Joined]:
             continue
         if sweep is not None:
             found[sweep.path] = Joined(sweep, server, created=False)
-    if servers.chosen == LOCAL:
-        server = servers.get(LOCAL)
+    if servers.chosen_kind == "runner":
+        server = servers.get()
         for entity, project in server.client.projects():
             for sweep in server.client.sweeps(entity, project):
                 found.setdefault(sweep.path, Joined(sweep, server, created=False))
@@ -409,7 +436,7 @@ def _find(spec: Spec, servers: Servers, names: Names, *, write: bool) -> Joined 
         sweep = server.client.find_sweep(entity, project, sweep_id)
         return None if sweep is None else Joined(sweep, server, created=False)
     server = servers.get(_name_server(spec, servers))
-    if len(spec.names) == 1 and server.ours:  # our server knows few W&B projects: ask each
+    if len(spec.names) == 1 and server.kind == "runner":  # it knows few W&B projects: ask each
         candidates = server.client.projects()
     else:
         entity = names.entity if len(spec.names) < 3 else spec.names[0]
@@ -444,13 +471,13 @@ def _name_server(spec: Spec, servers: Servers) -> str:
 def _unknown(spec: Spec, servers: Servers, names: Names) -> RunnerError:
     server = servers.get(servers.name_of(spec.page) if spec.page else None)
     listed = [str(record["path"]) for record in load_records(servers.state).values()]
-    if servers.chosen == LOCAL:
+    if servers.chosen_kind == "runner":
         listed = [joined.sweep.path for joined in known_sweeps(servers)]
     known = ", ".join(f"`{path}`" for path in listed[-8:])
     hint = f"known sweeps: {known}" if known else "create one: `runner sweep create sweep.yaml`"
     if (sweep_id := spec.names[-1]) != sweep_id.lower():
         hint = f"W&B's IDs are in lower case: `{sweep_id.lower()}`; {hint}"
-    where = "" if server.ours or len(spec.names) == 3 else f" ({names.describe()})"
+    where = "" if server.kind == "runner" or len(spec.names) == 3 else f" ({names.describe()})"
     return RunnerError(
         f"there is no sweep `{spec.path}` on {server.client.url}{where}",
         hint=hint,

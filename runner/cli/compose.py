@@ -221,20 +221,14 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
     from runner.compose.given_key import key_file
-    from runner.settings.server import find_home, find_key
+    from runner.settings.server import find_home, get_key
     from runner.state import write_atomic
 
     choice = context.server_choice(flag)
     console.note(f"server: {choice.url or 'local'} ({choice.why})")
     if choice.url is None:
         return "local"
-    key = find_key(choice.url, environ=os.environ, home=find_home(), state=context.state)
-    if key is None:
-        raise RunnerError(
-            f"no W&B key for {choice.url}",
-            hint="`wandb login`, set `WANDB_API_KEY`, or use `--server local`",
-            code=ExitCode.AUTH,
-        )
+    key = get_key(choice.url, environ=os.environ, home=find_home(), state=context.state)
     if not dry_run:
         file = key_file(context.state, choice.url)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -113,9 +113,9 @@ def env(server: up.ServerOption = None) -> None:
     names = context.names()
     values = {
         "WANDB_BASE_URL": connection.client.url,
-        "WANDB_ENTITY": names.entity or (LOCAL_ENTITY if connection.ours else None),
+        "WANDB_ENTITY": names.entity or (LOCAL_ENTITY if connection.kind == "runner" else None),
         "WANDB_PROJECT": names.project or names.fallback_project,
-        "WANDB_API_KEY": connection.key if connection.ours else None,
+        "WANDB_API_KEY": connection.key if connection.own else None,
     }
     for name, value in values.items():
         if value is not None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from runner import sweeps
 from runner.agent.contract.commands import INTERPRETER, PROGRAM
@@ -18,7 +17,7 @@ from runner.fleet.agentspec import Launch
 from runner.fleet.mounts import WORKSPACE, parse_mounts
 from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.localserver.container import network_name
-from runner.settings.server import LOOPBACK
+from runner.reach import is_loopback
 from runner.settings.trust import copy_ca_bundle
 from runner.sweepfile import Sweep, sweep_hash
 from runner.sweeps import Connection, Joined, ServerDown, Servers
@@ -160,6 +159,7 @@ def make_launch(
         fleet=context.state.fleet,
         sweep=goal.path,
         server=sweeps.LOCAL,
+        server_kind="runner",
         base_url="",
         app_url=None,
         network=None,
@@ -267,8 +267,7 @@ def check_reachable(server: Connection, engine: "Engine") -> None:
     Raises:
         RunnerError: with the address to serve at instead.
     """
-    host = urlsplit(server.inner_url).hostname
-    if server.ours or host not in LOOPBACK:
+    if server.own or not is_loopback(server.inner_url):
         return
     address = engine.network_gateway("bridge") or "ADDRESS"
     raise RunnerError(
@@ -287,8 +286,9 @@ def attach(launch: Launch, joined: Joined, engine: "Engine", context: Context) -
         ca_bundle=bundle,
         sweep=joined.sweep.path,
         server=server.name,
+        server_kind=server.kind,
         base_url=server.inner_url,
-        app_url=server.client.url if server.ours else None,
+        app_url=server.client.url if server.own else None,
         network=ensure_network(server, engine, context),
     )
 

@@ -72,9 +72,9 @@ def status(as_json: AsJson = False) -> None:
 
     context = open_context(read_only=True)
     choice = context.server_choice(None)
-    fields = (
-        _own_status(context) if choice.kind == "local" else _wandb_status(context, choice.url or "")
-    ) | {"chosen_by": choice.why}
+    fields = (_own_status(context) if choice.own else _wandb_status(context, choice.url or "")) | {
+        "chosen_by": choice.why
+    }
     if as_json:
         console.data(console.to_json(fields))
         return

@@ -144,10 +144,17 @@ def _target(
     from runner.offline.choose import choose_target
     from runner.offline.runlog import read_sweep
     from runner.settings.server import find_home
+    from runner.sweeps import find_kind
 
     made_in = (sweep for log in logs if (sweep := read_sweep(log)))
     choice = choose_target(
-        to, settings, sweeps=made_in, state=state, environ=os.environ, home=find_home()
+        to,
+        settings,
+        sweeps=made_in,
+        state=state,
+        environ=os.environ,
+        home=find_home(),
+        find_kind=lambda url: find_kind(url, state, bundle),
     )
     console.note(f"target: {choice.url} ({choice.why})")
     return _connect(str(choice.url), state, report, bundle)
@@ -173,15 +180,9 @@ def _connect(
     url: str, state: "State | None", report: Callable[[str], None], bundle: Path | None
 ) -> "Target":
     from runner.offline.target import Target
-    from runner.settings.server import find_home, find_key
+    from runner.settings.server import find_home, get_key
 
-    key = find_key(url, environ=os.environ, home=find_home(), state=state)
-    if key is None:
-        raise RunnerError(
-            f"no W&B key for {url}",
-            hint="`wandb login`, or set `WANDB_API_KEY` together with `WANDB_BASE_URL`",
-            code=ExitCode.AUTH,
-        )
+    key = get_key(url, environ=os.environ, home=find_home(), state=state)
     return Target(url, key, report, ca_bundle=bundle)
 
 
@@ -245,7 +246,7 @@ def _ask_server(
     from runner.sweeps import Servers
 
     servers = Servers(
-        ServerChoice("local", None, "the sweep's server"),
+        ServerChoice(None, "the sweep's server"),
         state,
         engine=lambda: Engine.connect(None, state=state, environ=os.environ),
         environ=os.environ,

@@ -124,7 +124,7 @@ def sweep() -> int:
     environ = read_environ(os.environ)
     state = _open(environ)
     connection = _connect(state)
-    if connection.ours:
+    if connection.own:
         _wait_for_server(connection)
     reach = _make_servers(connection, state)
     project = environ[variables.COMPOSE_PROJECT]
@@ -170,7 +170,7 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None
     nobody = Path("/nonexistent")  # no home of the caller's is in here
     choice = choose_server(flag=flag, environ=environ, settings=settings, home=nobody, state=state)
-    if choice.kind == "local":
+    if choice.own:
         return ComposeServer("runner", servers.URL, choice.why)
     return ComposeServer("wandb", str(choice.url), choice.why if not flag else "a key")
 
@@ -233,10 +233,10 @@ def _connect(state: State) -> "Connection":
     from runner.sweeps import LOCAL, Connection
 
     chosen = _read_server(shared_folder(state))
-    key, ours, url = KEY.read_text("ascii").strip(), chosen.kind == "runner", chosen.url
+    key, url = KEY.read_text("ascii").strip(), chosen.url
     trust = TRUST if TRUST.is_file() else None
-    client = Client(url, key, ours=ours, ca_bundle=trust, report=console.note)
-    return Connection(LOCAL if ours else url, client, url, key, None, trust)
+    client = Client(url, key, kind=chosen.kind, ca_bundle=trust, report=console.note)
+    return Connection(LOCAL if url == servers.URL else url, client, url, key, None, trust)
 
 
 def _read_server(folder: Path) -> ComposeServer:
@@ -287,9 +287,7 @@ def _make_servers(connection: "Connection", state: State) -> Any:
                 code=ExitCode.USAGE,
             )
 
-    choice = ServerChoice(
-        "local" if connection.ours else "wandb", None if connection.ours else connection.name, ""
-    )
+    choice = ServerChoice(None if connection.own else connection.name, "")
     return Inside(choice, state, engine=_no_engine, environ={}, report=console.note)
 
 

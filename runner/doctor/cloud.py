@@ -51,7 +51,7 @@ def look_at_wandb(
         other = parsedate_to_datetime(date).isoformat()
         yield judge_clock(other, now=datetime.now(UTC), whose="W&B's")
     if found:
-        yield _try_key(Client(choice.url, found[0], ours=False, ca_bundle=trust), found[1])
+        yield _try_key(Client(choice.url, found[0], kind="wandb", ca_bundle=trust), found[1])
 
 
 def _read_date(url: str, trust: Path | None) -> str | None:

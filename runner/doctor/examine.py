@@ -202,7 +202,7 @@ def _look_at_own_server(
     engine: Engine, state: State | None, choice: ServerChoice
 ) -> Iterator[Finding]:
     yield judge_clock(engine.info().system_time, now=datetime.now(UTC), whose="the engine's")
-    if choice.kind != "local":
+    if not choice.own:
         return
     found = None if state is None else find_server(engine, state)
     if found is None:

@@ -24,7 +24,8 @@ class Launch:
 
     fleet: str
     sweep: str  # entity/project/id
-    server: str  # "local", or W&B's URL: what is kept as a label
+    server: str  # "local", or its URL: what is kept as a label
+    server_kind: ServerKind  # whom the agents ask
     base_url: str  # as a container reaches it
     app_url: str | None  # where a person sees it, if that differs
     network: str | None
@@ -46,11 +47,6 @@ class Launch:
     provenance: Mapping[str, Any] | None = None
     offline: bool = False  # the runs log on disk only; the agent asks the server all the same
     ca_bundle: Path | None = None  # certificates that agents and runs trust in place of the image's
-
-    @property
-    def server_kind(self) -> ServerKind:
-        """Whom the agents ask."""
-        return "runner" if self.server == "local" else "wandb"
 
     @property
     def settings(self) -> str:

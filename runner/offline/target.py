@@ -23,7 +23,7 @@ class Target(Client):
     def __init__(
         self, url: str, key: str, report: Callable[[str], None], *, ca_bundle: Path | None = None
     ) -> None:
-        super().__init__(url, key, ours=False, report=report, ca_bundle=ca_bundle)
+        super().__init__(url, key, kind="wandb", report=report, ca_bundle=ca_bundle)
         self.key = key
 
     def find_runs(self, runs: Sequence[Destination]) -> list[Seen | None]:

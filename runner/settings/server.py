@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from runner.errors import ExitCode, RunnerError
+from runner.reach import is_loopback
 from runner.state import State, read_json
 
 if TYPE_CHECKING:
     from runner.settings.load import Settings
 
-LOCAL: Literal["local"] = "local"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOCAL = "local"  # how people name this folder's own server
 # W&B's cloud: one service under two hosts; the client's default moved with 0.31 (urls.py there)
 FORGE = "https://api.forge.coreweave.com"
 WANDB_AI = "https://api.wandb.ai"
@@ -31,11 +31,15 @@ _CLOUD_HOSTS = {
 
 @dataclass(frozen=True, slots=True)
 class ServerChoice:
-    """`local` is this folder's own server; every other one is W&B, the cloud or self-hosted."""
+    """The server that a call talks to: this folder's own, or one that is named by its URL."""
 
-    kind: Literal["local", "wandb"]
-    url: str | None  # None where it is local
+    url: str | None  # None: this folder's own
     why: str  # the origin, in the user's words
+
+    @property
+    def own(self) -> bool:
+        """Whether it is this folder's own, in a container beside the agents."""
+        return self.url is None
 
 
 def find_home() -> Path:
@@ -78,8 +82,8 @@ def choose_server(
     if base := saved.get("base_url"):
         return name_server(base, "W&B's settings file", state)
     if found := _find_cloud_key(environ, saved, home, read_own_key(state)):
-        return ServerChoice("wandb", *found)
-    return ServerChoice(LOCAL, None, "no W&B key was found")
+        return ServerChoice(*found)
+    return ServerChoice(None, "no W&B key was found")
 
 
 def find_key(
@@ -113,13 +117,61 @@ def find_key_origin(
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)
     meant = environ.get("WANDB_BASE_URL") or saved.get("base_url")
     hostless = _hostless_key(environ, saved, own)
-    if hostless and (_same_host(url, meant) if meant else _is_cloud(url)):
+    if hostless and (_same_host(url, meant) if meant else is_cloud(url)):
         return hostless
     found = _read_netrc(environ, home).get(_host(url)) or _cloud_alias_key(url, environ, home)
     if found is None or found == own:
         return None
     file = _netrc_file(environ, home)
     return found, f"~/{file.name}" if file.parent == home else str(file)
+
+
+def get_key(
+    url: str,
+    *,
+    environ: Mapping[str, str],
+    home: Path,
+    state: State | None,
+    folder: Path | None = None,
+) -> str:
+    """The key for the server at `url`: see `find_key_origin`.
+
+    Raises:
+        RunnerError: there is none (4); the hint says for which host the keys are that there are.
+    """
+    found = find_key_origin(url, environ=environ, home=home, state=state, folder=folder)
+    if found is not None:
+        return found[0]
+    raise RunnerError(
+        f"no key for {url}",
+        hint=_explain_no_key(url, environ, home, state, folder or Path.cwd()),
+        code=ExitCode.AUTH,
+    )
+
+
+def _explain_no_key(
+    url: str, environ: Mapping[str, str], home: Path, state: State | None, folder: Path
+) -> str:
+    saved = read_wandb_settings(home, folder, environ)
+    own = read_own_key(state)
+    login = "`wandb login`" if is_cloud(url) else f"`wandb login --host={url}`"
+    if hostless := _hostless_key(environ, saved, own):
+        meant = environ.get("WANDB_BASE_URL") or saved.get("base_url") or _client_default()
+        return (
+            f"{_quoted(hostless[1])} names no host and counts for {meant}; `WANDB_BASE_URL={url}` "
+            f"beside it says that it is for this server, or {login} keeps one in ~/.netrc"
+        )
+    ways = f"{login}, or set `WANDB_API_KEY` and `WANDB_BASE_URL={url}`"
+    if is_cloud(url):
+        ways = f"{login}, set `WANDB_API_KEY`, or use `--server local`"
+    if own and environ.get("WANDB_API_KEY", "").strip() == own:
+        return f"`WANDB_API_KEY` is the key of this folder's own server; {ways}"
+    trouble = find_netrc_trouble(environ, home)
+    return f"{trouble}; {ways}" if trouble else ways
+
+
+def _quoted(origin: str) -> str:
+    return f"`{origin}`" if origin.isupper() else origin
 
 
 def find_netrc_trouble(environ: Mapping[str, str], home: Path) -> str | None:
@@ -139,7 +191,7 @@ def find_netrc_trouble(environ: Mapping[str, str], home: Path) -> str | None:
 
 def find_app_url(url: str) -> str:
     """Where a person sees what is at `url`: the cloud's API has a host of its own."""
-    return url.replace("://api.", "://", 1) if _is_cloud(url) else url
+    return url.replace("://api.", "://", 1) if is_cloud(url) else url
 
 
 def read_wandb_settings(
@@ -167,10 +219,10 @@ def name_server(server: str, why: str, state: State | None) -> ServerChoice:
     own_port = (read_json(state.server_file) or {}).get("port") if state else None
     server = server.strip()
     if server == LOCAL:
-        return ServerChoice(LOCAL, None, why)
+        return ServerChoice(None, why)
     parts = urlsplit(server)
-    if parts.hostname in LOOPBACK and own_port and _port(parts) == own_port:
-        return ServerChoice(LOCAL, None, f"{why} names it")
+    if is_loopback(server) and own_port and _port(parts) == own_port:
+        return ServerChoice(None, f"{why} names it")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         bare = urlsplit(f"https://{server}").hostname or ""
         raise RunnerError(
@@ -181,7 +233,7 @@ def name_server(server: str, why: str, state: State | None) -> ServerChoice:
             code=ExitCode.USAGE,
         )
     # the cloud's pages mean its API, which is never asked by plain HTTP
-    return ServerChoice("wandb", _CLOUD_HOSTS.get(_host(server)) or server.rstrip("/"), why)
+    return ServerChoice(_CLOUD_HOSTS.get(_host(server)) or server.rstrip("/"), why)
 
 
 def read_own_key(state: State | None) -> str | None:
@@ -234,18 +286,19 @@ def _client_default() -> str:
 
 def _cloud_alias_key(url: str, environ: Mapping[str, str], home: Path) -> str | None:
     """A key under the cloud's other name: both are one service, and W&B's client does the same."""
-    if not _is_cloud(url):
+    if not is_cloud(url):
         return None
     keys = _read_netrc(environ, home)
     return next((keys[host] for host in _CLOUD_HOSTS if host in keys), None)
 
 
-def _is_cloud(url: str) -> bool:
+def is_cloud(url: str) -> bool:
+    """Whether this is W&B's own cloud, by either of its hosts."""
     return _host(url) in _CLOUD_HOSTS
 
 
 def _same_host(one: str, other: str) -> bool:
-    return _host(one) == _host(other) or (_is_cloud(one) and _is_cloud(other))
+    return _host(one) == _host(other) or (is_cloud(one) and is_cloud(other))
 
 
 def _host(url: str) -> str:

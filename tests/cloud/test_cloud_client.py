@@ -40,7 +40,7 @@ def our_client(cloud: Target, monkeypatch: pytest.MonkeyPatch) -> OurClient:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     if cloud.ca_file:
         monkeypatch.setenv("SSL_CERT_FILE", str(cloud.ca_file))
-    return OurClient(cloud.url, cloud.key, ours=False)
+    return OurClient(cloud.url, cloud.key, kind="wandb")
 
 
 def make_sweep(client: Client) -> str:

@@ -1,7 +1,7 @@
 """A stand-in for W&B's cloud: our sweep server in a profile harsher than our own.
 
     with start_cloud(folder) as cloud:
-        client = Client(cloud.url, cloud.key, ours=False)
+        client = Client(cloud.url, cloud.key, kind="wandb")
 
 or from a shell, for containers: `python -m tests.rig.cloud --data DIR --host 172.30.0.1`.
 """

@@ -20,6 +20,7 @@ LAUNCH = Launch(
     fleet="demo-1a2b",
     sweep="me/hands/s1",
     server="local",
+    server_kind="runner",
     base_url="http://runner-server:8080",
     app_url="http://127.0.0.1:4000",
     network="runner-demo-1a2b",
@@ -56,7 +57,7 @@ def test_pin_by_index_is_the_containers_own() -> None:
 
 def test_runs_that_log_offline_and_a_bundle_of_the_callers_reach_the_agent() -> None:
     """Another way of logging replaces agents; another copy of the same authorities does not."""
-    online, trusting = LAUNCH, replace(LAUNCH, server="https://w.example", ca_bundle=Path("/s/ca"))
+    online, trusting = LAUNCH, replace(LAUNCH, server_kind="wandb", ca_bundle=Path("/s/ca"))
     offline = replace(LAUNCH, offline=True)
 
     spec = spec_of(launch=trusting)

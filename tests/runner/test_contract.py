@@ -42,6 +42,7 @@ LAUNCH = Launch(
     fleet="demo-1a2b",
     sweep="me/hands/s1",
     server="local",
+    server_kind="runner",
     base_url="http://runner-server:8080",
     app_url="http://127.0.0.1:4000",
     network="runner-demo-1a2b",

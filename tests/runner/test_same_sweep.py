@@ -42,7 +42,7 @@ def servers(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Se
         "WANDB_BASE_URL": cloud.url,
         "SSL_CERT_FILE": str(cloud.ca_file),
     }
-    choice = ServerChoice("wandb", cloud.url, "the test")
+    choice = ServerChoice(cloud.url, "the test")
     monkeypatch.setenv("HOME", str(tmp_path))
     return Servers(choice, state, engine=no_engine, environ=environ, report=lambda _line: None)
 
@@ -111,7 +111,7 @@ def test_of_several_the_newest_unfinished_is_taken_else_the_newest(
 
 
 def test_a_folder_without_such_a_record_asks_no_server(servers: Servers) -> None:
-    servers.choice = ServerChoice("wandb", "https://127.0.0.1:1", "nobody there")
+    servers.choice = ServerChoice("https://127.0.0.1:1", "nobody there")
 
     assert find_same_sweep(parse(), servers, NAMES) is None
 
@@ -119,7 +119,7 @@ def test_a_folder_without_such_a_record_asks_no_server(servers: Servers) -> None
 def end(cloud: Cloud, path: str) -> None:
     """What `wandb sweep --stop` does."""
     entity, project, name = path.split("/")
-    client = Client(cloud.url, cloud.key, ours=False, ca_bundle=cloud.ca_file)
+    client = Client(cloud.url, cloud.key, kind="wandb", ca_bundle=cloud.ca_file)
     query = (
         "query Q($e:String,$p:String,$s:String!)"
         "{project(name:$p,entityName:$e){sweep(sweepName:$s){id}}}"

@@ -53,15 +53,15 @@ def test_each_origin_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
     assert choose(tmp_path, environ=environ).url == "https://env.example"
 
     assert choose(tmp_path, environ=environ, setting="https://file.example") == ServerChoice(
-        "wandb", "https://file.example", "runner.toml"
+        "https://file.example", "runner.toml"
     )
     assert choose(tmp_path, environ=environ, setting="https://x", flag="local") == ServerChoice(
-        "local", None, "--server"
+        None, "--server"
     )
 
 
 def test_without_a_key_it_is_local(tmp_path: Path) -> None:
-    assert choose(tmp_path) == ServerChoice("local", None, "no W&B key was found")
+    assert choose(tmp_path) == ServerChoice(None, "no W&B key was found")
 
 
 @pytest.mark.parametrize("host", [CLOUD, FORGE])
@@ -75,7 +75,7 @@ def test_the_cloud_is_the_host_that_a_key_is_for(tmp_path: Path, host: str) -> N
 def test_a_key_for_another_host_is_no_key_for_the_cloud(tmp_path: Path) -> None:
     write_netrc(tmp_path, "github.com", "secret")
 
-    assert choose(tmp_path).kind == "local"
+    assert choose(tmp_path).own
 
 
 def test_netrc_elsewhere_is_found(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_the_clouds_two_names_share_a_key(tmp_path: Path) -> None:
 def test_a_damaged_netrc_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine\nmachine machine")
 
-    assert choose(tmp_path).kind == "local"
+    assert choose(tmp_path).own
     assert find_netrc_trouble({}, tmp_path) == f"`{tmp_path}/.netrc` cannot be read: it is damaged"
 
 
@@ -177,11 +177,11 @@ def test_a_url_of_this_folders_own_server_means_local(
     by_settings = choose(tmp_path, setting=url, state=own)
     by_environment = choose(tmp_path, environ={"WANDB_BASE_URL": url + "/"}, state=own)
 
-    assert by_flag == ServerChoice("local", None, "--server names it")
-    assert by_settings == ServerChoice("local", None, "runner.toml names it")
-    assert by_environment == ServerChoice("local", None, "WANDB_BASE_URL names it")
-    assert choose(tmp_path, flag=f"http://{host}:4712", state=own).kind == "wandb"
-    assert choose(tmp_path, flag="http://elsewhere:4711", state=own).kind == "wandb"
+    assert by_flag == ServerChoice(None, "--server names it")
+    assert by_settings == ServerChoice(None, "runner.toml names it")
+    assert by_environment == ServerChoice(None, "WANDB_BASE_URL names it")
+    assert choose(tmp_path, flag=f"http://{host}:4712", state=own).own is False
+    assert choose(tmp_path, flag="http://elsewhere:4711", state=own).own is False
 
 
 def test_the_own_servers_key_goes_nowhere_else(tmp_path: Path, own: State) -> None:
@@ -192,7 +192,7 @@ def test_the_own_servers_key_goes_nowhere_else(tmp_path: Path, own: State) -> No
     def key(url: str, **environ: str) -> str | None:
         return find_key(url, environ=environ, home=tmp_path, state=own, folder=tmp_path)
 
-    assert choose(tmp_path, environ=environ, state=own).kind == "local"
+    assert choose(tmp_path, environ=environ, state=own).own
     assert key(CLOUD) is None
     assert key(CLOUD, WANDB_API_KEY=OWN_KEY) is None
     self_hosted = "https://self.example"

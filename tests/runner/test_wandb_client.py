@@ -49,7 +49,7 @@ def write_project(folder: Path) -> Path:
 
 
 def connect(cloud: Cloud, *, key: str | None = None) -> Client:
-    return Client(cloud.url, key or cloud.key, ours=False, ca_bundle=cloud.ca_file)
+    return Client(cloud.url, key or cloud.key, kind="wandb", ca_bundle=cloud.ca_file)
 
 
 def test_only_fields_that_w_and_b_has_are_asked_for(cloud: Cloud) -> None:
@@ -117,7 +117,7 @@ def test_a_key_writes_to_its_own_entity_and_its_teams(cloud: Cloud) -> None:
 
 def test_an_authority_that_nobody_named_is_not_trusted(cloud: Cloud) -> None:
     with pytest.raises(RunnerError) as caught:
-        Client(cloud.url, cloud.key, ours=False).viewer()
+        Client(cloud.url, cloud.key, kind="wandb").viewer()
 
     assert "SSL_CERT_FILE" in str(caught.value.hint)
 
@@ -125,7 +125,7 @@ def test_an_authority_that_nobody_named_is_not_trusted(cloud: Cloud) -> None:
 def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path) -> None:
     lines: list[str] = []
     with start_cloud(tmp_path, tls=False, limit_every=2, lag_s=0.0) as cloud:
-        client = Client(cloud.url, cloud.key, ours=False, report=lines.append)
+        client = Client(cloud.url, cloud.key, kind="wandb", report=lines.append)
         for _ in range(3):
             client.viewer()
 
@@ -183,7 +183,7 @@ def test_doctor_tries_the_key(
     environ = {"REQUESTS_CA_BUNDLE": str(cloud.ca_file)}
 
     def look() -> list[tuple[str, str, str]]:
-        found = look_at_wandb(ServerChoice("wandb", cloud.url, "here"), environ, None)
+        found = look_at_wandb(ServerChoice(cloud.url, "here"), environ, None)
         return [(one.check, one.status, one.detail) for one in found]
 
     none = look()
@@ -237,12 +237,12 @@ def test_a_key_is_sent_to_no_host_that_it_is_not_for(cloud: Cloud, tmp_path: Pat
             check=False,
         )
         with pytest.raises(RunnerError, match="answered 307"):
-            Client(sender, cloud.key, ours=False).viewer()
+            Client(sender, cloud.key, kind="wandb").viewer()
         with pytest.raises(RefusedError, match="HTTP 307"):
             Link(sender, cloud.key, max_pause_s=1.0).ask("query{viewer{id}}", dict)
 
     assert done.returncode == 4, done.stderr
-    assert f"error: no W&B key for {other}" in done.stderr
+    assert f"error: no key for {other}" in done.stderr
     assert (len(first), heard) == (2, [])
 
 

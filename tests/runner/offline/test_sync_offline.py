@@ -83,7 +83,7 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     cloud = slow_cloud
     home = tmp_path / "home"
     home.mkdir()
-    sweep = Client(local.url, local.key, ours=True).create_sweep(
+    sweep = Client(local.url, local.key, kind="runner").create_sweep(
         yaml.safe_load(GRID), entity="local", project="p"
     )
     remember_sweep(home, sweep.path, GRID)
@@ -126,7 +126,7 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     joined = {name: run["sweep"] for name, run in there.items() if run["sweep"]}
     assert set(joined) == {"on1", "on2", "on3", "off1"}
     assert len(set(joined.values())) == 1
-    made = Client(cloud.url, cloud.key, ours=False, ca_bundle=cloud.ca_file).find_sweep(
+    made = Client(cloud.url, cloud.key, kind="wandb", ca_bundle=cloud.ca_file).find_sweep(
         cloud.entity, "p", joined["on1"]
     )
     assert made is not None
