@@ -15,7 +15,7 @@ from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
-    from runner.compose.env_file import Chosen
+    from runner.compose.env_file import ComposePins
     from runner.fleet.slots import Slot
 
 
@@ -37,15 +37,8 @@ def compose(
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
     from runner.cli.context import open_context
-    from runner.compose.env_file import (
-        CPU_FILE,
-        ENV_FILE,
-        FILE,
-        make_values,
-        without_builds,
-        write_block,
-    )
-    from runner.image.server import PACKAGE
+    from runner.compose.env_file import ENV_FILE, make_values, write_block
+    from runner.compose.file import FILE, render
     from runner.state import hand_over, write_atomic
 
     context = open_context(create=True, read_only=dry_run)
@@ -63,10 +56,9 @@ def compose(
     if dry_run:
         console.data("\n".join(f"{name}={value}" for name, value in values.items()))
         return
-    for name in (FILE, CPU_FILE):
+    for name, made in render().items():
         if not (root / name).exists():
-            packaged = (PACKAGE / "files" / name).read_text("utf-8")
-            write_atomic(root / name, without_builds(packaged))
+            write_atomic(root / name, made)
             hand_over(root / name, root)
             console.note(f"wrote {name}")
     _write_env(file, text)
@@ -100,9 +92,9 @@ def _write_env(file: Path, text: str) -> None:
 
 def _choose(
     context: "Context", gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
-) -> "Chosen":
+) -> "ComposePins":
     from runner.cli import up
-    from runner.compose.env_file import Chosen
+    from runner.compose.env_file import ComposePins
     from runner.fleet.apply import make_host
     from runner.fleet.observe import read_agents
     from runner.image.build import find_image
@@ -122,7 +114,7 @@ def _choose(
     local, owner = chosen == "local", context.project.root.stat()
     cpus = run.cpus or (host.cpu_share if slots and slots[0].is_cpu else None)
     labels = {"image": image.id, **_provenance(image.labels)}
-    return Chosen(
+    return ComposePins(
         fleet=context.state.fleet,
         user=host.user if os.geteuid() else engine.info().user(owner.st_uid, owner.st_gid),
         image=image.id,
@@ -149,7 +141,9 @@ def _choose(
 
 def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | None:
     """The file with `[run] mounts` and `env`; None where there are none."""
+    from runner.agent.contract import paths
     from runner.compose.env_file import make_extra
+    from runner.compose.folders import shared_folder
     from runner.fleet.mounts import parse_mounts
     from runner.state import write_json
 
@@ -163,7 +157,7 @@ def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | Non
         )
     if not mounts and not run.env:
         return None
-    file = context.state.root / "compose" / "extra.yaml"
+    file = shared_folder(context.state) / paths.EXTRA_FILE
     if not dry_run:
         single = [one for one in mounts if not Path(one.source).is_dir()]
         write_json(file, make_extra(mounts, run.env, agents=agents, files=single), mode=0o600)

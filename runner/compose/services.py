@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +71,13 @@ def init() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     keys = key_folder(state)
     keys.mkdir(mode=0o700, exist_ok=True)
-    key = own_key if chosen.kind == "runner" else find_key(chosen.url, state, environ)
+    key = own_key if chosen.own else find_key(chosen.url, state, environ)
     write_atomic(keys / KEY.name, key.strip() + "\n", mode=0o400)
     _copy_trust(keys / TRUST.name)
     write_atomic(shared / paths.SERVER_FILE, chosen.to_json())
     _link(shared / paths.CODE_LINK, bundle_agent(state.cache))
     make_folder(Path(paths.HOST_LEASES))
-    where = "this folder's own" if chosen.kind == "runner" else chosen.url
+    where = "this folder's own" if chosen.own else chosen.url
     console.note(f"server: {where} ({chosen.why})")
     return 0
 
@@ -87,7 +88,7 @@ def server() -> int:
 
     become_owner(DATA)
     chosen = _read_server(SHARED)
-    if chosen.kind != "runner":
+    if not chosen.own:
         console.note(f"the sweep server is {chosen.url}: nothing to do here")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         signal.pause()
@@ -103,7 +104,7 @@ def health() -> int:
     from runner.localserver.health import read_health
 
     become_owner(DATA)
-    if _read_server(SHARED).kind != "runner":
+    if not _read_server(SHARED).own:
         return 0
     found = read_health(f"http://127.0.0.1:{servers.PORT}", KEY.read_text("ascii").strip())
     return 0 if found else 1
@@ -160,7 +161,7 @@ def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
-    """Kind, address and origin of the server, by the order of every other command."""
+    """The server, by the order of every other command; `sweep` asks another one what it is."""
     from runner.project import find_project
     from runner.settings.load import load_settings
     from runner.settings.server import WANDB_AI, choose_server
@@ -230,13 +231,17 @@ def _make_points(state: State, copy: Path) -> None:
 
 def _connect(state: State) -> "Connection":
     from runner.client import Client
-    from runner.sweeps import LOCAL, Connection
+    from runner.sweeps import LOCAL, Connection, find_kind
 
     chosen = _read_server(shared_folder(state))
     key, url = KEY.read_text("ascii").strip(), chosen.url
     trust = TRUST if TRUST.is_file() else None
-    client = Client(url, key, kind=chosen.kind, ca_bundle=trust, report=console.note)
-    return Connection(LOCAL if url == servers.URL else url, client, url, key, None, trust)
+    kind = chosen.kind if chosen.own else find_kind(url, state, trust)
+    if kind != chosen.kind:  # the agents, which begin after this service, read it there
+        text = replace(chosen, kind=kind).to_json()
+        write_atomic(shared_folder(state) / paths.SERVER_FILE, text)
+    client = Client(url, key, kind=kind, ca_bundle=trust, report=console.note)
+    return Connection(LOCAL if chosen.own else url, client, url, key, None, trust)
 
 
 def _read_server(folder: Path) -> ComposeServer:

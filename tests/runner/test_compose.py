@@ -1,8 +1,8 @@
 """What `runner compose` writes for compose.yaml, and what the services make of it."""
 
+import json
 import re
 import subprocess
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,38 +11,33 @@ from typing import Any
 import pytest
 import yaml
 from docker.utils.build import PatternMatcher
-from packaging.requirements import Requirement
 
 from runner.agent.compose_entry import make_devices, make_environment, select_only
 from runner.agent.contract.servers import ComposeServer
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
+from runner.compose.clone import make_files
 from runner.compose.env_file import (
     BEGIN,
     END,
-    Chosen,
+    ComposePins,
     agent_tag,
     make_extra,
     make_values,
     read_variable,
-    without_builds,
     write_block,
 )
+from runner.compose.file import AGENTS, CPU_FILE, FILE, render
 from runner.compose.given_key import read_key
 from runner.engine.types import Mount
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot
-from runner.image.recipe import read_recipe
-from runner.image.server import BASE, select_requirements
-from runner.image.variant import CPU_INDEX, Name
-from runner.project import find_project
-from runner.settings.load import load_settings
 from runner.state import State
 
 ROOT = Path(__file__).parents[2]
 GPUS = tuple(Slot(n, f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000", "H100") for n in (1, 3))
-CHOSEN = Chosen(
+CHOSEN = ComposePins(
     fleet="hands-1a2b",
     user="1000:1001",
     image="sha256:aa",
@@ -131,8 +126,7 @@ def test_more_gpus_than_agents_are_refused() -> None:
 
 
 def test_compose_yaml_knows_every_variable_that_is_written() -> None:
-    texts = [(ROOT / name).read_text() for name in ("compose.yaml", "compose.cpu.yaml")]
-    known = set(re.findall(r"\$\{([A-Z_0-9]+)", "".join(texts)))
+    known = set(re.findall(r"\$\{([A-Z_0-9]+)", "".join(render().values())))
     full = replace(CHOSEN, memory_bytes=1, cpus=1.5, program="train.py", data="/data", driver="cdi")
 
     assert {name for name in make_values(full) if name.startswith("RUNNER_")} <= known
@@ -236,42 +230,12 @@ def read_compose(text: str) -> dict[str, Any]:
     return dict(yaml.load(text, Loader))
 
 
-@pytest.mark.parametrize(
-    ("variant", "files"),
-    [("cuda13", ["compose.yaml"]), ("cpu", ["compose.yaml", "compose.cpu.yaml"])],
-)
-def test_compose_builds_with_the_arguments_of_runner_build(variant: Name, files: list[str]) -> None:
-    settings = load_settings(find_project(ROOT), environ={})
-    wanted = read_recipe(find_project(ROOT), settings, variant=variant)
-    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
-    base = re.findall(r"^ARG BASE=(.*)$", dockerfile, re.MULTILINE)[0]
-    args, labels = {"INSTALL": "--no-deps -e .", "BASE": base}, dict[str, str]()
-    for build in (
-        read_compose((ROOT / name).read_text())["services"]["agent-0"]["build"] for name in files
-    ):
-        args |= build["args"]
-        labels |= build["labels"]
-        assert build.get("target", wanted.target) == wanted.target
+def test_what_is_made_is_what_is_committed() -> None:
+    """`make generated` writes it anew: compose files, requirements, a block of the Dockerfile."""
+    made = make_files(ROOT)
 
-    assert args.items() >= wanted.args.items()
-    requirements = (ROOT / "docker" / "agent-requirements.txt").read_text()
-    assert wanted.dependencies.files == {"requirements.txt": requirements}
-    assert labels.items() <= wanted.labels.items()
-    assert variant == "cuda13" or CPU_INDEX in args["TORCH_INDEX"]
-
-
-def test_compose_builds_the_server_from_what_runner_takes() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extra = [f"{one}; extra == 'server'" for one in project["optional-dependencies"]["server"]]
-    wanted = select_requirements([*project["dependencies"], *extra])
-    lines = (ROOT / "docker" / "server-requirements.txt").read_text().splitlines()
-    normal = [
-        str(Requirement(one)) for one in wanted
-    ]  # as the metadata of what is installed has it
-    build = read_compose((ROOT / "compose.yaml").read_text())["services"]["init"]["build"]
-
-    assert lines == sorted(normal)
-    assert (build["target"], build["args"]["BASE"]) == ("server", BASE)
+    assert {name: (ROOT / name).read_text() for name in made} == made
+    assert set(made) >= {FILE, CPU_FILE, "docker/Dockerfile"}
 
 
 def test_a_build_gets_what_git_knows_and_no_keys(tmp_path: Path) -> None:
@@ -298,10 +262,22 @@ def test_a_folder_that_is_no_clone_gets_no_builds() -> None:
             return value
         return {k: strip(v) for k, v in value.items() if k not in ("build", "x-build", "secrets")}
 
-    for name in ("compose.yaml", "compose.cpu.yaml"):
-        text = (ROOT / name).read_text()
-        written = without_builds(text)
+    for name, text in render().items():
+        assert read_compose(text) == strip(read_compose((ROOT / name).read_text()))
+        assert "build:" not in text
+        assert "amt" not in text
+        assert "\n\n\n" not in text
 
-        assert read_compose(written) == strip(read_compose(text))
-        assert written.count("build:") == 0
-        assert text.count("\n\n") >= written.count("\n\n")
+
+def test_the_files_say_nothing_twice() -> None:
+    """Eight agents differ in their number alone, and name no variable that nobody knows."""
+    services = read_compose(render()[FILE])["services"]
+    texts = {
+        json.dumps(services[f"agent-{number}"], sort_keys=True)
+        .replace(f"agent-{number}", "agent-N")
+        .replace(f"_{number}", "_N")
+        .replace(f"N:-{number}}}", "N:-N}")
+        for number in range(1, AGENTS)
+    }
+
+    assert len(texts) == 1
