@@ -5,9 +5,11 @@ folder is the caller, NVML shows the one GPU that came in, and the one-shot serv
 in a folder.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from runner.agent.contract import exits, paths, variables
 from runner.agent.contract.servers import ComposeServer
@@ -48,18 +50,34 @@ def prepare(environ: MutableMapping[str, str]) -> None:
     """
     become_owner(Path(environ[variables.STATUS_DIR]), [Path(environ[name]) for name in _WRITTEN])
     _hold(Path(environ[variables.WORKSPACE]))  # the service `sweep` leaves it alone meanwhile
-    for name in [
-        name for name, value in environ.items() if not value and name in variables.MAY_BE_EMPTY
-    ]:
-        del environ[name]
     folder = Path(environ[variables.COMPOSE_DIR])
-    environ.update(make_environment(read_sweep(folder), _read_server(folder)))
-    if variables.SLOT not in environ:
-        environ[variables.SLOT] = _read_gpu()
-    environ.update(make_devices(environ))
-    trust = Path(environ[variables.KEY_FILE]).with_name(Path(paths.CA_BUNDLE).name)
-    if trust.is_file():
-        environ.update(dict.fromkeys(variables.TRUST, str(trust)))
+    whole = complete(environ, read_sweep(folder), _read_server(folder), _read_provenance(folder))
+    for name in environ.keys() - whole.keys():
+        del environ[name]
+    environ.update(whole)
+
+
+def complete(
+    environ: Mapping[str, str],
+    sweep: SweepPath,
+    server: ComposeServer,
+    provenance: Mapping[str, Any],
+) -> dict[str, str]:
+    """The environment that `up` would have given this agent.
+
+    Raises:
+        RefusedError: no slot is named, and not exactly one GPU is here.
+    """
+    said = {
+        name: value
+        for name, value in environ.items()
+        if value or name not in variables.MAY_BE_EMPTY
+    }
+    slot = said.get(variables.SLOT) or _read_gpu()
+    whole = {**said, **make_environment(sweep, server), variables.SLOT: slot}
+    known = {**json.loads(said.get(variables.PROVENANCE, "{}")), **provenance}
+    whole[variables.PROVENANCE] = json.dumps(known)
+    return {**whole, **make_devices(whole), **_find_trust(whole)}
 
 
 def read_sweep(folder: Path) -> SweepPath:
@@ -95,11 +113,15 @@ def make_devices(environ: Mapping[str, str]) -> dict[str, str]:
         slot = parse_slot(text)
     except ValueError as error:
         raise RefusedError(f"`{variables.SLOT}`: {error}") from error
-    if not slot.is_cpu:
-        return {variables.CUDA_DEVICES: slot.text}
-    cpus = environ.get(variables.CPUS)
-    threads = {} if cpus is None else {variables.THREADS: str(max(1, int(float(cpus))))}
-    return {variables.CUDA_DEVICES: "", **threads}
+    cpus, threads = environ.get(variables.CPUS), environ.get(variables.THREADS)
+    if cpus and not threads:
+        threads = str(max(1, int(float(cpus))))
+    # the user may pin by index
+    visible = "" if slot.is_cpu else environ.get(variables.CUDA_DEVICES) or slot.text
+    return {
+        variables.CUDA_DEVICES: visible,
+        **({variables.THREADS: threads} if threads else {}),
+    }
 
 
 def select_only(gpus: Iterable[SeenGpu]) -> str:
@@ -115,6 +137,14 @@ def select_only(gpus: Iterable[SeenGpu]) -> str:
     return seen[0]
 
 
+def _find_trust(environ: Mapping[str, str]) -> dict[str, str]:
+    """Certificates that lie beside the key; those that the user names himself go before."""
+    file = Path(environ[variables.KEY_FILE]).with_name(Path(paths.CA_BUNDLE).name)
+    if not file.is_file():
+        return {}
+    return {name: environ.get(name) or str(file) for name in variables.TRUST}
+
+
 def _hold(copy: Path) -> None:
     try:
         hold(copy)
@@ -128,6 +158,13 @@ def _read_gpu() -> str:
     from runner.agent.nvml import read_sight  # slow, and a CPU slot has no use for it
 
     return select_only(read_sight().gpus)
+
+
+def _read_provenance(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / paths.PROVENANCE_FILE).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):  # of no use for the run itself
+        return {}
 
 
 def _read_server(folder: Path) -> ComposeServer:

@@ -140,28 +140,33 @@ def _choose(
 
 
 def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | None:
-    """The file with `[run] mounts` and `env`; None where there are none."""
+    """The file with what compose.yaml has no variables for; None where nothing of it is set."""
     from runner.agent.contract import paths
     from runner.compose.env_file import make_extra
     from runner.compose.folders import shared_folder
+    from runner.fleet.agentspec import check_env
     from runner.fleet.mounts import parse_mounts
     from runner.state import write_json
 
-    run = context.settings.run
-    mounts = parse_mounts(run.mounts, context.project.root)
-    if "WANDB_API_KEY" in run.env:
-        raise RunnerError(
-            "`WANDB_API_KEY` in `[run] env` would be seen in `docker compose config`",
-            hint="leave it out: agents get the key by a file",
-            code=ExitCode.USAGE,
-        )
-    if not mounts and not run.env:
-        return None
+    settings, run = context.settings, context.settings.run
+    own = (*paths.OWN_MOUNTS, paths.COMPOSE)
+    mounts = parse_mounts(run.mounts, context.project.root, own=own)
+    env, pin_index = check_env(run.env), settings.pin == "index"
     file = shared_folder(context.state) / paths.EXTRA_FILE
-    if not dry_run:
-        single = [one for one in mounts if not Path(one.source).is_dir()]
-        write_json(file, make_extra(mounts, run.env, agents=agents, files=single), mode=0o600)
-    return str(file.relative_to(context.project.root))
+    needed = mounts or env or pin_index or settings.memlock is not None
+    if not dry_run and not needed:
+        file.unlink(missing_ok=True)  # of an earlier call
+    if not dry_run and needed:
+        extra = make_extra(
+            mounts,
+            env,
+            agents=agents,
+            files=[one for one in mounts if not Path(one.source).is_dir()],
+            memlock=settings.memlock,
+            pin_index=pin_index,
+        )
+        write_json(file, extra, mode=0o600)
+    return str(file.relative_to(context.project.root)) if needed else None
 
 
 def _choose_server_image(context: "Context", *, dry_run: bool) -> str:

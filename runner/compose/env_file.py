@@ -89,7 +89,7 @@ def make_values(chosen: ComposePins) -> dict[str, str]:
         pins.STOP_AFTER: f"{chosen.grace_s + limits.STOP_MARGIN_S}s",
         pins.SHM_SIZE: chosen.shm_bytes,
         pins.MEMORY: chosen.memory_bytes,
-        variables.CPUS: chosen.cpus,
+        variables.CPUS: None if chosen.cpus is None else f"{chosen.cpus:g}",
         variables.AGENTS: ",".join(agents),
         **_pin_slots(chosen, agents),
     }
@@ -97,20 +97,40 @@ def make_values(chosen: ComposePins) -> dict[str, str]:
 
 
 def make_extra(
-    mounts: Sequence[Mount], env: Mapping[str, str], *, agents: int, files: Sequence[Mount] = ()
+    mounts: Sequence[Mount],
+    env: Mapping[str, str],
+    *,
+    agents: int,
+    files: Sequence[Mount] = (),
+    memlock: int | None = None,
+    pin_index: bool = False,
 ) -> dict[str, object]:
-    """What Compose reads over compose.yaml so that agents have the user's mounts and variables.
+    """What Compose reads over compose.yaml, of the settings that it has no variables for.
 
-    `x-points` is for the service `sweep`: what lies below the working copy must be made there, a
-    folder or, for those of `files`, a file.
+    Args:
+        mounts: the user's.
+        env: the user's variables.
+        agents: how many there are.
+        files: those of `mounts` that are no folders.
+        memlock: bytes, -1 for unlimited; None leaves the engine's default.
+        pin_index: CUDA is told an index in place of the UUID.
+
+    Returns:
+        Its content; `x-points` is for the service `sweep`: what lies below the working copy must
+        be made there, a folder or a file.
     """
-    volumes = [
-        {"type": "bind", "source": one.source, "target": one.target, "read_only": one.read_only}
-        for one in mounts
-    ]
-    fixed = {variables.MOUNTS: json.dumps([one.target for one in mounts])}
     kept = {name: value.replace("$", "$$") for name, value in env.items()}
-    service = {"environment": {**kept, **fixed}, "volumes": volumes}
+    pinned = {variables.CUDA_DEVICES: "0"} if pin_index else {}
+    targets = {variables.MOUNTS: json.dumps([one.target for one in mounts])}
+    service: dict[str, object] = {
+        "environment": {**kept, **pinned, **targets},
+        "volumes": [
+            {"type": "bind", "source": one.source, "target": one.target, "read_only": one.read_only}
+            for one in mounts
+        ],
+    }
+    if memlock is not None:
+        service["ulimits"] = {"memlock": memlock}
     return {
         "x-points": {one.target: "file" if one in files else "folder" for one in mounts},
         "services": {agent_service(number): service for number in range(agents)},

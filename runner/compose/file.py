@@ -136,9 +136,11 @@ _ANCHORS = {paths.CODE: "code", paths.SECRETS: "key"}
 
 def _environment() -> dict[str, str]:
     """What all agents have; `agent.compose_entry` adds what is found out inside."""
-    of_all = [variables.COUNT, variables.CPUS, variables.PROGRAM, variables.PROVENANCE]
+    of_all = [variables.COUNT, variables.CPUS, variables.PROVENANCE]
     return {
         **{name: ask(name) for name in of_all},
+        variables.DEFAULT_PROGRAM: ask(variables.PROGRAM),  # `.env` has the project's own
+        variables.MOUNTS: '"[]"',
         variables.GRACE_S: ask(variables.GRACE_S, str(limits.GRACE_S)),
         variables.COMPOSE_DIR: paths.COMPOSE,
         variables.PROJECT_DIR: paths.PROJECT,

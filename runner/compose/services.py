@@ -23,7 +23,7 @@ from runner.compose import pins
 from runner.compose.folders import key_folder, shared_folder
 from runner.compose.given_key import find_key
 from runner.errors import ExitCode, RunnerError
-from runner.state import FOLDER, State, hand_over, open_state, read_json, write_atomic
+from runner.state import FOLDER, State, hand_over, open_state, read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
     from runner.sweeps import Connection
@@ -113,6 +113,7 @@ def health() -> int:
 def sweep() -> int:
     """Leave the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
     from runner.agent.workcopy import is_held, rotate
+    from runner.sweepfile import sweep_hash
     from runner.sweeps import (
         Names,
         load_sweep_file,
@@ -133,9 +134,10 @@ def sweep() -> int:
     spec = environ.get(variables.SWEEP) or str(_find_file(environ))
     if spec.endswith((".yaml", ".yml")):
         parsed = load_sweep_file(PROJECT / spec, console.note)
-        joined = take_or_create(parsed, reach, names)
+        joined, config = take_or_create(parsed, reach, names), parsed.config
     else:
         joined = resolve_sweep(spec, reach, names, write=True)
+        config = joined.sweep.config
         save_record(state, joined)
     path = joined.sweep.path
     busy = {}
@@ -148,7 +150,9 @@ def sweep() -> int:
         manifest = state.agents / manifest_file(agent)
         rotate(state.work / agent, manifest, sweep=SweepPath.parse(path).id)
         _make_points(state, state.work / agent)
-    write_atomic(shared_folder(state) / paths.SWEEP_FILE, path + "\n")
+    shared, known = shared_folder(state), {"sweep_hash": sweep_hash(config)}
+    write_json(shared / paths.PROVENANCE_FILE, known)
+    write_atomic(shared / paths.SWEEP_FILE, path + "\n")
     console.note(f"{'created' if joined.created else 'joined'} sweep {path}")
     if others := {service: old for service, old in busy.items() if old != path}:
         console.note(_tell_others(others))

@@ -201,6 +201,7 @@ AGENT = """
       <<: *environment
       @{variables.AGENT}: ${@{agent}:-@{name}}
       @{variables.SLOT}: ${@{slot}:-}
+      @{variables.NVIDIA_DEVICES}: ${@{slot}:-${@{device}:-@{number}}}
     labels:
       <<: *labels
       @{labels.AGENT}: ${@{agent}:-@{name}}

@@ -12,7 +12,12 @@ import pytest
 import yaml
 from docker.utils.build import PatternMatcher
 
-from runner.agent.compose_entry import make_devices, make_environment, select_only
+from runner.agent.compose_entry import (
+    complete,
+    make_devices,
+    make_environment,
+    select_only,
+)
 from runner.agent.contract.servers import ComposeServer
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.gpu import SeenGpu
@@ -96,6 +101,7 @@ def test_mounts_and_variables_of_the_settings_come_in_a_third_file() -> None:
 
     extra = make_extra([data], {"COST": "5$"}, agents=2)
     single = make_extra([data], {}, agents=1, files=[data])
+    odd = make_extra([], {}, agents=1, memlock=-1, pin_index=True)
     values = make_values(replace(CHOSEN, extra=".runner/compose/extra.yaml"))
 
     service = {
@@ -108,6 +114,13 @@ def test_mounts_and_variables_of_the_settings_come_in_a_third_file() -> None:
     assert single["x-points"] == {"/workspace/data": "file"}
     assert extra["services"] == {"agent-0": service, "agent-1": service}
     assert values["COMPOSE_FILE"] == "compose.yaml:.runner/compose/extra.yaml"
+    assert odd["services"] == {
+        "agent-0": {
+            "environment": {"CUDA_VISIBLE_DEVICES": "0", "RUNNER_MOUNTS": "[]"},
+            "volumes": [],
+            "ulimits": {"memlock": -1},
+        }
+    }
 
 
 def test_a_server_of_wandb_has_no_port_here() -> None:
@@ -214,9 +227,40 @@ def test_sweep_and_server_become_the_agents_environment() -> None:
         "WANDB_ENTITY": "e",
         "WANDB_PROJECT": "p",
     }
-    assert make_devices({"RUNNER_GPU_UUID": "GPU-1"}) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
-    cpu = {"RUNNER_GPU_UUID": "cpu-1", "RUNNER_CPUS": "2.5"}
+
+
+def test_a_run_is_pinned_and_what_the_user_says_goes_before() -> None:
+    gpu, cpu = {"RUNNER_GPU_UUID": "GPU-1"}, {"RUNNER_GPU_UUID": "cpu-1", "RUNNER_CPUS": "2.5"}
+
+    assert make_devices(gpu) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
+    assert make_devices({**gpu, "CUDA_VISIBLE_DEVICES": "0"}) == {"CUDA_VISIBLE_DEVICES": "0"}
     assert make_devices(cpu) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
+    assert make_devices({**cpu, "OMP_NUM_THREADS": "1"})["OMP_NUM_THREADS"] == "1"
+    with pytest.raises(RefusedError, match="`3` is not a slot"):
+        make_devices({"RUNNER_GPU_UUID": "3"})
+
+
+def test_the_entry_completes_what_compose_could_not_say(tmp_path: Path) -> None:
+    """Empty variables go, certificates beside the key are trusted, the sweep's hash is added."""
+    (tmp_path / "ca.pem").touch()
+    environ = {
+        "RUNNER_KEY_FILE": str(tmp_path / "key"),
+        "RUNNER_GPU_UUID": "cpu-0",
+        "RUNNER_COUNT": "",
+        "RUNNER_DEFAULT_PROGRAM": "",
+        "RUNNER_PROVENANCE": '{"image": "sha256:aa"}',
+        "CURL_CA_BUNDLE": "/mine.pem",
+        "EMPTY": "",
+    }
+    server = ComposeServer("runner", "http://runner-server:8080", "")
+
+    found = complete(environ, SweepPath("e", "p", "abc"), server, {"sweep_hash": "f00d"})
+
+    assert not {"RUNNER_COUNT", "RUNNER_DEFAULT_PROGRAM"} & found.keys()
+    assert found["EMPTY"] == ""
+    assert found["SSL_CERT_FILE"] == str(tmp_path / "ca.pem")
+    assert found["CURL_CA_BUNDLE"] == "/mine.pem"
+    assert json.loads(found["RUNNER_PROVENANCE"]) == {"image": "sha256:aa", "sweep_hash": "f00d"}
 
 
 class Loader(yaml.SafeLoader):
