@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runner.agent.contract import labels, limits, variables
 from runner.agent.contract.slots import parse_slot
 from runner.compose import pins
-from runner.compose.file import AGENTS, CPU_FILE, FILE, agent_service
+from runner.compose.file import AGENTS, CPU_FILE, FILE
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.slots import Slot
@@ -62,7 +62,7 @@ def make_values(chosen: ComposePins) -> dict[str, str]:
     uid, _, gid = chosen.user.partition(":")
     local = chosen.server == "local"
     agents = [slot.agent_name(chosen.fleet) for slot in chosen.slots]
-    profiles = [agent_service(number) for number in range(1, len(agents))]
+    profiles = [pins.agent_service(number) for number in range(1, len(agents))]
     address = f"http://127.0.0.1:{chosen.port}" if local and chosen.port else None
     files = [FILE, *([CPU_FILE] if _is_cpu(chosen) else []), *filter(None, [chosen.extra])]
     values: dict[str, object] = {
@@ -133,7 +133,7 @@ def make_extra(
         service["ulimits"] = {"memlock": memlock}
     return {
         "x-points": {one.target: "file" if one in files else "folder" for one in mounts},
-        "services": {agent_service(number): service for number in range(agents)},
+        "services": {pins.agent_service(number): service for number in range(agents)},
     }
 
 

@@ -38,11 +38,6 @@ def render(builds: Builds | None = None) -> dict[str, str]:
     return {FILE: _render_file(builds), CPU_FILE: _render_cpu(builds)}
 
 
-def agent_service(number: int) -> str:
-    """The name of an agent's service, which is its own where nothing is pinned."""
-    return f"agent-{number}"
-
-
 def ask(name: str, default: str = "") -> str:
     """A variable that Compose replaces by its value, or by `default` where it has none."""
     return f"${{{name}:-{default}}}"
@@ -83,7 +78,7 @@ def _render_file(builds: Builds | None) -> str:
 
 
 def _render_agent(number: int, builds: Builds | None) -> str:
-    name = agent_service(number)
+    name = pins.agent_service(number)
     head = "" if number == 0 else f"    profiles: [{name}]\n"
     if number == 0 and builds:
         kind = {labels.KIND: labels.AGENT_ROLE}
@@ -111,7 +106,10 @@ def _render_cpu(builds: Builds | None) -> str:
     for number in range(AGENTS):
         head = _build_over(builds.cpu, builds.cpu_labels) if builds and number == 0 else ""
         text += templates.fill(
-            templates.CPU_AGENT, name=agent_service(number), head=head, slot=str(cpu_slot(number))
+            templates.CPU_AGENT,
+            name=pins.agent_service(number),
+            head=head,
+            slot=str(cpu_slot(number)),
         )
     return text
 

@@ -37,6 +37,11 @@ APP_URL = "RUNNER_APP_URL"
 DATA = "RUNNER_DATA"
 
 
+def agent_service(number: int) -> str:
+    """The service of an agent, and its name where nothing is pinned."""
+    return f"agent-{number}"
+
+
 def container(number: int) -> str:
     """The name of an agent's container."""
     return f"RUNNER_NAME_{number}"
