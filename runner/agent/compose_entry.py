@@ -77,7 +77,9 @@ def complete(
     whole = {**said, **make_environment(sweep, server), variables.SLOT: slot}
     known = {**json.loads(said.get(variables.PROVENANCE, "{}")), **provenance}
     whole[variables.PROVENANCE] = json.dumps(known)
-    return {**whole, **make_devices(whole), **_find_trust(whole)}
+    found = {**make_devices(whole), **_find_trust(whole)}
+    given = whole.get(variables.GIVEN, "").split(",")  # other values may be the image's
+    return {**whole, **{name: value for name, value in found.items() if name not in given}}
 
 
 def read_sweep(folder: Path) -> SweepPath:
@@ -113,15 +115,10 @@ def make_devices(environ: Mapping[str, str]) -> dict[str, str]:
         slot = parse_slot(text)
     except ValueError as error:
         raise RefusedError(f"`{variables.SLOT}`: {error}") from error
-    cpus, threads = environ.get(variables.CPUS), environ.get(variables.THREADS)
-    if cpus and not threads:
-        threads = str(max(1, int(float(cpus))))
-    # the user may pin by index
-    visible = "" if slot.is_cpu else environ.get(variables.CUDA_DEVICES) or slot.text
-    return {
-        variables.CUDA_DEVICES: visible,
-        **({variables.THREADS: threads} if threads else {}),
-    }
+    visible = {variables.CUDA_DEVICES: "" if slot.is_cpu else slot.text}
+    cpus = environ.get(variables.CPUS)
+    threads = {variables.THREADS: str(max(1, int(float(cpus))))} if cpus else {}
+    return {**visible, **threads}
 
 
 def select_only(gpus: Iterable[SeenGpu]) -> str:
@@ -138,11 +135,9 @@ def select_only(gpus: Iterable[SeenGpu]) -> str:
 
 
 def _find_trust(environ: Mapping[str, str]) -> dict[str, str]:
-    """Certificates that lie beside the key; those that the user names himself go before."""
+    """Certificates that lie beside the key, to be trusted in place of the image's."""
     file = Path(environ[variables.KEY_FILE]).with_name(Path(paths.CA_BUNDLE).name)
-    if not file.is_file():
-        return {}
-    return {name: environ.get(name) or str(file) for name in variables.TRUST}
+    return dict.fromkeys(variables.TRUST, str(file)) if file.is_file() else {}
 
 
 def _hold(copy: Path) -> None:

@@ -133,13 +133,13 @@ def _choose(
         cpus=cpus,
         program=run.program,
         provenance=json.dumps(labels),
-        extra=_write_extra(context, len(slots) or 1, dry_run=dry_run),
+        extra=_write_extra(context, slots, dry_run=dry_run),
         trust=None if bundle is None else str(copy(bundle, dry_run=dry_run)),
         data=None if data == context.state.server else str(data),
     )
 
 
-def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | None:
+def _write_extra(context: "Context", slots: "tuple[Slot, ...]", *, dry_run: bool) -> str | None:
     """The file with what compose.yaml has no variables for; None where nothing of it is set."""
     from runner.agent.contract import paths
     from runner.compose.env_file import make_extra
@@ -151,7 +151,8 @@ def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | Non
     settings, run = context.settings, context.settings.run
     own = (*paths.OWN_MOUNTS, paths.COMPOSE)
     mounts = parse_mounts(run.mounts, context.project.root, own=own)
-    env, pin_index = check_env(run.env), settings.pin == "index"
+    env = check_env(run.env)
+    pin_index = settings.pin == "index" and not any(slot.is_cpu for slot in slots)
     file = shared_folder(context.state) / paths.EXTRA_FILE
     needed = mounts or env or pin_index or settings.memlock is not None
     if not dry_run and not needed:
@@ -160,7 +161,7 @@ def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | Non
         extra = make_extra(
             mounts,
             env,
-            agents=agents,
+            agents=len(slots) or 1,
             files=[one for one in mounts if not Path(one.source).is_dir()],
             memlock=settings.memlock,
             pin_index=pin_index,

@@ -3,7 +3,6 @@
 Its compose files also build its images, with the arguments of `runner build`.
 """
 
-import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -13,10 +12,10 @@ from packaging.requirements import Requirement
 
 from runner.agent.contract import paths, variables
 from runner.compose import pins
-from runner.compose.file import Builds, render
+from runner.compose.file import Builds, ask, render
 from runner.image.recipe import VARIANT_LABEL, Recipe, read_recipe
 from runner.image.server import BASE, select_requirements
-from runner.image.variant import CPU_INDEX, Name
+from runner.image.variant import Name
 from runner.project import find_project
 from runner.settings.load import load_settings
 
@@ -32,14 +31,14 @@ def make_files(root: Path) -> dict[str, str]:
         target=cuda.target or "agent",
         cpu={
             **{name: value for name, value in cpu.args.items() if cuda.args.get(name) != value},
-            "TORCH_INDEX": f"${{{pins.TORCH_INDEX}-{CPU_INDEX}}}",
+            "TORCH_INDEX": ask(pins.TORCH_INDEX),
         },
         cpu_labels=_marks(cpu),
     )
     dockerfile = root / "docker" / "Dockerfile"
     return {
         **render(builds),
-        "docker/Dockerfile": _fill_block(dockerfile.read_text("utf-8")),
+        "docker/Dockerfile": _fill_blocks(dockerfile.read_text("utf-8"), _read_blocks(root)),
         "docker/agent-requirements.txt": cuda.dependencies.files["requirements.txt"],
         "docker/server-requirements.txt": _server_requirements(root),
     }
@@ -54,8 +53,8 @@ def _marks(recipe: Recipe) -> Mapping[str, str]:
     return {VARIANT_LABEL: recipe.labels[VARIANT_LABEL]}
 
 
-def _fill_block(dockerfile: str) -> str:
-    """With what the images have to agree on with their containers, in its marked block."""
+def _read_blocks(root: Path) -> Mapping[str, str]:
+    """What stands in the Dockerfile and comes from elsewhere, by its origin."""
     agreed = {
         "VENV": paths.VENV,
         "PROJECT_DIR": paths.PROJECT,
@@ -63,8 +62,20 @@ def _fill_block(dockerfile: str) -> str:
         "HOME_DIR": paths.HOME,
         "USER_NAME": variables.USER,
     }
-    lines = "".join(f"ARG {name}={value}\n" for name, value in agreed.items())
-    return re.sub(r"(?<=\n)(# >>> .*\n)(?:.*\n)*?(# <<<\n)", rf"\1{lines}\2", dockerfile)
+    script = "docker/torch-index.sh"
+    return {
+        "runner/agent/contract": "".join(f"ARG {name}={value}\n" for name, value in agreed.items()),
+        script: (root / script).read_text("utf-8"),
+    }
+
+
+def _fill_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """With each block between the marks that name its origin."""
+    for origin, content in blocks.items():
+        begin = f"# >>> {origin}, by `make generated`\n"
+        before, _, rest = text.partition(begin)
+        text = before + begin + content + rest[rest.index("# <<<\n") :]
+    return text
 
 
 def _server_requirements(root: Path) -> str:

@@ -119,11 +119,13 @@ def make_extra(
         Its content; `x-points` is for the service `sweep`: what lies below the working copy must
         be made there, a folder or a file.
     """
-    kept = {name: value.replace("$", "$$") for name, value in env.items()}
-    pinned = {variables.CUDA_DEVICES: "0"} if pin_index else {}
-    targets = {variables.MOUNTS: json.dumps([one.target for one in mounts])}
+    given = {**env, **({variables.CUDA_DEVICES: "0"} if pin_index else {})}
+    told = {
+        variables.GIVEN: ",".join(given),
+        variables.MOUNTS: json.dumps([one.target for one in mounts]),
+    }
     service: dict[str, object] = {
-        "environment": {**kept, **pinned, **targets},
+        "environment": {**{k: v.replace("$", "$$") for k, v in given.items()}, **told},
         "volumes": [
             {"type": "bind", "source": one.source, "target": one.target, "read_only": one.read_only}
             for one in mounts

@@ -105,7 +105,11 @@ def test_mounts_and_variables_of_the_settings_come_in_a_third_file() -> None:
     values = make_values(replace(CHOSEN, extra=".runner/compose/extra.yaml"))
 
     service = {
-        "environment": {"COST": "5$$", "RUNNER_MOUNTS": '["/workspace/data"]'},
+        "environment": {
+            "COST": "5$$",
+            "RUNNER_GIVEN": "COST",
+            "RUNNER_MOUNTS": '["/workspace/data"]',
+        },
         "volumes": [
             {"type": "bind", "source": "/big/data", "target": "/workspace/data", "read_only": True}
         ],
@@ -116,7 +120,11 @@ def test_mounts_and_variables_of_the_settings_come_in_a_third_file() -> None:
     assert values["COMPOSE_FILE"] == "compose.yaml:.runner/compose/extra.yaml"
     assert odd["services"] == {
         "agent-0": {
-            "environment": {"CUDA_VISIBLE_DEVICES": "0", "RUNNER_MOUNTS": "[]"},
+            "environment": {
+                "CUDA_VISIBLE_DEVICES": "0",
+                "RUNNER_GIVEN": "CUDA_VISIBLE_DEVICES",
+                "RUNNER_MOUNTS": "[]",
+            },
             "volumes": [],
             "ulimits": {"memlock": -1},
         }
@@ -229,27 +237,30 @@ def test_sweep_and_server_become_the_agents_environment() -> None:
     }
 
 
-def test_a_run_is_pinned_and_what_the_user_says_goes_before() -> None:
+def test_a_run_is_pinned_by_the_uuid() -> None:
     gpu, cpu = {"RUNNER_GPU_UUID": "GPU-1"}, {"RUNNER_GPU_UUID": "cpu-1", "RUNNER_CPUS": "2.5"}
 
     assert make_devices(gpu) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
-    assert make_devices({**gpu, "CUDA_VISIBLE_DEVICES": "0"}) == {"CUDA_VISIBLE_DEVICES": "0"}
     assert make_devices(cpu) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
-    assert make_devices({**cpu, "OMP_NUM_THREADS": "1"})["OMP_NUM_THREADS"] == "1"
     with pytest.raises(RefusedError, match="`3` is not a slot"):
         make_devices({"RUNNER_GPU_UUID": "3"})
 
 
 def test_the_entry_completes_what_compose_could_not_say(tmp_path: Path) -> None:
-    """Empty variables go, certificates beside the key are trusted, the sweep's hash is added."""
+    """It goes before what the image says, and what the user says before it."""
     (tmp_path / "ca.pem").touch()
     environ = {
         "RUNNER_KEY_FILE": str(tmp_path / "key"),
-        "RUNNER_GPU_UUID": "cpu-0",
+        "RUNNER_GPU_UUID": "GPU-1",
+        "RUNNER_CPUS": "4",
         "RUNNER_COUNT": "",
         "RUNNER_DEFAULT_PROGRAM": "",
         "RUNNER_PROVENANCE": '{"image": "sha256:aa"}',
+        "RUNNER_GIVEN": "CURL_CA_BUNDLE,CUDA_VISIBLE_DEVICES",
         "CURL_CA_BUNDLE": "/mine.pem",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "SSL_CERT_FILE": "/the-image's.pem",
+        "OMP_NUM_THREADS": "64",
         "EMPTY": "",
     }
     server = ComposeServer("runner", "http://runner-server:8080", "")
@@ -259,7 +270,8 @@ def test_the_entry_completes_what_compose_could_not_say(tmp_path: Path) -> None:
     assert not {"RUNNER_COUNT", "RUNNER_DEFAULT_PROGRAM"} & found.keys()
     assert found["EMPTY"] == ""
     assert found["SSL_CERT_FILE"] == str(tmp_path / "ca.pem")
-    assert found["CURL_CA_BUNDLE"] == "/mine.pem"
+    assert found["OMP_NUM_THREADS"] == "4"
+    assert (found["CURL_CA_BUNDLE"], found["CUDA_VISIBLE_DEVICES"]) == ("/mine.pem", "0")
     assert json.loads(found["RUNNER_PROVENANCE"]) == {"image": "sha256:aa", "sweep_hash": "f00d"}
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,6 @@ from runner.image.context import list_files, stage_files
 from runner.image.pipconfig import read_pip_settings
 from runner.image.recipe import pinned_torch
 from runner.image.server import add_secrets
-from runner.image.variant import find_torch_index
 from tests.rig.composed import BOTH, Composed, composed_folder
 from tests.rig.engine import TestEngine
 from tests.rig.plain import ROOT
@@ -48,12 +49,24 @@ def clone(engine_env: TestEngine, fleet: str) -> Iterator[Composed]:
 def sources(folder: Path) -> dict[str, str]:
     """Where this machine finds packages, as compose.yaml takes it; nothing on most."""
     pip = read_pip_settings(os.environ)
-    index = find_torch_index("cpu", pinned_torch(), pip, needed_by="pyproject.toml")
     files = add_secrets(pip, folder)
     names = {"ca": "RUNNER_CA_FILE", "pip": "RUNNER_PIP_CONF", "uv": "RUNNER_UV_TOML"}
     wheels = {"RUNNER_WHEELS": str(pip.wheels)} if pip.wheels else {}
     given = {names[name]: str(file) for name, file in files.items()}
-    return {"RUNNER_TORCH_INDEX": index or "", **wheels, **given}
+    # where pip finds torch itself, PyTorch's index is not needed: here it is out of reach
+    index = {"RUNNER_TORCH_INDEX": "http://127.0.0.1:9"} if offers_torch() else {}
+    return {**index, **wheels, **given}
+
+
+def offers_torch() -> bool:
+    """Whether this machine's pip finds a torch for CPUs in its own sources."""
+    script, pip = ROOT / "docker" / "torch-index.sh", Path(sys.executable).with_name("pip")
+    asked = subprocess.run(
+        [str(script), pinned_torch(), str(pip), "install", "--ignore-installed"],
+        capture_output=True,
+        check=True,
+    )
+    return not asked.stdout
 
 
 def test_a_clone_is_built_by_compose_and_trains(clone: Composed, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ MEANT = {
     "capabilities added": "for root, as whom it begins without `runner compose`; else of no use",
     "user namespace": "`up` asks first whether the engine remaps; elsewhere `host` changes nothing",
     "environment RUNNER_COMPOSE": "where it finds out",
+    "environment RUNNER_GIVEN": "what may be the image's it replaces, not what the user has set",
     "mount /compose": "where it finds out",
     "mount /run/runner/key": "Compose mounts the folder, as certificates may lie beside the key",
     "mount /run/runner": "that folder",
@@ -216,7 +217,7 @@ def read_model(agent: Agent, engine: TestEngine) -> dict[str, Any]:
         launch.env or {},
         agents=1,
         memlock=launch.memlock,
-        pin_index=launch.pin_index,
+        pin_index=launch.pin_index and not agent.slot.is_cpu,
     )
     (agent.folder / "extra.yaml").write_text(json.dumps(extra))
     (agent.folder / ".env").write_text(write_block("", make_values(agent.pins)))

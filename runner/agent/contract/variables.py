@@ -25,6 +25,7 @@ CHECKPOINTS = "RUNNER_CHECKPOINTS"
 LEASES = "RUNNER_LEASES"
 PROVENANCE = "RUNNER_PROVENANCE"  # JSON object
 COMPOSE_DIR = "RUNNER_COMPOSE"  # where Compose's services leave what they found out
+GIVEN = "RUNNER_GIVEN"  # names, by comma: what the user set goes before what is found out
 
 # what a run gets beside W&B's own
 CHECKPOINT_DIR = "RUNNER_CHECKPOINT_DIR"
