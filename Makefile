@@ -31,7 +31,7 @@ lint: install
 	$(BIN)/mypy
 
 generated: install
-	$(BIN)/python -m runner.compose.clone
+	$(BIN)/python -m runner.compose.clone amt/tiny_sweep.yaml
 
 test-fast: install
 	$(PYTEST) -n 3 --dist loadfile

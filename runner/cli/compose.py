@@ -124,7 +124,7 @@ def _choose(
         server=chosen,
         port=_choose_port(context, dry_run=dry_run) if local else None,
         network=network_name(context.state),
-        sweep=_choose_sweep(context, sweep or run.sweep, chosen, server),
+        sweep=_choose_sweep(context, sweep or _find_called_sweep(context), chosen, server),
         slots=slots,
         driver=_choose_driver(context, slots),
         grace_s=run.grace_s,
@@ -234,6 +234,18 @@ def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> st
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(file, key + "\n", mode=0o600)
     return choice.url
+
+
+def _find_called_sweep(context: "Context") -> str | None:
+    """The sweep of the caller's environment; that of the settings file is left to the services."""
+    from runner.settings.load import variable_of
+
+    named = context.settings.run.sweep
+    if named is None or context.settings.origins["run.sweep"] == variable_of("run.sweep"):
+        return named
+    if named.endswith((".yaml", ".yml")):
+        _find_file(context, named)  # a wrong name is better said now
+    return None
 
 
 def _choose_sweep(

@@ -1,6 +1,7 @@
-"""`python -m runner.compose.clone`: writes what a clone of this repository has that is made.
+"""`python -m runner.compose.clone SWEEP`: writes what a clone of this repository has that is made.
 
-Its compose files also build its images, with the arguments of `runner build`.
+Its compose files also build its images, with the arguments of `runner build`, and work on the file
+SWEEP where there is no GPU.
 """
 
 import sys
@@ -20,7 +21,7 @@ from runner.project import find_project
 from runner.settings.load import load_settings
 
 
-def make_files(root: Path) -> dict[str, str]:
+def make_files(root: Path, *, cpu_sweep: str) -> dict[str, str]:
     """Path in the clone at `root` → text."""
     cuda, cpu = _read_recipe(root, "cuda13"), _read_recipe(root, "cpu")
     layout = {"LAYOUT": "clone"}
@@ -34,6 +35,7 @@ def make_files(root: Path) -> dict[str, str]:
             "TORCH_INDEX": ask(pins.TORCH_INDEX),
         },
         cpu_labels=_marks(cpu),
+        cpu_sweep=cpu_sweep,
     )
     dockerfile = root / "docker" / "Dockerfile"
     return {
@@ -88,7 +90,7 @@ def _server_requirements(root: Path) -> str:
 
 def main() -> int:
     """Write all of it in the current folder."""
-    for name, text in make_files(Path.cwd()).items():
+    for name, text in make_files(Path.cwd(), cpu_sweep=sys.argv[1]).items():
         Path(name).write_text(text, "utf-8")
     return 0
 

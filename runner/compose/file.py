@@ -23,7 +23,7 @@ _EVERY_PROXY = (*_PROXIES, *(name.lower() for name in _PROXIES))
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """What only a clone of this repository has: how its images are built."""
+    """What only a clone of this repository has: how its images are built, and a small sweep."""
 
     server: Mapping[str, str]  # build arguments
     agent: Mapping[str, str]
@@ -31,6 +31,7 @@ class Builds:
     target: str
     cpu: Mapping[str, str]  # over those of `agent`
     cpu_labels: Mapping[str, str]
+    cpu_sweep: str  # a file: what a machine without a GPU works on, unless a sweep is named
 
 
 def render(builds: Builds | None = None) -> dict[str, str]:
@@ -103,6 +104,8 @@ def _render_agent(number: int, builds: Builds | None) -> str:
 
 def _render_cpu(builds: Builds | None) -> str:
     text = templates.fill(templates.CPU_HEADER, made=templates.CPU_MADE if builds else "")
+    if builds:
+        text += templates.fill(templates.CPU_SWEEP, sweep=builds.cpu_sweep)
     for number in range(AGENTS):
         head = _build_over(builds.cpu, builds.cpu_labels) if builds and number == 0 else ""
         text += templates.fill(

@@ -239,6 +239,11 @@ x-cpu: &cpu
 services:
 """
 CPU_MADE = "# `make generated` makes it (runner/compose/file.py).\n"
+CPU_SWEEP = """\
+  sweep: # the search of the settings wants GPUs
+    environment:
+      @{variables.SWEEP}: ${@{pins.NAMED_SWEEP}:-${@{variables.SWEEP}:-@{sweep}}}
+"""
 CPU_AGENT = """\
   @{name}:
 @{head}    deploy: !reset null

@@ -288,7 +288,7 @@ def read_compose(text: str) -> dict[str, Any]:
 
 def test_what_is_made_is_what_is_committed() -> None:
     """`make generated` writes it anew: compose files, requirements, a block of the Dockerfile."""
-    made = make_files(ROOT)
+    made = make_files(ROOT, cpu_sweep="amt/tiny_sweep.yaml")
 
     assert {name: (ROOT / name).read_text() for name in made} == made
     assert set(made) >= {FILE, CPU_FILE, "docker/Dockerfile"}
@@ -319,10 +319,25 @@ def test_a_folder_that_is_no_clone_gets_no_builds() -> None:
         return {k: strip(v) for k, v in value.items() if k not in ("build", "x-build", "secrets")}
 
     for name, text in render().items():
-        assert read_compose(text) == strip(read_compose((ROOT / name).read_text()))
+        clone = read_compose((ROOT / name).read_text())
+        if name == CPU_FILE:
+            del clone["services"]["sweep"]
+        assert read_compose(text) == strip(clone)
         assert "build:" not in text
         assert "amt" not in text
         assert "\n\n\n" not in text
+
+
+def test_a_clone_without_gpus_works_on_the_small_sweep() -> None:
+    """The large search wants DINOv2's weights and 400,000 images. Other projects keep theirs."""
+    clone, own = (ROOT / CPU_FILE).read_text(), render()[CPU_FILE]
+
+    found = read_compose(clone)["services"]["sweep"]
+
+    small = "${SWEEP:-${RUNNER_SWEEP:-amt/tiny_sweep.yaml}}"
+    assert found == {"environment": {"RUNNER_SWEEP": small}}
+    assert "sweep" not in read_compose(own)["services"]
+    assert "RUNNER_SWEEP" in read_compose(render()[FILE])["services"]["sweep"]["environment"]
 
 
 def test_the_files_say_nothing_twice() -> None:

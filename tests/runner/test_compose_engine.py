@@ -210,6 +210,28 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
     assert composed.containers() == []
 
 
+def test_a_sweep_of_the_settings_is_left_to_the_services(
+    composed: Composed, plain_image: PlainImage
+) -> None:
+    """They read the file themselves; what stands in the caller's environment they cannot."""
+    folder = composed.folder
+    folder.use_image(plain_image)
+    folder.write_sweep("mine.yaml", "wandb")
+    (folder.root / "runner.toml").write_text('[run]\nsweep = "mine.yaml"\n')
+    dry = ("compose", "--gpus", "cpu", "--dry-run")
+
+    by_file = folder.run(*dry)[0].splitlines()
+    folder.env["RUNNER_RUN_SWEEP"] = "mine.yaml"
+    by_caller = folder.run(*dry)[0].splitlines()
+    del folder.env["RUNNER_RUN_SWEEP"]
+    (folder.root / "mine.yaml").unlink()
+    _, said = folder.run(*dry, code=3)
+
+    assert not [line for line in by_file if line.startswith("RUNNER_SWEEP=")]
+    assert "RUNNER_SWEEP=mine.yaml" in by_caller
+    assert "there is no sweep file `mine.yaml`" in said
+
+
 def _join(composed: Composed, sweep: str, image: PlainImage) -> str:
     """By SWEEP, with the later Compose by `runner compose`; the agent's name, which has ended."""
     if composed.client is None:
