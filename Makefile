@@ -47,7 +47,7 @@ clean-demo:
 	docker/demo.sh down
 
 bench: install
-	$(BIN)/python -m tests.bench.help_start
+	docker/with-engine.sh $(BIN)/python -m tests.bench.quick
 
 bench-cuda: install-cli
 	docker/with-engine.sh $(BIN)/python -m tests.bench.cuda_image

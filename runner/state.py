@@ -7,17 +7,17 @@ import re
 import secrets
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.abandoned import make_name
 from runner.agent.contract.variables import FLEET
 from runner.errors import ExitCode, RunnerError
 
-FORMAT = 1  # of the folder's layout; a newer one is refused
+FORMAT = 2  # of the folder's layout, see `state_migrations`; a newer one is refused
 FOLDER = ".runner"
 
 
@@ -33,6 +33,13 @@ class State:
     root: Path
     fleet: str
     read_only: bool = False
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where commands write for a moment what they then rename or remove."""
+        secret = (self.secrets / name for name in (".", "agents", "compose", "wandb"))
+        probes = self.cache / "probes"
+        return (self.root, self.root / "compose", self.sweeps, self.cache, probes, *secret)
 
     @property
     def engine_file(self) -> Path:
@@ -175,14 +182,15 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 def _replace(path: Path, text: str, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fresh = path.with_name(f".{path.name}.{make_name()}")
     try:
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             os.fchmod(file.fileno(), mode)
-        Path(name).replace(path)
+        fresh.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
         raise
 
 
@@ -231,7 +239,7 @@ def _find_root(start: Path, environ: Mapping[str, str]) -> Path | None:
 
 def _load(root: Path, *, read_only: bool) -> State:
     record = read_json(root / "fleet") or {}
-    written = record.get("format", FORMAT)
+    written = record.get("format", 1)
     if not isinstance(written, int) or written > FORMAT:
         raise RunnerError(
             f"`{root}` was written by a newer runner (format {written}, this one knows {FORMAT})",
@@ -243,6 +251,10 @@ def _load(root: Path, *, read_only: bool) -> State:
             f"`{root / 'fleet'}` is damaged: it holds no fleet name",
             hint="move the folder away and start anew; its runs stay readable",
         )
+    if written < FORMAT and not read_only:
+        from runner.state_migrations import find_changes, migrate
+
+        migrate(root, find_changes())
     return State(root.absolute(), name, read_only)
 
 

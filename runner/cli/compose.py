@@ -97,6 +97,7 @@ def _choose(
     from runner.compose.env_file import ComposePins
     from runner.fleet.apply import make_host
     from runner.fleet.observe import read_agents
+    from runner.fleet.slots import parse_selection
     from runner.image.build import find_image
     from runner.localserver.container import network_name
     from runner.localserver.files import find_data, make_data
@@ -104,7 +105,8 @@ def _choose(
 
     engine, run = context.engine(), context.settings.run
     agents = read_agents(engine, context.state)
-    slots = tuple(up.select_slots(context, agents, gpus)) if gpus else ()
+    selection = parse_selection(gpus) if gpus else None
+    slots = tuple(up.find_slots(context, agents, selection)) if selection else ()
     image = find_image(engine, context.project, context.settings, context.state)
     chosen = _choose_server(context, server, dry_run=dry_run)
     host = make_host(engine, max(1, len(slots)))

@@ -1,12 +1,14 @@
 """What most commands begin with: the project, its settings, its state and its servers."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import console
+from runner.abandoned import remove_abandoned
 from runner.errors import ExitCode, RunnerError
 from runner.project import Project, find_project
 from runner.settings.load import Settings, load_settings
@@ -55,6 +57,8 @@ class Context:
             self._engine = Engine.connect(
                 self.settings.engine, state=self.state, environ=os.environ
             )
+            if not self.read_only:
+                remove_abandoned(*self.state.folders, Path(tempfile.gettempdir()))
         return self._engine
 
     def server_choice(self, flag: str | None) -> ServerChoice:

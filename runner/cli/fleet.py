@@ -81,7 +81,7 @@ def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Stop the fleet and remove its containers, and the server when nothing uses it; data stays."""
     from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
-    from runner.fleet.rescue import save_files
+    from runner.fleet.rescue import remove_agents
 
     context = open_context(read_only=dry_run)
     engine, state = context.engine(), context.state
@@ -89,10 +89,7 @@ def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     alive = [agent for agent in agents if agent.alive]
     results = _stop(engine, state, alive, context.settings.run.grace_s, dry_run=dry_run)
     if not dry_run and all(result.outcome == "done" for result in results):
-        for agent in agents:
-            if saved := save_files(engine, state, agent, console.note):
-                console.note(f"{agent.name}: what it wrote is in `{saved}`")
-            engine.remove(agent.container)
+        remove_agents(engine, state, agents, console.note)
         _remove_keys(state)
         names = ", ".join(agent.name for agent in agents)
         console.note(f"removed {names}" if agents else "there were no agents")

@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 def gpus(as_json: JsonOption = False) -> None:
     """The GPUs and MIG slices of this machine, and who uses each."""
     from runner.fleet.observe import mark_gpus
-    from runner.gpus import read_gpus
+    from runner.nvml import read_gpus
     from runner.project import find_project
     from runner.settings.load import load_settings
 

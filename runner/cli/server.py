@@ -73,7 +73,7 @@ def status(as_json: AsJson = False) -> None:
 
     context = open_context(read_only=True)
     choice = context.server_choice(None)
-    fields = (_own_status(context) if choice.own else _wandb_status(context, choice.url or "")) | {
+    fields = (_own_status(context) if choice.own else _status_at(context, choice.url or "")) | {
         "chosen_by": choice.why
     }
     if as_json:
@@ -101,11 +101,26 @@ def _own_status(context: "Context") -> dict[str, object]:
     }
 
 
-def _wandb_status(context: "Context", url: str) -> dict[str, object]:
+def _status_at(context: "Context", url: str) -> dict[str, object]:
+    """Of a server that is named by its URL: W&B's, or one of ours on another machine."""
+    from runner.localserver.health import read_health
     from runner.settings.server import find_home, find_key
+    from runner.settings.trust import find_ca_bundle
+    from runner.sweeps import find_kind
 
     key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
-    return {"server": url, "state": "W&B", "url": url, "key": "found" if key else "none found"}
+    trust = find_ca_bundle(os.environ)
+    fields = {"server": url, "url": url, "key": "found" if key else "none found"}
+    if find_kind(url, context.state, trust) == "wandb":
+        return {**fields, "state": "W&B"}
+    health = read_health(url, key, ca_bundle=trust) if key else None
+    return {
+        **fields,
+        "state": "running" if health else "not answering" if key else "no key",
+        "version": health.version if health else None,
+        "sweeps": health.sweeps if health else None,
+        "runs_live": health.runs_live if health else None,
+    }
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runner.fleet.agentspec import Launch
     from runner.fleet.apply import Result
     from runner.fleet.plan import Action, Agent
-    from runner.fleet.slots import Slot
+    from runner.fleet.slots import Selection, Slot
     from runner.image.build import AgentImage
     from runner.sweeps import Joined, Own
 
@@ -70,11 +70,11 @@ def up(
 ) -> None:
     """Run one agent on each selected GPU; what runs as wanted already is kept."""
     from runner.cli.context import open_context
-    from runner.fleet.slots import check_spec
+    from runner.fleet.slots import parse_selection
 
     if gpus is None or not gpus.strip():
         raise missing_gpus()
-    check_spec(gpus)
+    selection = parse_selection(gpus)
     if sweep is not None and (not sweep.strip() or sweep.startswith("--")):
         raise valueless("--sweep", sweep)
     if command and "--" not in sys.argv:
@@ -99,7 +99,7 @@ def up(
         read_only=dry_run,
     )
     order = Order(
-        gpus=gpus,
+        gpus=selection,
         sweep=sweep or context.settings.run.sweep or missing_sweep(context),
         new=new,
         command=tuple(command or ()),
@@ -122,7 +122,7 @@ def up(
 class Order:
     """What `up` was asked for, settings apart."""
 
-    gpus: str
+    gpus: "Selection"
     sweep: str
     new: bool
     command: tuple[str, ...]
@@ -149,7 +149,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     engine = context.engine()
     check_owner(context.state)
     agents = read_agents(engine, context.state)
-    slots = select_slots(context, agents, order.gpus)  # a wrong selection costs no time
+    slots = find_slots(context, agents, order.gpus)  # a wrong selection costs no time
     if crowded := prepare.check_cores(slots, engine, context.settings.run.cpus):
         console.note(crowded)
     own: Own = "find" if order.dry_run else "renew"
@@ -198,26 +198,29 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     return watch.follow() if watch and code == ExitCode.OK else code
 
 
-def select_slots(context: "Context", agents: "Sequence[Agent]", spec: str) -> "list[Slot]":
-    """The slots that `--gpus` names, each with which of `agents` or who else has it now."""
+def find_slots(
+    context: "Context", agents: "Sequence[Agent]", selection: "Selection"
+) -> "list[Slot]":
+    """The slots that `--gpus` means, each with which of `agents` or who else has it now."""
     from runner.fleet.observe import mark_gpus
-    from runner.fleet.slots import needs_gpus, select_gpus
-    from runner.gpus import read_gpus
+    from runner.fleet.slots import CpuSlots, select_slots
 
-    if not needs_gpus(spec):
-        return select_gpus([], spec)
+    if isinstance(selection, CpuSlots):
+        return select_slots([], selection)
+    from runner.nvml import read_gpus  # slow to load, and CPU slots have no use for it
+
     foreign_mib = context.settings.run.foreign_mib
-    return select_gpus(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), spec)
+    return select_slots(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), selection)
 
 
 def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
     """The image to start: the one named, else this project's, built first with `--build`."""
-    from runner.fleet.slots import needs_gpus
+    from runner.fleet.slots import CpuSlots
     from runner.image.build import build_image, find_image, project_changed
 
     arguments = (engine, context.project, context.settings, context.state)
     if order.build:
-        return build_image(*arguments, cpu=not needs_gpus(order.gpus), report=console.note)
+        return build_image(*arguments, cpu=isinstance(order.gpus, CpuSlots), report=console.note)
     image = find_image(*arguments, override=order.image)
     if not order.image and project_changed(context.project, context.settings, context.state):
         console.note("the project has changed since its image was built: `--build` builds anew")
@@ -232,7 +235,7 @@ def decide(
     from runner.fleet.plan import Wanted, plan_fleet
 
     agents = read_agents(engine, context.state)
-    slots = select_slots(context, agents, order.gpus)
+    slots = find_slots(context, agents, order.gpus)
     wanted = Wanted(launch.fleet, launch.sweep, launch.image, launch.settings, launch.count, ended)
     return plan_fleet(slots, agents, wanted, force=order.force, again=order.again)
 
@@ -273,11 +276,11 @@ def start_all(
 def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
     from runner.fleet.observe import mark_gpus
-    from runner.fleet.slots import select_gpus
-    from runner.gpus import read_gpus
+    from runner.fleet.slots import FreeGpus, select_slots
+    from runner.nvml import read_gpus
 
     try:
-        free = select_gpus(mark_gpus(read_gpus(), [], foreign_mib=500), "free")
+        free = select_slots(mark_gpus(read_gpus(), [], foreign_mib=500), FreeGpus(None))
         hint = "free: " + ", ".join(f"`--gpus {slot.index}` ({slot.uuid})" for slot in free)
     except RunnerError as error:  # no driver, no GPU, or none is free
         hint = f"{error.message}; `--gpus cpu:2` runs two agents on the CPU"

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.agent.contract import labels, limits, variables
-from runner.agent.contract.slots import parse_slot
 from runner.compose import pins
 from runner.compose.file import AGENTS, CPU_FILE, FILE
 from runner.engine.types import Mount
@@ -193,7 +192,7 @@ def _names(line: str, name: str) -> bool:
 
 
 def _is_cpu(chosen: ComposePins) -> bool:
-    return any(parse_slot(slot.uuid).is_cpu for slot in chosen.slots)
+    return any(slot.is_cpu for slot in chosen.slots)
 
 
 def _pin_slots(chosen: ComposePins, agents: Sequence[str]) -> dict[str, object]:
@@ -201,7 +200,7 @@ def _pin_slots(chosen: ComposePins, agents: Sequence[str]) -> dict[str, object]:
     for number, (slot, agent) in enumerate(zip(chosen.slots, agents, strict=True)):
         values[pins.container(number)] = labels.container_name(agent)
         values[pins.agent(number)] = agent
-        if not parse_slot(slot.uuid).is_cpu:
+        if not slot.is_cpu:
             values[pins.slot(number)] = slot.uuid
             cdi = chosen.driver == "cdi"
             values[pins.device(number)] = f"nvidia.com/gpu={slot.uuid}" if cdi else slot.uuid

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.agent.contract import labels
-from runner.doctor.cloud import look_at_wandb
+from runner.doctor.cloud import look_at_server
 from runner.doctor.findings import (
     GIB,
     Finding,
@@ -27,9 +27,10 @@ from runner.engine.errors import GpuAccessError
 from runner.engine.types import Access, Image, Spec
 from runner.errors import RunnerError
 from runner.filesystem import find_file_system, is_network
-from runner.gpus import Gpu, read_gpus
+from runner.gpus import Gpu
 from runner.localserver.container import find_server
 from runner.localserver.health import read_health
+from runner.nvml import read_gpus
 from runner.settings.load import Settings
 from runner.settings.server import ServerChoice
 from runner.state import State
@@ -75,7 +76,7 @@ def examine(
             *_look_at_own_server(engine, state, choice),
         ]
     root = folder if state is None else state.root
-    return [*found, *_look_at_folder(root), *look_at_wandb(choice, environ, state)]
+    return [*found, *_look_at_folder(root), *look_at_server(choice, environ, state)]
 
 
 def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
@@ -159,19 +160,17 @@ def _start_once(
     access: Access | None = None,
     rlimits: Mapping[str, int] | None = None,
 ) -> None:
-    name = f"runner-doctor-{os.getpid()}-{os.urandom(3).hex()}"
     spec = Spec(
-        name,
+        "",
         image.id,
         ("-c", "exit 0"),
         entrypoint=("/bin/sh",),
         gpus=gpus,
         access=access,
-        network="none",
         rlimits=rlimits or {},
     )
-    started = engine.start(spec)
-    engine.remove(started.id, kill=True)
+    with engine.short_lived(spec):
+        pass  # that it starts is all
 
 
 def _find_image(engine: Engine) -> Image | None:

@@ -4,7 +4,10 @@ Its values are in `engine.types`, its errors in `engine.errors`.
 """
 
 import os
+import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +18,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
+from runner.abandoned import PREFIX, is_abandoned, make_name
 from runner.engine.archive import unpack
 from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine.errors import (
@@ -28,7 +32,15 @@ from runner.engine.errors import (
 )
 from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
 from runner.engine.payload import create_body, read_restart
-from runner.engine.read import read_container, read_event, read_image, read_info, stamp_seconds
+from runner.engine.read import (
+    read_container,
+    read_event,
+    read_image,
+    read_info,
+    read_listed,
+    read_places,
+    stamp_seconds,
+)
 from runner.engine.target import Target, find_target, read_access, remember_access, remember_target
 from runner.engine.types import (
     FLEET_LABEL,
@@ -40,6 +52,7 @@ from runner.engine.types import (
     Image,
     LogLine,
     Mount,
+    Places,
     Spec,
 )
 from runner.state import State
@@ -65,6 +78,9 @@ __all__ = [
     "read_access",
     "remember_access",
 ]
+
+
+_EARLIER = ("runner-probe-", "runner-doctor-")  # names of such containers up to version 0.1.0
 
 
 class Events:
@@ -105,7 +121,8 @@ class Engine:
     ) -> Self:
         """Reach the engine that flag, `DOCKER_HOST`, `state` or the current context names.
 
-        One that was named by hand and answers is remembered in `state`.
+        One that was named by hand and answers is remembered in `state`. What a command that was
+        killed left on it is removed.
 
         Raises:
             EngineError: none answers, no permission, or it is too old.
@@ -114,7 +131,9 @@ class Engine:
         api = open_api(target)
         if state is not None:
             remember_target(target, state, environ)
-        return cls(api, target, proxies=read_proxies(target.host, environ))
+        engine = cls(api, target, proxies=read_proxies(target.host, environ))
+        engine.remove_abandoned()
+        return engine
 
     def __enter__(self) -> Self:
         return self
@@ -159,8 +178,16 @@ class Engine:
         wanted = _filters(labels)
         with translated("list containers"):
             rows = self._api.containers(all=True, filters={"label": wanted})
-        found = (self.find(row["Id"]) for row in rows)
+        found = (read_listed(row) or self.find(row["Id"]) for row in rows)
         return sorted((one for one in found if one is not None), key=lambda one: one.name)
+
+    def places_of(self, identity: str) -> Places | None:
+        """Working folder and mounts of a container; None where it is gone."""
+        with translated(f"look at container `{identity[:12]}`"):
+            try:
+                return read_places(self._api.inspect_container(identity))
+            except NotFound:
+                return None
 
     def find(self, name: str) -> Container | None:
         """The container of this name or ID."""
@@ -306,21 +333,32 @@ class Engine:
         self, image: str, command: tuple[str, ...], *, entrypoint: tuple[str, ...] = ()
     ) -> tuple[int, str]:
         """Exit code and output of a throw-away container without network."""
-        name = f"runner-probe-{os.getpid()}-{os.urandom(4).hex()}"
-        spec = Spec(
-            name,
-            image,
-            command,
-            entrypoint=entrypoint,
-            network="none",
-            tmpfs={"/tmp": "exec"},  # noqa: S108
-        )
-        started = self.start(spec)
+        tmpfs = {"/tmp": "exec"}  # noqa: S108
+        with self.short_lived(Spec("", image, command, entrypoint=entrypoint, tmpfs=tmpfs)) as box:
+            code = self.wait(box.id, timeout_s=TIMEOUT_S)
+            return code, "\n".join(line.text for line in self.logs(box.id))
+
+    @contextmanager
+    def short_lived(self, spec: Spec) -> Iterator[Container]:
+        """A container without network and with a name of its own, gone afterwards.
+
+        Its name has this process's mark: where this process is killed, the next command that
+        connects to the engine removes it.
+        """
+        started = self.start(replace(spec, name=make_name(), network="none"))
         try:
-            code = self.wait(started.id, timeout_s=TIMEOUT_S)
-            return code, "\n".join(line.text for line in self.logs(started.id))
+            yield started
         finally:
             self.remove(started.id, kill=True)
+
+    def remove_abandoned(self) -> None:
+        """Remove the short-lived containers of commands that were killed."""
+        with translated("list containers"):
+            names = [f"^/{prefix}" for prefix in (PREFIX, *_EARLIER)]
+            rows = self._api.containers(all=True, filters={"name": names})
+        for row in rows:
+            if is_abandoned(str(row["Names"][0]), time.time() - row["Created"]):
+                self.remove(row["Id"], kill=True)
 
     def changed_files(self, identity: str) -> list[str]:
         """Paths that were added or changed in the container's own file system."""

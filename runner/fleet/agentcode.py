@@ -1,14 +1,12 @@
 """The agent's code as containers mount it: a copy, so that an upgrade changes no running agent."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
-import pynvml
-
 import runner.agent
+from runner.abandoned import temporary_folder
 from runner.agent.workcopy import rotate
 
 PACKAGE = Path(runner.agent.__file__).parent
@@ -31,17 +29,15 @@ def bundle_agent(cache: Path) -> Path:
     folder = cache / f"agent-{_hash(files)}"
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".agent-", dir=cache))
-    try:
+    with temporary_folder(cache) as fresh:
         for name, content in files.items():
             _write(fresh, name, content)
         fresh.chmod(0o755)
-        fresh.rename(folder)
-    except OSError:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not folder.is_dir():  # else another process was faster
-            raise
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     return folder
 
 
@@ -49,12 +45,20 @@ def read_agent_files(package: Path = PACKAGE) -> dict[str, bytes]:
     """Path in the bundle → content. The package `runner` there imports nothing."""
     files = {
         "__main__.py": _MAIN,
-        "pynvml.py": Path(pynvml.__file__).read_bytes(),
+        "pynvml.py": _find_pynvml().read_bytes(),
         "runner/__init__.py": b'"""The part of runner that works inside a container."""\n',
     }
     for file in list_files(package):
         files[f"runner/agent/{file.relative_to(package)}"] = file.read_bytes()
     return files
+
+
+def _find_pynvml() -> Path:
+    """Its file; to import it takes ten times as long as to find it."""
+    found = find_spec("pynvml")
+    assert found is not None  # noqa: S101 - it is among our dependencies
+    assert found.origin is not None  # noqa: S101
+    return Path(found.origin)
 
 
 def list_files(package: Path) -> list[Path]:

@@ -9,7 +9,6 @@ from typing import Any
 from runner.agent.contract import labels, limits, paths, variables
 from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, INTERPRETER, PROGRAM
 from runner.agent.contract.servers import ServerKind
-from runner.agent.contract.slots import parse_slot
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import Access, Mount, Spec
 from runner.errors import ExitCode, RunnerError
@@ -262,7 +261,7 @@ def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
 
 
 def _devices(slot: Slot, launch: Launch) -> dict[str, str]:
-    if parse_slot(slot.uuid).is_cpu:
+    if slot.is_cpu:
         return {
             variables.CUDA_DEVICES: "",
             variables.NVIDIA_DEVICES: variables.NO_DEVICES,

@@ -12,7 +12,7 @@ from runner.agent.contract.limits import STATUS_STALE_S
 from runner.agent.contract.status import AGENT_STATES, status_file
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
 from runner.errors import RunnerError
-from runner.fleet.composed import FOLDER_LABEL, is_here
+from runner.fleet.composed import is_here
 from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
 from runner.state import State, read_json
@@ -29,12 +29,7 @@ def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
 
 def read_fleet(engine: "Engine", state: State) -> list[Agent]:
     """The agents of this state folder, those that were put aside among them."""
-    role = {ROLE_LABEL: labels.AGENT_ROLE}
-    found = engine.containers({**role, FLEET_LABEL: state.fleet})
-    composed = engine.containers({**role, FOLDER_LABEL: None})
-    known = {container.id for container in found}
-    found += [one for one in composed if one.id not in known and is_here(one, state)]
-    return [read_agent(container, state) for container in found]
+    return [agent for agent in read_agents(engine, state) if agent.fleet == state.fleet]
 
 
 def read_agent(container: Container, state: State | None) -> Agent:
@@ -149,8 +144,10 @@ def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> I
 
 def read_indices() -> dict[str, int]:
     """UUID → index of GPUs and MIG slices; empty where NVML does not answer."""
+    from runner.nvml import read_gpus  # slow to load, and a fleet on CPUs has no use for it
+
     try:
-        found = gpus.read_gpus()
+        found = read_gpus()
     except RunnerError:  # the fleet is shown all the same; `runner gpus` tells the cause
         return {}
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}

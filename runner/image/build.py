@@ -1,14 +1,12 @@
 """The agents' image: built where something changed, found again, compared with the project."""
 
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from runner.abandoned import temporary_folder
 from runner.agent.contract import paths
 from runner.engine.client import Engine
 from runner.engine.types import Image
@@ -26,7 +24,6 @@ from runner.state import State, read_json, write_json
 __all__ = ["AgentImage", "build_image", "ensure_server_image", "find_image", "plan_build"]
 __all__ += ["project_changed"]
 
-_STAGING = "build-"
 _RECORD = ("id", "tag", "kind", "variant", "base", "hash")
 
 
@@ -154,7 +151,7 @@ def _build(
     for source in pip.left_out:
         report(f"note: pip's `{source}` is a path of this machine and stays out of the build")
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
-    with _staging(state) as folder:
+    with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
         build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"))
         return engine.image(run_build(build, environ=engine.cli_env(), report=report))
@@ -202,19 +199,3 @@ def _read_record(state: State) -> dict[str, str] | None:
 
 def _record_file(state: State) -> Path:
     return state.cache / "image.json"
-
-
-@contextmanager
-def _staging(state: State) -> Iterator[Path]:
-    """A folder for one build, gone afterwards; those of builds that were killed go as well."""
-    state.cache.mkdir(parents=True, exist_ok=True)
-    for old in state.cache.glob(f"{_STAGING}*"):
-        pid = old.name.removeprefix(_STAGING).partition("-")[0]
-        if not Path("/proc", pid).exists():
-            shutil.rmtree(old, ignore_errors=True)
-    folder = state.cache / f"{_STAGING}{os.getpid()}-{secrets.token_hex(4)}"
-    try:  # Ctrl-C may come at any moment, also while the folder is made
-        folder.mkdir(mode=0o700)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

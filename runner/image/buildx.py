@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.abandoned import temporary_folder
 from runner.console import format_duration
 from runner.errors import ExitCode, RunnerError
 
@@ -135,8 +135,8 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
     env = {**os.environ, **environ, "DOCKER_CLI_HINTS": "false"}
     _check_buildx(env)
     progress = Progress(report)
-    with tempfile.TemporaryDirectory(prefix="runner-build-") as folder:
-        id_file = Path(folder, "id")
+    with temporary_folder() as folder:
+        id_file = folder / "id"
         words = ["docker", *build.arguments(), "--iidfile", str(id_file)]
         with _beating(progress):
             code = _stream(words, env, progress.read)

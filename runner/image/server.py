@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import runner
+from runner.abandoned import temporary_folder
 from runner.agent.contract import labels
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
@@ -42,8 +42,8 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
     if found := engine.image(tag):
         return found.id
     report("building the server's image")
-    with tempfile.TemporaryDirectory(prefix="runner-server-") as folder:
-        build = _stage(Path(folder), tag, read_pip_settings(os.environ))
+    with temporary_folder() as folder:
+        build = _stage(folder, tag, read_pip_settings(os.environ))
         identity = run_build(build, environ=engine.cli_env(), report=report)
     report(f"built {tag}")
     return identity

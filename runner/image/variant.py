@@ -51,7 +51,7 @@ def select_cuda(gpus: Sequence["Gpu"]) -> Name:
 
 
 def _read_gpus() -> Sequence["Gpu"]:
-    from runner.gpus import read_gpus
+    from runner.nvml import read_gpus
 
     hint = "`--cpu` for an image without CUDA, `--cuda 13` for one that another machine runs"
     try:

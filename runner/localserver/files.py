@@ -3,13 +3,13 @@
 import contextlib
 import os
 import secrets
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from runner.abandoned import make_name
 from runner.errors import RunnerError
 from runner.filesystem import find_file_system, is_network
-from runner.state import State
+from runner.state import State, write_atomic
 
 
 def ensure_key(state: State) -> Path:
@@ -37,12 +37,12 @@ def read_key(state: State) -> str:
 
 def _make_key(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent)  # 0600
-    with os.fdopen(handle, "w", encoding="ascii") as new:
-        new.write(secrets.token_hex(20))  # 40 characters: every W&B client takes that
+    fresh = file.with_name(f".{file.name}.{make_name()}")
+    key = secrets.token_hex(20)  # 40 characters: every W&B client takes that
+    write_atomic(fresh, key, mode=0o600)
     with contextlib.suppress(FileExistsError):
-        os.link(name, file)
-    Path(name).unlink()
+        os.link(fresh, file)
+    fresh.unlink()
 
 
 def find_data(state: State, *, report: Callable[[str], None]) -> Path:

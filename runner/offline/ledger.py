@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runner.abandoned import temporary_folder
 from runner.errors import RunnerError
 from runner.offline.runlog import RunLog
 from runner.offline.staging import Destination
@@ -137,7 +137,7 @@ def opened(file: Path, target: str, *, read_only: bool) -> Iterator[Ledger]:
     """The ledger; with `read_only` a copy of it, since SQLite writes beside what it reads."""
     with ExitStack() as stack:
         if read_only:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runner-")))
+            folder = stack.enter_context(temporary_folder())
             for one in (file, file.with_name(f"{file.name}-wal")):
                 with suppress(FileNotFoundError):
                     shutil.copyfile(one, folder / one.name)

@@ -5,7 +5,6 @@ import netrc
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -277,6 +276,8 @@ def _find_cloud_key(
 
 def _client_default() -> str:
     """The cloud's host as the installed client knows it: a key without a host is for that."""
+    from importlib import metadata  # slow to load, and few calls need it
+
     try:
         found = re.match(r"(\d+)\.(\d+)", metadata.version("wandb"))
     except metadata.PackageNotFoundError:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.engine.payload import create_body
 from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
@@ -14,8 +15,8 @@ from runner.fleet.mounts import make_mount_points, parse_mounts
 from runner.fleet.slots import Slot
 from runner.state import State
 
-GPU = Slot(3, "GPU-dddddddd-0000-4000-8000-000000000003", "H100")
-CPU = Slot(1, "cpu-1", "CPU")
+GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
+CPU = Slot(1, cpu_slot(1), "CPU")
 LAUNCH = Launch(
     fleet="demo-1a2b",
     sweep="me/hands/s1",

@@ -53,7 +53,7 @@ def test_help_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
         (("--versoin",), "no such option: --versoin"),
         (("server",), "missing command"),
         (("logs", "-n", "-1"), "invalid value for `-n`"),
-        (("up", "--gpus", "cpu:x", "--sweep", "a"), "`--gpus cpu:x` is no selection of GPUs"),
+        (("up", "--gpus", "cpu:x", "--sweep", "a"), "`--gpus cpu:x` is not a GPU selection"),
         (("up", "--gpus", " "), "which GPUs? `--gpus` is missing"),
         (("up", "--gpus", "0", "1", "--sweep", "a"), "got unexpected words: `1`"),
         (("up", "--gpus", "cpu:1"), "which sweep? `--sweep` is missing"),

@@ -19,6 +19,7 @@ from runner.agent.compose_entry import (
     select_only,
 )
 from runner.agent.contract.servers import ComposeServer
+from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
@@ -41,7 +42,9 @@ from runner.fleet.slots import Slot
 from runner.state import State
 
 ROOT = Path(__file__).parents[2]
-GPUS = tuple(Slot(n, f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000", "H100") for n in (1, 3))
+GPUS = tuple(
+    Slot(n, parse_slot(f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000"), "H100") for n in (1, 3)
+)
 CHOSEN = ComposePins(
     fleet="hands-1a2b",
     user="1000:1001",
@@ -89,7 +92,9 @@ def test_cdi_names_its_devices() -> None:
 
 
 def test_cpu_slots_take_the_second_file() -> None:
-    values = make_values(replace(CHOSEN, slots=(Slot(0, "cpu-0", "CPU"), Slot(1, "cpu-1", "CPU"))))
+    values = make_values(
+        replace(CHOSEN, slots=tuple(Slot(n, cpu_slot(n), "CPU") for n in range(2)))
+    )
 
     assert values["COMPOSE_FILE"] == "compose.yaml:compose.cpu.yaml"
     assert values["RUNNER_NAME_1"] == "runner-hands-1a2b-cpu-1"
@@ -140,7 +145,7 @@ def test_a_server_of_wandb_has_no_port_here() -> None:
 
 
 def test_more_gpus_than_agents_are_refused() -> None:
-    slots = tuple(Slot(n, f"GPU-{n:08d}-0000", "H100") for n in range(9))
+    slots = tuple(Slot(n, parse_slot(f"GPU-{n:08d}-0000"), "H100") for n in range(9))
 
     with pytest.raises(RunnerError, match="8 agents, and 9 GPUs"):
         make_values(replace(CHOSEN, slots=slots))

@@ -13,6 +13,7 @@ import pytest
 from runner.agent.compose_entry import complete
 from runner.agent.contract import servers
 from runner.agent.contract.servers import ComposeServer
+from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.sweeps import SweepPath
 from runner.compose.env_file import ComposePins, make_extra, make_values, write_block
 from runner.compose.file import render
@@ -26,9 +27,9 @@ from tests.rig.engine import TestEngine
 pytestmark = pytest.mark.engine  # of it only the command `docker compose` is needed
 
 FLEET = "hands-1a2b"
-GPU = Slot(3, "GPU-dddddddd-0000-4000-8000-000000000003", "H100")
-MIG = Slot(3, "MIG-11111111-2222-3333-4444-555555555555", "1g.10gb")
-CPU = Slot(0, "cpu-0", "CPU")
+GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
+MIG = Slot(3, parse_slot("MIG-11111111-2222-3333-4444-555555555555"), "1g.10gb")
+CPU = Slot(0, cpu_slot(0), "CPU")
 HOST = Host("1000:1001", cpus=16, memory_bytes=64 << 30, agents=4)
 PROXIES = {"HTTPS_PROXY": "http://proxy.example:3128", "https_proxy": "http://proxy.example:3128"}
 

@@ -36,8 +36,8 @@ ROOT = Path(__file__).parents[2]
 CONTRACT = ROOT / "runner" / "agent" / "contract"
 OLD = json.loads((Path(__file__).parent / "records" / "0eb7efa" / "agents.json").read_text())
 
-GPU = Slot(3, "GPU-dddddddd-0000-4000-8000-000000000003", "H100")
-CPU = Slot(1, "cpu-1", "CPU")
+GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
+CPU = Slot(1, cpu_slot(1), "CPU")
 LAUNCH = Launch(
     fleet="demo-1a2b",
     sweep="me/hands/s1",
@@ -188,10 +188,7 @@ def read_old(kind: str, folder: Path, **engine: Any) -> Agent:
         name=f"runner-{name}",
         labels=OLD["containers"][f"runner-{name}"]["Labels"],
         image_id="sha256:1",
-        error="",
         ports={},
-        started_at=None,
-        finished_at=None,
         **engine,
     )
     return read_agent(container, state)

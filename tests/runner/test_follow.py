@@ -129,9 +129,7 @@ def test_a_status_of_another_container_is_void(tmp_path: Path) -> None:
     state = State(tmp_path, "demo")
     state.agents.mkdir()
     labels = {"dev.runner.fleet": "demo", "dev.runner.gpu": "GPU-a", "dev.runner.settings": "f00d"}
-    container = Container(
-        "c" * 64, "runner-a-0", "running", None, "", labels, "sha256:1", {}, None, None
-    )
+    container = Container("c" * 64, "runner-a-0", "running", None, labels, "sha256:1", {})
     (state.agents / "a-0.json").write_text(json.dumps({"container": "b" * 12, "runs_finished": 7}))
 
     assert read_agent(container, state).status is None

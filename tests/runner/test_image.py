@@ -105,7 +105,7 @@ def test_a_plain_project_is_built_once_and_runs_as_anybody(
 
     history = engine_env.docker("history", "--no-trunc", first.id)
     assert SECRET not in history + engine_env.docker("inspect", first.id)
-    assert list(place.state.cache.glob("build-*")) == []
+    assert list(place.state.cache.glob("*runner-tmp-*")) == []
 
 
 @pytest.mark.engine

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from runner.agent.contract.slots import parse_slot
 from runner.fleet.plan import Agent, Wanted, hash_settings, plan_fleet, plan_stop
 from runner.fleet.slots import Slot
 
 UUIDS = [f"GPU-{letter * 8}-0000-4000-8000-00000000000{i}" for i, letter in enumerate("abcd")]
-SLOTS = [Slot(i, uuid, "H100") for i, uuid in enumerate(UUIDS)]
+SLOTS = [Slot(i, parse_slot(uuid), "H100") for i, uuid in enumerate(UUIDS)]
 WANTED = Wanted("demo", "me/hands/s1", "sha256:1", "f00d")
 
 

@@ -14,7 +14,7 @@ from runner.agent.link import Link
 from runner.agent.refusals import RefusedError
 from runner.answers import Viewer
 from runner.client import Client
-from runner.doctor.cloud import look_at_wandb
+from runner.doctor.cloud import look_at_server
 from runner.errors import ExitCode, RunnerError
 from runner.settings.server import (
     FORGE,
@@ -183,7 +183,7 @@ def test_doctor_tries_the_key(
     environ = {"REQUESTS_CA_BUNDLE": str(cloud.ca_file)}
 
     def look() -> list[tuple[str, str, str]]:
-        found = look_at_wandb(ServerChoice(cloud.url, "here"), environ, None)
+        found = look_at_server(ServerChoice(cloud.url, "here"), environ, None)
         return [(one.check, one.status, one.detail) for one in found]
 
     none = look()
