@@ -1,6 +1,7 @@
 # make install   the command line and the tests' tools into .venv
 # make test      every test but those that need a GPU: brings up an engine where none answers
 # make lint      ruff and mypy
+# make generated compose files, and what else is made from runner/agent/contract and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
 # make bench     the benchmarks under tests/bench
 # make chaos     every write of a sweep on the sweep server fails, one in each sweep (half an hour)
@@ -9,7 +10,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: compile once
 
-.PHONY: install install-cli lint test test-fast demo clean-demo bench bench-cuda chaos clean
+.PHONY: install install-cli lint generated test test-fast demo clean-demo bench bench-cuda chaos \
+    clean
 
 install-cli: .venv/.cli
 .venv/.cli: pyproject.toml
@@ -29,6 +31,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+generated: install
+	$(BIN)/python -m runner.compose.clone amt/tiny_sweep.yaml
 
 test-fast: install
 	$(PYTEST) -n 3 --dist loadfile

@@ -5,9 +5,11 @@ folder is the caller, NVML shows the one GPU that came in, and the one-shot serv
 in a folder.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from runner.agent.contract import exits, paths, variables
 from runner.agent.contract.servers import ComposeServer
@@ -21,15 +23,6 @@ from runner.agent.refusals import RefusedError
 from runner.agent.report import say
 from runner.agent.workcopy import hold
 
-# Compose cannot leave a variable out: what is not said is empty
-_OPTIONAL = (
-    variables.COUNT,
-    variables.CPUS,
-    variables.SLOT,
-    variables.PROGRAM,
-    variables.PROVENANCE,
-    variables.APP_URL,
-)
 _WRITTEN = (
     variables.WORKSPACE,
     variables.STATUS_DIR,
@@ -57,16 +50,36 @@ def prepare(environ: MutableMapping[str, str]) -> None:
     """
     become_owner(Path(environ[variables.STATUS_DIR]), [Path(environ[name]) for name in _WRITTEN])
     _hold(Path(environ[variables.WORKSPACE]))  # the service `sweep` leaves it alone meanwhile
-    for name in [name for name, value in environ.items() if not value and name in _OPTIONAL]:
-        del environ[name]
     folder = Path(environ[variables.COMPOSE_DIR])
-    environ.update(make_environment(read_sweep(folder), _read_server(folder)))
-    if variables.SLOT not in environ:
-        environ[variables.SLOT] = _read_gpu()
-    environ.update(make_devices(environ))
-    trust = Path(environ[variables.KEY_FILE]).with_name(Path(paths.CA_BUNDLE).name)
-    if trust.is_file():
-        environ.update(dict.fromkeys(variables.TRUST, str(trust)))
+    whole = complete(environ, read_sweep(folder), _read_server(folder), _read_provenance(folder))
+    for name in environ.keys() - whole.keys():
+        del environ[name]
+    environ.update(whole)
+
+
+def complete(
+    environ: Mapping[str, str],
+    sweep: SweepPath,
+    server: ComposeServer,
+    provenance: Mapping[str, Any],
+) -> dict[str, str]:
+    """The environment that `up` would have given this agent.
+
+    Raises:
+        RefusedError: no slot is named, and not exactly one GPU is here.
+    """
+    said = {
+        name: value
+        for name, value in environ.items()
+        if value or name not in variables.MAY_BE_EMPTY
+    }
+    slot = said.get(variables.SLOT) or _read_gpu()
+    whole = {**said, **make_environment(sweep, server), variables.SLOT: slot}
+    known = {**json.loads(said.get(variables.PROVENANCE, "{}")), **provenance}
+    whole[variables.PROVENANCE] = json.dumps(known)
+    found = {**make_devices(whole), **_find_trust(whole)}
+    given = whole.get(variables.GIVEN, "").split(",")  # other values may be the image's
+    return {**whole, **{name: value for name, value in found.items() if name not in given}}
 
 
 def read_sweep(folder: Path) -> SweepPath:
@@ -102,11 +115,10 @@ def make_devices(environ: Mapping[str, str]) -> dict[str, str]:
         slot = parse_slot(text)
     except ValueError as error:
         raise RefusedError(f"`{variables.SLOT}`: {error}") from error
-    if not slot.is_cpu:
-        return {variables.CUDA_DEVICES: slot.text}
+    visible = {variables.CUDA_DEVICES: "" if slot.is_cpu else slot.text}
     cpus = environ.get(variables.CPUS)
-    threads = {} if cpus is None else {variables.THREADS: str(max(1, int(float(cpus))))}
-    return {variables.CUDA_DEVICES: "", **threads}
+    threads = {variables.THREADS: str(max(1, int(float(cpus))))} if cpus else {}
+    return {**visible, **threads}
 
 
 def select_only(gpus: Iterable[SeenGpu]) -> str:
@@ -122,6 +134,12 @@ def select_only(gpus: Iterable[SeenGpu]) -> str:
     return seen[0]
 
 
+def _find_trust(environ: Mapping[str, str]) -> dict[str, str]:
+    """Certificates that lie beside the key, to be trusted in place of the image's."""
+    file = Path(environ[variables.KEY_FILE]).with_name(Path(paths.CA_BUNDLE).name)
+    return dict.fromkeys(variables.TRUST, str(file)) if file.is_file() else {}
+
+
 def _hold(copy: Path) -> None:
     try:
         hold(copy)
@@ -135,6 +153,13 @@ def _read_gpu() -> str:
     from runner.agent.nvml import read_sight  # slow, and a CPU slot has no use for it
 
     return select_only(read_sight().gpus)
+
+
+def _read_provenance(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / paths.PROVENANCE_FILE).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):  # of no use for the run itself
+        return {}
 
 
 def _read_server(folder: Path) -> ComposeServer:

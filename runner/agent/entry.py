@@ -137,7 +137,8 @@ def _read_command(settings: AgentSettings, link: Link) -> tuple[tuple[str, ...],
         sweep = settings.sweep
         names = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
         theirs, their_program = read_template(link.ask(SWEEP_CONFIG, lambda: names))
-        template, program = template or theirs or DEFAULT_COMMAND, program or their_program
+        template = template or theirs or DEFAULT_COMMAND
+        program = program or their_program or settings.default_program
     if PROGRAM in template and program is None:
         raise RefusedError("the sweep names no program: start it with `-- COMMAND`")
     for macro in find_unknown_macros(template):

@@ -30,6 +30,7 @@ class AgentSettings:
     count: int | None
     command: tuple[str, ...] | None  # the sweep's template; None: ask the server
     program: str | None
+    default_program: str | None  # where the sweep names none either
     grace_s: float
     heartbeat_s: float
     status_dir: Path | None
@@ -62,6 +63,7 @@ def read_settings(environ: Mapping[str, str]) -> AgentSettings:
         count=_read_count(environ),
         command=_read_list(environ, variables.COMMAND) or None,
         program=environ.get(variables.PROGRAM) or None,
+        default_program=environ.get(variables.DEFAULT_PROGRAM) or None,
         grace_s=_read_seconds(environ, variables.GRACE_S, limits.GRACE_S),
         heartbeat_s=_read_seconds(environ, variables.HEARTBEAT_S, limits.HEARTBEAT_S),
         status_dir=_read_path(environ, variables.STATUS_DIR),

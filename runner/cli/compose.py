@@ -15,7 +15,7 @@ from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
-    from runner.compose import Chosen
+    from runner.compose.env_file import ComposePins
     from runner.fleet.slots import Slot
 
 
@@ -37,8 +37,8 @@ def compose(
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
     from runner.cli.context import open_context
-    from runner.compose import CPU_FILE, ENV_FILE, FILE, make_values, without_builds, write_block
-    from runner.image.server import PACKAGE
+    from runner.compose.env_file import ENV_FILE, make_values, write_block
+    from runner.compose.file import FILE, render
     from runner.state import hand_over, write_atomic
 
     context = open_context(create=True, read_only=dry_run)
@@ -56,10 +56,9 @@ def compose(
     if dry_run:
         console.data("\n".join(f"{name}={value}" for name, value in values.items()))
         return
-    for name in (FILE, CPU_FILE):
+    for name, made in render().items():
         if not (root / name).exists():
-            packaged = (PACKAGE / "files" / name).read_text("utf-8")
-            write_atomic(root / name, without_builds(packaged))
+            write_atomic(root / name, made)
             hand_over(root / name, root)
             console.note(f"wrote {name}")
     _write_env(file, text)
@@ -93,9 +92,9 @@ def _write_env(file: Path, text: str) -> None:
 
 def _choose(
     context: "Context", gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
-) -> "Chosen":
+) -> "ComposePins":
     from runner.cli import up
-    from runner.compose import Chosen
+    from runner.compose.env_file import ComposePins
     from runner.fleet.apply import make_host
     from runner.fleet.observe import read_agents
     from runner.fleet.slots import parse_selection
@@ -117,7 +116,7 @@ def _choose(
     local, owner = chosen == "local", context.project.root.stat()
     cpus = run.cpus or (host.cpu_share if slots and slots[0].is_cpu else None)
     labels = {"image": image.id, **_provenance(image.labels)}
-    return Chosen(
+    return ComposePins(
         fleet=context.state.fleet,
         user=host.user if os.geteuid() else engine.info().user(owner.st_uid, owner.st_gid),
         image=image.id,
@@ -127,7 +126,7 @@ def _choose(
         server=chosen,
         port=_choose_port(context, dry_run=dry_run) if local else None,
         network=network_name(context.state),
-        sweep=_choose_sweep(context, sweep or run.sweep, chosen, server),
+        sweep=_choose_sweep(context, sweep or _find_called_sweep(context), chosen, server),
         slots=slots,
         driver=_choose_driver(context, slots),
         grace_s=run.grace_s,
@@ -136,33 +135,41 @@ def _choose(
         cpus=cpus,
         program=run.program,
         provenance=json.dumps(labels),
-        extra=_write_extra(context, len(slots) or 1, dry_run=dry_run),
+        extra=_write_extra(context, slots, dry_run=dry_run),
         trust=None if bundle is None else str(copy(bundle, dry_run=dry_run)),
         data=None if data == context.state.server else str(data),
     )
 
 
-def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | None:
-    """The file with `[run] mounts` and `env`; None where there are none."""
-    from runner.compose import make_extra
+def _write_extra(context: "Context", slots: "tuple[Slot, ...]", *, dry_run: bool) -> str | None:
+    """The file with what compose.yaml has no variables for; None where nothing of it is set."""
+    from runner.agent.contract import paths
+    from runner.compose.env_file import make_extra
+    from runner.compose.folders import shared_folder
+    from runner.fleet.agentspec import check_env
     from runner.fleet.mounts import parse_mounts
     from runner.state import write_json
 
-    run = context.settings.run
-    mounts = parse_mounts(run.mounts, context.project.root)
-    if "WANDB_API_KEY" in run.env:
-        raise RunnerError(
-            "`WANDB_API_KEY` in `[run] env` would be seen in `docker compose config`",
-            hint="leave it out: agents get the key by a file",
-            code=ExitCode.USAGE,
+    settings, run = context.settings, context.settings.run
+    own = (*paths.OWN_MOUNTS, paths.COMPOSE)
+    mounts = parse_mounts(run.mounts, context.project.root, own=own)
+    env = check_env(run.env)
+    pin_index = settings.pin == "index" and not any(slot.is_cpu for slot in slots)
+    file = shared_folder(context.state) / paths.EXTRA_FILE
+    needed = mounts or env or pin_index or settings.memlock is not None
+    if not dry_run and not needed:
+        file.unlink(missing_ok=True)  # of an earlier call
+    if not dry_run and needed:
+        extra = make_extra(
+            mounts,
+            env,
+            agents=len(slots) or 1,
+            files=[one for one in mounts if not Path(one.source).is_dir()],
+            memlock=settings.memlock,
+            pin_index=pin_index,
         )
-    if not mounts and not run.env:
-        return None
-    file = context.state.root / "compose" / "extra.yaml"
-    if not dry_run:
-        single = [one for one in mounts if not Path(one.source).is_dir()]
-        write_json(file, make_extra(mounts, run.env, agents=agents, files=single), mode=0o600)
-    return str(file.relative_to(context.project.root))
+        write_json(file, extra, mode=0o600)
+    return str(file.relative_to(context.project.root)) if needed else None
 
 
 def _choose_server_image(context: "Context", *, dry_run: bool) -> str:
@@ -215,7 +222,7 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
-    from runner.composed import key_file
+    from runner.compose.given_key import key_file
     from runner.settings.server import find_home, get_key
     from runner.state import write_atomic
 
@@ -229,6 +236,18 @@ def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> st
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(file, key + "\n", mode=0o600)
     return choice.url
+
+
+def _find_called_sweep(context: "Context") -> str | None:
+    """The sweep of the caller's environment; that of the settings file is left to the services."""
+    from runner.settings.load import variable_of
+
+    named = context.settings.run.sweep
+    if named is None or context.settings.origins["run.sweep"] == variable_of("run.sweep"):
+        return named
+    if named.endswith((".yaml", ".yml")):
+        _find_file(context, named)  # a wrong name is better said now
+    return None
 
 
 def _choose_sweep(

@@ -121,7 +121,8 @@ def _print_plan(*, as_json: bool, **options: Any) -> None:
 def _tag_for_compose(context: Any, image: Any) -> None:
     """The names that compose.yaml means without `.env`."""
     from runner.agent.contract.variables import COMPOSE_PROJECT
-    from runner.compose import ENV_FILE, FILE, agent_tag, read_variable, server_tag
+    from runner.compose.env_file import ENV_FILE, agent_tag, read_variable, server_tag
+    from runner.compose.file import FILE
     from runner.image.server import ensure_server_image
 
     root, engine = context.project.root, context.engine()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner import console
+from runner.agent.contract.servers import PORT
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _group() -> None:
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = PORT,
     data: Annotated[
         Path | None, typer.Option(help="Folder with its data; by default this folder's server's.")
     ] = None,

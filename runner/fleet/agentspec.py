@@ -9,7 +9,6 @@ from typing import Any
 from runner.agent.contract import labels, limits, paths, variables
 from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, INTERPRETER, PROGRAM
 from runner.agent.contract.servers import ServerKind
-from runner.agent.contract.slots import parse_slot
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import Access, Mount, Spec
 from runner.errors import ExitCode, RunnerError
@@ -185,8 +184,8 @@ def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None)
         variables.ENTITY: sweep.entity,
         variables.PROJECT: sweep.project,
         variables.MODE: variables.OFFLINE if launch.offline else variables.ONLINE,
-        **_optional(launch),
-        **_devices(slot, launch, cpus),
+        **_optional(launch, cpus),
+        **_devices(slot, launch),
     }
     threads = {variables.THREADS: str(max(1, int(cpus)))} if cpus else {}
     trust = dict.fromkeys(variables.TRUST, paths.CA_BUNDLE) if launch.ca_bundle else {}
@@ -202,13 +201,13 @@ def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
     env = env or {}
     if fixed := sorted(name for name in env if variables.is_reserved(name)):
         raise RunnerError(
-            f"`{fixed[0]}` is set by runner in every agent, `--env` cannot change it",
+            f"`{fixed[0]}` is set by runner in every agent: no `--env` or `[run] env` changes it",
             hint="`--gpus`, `--sweep`, `--server` and `--pin` decide it",
             code=ExitCode.USAGE,
         )
     if variables.API_KEY in env:
         raise RunnerError(
-            f"`{variables.API_KEY}` as `--env` would show in `docker inspect`",
+            f"`{variables.API_KEY}` as `--env` or `[run] env` would show in `docker inspect`",
             hint="leave it out: each run gets the key of its server from a file",
             code=ExitCode.USAGE,
         )
@@ -247,8 +246,9 @@ def make_command(
     return (*kept[:place], *replacement, *kept[place:])
 
 
-def _optional(launch: Launch) -> dict[str, str]:
+def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
     values = {
+        variables.CPUS: f"{cpus:g}" if cpus else None,
         variables.COUNT: None if launch.count is None else str(launch.count),
         variables.COMMAND: None if launch.command is None else json.dumps(launch.command),
         variables.PROGRAM: launch.program,
@@ -260,12 +260,11 @@ def _optional(launch: Launch) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _devices(slot: Slot, launch: Launch, cpus: float | None) -> dict[str, str]:
-    if parse_slot(slot.uuid).is_cpu:
+def _devices(slot: Slot, launch: Launch) -> dict[str, str]:
+    if slot.is_cpu:
         return {
             variables.CUDA_DEVICES: "",
             variables.NVIDIA_DEVICES: variables.NO_DEVICES,
-            variables.CPUS: f"{cpus or 1:g}",
         }
     return {
         variables.CUDA_DEVICES: "0" if launch.pin_index else slot.uuid,

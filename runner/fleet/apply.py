@@ -4,7 +4,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from runner.agent.contract.exits import AGENT_KILLED
 from runner.agent.contract.labels import container_name, short_id
 from runner.agent.contract.status import drain_file as drain_name
 from runner.agent.contract.status import format_drain, manifest_file
+from runner.agent.lease import make_folder
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
 from runner.engine.target import read_access, remember_access
@@ -187,18 +187,11 @@ def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Pa
     make = (state.runs, state.checkpoints, state.agents, folders.cache, folders.workspace)
     for folder in make:
         folder.mkdir(parents=True, exist_ok=True)
-    make_leases_folder()
+    make_folder(LEASES)
     make_mount_points(launch.mounts, folders.workspace)
     folders.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomic(folders.key, key, mode=0o400)
     return folders
-
-
-def make_leases_folder() -> None:
-    """`/var/tmp/runner-leases`, writable for all users of this host like `/tmp`."""
-    with suppress(FileExistsError):
-        LEASES.mkdir()
-        LEASES.chmod(0o1777)  # the umask must not lock other users out
 
 
 def put_aside(engine: Engine, agent: str) -> None:

@@ -11,13 +11,20 @@ WORKSPACE = PurePosixPath(paths.WORKSPACE)
 _SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container
 
 
-def parse_mounts(texts: Sequence[str], base: Path) -> tuple[Mount, ...]:
+def parse_mounts(
+    texts: Sequence[str], base: Path, *, own: Sequence[str] = paths.OWN_MOUNTS
+) -> tuple[Mount, ...]:
     """Mounts as the engine wants them; sources are relative to `base` and must exist.
+
+    Args:
+        texts: the user's.
+        base: the project.
+        own: where agents have mounts of their own.
 
     Raises:
         RunnerError: no such form (2), a target of our own (2), no such source (3).
     """
-    mounts = {mount.target: mount for mount in (_parse(text, base) for text in texts)}
+    mounts = {mount.target: mount for mount in (_parse(text, base, own) for text in texts)}
     return tuple(mounts.values())
 
 
@@ -35,14 +42,14 @@ def make_mount_points(mounts: Sequence[Mount], workspace: Path) -> None:
             place.touch()
 
 
-def _parse(text: str, base: Path) -> Mount:
+def _parse(text: str, base: Path, own: Sequence[str]) -> Mount:
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
         raise _wrong(text, "a mount is `SRC:DST`, or `SRC:DST:ro`")
     target = PurePosixPath(parts[1])
     if not target.is_absolute() or ".." in target.parts:
         raise _wrong(text, f"`{parts[1]}` must be an absolute path; the project is `{WORKSPACE}`")
-    if target in (PurePosixPath("/"), WORKSPACE) or _is_in(target, paths.OWN_MOUNTS):
+    if target in (PurePosixPath("/"), WORKSPACE) or _is_in(target, own):
         raise _wrong(text, f"`{target}` is used by the agent itself; mount below `{WORKSPACE}`")
     if _is_in(target, _SYSTEM):
         raise _wrong(text, f"`{target}` belongs to the engine; mount below `{WORKSPACE}`")

@@ -1,7 +1,6 @@
 """The agents' image: built where something changed, found again, compared with the project."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +14,9 @@ from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 from runner.image.probe import probe_image
-from runner.image.recipe import HASH_LABEL, Kind, Recipe, pinned_torch, read_recipe
+from runner.image.recipe import HASH_LABEL, Kind, Recipe, read_recipe
 from runner.image.server import add_secrets, ensure_server_image, select_secrets
-from runner.image.variant import BASES, Name, choose_variant, find_torch_index
+from runner.image.variant import BASES, Name, choose_variant
 from runner.project import Project
 from runner.settings.load import Settings
 from runner.state import State, read_json, write_json
@@ -154,7 +153,7 @@ def _build(
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
-        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), folder)
+        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"))
         return engine.image(run_build(build, environ=engine.cli_env(), report=report))
 
 
@@ -163,41 +162,11 @@ def _complete(
     recipe: Recipe,
     pip: PipSettings,
     secrets: Mapping[str, Path],
-    staging: Path | None = None,
 ) -> Build:
-    """Add what is this machine's and no part of the image: indexes, wheels, proxies, secrets."""
-    index = _find_index(recipe, pip)
-    args = {**build.args, **({"TORCH_INDEX": index} if index else {}), **select_proxies(os.environ)}
-    wheels = _find_wheels(recipe, pip, staging)
-    contexts = {"wheels": wheels} if wheels else {}
+    """Add what is this machine's and no part of the image: wheels, proxies, secrets."""
+    args = {**build.args, **select_proxies(os.environ)}
+    contexts = {"wheels": pip.wheels} if pip.wheels and recipe.kind == "ours" else {}
     return replace(build, args=args, contexts=contexts, secrets=secrets)
-
-
-def _find_wheels(recipe: Recipe, pip: PipSettings, staging: Path | None) -> Path | None:
-    """The user's folder of wheels; with CUDA without those built for CPUs.
-
-    `2.13.0+cpu` is a later version than `2.13.0`, so an installer would prefer it.
-    """
-    if pip.wheels is None or recipe.kind != "ours":
-        return None
-    every = [one for one in pip.wheels.iterdir() if one.is_file()]
-    kept = [one for one in every if recipe.variant == "cpu" or "+cpu" not in one.name]
-    if len(kept) == len(every):
-        return pip.wheels
-    if not kept or staging is None:
-        return Path("WHEELS") if kept else None
-    (staging / "wheels").mkdir()
-    for one in kept:
-        shutil.copyfile(one, staging / "wheels" / one.name)
-    return staging / "wheels"
-
-
-def _find_index(recipe: Recipe, pip: PipSettings) -> str | None:
-    if recipe.kind != "ours":
-        return None
-    wanted = recipe.dependencies
-    needed_by = wanted.source if wanted.torch else None
-    return find_torch_index(recipe.variant, pinned_torch(), pip, needed_by=needed_by)
 
 
 def _refuse_foreign(settings: Settings) -> None:

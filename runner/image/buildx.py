@@ -69,6 +69,7 @@ class Progress:
     names: dict[str, str] = field(default_factory=dict)
     logs: dict[str, deque[str]] = field(default_factory=dict)
     failed: str | None = None
+    exit_code: int | None = None  # of the command of the step that failed
     rest: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
 
     def read(self, line: str) -> None:
@@ -87,7 +88,7 @@ class Progress:
         elif done := re.fullmatch(r"DONE (\d+\.\d+)s", text):
             self._finish(step, float(done.group(1)))
         elif text.startswith("ERROR"):
-            self.failed = self.failed or step
+            self._fail(step, text)
             if step not in self.logs:
                 self._log(step, text)
         else:
@@ -103,6 +104,12 @@ class Progress:
     def tail(self) -> list[str]:
         """The last lines of the step that failed, or of what buildx itself said."""
         return list(self.logs.get(self.failed or "", self.rest))
+
+    def _fail(self, step: str, text: str) -> None:
+        if self.failed is None:
+            self.failed = step
+            code = re.search(r"exit code: (\d+)$", text)
+            self.exit_code = int(code[1]) if code else None
 
     def _finish(self, step: str, seconds: float) -> None:
         self.started.pop(step, None)
@@ -137,10 +144,18 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
             if progress.cached:
                 report(f"  {progress.cached} steps from the cache")
             return id_file.read_text("utf-8").strip()
+    raise _explain(progress, report)
+
+
+def _explain(progress: Progress, report: Report) -> RunnerError:
+    """Why a build failed: in the words of our own script where one ended with the code for that."""
+    said = dict(line.split(": ", 1) for line in progress.tail() if ": " in line)
+    if progress.exit_code == ExitCode.UNFIT and {"error", "hint"} <= said.keys():
+        return RunnerError(said["error"], hint=said["hint"], code=ExitCode.UNFIT)
     for line in progress.tail():
         report(f"  | {line}")
     where = progress.names.get(progress.failed or "", "before its first step")
-    raise RunnerError(
+    return RunnerError(
         f"the image was not built: `{where}` failed",
         hint="the lines above say why; `runner build --dry-run` prints the whole command",
     )

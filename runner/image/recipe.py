@@ -14,7 +14,7 @@ from runner.image.buildx import Build
 from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
 from runner.image.server import DOCKERFILE, PACKAGE
-from runner.image.variant import BASES, Name
+from runner.image.variant import BASES, CUDA12_INDEX, Name
 from runner.project import Project
 from runner.settings.load import Settings
 
@@ -124,6 +124,7 @@ def _ours(
         "OVERRIDES": CONSTRAINTS if cpu else "",
         "EXPORT": found.export,
         "INSTALL": found.install,
+        "TORCH_INDEX": CUDA12_INDEX if variant == "cuda12" else "",
     }
     args |= {name: value for name, value in given.items() if value}
     target = "installed" if found.install else "agent"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from runner.gpus import LEASES
 from tests.rig.composed import BOTH, DEAD_PROXIES, Composed, hand_over
 from tests.rig.nvml import FakeGpu, FakeNvml
-from tests.rig.plain import RUNNER, PlainImage
+from tests.rig.plain import ROOT, RUNNER, PlainImage
 from tests.rig.relay import relay
 from tests.runner.test_other_user import become
 
@@ -208,6 +209,48 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
     assert [one for one in folder.root.rglob("*") if one.lstat().st_uid != UID] == []
     assert (folder.root / ".env").read_text().startswith("OWN=1\n")
     assert composed.containers() == []
+
+
+def test_compose_files_of_the_version_before_go_on_working(
+    composed: Composed, plain_image: PlainImage
+) -> None:
+    """They stay in people's folders; images, pins and the agents' code are of this version."""
+    folder = composed.folder
+    for file in (ROOT / "tests" / "runner" / "records" / "0eb7efa").glob("compose*.yaml"):
+        shutil.copyfile(file, folder.root / file.name)
+    folder.use_image(plain_image)
+    folder.write_sweep("sweep.yaml", "wandb")
+
+    folder.run("compose", "--gpus", "cpu")
+    composed.compose("up", "--detach")
+    code = composed.wait(f"runner-{folder.fleet}-cpu-0")
+
+    (agent,) = folder.json("ps")["agents"]
+    assert (code, agent["state"], agent["runs_finished"]) == (0, "finished", 1)
+    folder.run("down")
+    assert composed.containers() == []
+
+
+def test_a_sweep_of_the_settings_is_left_to_the_services(
+    composed: Composed, plain_image: PlainImage
+) -> None:
+    """They read the file themselves; what stands in the caller's environment they cannot."""
+    folder = composed.folder
+    folder.use_image(plain_image)
+    folder.write_sweep("mine.yaml", "wandb")
+    (folder.root / "runner.toml").write_text('[run]\nsweep = "mine.yaml"\n')
+    dry = ("compose", "--gpus", "cpu", "--dry-run")
+
+    by_file = folder.run(*dry)[0].splitlines()
+    folder.env["RUNNER_RUN_SWEEP"] = "mine.yaml"
+    by_caller = folder.run(*dry)[0].splitlines()
+    del folder.env["RUNNER_RUN_SWEEP"]
+    (folder.root / "mine.yaml").unlink()
+    _, said = folder.run(*dry, code=3)
+
+    assert not [line for line in by_file if line.startswith("RUNNER_SWEEP=")]
+    assert "RUNNER_SWEEP=mine.yaml" in by_caller
+    assert "there is no sweep file `mine.yaml`" in said
 
 
 def _join(composed: Composed, sweep: str, image: PlainImage) -> str:

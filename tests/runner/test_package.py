@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = ("docker/Dockerfile", "docker/constraints-cpu.txt", "compose.yaml", "compose.cpu.yaml")
+FILES = ("docker/Dockerfile", "docker/constraints-cpu.txt")
 
 
 @pytest.fixture(scope="module")

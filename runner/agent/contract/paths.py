@@ -36,6 +36,7 @@ HOST_LEASES = "/var/tmp/runner-leases"  # noqa: S108 - shared by all users of th
 
 # files in `COMPOSE`, and in the folder of the host that is mounted there
 SWEEP_FILE = "sweep"  # the path of the sweep
+PROVENANCE_FILE = "provenance.json"  # what is known of the sweep alone
 SERVER_FILE = "server.json"  # see `servers`
 CODE_LINK = "code"  # to the bundle of the agents' code
 EXTRA_FILE = "extra.yaml"  # mounts and variables of the user's

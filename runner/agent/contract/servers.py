@@ -26,11 +26,16 @@ def parse_kind(text: str) -> ServerKind:
 
 @dataclass(frozen=True)
 class ComposeServer:
-    """The server that Compose's service `init` chose for a fleet, as it leaves it in a file."""
+    """The server of a fleet, as Compose's services leave it in a file for the agents."""
 
     kind: ServerKind
     url: str  # as containers reach it
     why: str  # the origin of that choice, in the user's words
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the fleet's own, in a container beside the agents."""
+        return self.url == URL
 
     def to_json(self) -> str:
         """The text of the file."""

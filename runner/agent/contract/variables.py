@@ -13,6 +13,7 @@ KEY_FILE = "RUNNER_KEY_FILE"
 COUNT = "RUNNER_COUNT"  # of runs, then it leaves
 COMMAND = "RUNNER_COMMAND"  # JSON list; without it the sweep's
 PROGRAM = "RUNNER_PROGRAM"
+DEFAULT_PROGRAM = "RUNNER_DEFAULT_PROGRAM"  # where neither that nor the sweep names one
 CPUS = "RUNNER_CPUS"  # cores of a slot without a GPU
 GRACE_S = "RUNNER_GRACE_S"  # from SIGTERM to SIGKILL
 HEARTBEAT_S = "RUNNER_HEARTBEAT_S"
@@ -24,6 +25,7 @@ CHECKPOINTS = "RUNNER_CHECKPOINTS"
 LEASES = "RUNNER_LEASES"
 PROVENANCE = "RUNNER_PROVENANCE"  # JSON object
 COMPOSE_DIR = "RUNNER_COMPOSE"  # where Compose's services leave what they found out
+GIVEN = "RUNNER_GIVEN"  # names, by comma: what the user set goes before what is found out
 
 # what a run gets beside W&B's own
 CHECKPOINT_DIR = "RUNNER_CHECKPOINT_DIR"
@@ -94,6 +96,9 @@ FIXED: Mapping[str, str] = {
     CUDA_ORDER: "PCI_BUS_ID",  # NVML's and the host's order
 }
 """The same in every agent, whoever starts it and wherever it runs."""
+
+MAY_BE_EMPTY = (COUNT, CPUS, SLOT, PROGRAM, DEFAULT_PROGRAM, PROVENANCE, APP_URL)
+"""Not said where it is empty: Compose cannot leave a variable out."""
 
 _DECIDED = frozenset({*FIXED, BASE_URL, ENTITY, PROJECT, MODE, CUDA_DEVICES, NVIDIA_DEVICES})
 

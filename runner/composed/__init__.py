@@ -1,0 +1,1 @@
+"""`python -m runner.composed`: how compose files of version 0eb7efa name `runner.compose`."""
