@@ -261,20 +261,20 @@ def _choose_sweep(
     if spec.endswith((".yaml", ".yml")):
         return _find_file(context, spec)
     record = load_records(context.state).get(spec.rpartition("/")[2])
-    if record and record["path"].endswith(spec):
-        if record["server"] != server:
+    if record and str(record.path).endswith(spec):
+        if record.server != server:
             raise RunnerError(
-                f"sweep `{spec}` lives on {record['server']}, and the server is {server}",
-                hint=f"`--server {record['server']}`",
+                f"sweep `{spec}` lives on {record.server}, and the server is {server}",
+                hint=f"`--server {record.server}`",
                 code=ExitCode.USAGE,
             )
-        return str(record["path"])
+        return str(record.path)
     if server == "local":  # it may not be up yet: the service looks it up
         return spec
     servers = context.servers(flag, quiet=True)
     joined = resolve_sweep(spec, servers, context.names(), write=True)
     save_record(context.state, joined)
-    return joined.sweep.path
+    return str(joined.sweep.path)
 
 
 def _find_file(context: "Context", spec: str) -> str:

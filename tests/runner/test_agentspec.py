@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.agent.contract.slots import cpu_slot, parse_slot
+from runner.agent.contract.sweeps import SweepPath
 from runner.engine.payload import create_body
 from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
@@ -19,7 +20,7 @@ GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
 CPU = Slot(1, cpu_slot(1), "CPU")
 LAUNCH = Launch(
     fleet="demo-1a2b",
-    sweep="me/hands/s1",
+    sweep=SweepPath("me", "hands", "s1"),
     server="local",
     server_kind="runner",
     base_url="http://runner-server:8080",
@@ -173,7 +174,8 @@ def test_what_the_user_asked_for_changes_the_settings_hash() -> None:
 
     assert len(hashes | {LAUNCH.settings}) == len(changes) + 1
     assert (
-        replace(LAUNCH, sweep="x/y/z", image="sha256:2", base_url="b").settings == LAUNCH.settings
+        replace(LAUNCH, sweep=SweepPath("x", "y", "z"), image="sha256:2", base_url="b").settings
+        == LAUNCH.settings
     )
 
 

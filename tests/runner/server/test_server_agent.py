@@ -1,11 +1,15 @@
 """Our agent and the real `wandb` client against our server: one truth about how a run ended."""
 
+import json
 import re
 import time
 from pathlib import Path
 
 import pytest
 
+from runner.agent.contract.slots import cpu_slot
+from runner.agent.contract.status import Status
+from runner.agent.contract.sweeps import SweepPath
 from runner.answers import RunInfo
 from runner.client import Client
 from runner.errors import ExitCode
@@ -64,10 +68,10 @@ def work_off(server: Server, folder: Path) -> None:
         sweep = player.create_sweep(
             f"{{program: train.py, method: grid, parameters: {{how: {{values: [{names}]}}}}}}"
         )
-        info = client.find_sweep("local", "proj", sweep)
+        info = client.find_sweep(SweepPath("local", "proj", sweep))
         assert info is not None
         agent = Hand(
-            folder, Door(url=server.url), PROGRAM, RUNNER_SWEEP=info.path, HOME=str(folder)
+            folder, Door(url=server.url), PROGRAM, RUNNER_SWEEP=str(info.path), HOME=str(folder)
         ).start()
         stopped = stop_the_endless_one(player, client, info.id)
         code, _, said = agent.finish(timeout_s=120 if stopped else 0)
@@ -92,7 +96,7 @@ def stop_the_endless_one(player: Player, client: Client, sweep: str) -> bool:
     """As hyperband does: the run's own client is told, not the agent."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        info = client.find_sweep("local", "proj", sweep)
+        info = client.find_sweep(SweepPath("local", "proj", sweep))
         assert info is not None
         for run in client.runs(info):
             if run.config.get("how") == "stopped" and run.state == "running" and run.summary:
@@ -105,7 +109,9 @@ def stop_the_endless_one(player: Player, client: Client, sweep: str) -> bool:
 
 def follow_says(runs: list[RunInfo], status: dict[str, object]) -> set[str]:
     """The lines of `--follow` about runs, without how long they took; its exit code is 5."""
-    gone = Agent("a-0", "c" * 64, "f", "cpu-0", "exited", 0, "s", "i", "h", status=status)
+    slot, sweep = cpu_slot(0), SweepPath("e", "p", "s")
+    left = Status.from_json(json.dumps(status))
+    gone = Agent("a-0", "c" * 64, "f", slot, "exited", 0, sweep, "i", "h", status=left)
     before = Snapshot({}, {}, 0.0)
     after = Snapshot({"a-0": gone}, {run.id: run for run in runs}, 0.0)
     assert find_exit_code(before, after) == ExitCode.RUNS_FAILED
