@@ -147,12 +147,12 @@ def _write_extra(context: "Context", slots: "tuple[Slot, ...]", *, dry_run: bool
     from runner.compose.env_file import make_extra
     from runner.compose.folders import shared_folder
     from runner.fleet.agentspec import check_env
-    from runner.fleet.mounts import parse_mounts
+    from runner.fleet.mounts import resolve_mounts
     from runner.state import write_json
 
     settings, run = context.settings, context.settings.run
     own = (*paths.OWN_MOUNTS, paths.COMPOSE)
-    mounts = parse_mounts(run.mounts, context.project.root, own=own)
+    mounts = resolve_mounts(run.mounts, context.project.root, own=own)
     env = check_env(run.env)
     pin_index = settings.pin == "index" and not any(slot.is_cpu for slot in slots)
     file = shared_folder(context.state) / paths.EXTRA_FILE

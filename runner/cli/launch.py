@@ -15,7 +15,7 @@ from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
 from runner.fleet import agentspec
 from runner.fleet.agentspec import Launch
-from runner.fleet.mounts import WORKSPACE, parse_mounts
+from runner.fleet.mounts import WORKSPACE, resolve_mounts
 from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.localserver.container import network_name
 from runner.reach import is_loopback
@@ -175,7 +175,7 @@ def make_launch(
         command=command,
         program=program,
         count=count,
-        mounts=parse_mounts(run.mounts, context.project.root),
+        mounts=resolve_mounts(run.mounts, context.project.root),
         env=agentspec.check_env(run.env),
         shm_bytes=run.shm_size,
         memory_bytes=run.memory,

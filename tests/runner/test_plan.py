@@ -43,9 +43,9 @@ def plan(
     return [f"{action.do}: {action.cause}" for action in actions]
 
 
-def ended(code: int, state: AgentState, reason: str | None = None, **counts: int) -> dict[str, Any]:
+def ended(code: int, state: AgentState, reason: str = "", **counts: Any) -> dict[str, Any]:
     """What an agent that is no more shows."""
-    status = replace(STATUS, state=state, reason=reason, **counts)
+    status = replace(STATUS, state=state, reason=reason or None, **counts)
     return {"engine_state": "exited", "exit_code": code, "status": status}
 
 
