@@ -30,6 +30,7 @@ from runner.server.tokens import Tokens
 from runner.server.wire import Refused
 
 log = logging.getLogger(__name__)
+TELEMETRY = "/sdk/otel/"  # asked without a key; W&B's client complains unless this is 404 or 405
 REAP_EVERY_S = 5.0
 GRACE_S = 5  # for requests under way when the server is told to end
 
@@ -68,6 +69,7 @@ def create_app(service: Service) -> Starlette:
             Route("/files/{entity}/{project}/{run}/file_stream", handlers.stream, methods=["POST"]),
             Route("/storage/{path:path}", handlers.upload, methods=["PUT"]),
             Route("/storage/{path:path}", handlers.download, methods=["GET"]),
+            Route("/storage/{path:path}", handlers.preflight, methods=["OPTIONS"]),
             Route("/healthz", handlers.health),
             Route("/", handlers.index),
             Route("/sweeps/{entity}/{project}/{sweep}", handlers.sweep),
@@ -88,7 +90,10 @@ def create_app(service: Service) -> Starlette:
 
 
 class _Key:
-    """Lets in who has the key; uploads and downloads show a token of their URL instead."""
+    """Lets in who has the key; uploads and downloads show a token of their URL instead.
+
+    Who gives no key is told which server this is (`/healthz`), and that it takes no telemetry.
+    """
 
     def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
         self._app, self._tokens = app, tokens
@@ -96,15 +101,21 @@ class _Key:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             request = Request(scope)
-            known = self._tokens.admits(request.headers.get("authorization"))
+            given = request.headers.get("authorization")
+            known = self._tokens.admits(given)
             scope.setdefault("state", {})["known"] = known
-            if not known and not scope["path"].startswith("/storage/"):
+            if not known and not _needs_no_key(scope["path"], given):
                 await _denied()(scope, receive, send)
                 return
             if _is_foreign(request):
                 await refused(403, "a page of another site asks")(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _needs_no_key(path: str, given: str | None) -> bool:
+    """A key that is given, and wrong, is refused by `/healthz` as well."""
+    return path.startswith(("/storage/", TELEMETRY)) or (path == "/healthz" and given is None)
 
 
 def _is_foreign(request: Request) -> bool:

@@ -60,13 +60,24 @@ class Handlers:
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
         return FileResponse(path, media_type="application/octet-stream", headers=headers)
 
-    async def health(self, _: Request) -> Response:
+    async def preflight(self, request: Request) -> Response:
+        """What a page may do with files: one of this server may read and write them."""
+        origin = request.headers.get("origin") or _base(request)  # others were refused before
+        allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        return Response(headers={**allowed, "Access-Control-Allow-Methods": "GET, PUT"})
+
+    async def health(self, request: Request) -> Response:
+        """Which server this is; how it is, only to who has the key."""
+        named: dict[str, object] = {"name": "runner"}
+        if not request.state.known:
+            return _json(named)
+
         def count() -> dict[str, object]:
             store = self._service.store
             return {"sweeps": len(store.sweeps()), "runs_live": len(store.live_runs())}
 
-        known = {"name": "runner", "version": __version__, "schema": 1}
-        return _json({**known, **await run_in_threadpool(count)})
+        known = {"version": __version__, "schema": 1}
+        return _json({**named, **known, **await run_in_threadpool(count)})
 
     async def index(self, _: Request) -> Response:
         return _page(await run_in_threadpool(pages.index, self._service))

@@ -4,6 +4,7 @@
 tries every write of the sweep.
 """
 
+import json
 import os
 import random
 import signal
@@ -12,13 +13,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.faults import Faults, open_with, start_with
 from tests.chaos.scripted import ScriptedSweep, Tally, compare
+from tests.runner.server.clients import SCRIPTS, Client
 from tests.runner.server.player import Player
 from tests.runner.server.servers import Server
 
@@ -166,17 +168,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def fill(ballast: Path) -> None:
+    """Leave no room on the file's disk."""
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
 def test_a_disk_that_is_full_for_a_while_costs_no_row(small_disk: Path) -> None:
     ballast, refusals = small_disk / "ballast", Counter[int]()
-    server = Server(small_disk / "data")
-
-    def fill() -> None:
-        with ballast.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError:
-                return
+    server = Server(small_disk)
 
     def free_after_a_while(status: int, text: str) -> None:
         refusals[status] += 1
@@ -192,7 +193,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_row(small_disk: Path) -> None:
         def send(self, method: str, path: str, body: bytes | None) -> bytes:
             self.sent += 1
             if self.sent % 3 == 0 and method != "GET":
-                fill()
+                fill(ballast)
             return Player.send(self, method, path, body)
 
     with ending(server):
@@ -205,3 +206,42 @@ def test_a_disk_that_is_full_for_a_while_costs_no_row(small_disk: Path) -> None:
         assert check_after_a_kill(server, [("demo", sweep)]).is_clean
     assert set(refusals) == {503}
     assert refusals.total() > 30, refusals
+
+
+@pytest.mark.client
+def test_the_real_client_outlives_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    """It is refused rows, console and files with 503, and brings them again."""
+    ballast, server = small_disk / "ballast", Server(small_disk)
+    retry = {f"WANDB__{one}_RETRY_WAIT_MAX_SECONDS": "1" for one in ("FILE_STREAM", "GRAPHQL")}
+    often = {"WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "1", **retry}
+    fields = "state historyLineCount history files{edges{node{name}}}"
+    query = f'{{project(name: "full") {{run(name: "f1") {{{fields}}}}}}}'
+    with ending(server):
+        server.start()
+        client = Client(server, tmp_path)
+        logging = client.start(str(SCRIPTS / "log_slowly.py"), "full", "f1", **often)
+        wait_for_row(server, query)
+
+        fill(ballast)
+        time.sleep(12)  # until it has ended, but for what it still has to bring
+        refused = server.errors.count("No space left") + server.errors.count("is full")
+        ballast.unlink()
+
+        assert logging.wait() == 0, logging.output
+        run = server.ask(query)["project"]["run"]
+    assert refused > 2
+    assert run["state"] == "finished"
+    assert [json.loads(row)["x"] for row in run["history"]] == list(range(80))
+    names = {edge["node"]["name"] for edge in run["files"]["edges"]}
+    assert {"config.yaml", "output.log", "wandb-metadata.json", "wandb-summary.json"} <= names
+
+
+def wait_for_row(server: Server, query: str) -> None:
+    """Until the run has one."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = server.ask(query)["project"]
+        if found and found["run"] and found["run"]["historyLineCount"]:
+            return
+        time.sleep(0.2)
+    pytest.fail("no row arrived")
