@@ -32,15 +32,14 @@ def test_the_wheel_holds_the_contents_of_linked_files(built: Path) -> None:
     assert {one for one in packages if not one.endswith(".dist-info")} == {"runner"}
 
 
-def test_the_wheel_holds_the_migrations_of_the_servers_database(built: Path) -> None:
-    known = {one.name: one.read_bytes() for one in ROOT.glob("runner/server/migrations/*.sql")}
+def test_the_wheel_holds_the_migrations_of_the_databases(built: Path) -> None:
+    files = list(ROOT.glob("runner/*/migrations/*.sql"))
+    known = {str(one.relative_to(ROOT)): one.read_bytes() for one in files}
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
-        inside = {
-            Path(name).name: wheel.read(name) for name in wheel.namelist() if name.endswith(".sql")
-        }
+        inside = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".sql")}
 
     assert inside == known
-    assert known
+    assert {file.parts[-3] for file in files} == {"offline", "server"}
 
 
 def test_the_source_archive_holds_runner_and_what_its_links_mean(built: Path) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from runner.errors import RunnerError
-from runner.server.schema import Migration, connect, read_migrations
+from runner.migrations import Migration, read_migrations
+from runner.server.schema import connect
 from tests.runner.server.format1.make import dump, log, report, restore
 from tests.runner.server.player import Player
 from tests.runner.server.servers import Server
 
-NEWEST = read_migrations()[-1].number
+NEWEST = read_migrations("runner.server")[-1].number
 SWEEP = """query {project(name: "demo") {sweeps {edges {node {name state
   agents {edges {node {name host}}}}}}
   runs {edges {node {name state exitcode attempts failure agentName config history bestMetric
@@ -47,7 +48,7 @@ def losses(run: dict[str, Any]) -> list[float]:
 
 
 def test_migrations_are_numbered_without_a_gap() -> None:
-    known = read_migrations()
+    known = read_migrations("runner.server")
     assert [one.number for one in known] == list(range(1, NEWEST + 1))
     assert all(one.name[4] == "_" for one in known)
 
@@ -55,7 +56,7 @@ def test_migrations_are_numbered_without_a_gap() -> None:
 def test_a_database_of_an_earlier_version_becomes_what_a_new_one_is(tmp_path: Path) -> None:
     restore(tmp_path / "old")
     with closing(sqlite3.connect(tmp_path / "older.db")) as older:  # before it knew outputs
-        older.executescript(f"{read_migrations()[0].sql}; pragma user_version=1;")
+        older.executescript(f"{read_migrations('runner.server')[0].sql}; pragma user_version=1;")
 
     with (
         closing(connect(tmp_path / "new.db")) as new,
@@ -142,7 +143,7 @@ def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
         connect(file)
 
     assert f"it has format {NEWEST + 1}, this version knows {NEWEST}" in refused.value.message
-    assert "run that version again" in (refused.value.hint or "")
+    assert "upgrade: " in (refused.value.hint or "")
     assert file.read_bytes() == content
 
 
@@ -160,7 +161,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, sq
     connect(file).close()
     before = dump(file)
     steps: Sequence[Migration] = [
-        *read_migrations(),
+        *read_migrations("runner.server"),
         Migration(NEWEST + 1, f"{NEWEST + 1:04}_bad.sql", sql),
     ]
     with pytest.raises(RunnerError, match=r"cannot be brought to format .*_bad\.sql"):
