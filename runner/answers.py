@@ -10,6 +10,8 @@ import yaml
 
 from runner.agent.contract.sweeps import SweepPath
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is built in
+
 
 @dataclass(frozen=True, slots=True)
 class SweepInfo:
@@ -85,7 +87,7 @@ class Viewer:
 
 def to_sweep(node: Mapping[str, Any], entity: str, project: str) -> SweepInfo:
     """A sweep from its node of an answer."""
-    config = yaml.safe_load(node["config"] or "{}")
+    config = yaml.load(node["config"] or "{}", Loader=_LOADER)  # noqa: S506 - a safe one
     return SweepInfo(
         path=SweepPath(entity, project, node["name"]),
         name=node.get("displayName") or node["name"],

@@ -67,17 +67,17 @@ class Names:
     entity: str | None
     project: str | None
     fallback_project: str
-    file_project: str | None = None  # the sweep file's
     entity_why: str = ""  # the origins, in the user's words
     project_why: str = ""
+    find_file_project: Callable[[], str | None] = lambda: None  # reads the folder's sweep file
 
     def describe(self) -> str:
         """Where a sweep's bare ID is looked for."""
         entity = f"`{self.entity}` ({self.entity_why})" if self.entity else "the key's own"
         if self.project:
             project = f"`{self.project}` ({self.project_why})"
-        elif self.file_project:
-            project = f"`{self.file_project}` (the sweep file)"
+        elif filed := self.find_file_project():
+            project = f"`{filed}` (the sweep file)"
         else:
             project = f"`{self.fallback_project}` (the folder's name)"
         return f"entity {entity}, W&B project {project}"
@@ -86,7 +86,7 @@ class Names:
         """The W&B projects that a bare ID may be in, the likeliest first."""
         if self.project:
             return [self.project]
-        likely = (self.file_project, self.fallback_project, "uncategorized")  # as W&B's client
+        likely = (self.find_file_project(), self.fallback_project, "uncategorized")  # as W&B's
         return [one for one in dict.fromkeys(likely) if one]
 
 

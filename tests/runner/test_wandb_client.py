@@ -158,7 +158,7 @@ def test_commands_find_key_entity_and_project(cloud: Cloud, tmp_path: Path) -> N
 
 def test_names_say_where_they_come_from() -> None:
     bare = Names(None, None, "folder")
-    full = Names("acme", "p", "folder", "filed", "WANDB_ENTITY", "WANDB_PROJECT")
+    full = Names("acme", "p", "folder", "WANDB_ENTITY", "WANDB_PROJECT", lambda: "filed")
 
     assert bare.likely_projects() == ["folder", "uncategorized"]
     assert bare.describe() == "entity the key's own, W&B project `folder` (the folder's name)"
