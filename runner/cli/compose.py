@@ -98,7 +98,7 @@ def _choose(
     from runner.fleet.apply import make_host
     from runner.fleet.observe import read_agents
     from runner.fleet.slots import parse_selection
-    from runner.image.build import find_image
+    from runner.image.built import find_image
     from runner.localserver.container import network_name
     from runner.localserver.files import find_data, make_data
     from runner.settings.trust import copy_ca_bundle, find_ca_bundle

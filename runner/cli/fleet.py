@@ -1,5 +1,6 @@
 """Commands: `ps`, `stop`, `down` and `env`; `gpus`, `up` and `logs` have modules of their own."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,10 +45,18 @@ def ps(
 ) -> None:
     """The fleet as it is: each agent, its GPU, its run and how it stands."""
     from runner.cli.context import open_context
-    from runner.fleet.observe import read_fleet, read_indices, to_record
+    from runner.engine.listing import list_containers
+    from runner.engine.target import find_target
+    from runner.fleet.observe import ROLE, read_fleet, read_indices, select_fleet, to_record
 
     context = open_context(read_only=True)
-    agents = read_fleet(context.engine(), context.state)
+    target = find_target(context.settings.engine, context.state, os.environ)
+    listed = list_containers(target, ROLE)
+    agents = (
+        read_fleet(context.engine(), context.state)
+        if listed is None
+        else select_fleet(listed, context.state)
+    )
     shown = [agent for agent in agents if every or not agent.retired]
     indices = read_indices() if any(one.slot and not one.slot.is_cpu for one in shown) else {}
     now = time.time()

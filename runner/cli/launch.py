@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import sweeps
 from runner.agent.contract.commands import INTERPRETER, PROGRAM
+from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
 from runner.agent.contract.sweeps import SweepPath
 from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
@@ -16,7 +17,6 @@ from runner.errors import ExitCode, RunnerError
 from runner.fleet import agentspec
 from runner.fleet.agentspec import Launch
 from runner.fleet.mounts import WORKSPACE, resolve_mounts
-from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.localserver.container import network_name
 from runner.reach import is_loopback
 from runner.settings.trust import copy_ca_bundle
@@ -26,7 +26,7 @@ from runner.sweeps import Connection, Joined, ServerDown, Servers
 if TYPE_CHECKING:
     from runner.engine.client import Engine
     from runner.fleet.slots import Slot
-    from runner.image.build import AgentImage
+    from runner.image.built import AgentImage
 
 Report = Callable[[str], None]
 
@@ -259,7 +259,7 @@ def _find_script(command: Sequence[str]) -> str | None:
 
 def make_provenance(image: "AgentImage", config: Mapping[str, Any]) -> dict[str, Any]:
     """Where a run's code came from; the agent adds GPU, driver and versions."""
-    found = {"commit": image.labels.get(COMMIT_LABEL), "dirty": image.labels.get(DIRTY_LABEL)}
+    found = {"commit": image.labels.get(PROJECT_COMMIT), "dirty": image.labels.get(PROJECT_DIRTY)}
     return {
         "image": image.id,
         **{key: value for key, value in found.items() if value},

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -14,12 +15,13 @@ from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
+    from runner.cli.watch import Watch
     from runner.engine.client import Engine
     from runner.fleet.agentspec import Launch
     from runner.fleet.apply import Result
     from runner.fleet.plan import Action, Agent
     from runner.fleet.slots import Selection, Slot
-    from runner.image.build import AgentImage
+    from runner.image.built import AgentImage
     from runner.sweeps import Joined, Own
 
 ServerOption = Annotated[
@@ -142,7 +144,6 @@ class Order:
 def carry_out_order(context: "Context", order: Order) -> ExitCode:
     """Check everything, decide, act; nothing starts where anything is refused."""
     from runner.cli import launch as prepare
-    from runner.cli.watch import Watch
     from runner.fleet.observe import locked_fleet, read_agents
     from runner.state import check_owner
 
@@ -181,15 +182,14 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         launch = replace(launch, sweep=goal.path)
         actions = decide(context, engine, launch, goal.ended, order)
         if order.dry_run or any(action.do == "refuse" for action in actions):
+            report_changes(context, order)
             return outcome.tell_plan(context.state, goal.shown, actions, as_json=order.as_json)
         joined = prepare.join(goal, servers, context, console.note)
         launch = prepare.attach(launch, joined, engine, context)
-        watch = (
-            Watch(engine, context.state, joined, actions, offline=order.offline)
-            if order.follow
-            else None
-        )
-        results = start_all(context, engine, launch, joined, actions, order)
+        watch = make_watch(engine, context, joined, actions, order)
+        with ThreadPoolExecutor(1) as beside:  # it only reads, and containers take seconds to start
+            beside.submit(report_changes, context, order)
+            results = start_all(context, engine, launch, joined, actions, order)
     code = outcome.tell_results(context.state, str(launch.sweep), results, as_json=order.as_json)
     if order.offline:
         console.note(
@@ -216,15 +216,44 @@ def find_slots(
 def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
     """The image to start: the one named, else this project's, built first with `--build`."""
     from runner.fleet.slots import CpuSlots
-    from runner.image.build import build_image, find_image, project_changed
+    from runner.image.built import find_image
 
     arguments = (engine, context.project, context.settings, context.state)
-    if order.build:
-        return build_image(*arguments, cpu=isinstance(order.gpus, CpuSlots), report=console.note)
-    image = find_image(*arguments, override=order.image)
-    if not order.image and project_changed(context.project, context.settings, context.state):
+    if not order.build:
+        return find_image(*arguments, override=order.image)
+    from runner.image.build import build_image  # slow to load, and few calls build
+
+    return build_image(*arguments, cpu=isinstance(order.gpus, CpuSlots), report=console.note)
+
+
+def report_changes(context: "Context", order: Order) -> None:
+    """Say where a build now would give another image than the one that is started."""
+    if order.build or order.image:
+        return
+    from runner.image.build import project_changed
+
+    try:
+        changed = project_changed(context.project, context.settings, context.state)
+    except RunnerError as error:  # of a file that only a build needs
+        console.note(f"warning: the next build will fail: {error.message}")
+        return
+    if changed:
         console.note("the project has changed since its image was built: `--build` builds anew")
-    return image
+
+
+def make_watch(
+    engine: "Engine",
+    context: "Context",
+    joined: "Joined",
+    actions: "Sequence[Action]",
+    order: Order,
+) -> "Watch | None":
+    """Who follows the agents, before they start."""
+    if not order.follow:
+        return None
+    from runner.cli.watch import Watch  # slow to load, and few calls follow
+
+    return Watch(engine, context.state, joined, actions, offline=order.offline)
 
 
 def decide(

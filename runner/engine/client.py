@@ -18,18 +18,14 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
-from runner.abandoned import PREFIX, is_abandoned, make_name
+from runner.abandoned import is_abandoned, make_name
 from runner.engine.archive import unpack
 from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine.errors import (
-    EngineError,
-    GpuAccessError,
     ImageMissing,
     NameTaken,
-    PortTaken,
-    translate,
-    translated,
 )
+from runner.engine.filters import SHORT_LIVED_NAMES, label_filters
 from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
 from runner.engine.payload import create_body, read_restart
 from runner.engine.read import (
@@ -41,46 +37,18 @@ from runner.engine.read import (
     read_places,
     stamp_seconds,
 )
-from runner.engine.target import Target, find_target, read_access, remember_access, remember_target
+from runner.engine.target import Target, find_target, remember_target
+from runner.engine.translate import translate, translated
 from runner.engine.types import (
-    FLEET_LABEL,
-    ROLE_LABEL,
-    Access,
     Container,
     EngineInfo,
     Event,
     Image,
     LogLine,
-    Mount,
     Places,
     Spec,
 )
 from runner.state import State
-
-__all__ = [
-    "FLEET_LABEL",
-    "ROLE_LABEL",
-    "Access",
-    "Container",
-    "Engine",
-    "EngineError",
-    "EngineInfo",
-    "Event",
-    "Events",
-    "GpuAccessError",
-    "Image",
-    "ImageMissing",
-    "LogLine",
-    "Mount",
-    "NameTaken",
-    "PortTaken",
-    "Spec",
-    "read_access",
-    "remember_access",
-]
-
-
-_EARLIER = ("runner-probe-", "runner-doctor-")  # names of such containers up to version 0.1.0
 
 
 class Events:
@@ -175,7 +143,7 @@ class Engine:
 
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         """Containers that carry all of `labels` (None: with any value), by name."""
-        wanted = _filters(labels)
+        wanted = label_filters(labels)
         with translated("list containers"):
             rows = self._api.containers(all=True, filters={"label": wanted})
         found = (read_listed(row) or self.find(row["Id"]) for row in rows)
@@ -207,16 +175,20 @@ class Engine:
             PortTaken: a published port is in use.
             EngineError: anything else.
         """
+        started = self.find(self.launch(spec))
+        if started is None:
+            raise NameTaken(f"cannot start `{spec.name}`: another command removed it at once")
+        return started
+
+    def launch(self, spec: Spec) -> str:
+        """As `start`, without a look at what became of it; the container's ID."""
         identity = self._create(spec)
         try:
             self._start(identity, spec)
         except BaseException:  # Ctrl-C too: nothing half-made is left behind
             self.remove(identity, kill=True)
             raise
-        started = self.find(identity)
-        if started is None:
-            raise NameTaken(f"cannot start `{spec.name}`: another command removed it at once")
-        return started
+        return identity
 
     def stop(self, identity: str, *, grace_s: int, stay_down: bool = True) -> int | None:
         """SIGTERM, then SIGKILL after the grace period; the exit code, None where it is gone.
@@ -301,7 +273,7 @@ class Engine:
 
     def events(self, labels: Mapping[str, str | None], *, since_s: float | None = None) -> Events:
         """What happens to the containers with these labels; with `since_s` what was missed too."""
-        wanted = _filters(labels)
+        wanted = label_filters(labels)
         filters = {"type": "container", "label": wanted}
         with translated("follow the engine's events"):
             since = None if since_s is None else f"{since_s:.6f}"
@@ -317,7 +289,7 @@ class Engine:
 
     def images(self, labels: Mapping[str, str | None]) -> list[Image]:
         """The images that carry all of `labels`."""
-        wanted = _filters(labels)
+        wanted = label_filters(labels)
         with translated("list images"):
             rows = self._api.images(filters={"label": wanted})
         found = (self.image(row["Id"]) for row in rows)
@@ -354,8 +326,7 @@ class Engine:
     def remove_abandoned(self) -> None:
         """Remove the short-lived containers of commands that were killed."""
         with translated("list containers"):
-            names = [f"^/{prefix}" for prefix in (PREFIX, *_EARLIER)]
-            rows = self._api.containers(all=True, filters={"name": names})
+            rows = self._api.containers(all=True, filters={"name": SHORT_LIVED_NAMES})
         for row in rows:
             if is_abandoned(str(row["Names"][0]), time.time() - row["Created"]):
                 self.remove(row["Id"], kill=True)
@@ -490,7 +461,3 @@ class Engine:
 def _release(stream: CancellableStream) -> None:
     """Close an answer that is read no further; its own `close` leaves the socket's file open."""
     stream._response.close()  # noqa: SLF001 - docker-py has no public way
-
-
-def _filters(labels: Mapping[str, str | None]) -> list[str]:
-    return [key if value is None else f"{key}={value}" for key, value in labels.items()]

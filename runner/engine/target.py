@@ -5,16 +5,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
-
-from docker.context import ContextAPI
-from docker.errors import DockerException
-from docker.tls import TLSConfig
-from docker.utils import kwargs_from_env
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from runner.engine.errors import EngineError
 from runner.engine.types import Access
 from runner.state import State, read_json, write_json
+
+if TYPE_CHECKING:
+    from docker.tls import TLSConfig
+
+UNIX = "unix://"
+DEFAULT_HOST = f"{UNIX}/var/run/docker.sock"
 
 Origin = Literal["flag", "DOCKER_HOST", "state", "context"]
 
@@ -25,7 +26,7 @@ class Target:
 
     host: str  # as in DOCKER_HOST
     origin: Origin
-    tls: TLSConfig | None
+    tls: "TLSConfig | None"
     cli_env: Mapping[str, str]  # for `docker` as a subprocess, over the caller's environment
 
 
@@ -48,7 +49,7 @@ def _find(host: str | None, state: State | None, environ: Mapping[str, str]) -> 
     record = _read(state)
     if remembered := record.get("host"):
         return Target(remembered, "state", None, _remembered_env(record, environ))
-    return _from_context(environ.get("DOCKER_CONTEXT"))
+    return _from_context(environ)
 
 
 def remember_target(target: Target, state: State, environ: Mapping[str, str]) -> None:
@@ -82,6 +83,14 @@ def _read(state: State | None) -> dict[str, str]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Target:
+    names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    cli_env = {name: environ[name] for name in names if name in environ}
+    if environ["DOCKER_HOST"].startswith(UNIX):  # its files are this machine's: no TLS
+        return Target(environ["DOCKER_HOST"], "DOCKER_HOST", None, cli_env)
+    # slow to load, and most engines are behind a socket
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
     try:
         found = kwargs_from_env(dict(environ))
     except DockerException as error:
@@ -89,12 +98,16 @@ def _from_environment(environ: Mapping[str, str]) -> Target:
             "the TLS files of `DOCKER_CERT_PATH` cannot be read",
             hint="unset `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` for a local engine",
         ) from error
-    names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-    cli_env = {name: environ[name] for name in names if name in environ}
     return Target(found["base_url"], "DOCKER_HOST", found.get("tls"), cli_env)
 
 
-def _from_context(name: str | None) -> Target:
+def _from_context(environ: Mapping[str, str]) -> Target:
+    name = environ.get("DOCKER_CONTEXT") or _read_current_context(environ)
+    if name in (None, "default"):
+        return Target(DEFAULT_HOST, "context", None, {"DOCKER_CONTEXT": "default"})
+    from docker.context import ContextAPI  # slow to load, and most have but the default one
+    from docker.errors import DockerException
+
     try:
         context = ContextAPI.get_context(name)
     except DockerException as error:
@@ -105,6 +118,13 @@ def _from_context(name: str | None) -> Target:
         )
     host = str(context.Host).replace("http+unix://", "unix://")
     return Target(host, "context", context.TLSConfig, {"DOCKER_CONTEXT": str(context.Name)})
+
+
+def _read_current_context(environ: Mapping[str, str]) -> str | None:
+    """What `docker context use` chose: a name in the client's configuration."""
+    folder = environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/", ".docker")
+    name = (read_json(Path(folder, "config.json")) or {}).get("currentContext")
+    return name if isinstance(name, str) and name else None
 
 
 def _buildx_env(env: Mapping[str, str], state: State | None) -> dict[str, str]:

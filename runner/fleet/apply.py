@@ -97,20 +97,21 @@ class Starter:
         if action.do == "replace" and action.old is not None:
             self._end(action.old)
         folders = prepare_folders(self.state, self.launch, action.agent, self.key, self.code)
-        put_aside(self.engine, action.agent)
+        if action.old is not None:  # else the name was free when the plan was made
+            put_aside(self.engine, action.agent)
         way = self._start(action.slot, folders)
         return f"by {way}" if way else ""
 
     def _start(self, slot: Slot, folders: Folders) -> Access | None:
         if slot.is_cpu:
             spec = agentspec.make_spec(self.launch, slot, folders, self.host, None)
-            self.engine.start(spec)
+            self.engine.launch(spec)
             return None
         failures = []
         for way in self._ways(slot.uuid):
             spec = agentspec.make_spec(self.launch, slot, folders, self.host, way)
             try:
-                self.engine.start(spec)
+                self.engine.launch(spec)
             except GpuAccessError as error:
                 failures.append(error)
             else:

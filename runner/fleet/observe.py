@@ -22,18 +22,24 @@ from runner.state import State
 if TYPE_CHECKING:
     from runner.engine.client import Engine
 
+ROLE = {ROLE_LABEL: labels.AGENT_ROLE}
 _Value = TypeVar("_Value")
 
 
 def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
     """The agents of all fleets on this engine; with `state` those of ours have their status."""
-    found = engine.containers({ROLE_LABEL: labels.AGENT_ROLE})
-    return [read_agent(container, state) for container in found]
+    return [read_agent(container, state) for container in engine.containers(ROLE)]
 
 
 def read_fleet(engine: "Engine", state: State) -> list[Agent]:
     """The agents of this state folder, those that were put aside among them."""
-    return [agent for agent in read_agents(engine, state) if agent.fleet == state.fleet]
+    return select_fleet(engine.containers(ROLE), state)
+
+
+def select_fleet(containers: Sequence[Container], state: State) -> list[Agent]:
+    """The agents of this state folder among all of an engine."""
+    found = (read_agent(container, state) for container in containers)
+    return [agent for agent in found if agent.fleet == state.fleet]
 
 
 def read_agent(container: Container, state: State | None) -> Agent:

@@ -6,11 +6,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from runner.agent.contract import labels as contract
 from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build
+from runner.image.built import Kind
 from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
 from runner.image.server import DOCKERFILE, PACKAGE
@@ -18,7 +18,6 @@ from runner.image.variant import BASES, CUDA12_INDEX, Name
 from runner.project import Project
 from runner.settings.load import Settings
 
-Kind = Literal["ours", "dockerfile", "foreign"]
 CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs
 HASH_LABEL, VARIANT_LABEL = contract.PROJECT_HASH, contract.VARIANT
 COMMIT_LABEL, DIRTY_LABEL = contract.PROJECT_COMMIT, contract.PROJECT_DIRTY

@@ -6,9 +6,6 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 import runner
 from runner.abandoned import temporary_folder
 from runner.agent.contract import labels
@@ -69,6 +66,9 @@ def select_secrets(pip: PipSettings) -> dict[str, str]:
 
 def select_requirements(requires: list[str]) -> list[str]:
     """Of a distribution's metadata what the server needs; markers are dropped."""
+    from packaging.requirements import Requirement  # slow to load, and only a build needs it
+    from packaging.utils import canonicalize_name
+
     found = []
     for requirement in map(Requirement, requires):
         marker, requirement.marker = requirement.marker, None
@@ -106,7 +106,7 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
 
 
 def _hash() -> str:
-    digest = hashlib.sha256(_requirements().encode())
+    digest = hashlib.sha256("\n".join(_read_requires()).encode())
     digest.update(DOCKERFILE.read_bytes())
     for file in list_code():
         content = hashlib.sha256(file.read_bytes()).digest()
@@ -125,12 +125,15 @@ def list_code(package: Path = PACKAGE) -> list[Path]:
 
 
 def _requirements() -> str:
+    return "".join(f"{one}\n" for one in select_requirements(_read_requires()))
+
+
+def _read_requires() -> list[str]:
     try:
-        requires = metadata.requires(DISTRIBUTION) or []
+        return metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError as error:
         raise RunnerError(
             f"`{DISTRIBUTION}` is not installed, so what the server depends on is not known",
             hint="`pip install sweep-runner`, or `pip install -e .` in a clone",
             code=ExitCode.UNFIT,
         ) from error
-    return "".join(f"{one}\n" for one in select_requirements(requires))

@@ -16,13 +16,12 @@ from runner.engine.errors import (
     GpuAccessError,
     NameTaken,
     PortTaken,
-    find_os_error,
-    translate,
 )
 from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
 from runner.engine.payload import create_body, proxy_environment
 from runner.engine.read import read_container, read_event, read_info, stamp_seconds
 from runner.engine.target import find_target, read_access, remember_access, remember_target
+from runner.engine.translate import find_os_error, translate
 from runner.engine.types import LogLine, Mount, Spec
 from runner.errors import ExitCode
 from runner.state import State

@@ -12,7 +12,8 @@ import pytest
 
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.image.build import AgentImage, build_image, find_image, project_changed
+from runner.image.build import build_image, project_changed
+from runner.image.built import AgentImage, find_image
 from runner.image.probe import check_program, probe_image
 from runner.image.recipe import COMMIT_LABEL, HASH_LABEL
 from runner.project import find_project
