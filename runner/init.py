@@ -38,8 +38,8 @@ def init_project(project: Project, *, dry_run: bool = False) -> list[str]:
     def write(file: Path, text: str, remark: str = "") -> None:
         if not dry_run:
             write_atomic(file, text)
-        shown = "\n" + text.rstrip() if dry_run else ""
-        said.append(f"{'would write' if dry_run else 'wrote'} {file.name}{remark}{shown}")
+        said.append(f"{'would write' if dry_run else 'wrote'} {file.name}{remark}")
+        said.extend(text.rstrip().splitlines() if dry_run else ())
 
     settings = project.root / SETTINGS_FILE
     if project.settings_file:

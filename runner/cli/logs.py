@@ -39,7 +39,7 @@ def logs(
     full = {agent.name for agent in whole}
     for name, line in engine.logs_of(sources, follow=follow, tail=None if parts else tail):
         if name in full or line.text.partition(" | ")[0] in runs:
-            console.data(f"{name} | {line.text}")
+            console.log_line(name, line.text)
 
 
 def find_agent(agents: "Sequence[Agent]", name: str, *, what: str = "agent") -> "Agent":

@@ -9,6 +9,7 @@ import typer
 from runner import console
 from runner.agent.contract.servers import PORT
 from runner.errors import ExitCode, RunnerError
+from runner.terminal import inline
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
@@ -80,7 +81,7 @@ def status(as_json: AsJson = False) -> None:
         console.data(console.to_json(fields))
         return
     rows = [(name.replace("_", " "), value) for name, value in fields.items() if value is not None]
-    console.data("\n".join(f"{name:<12}{value}" for name, value in rows))
+    console.data("\n".join(inline(f"{name:<12}{value}") for name, value in rows))
 
 
 def _own_status(context: "Context") -> dict[str, object]:
@@ -163,7 +164,7 @@ def _finding_lines(findings: "list[Finding]") -> list[str]:
     width = max(len(one.check) for one in findings)
     lines: list[str] = []
     for one in findings:
-        lines.append(f"{one.status:<4}  {one.check:<{width}}  {one.detail}")
+        lines.append(inline(f"{one.status:<4}  {one.check:<{width}}  {one.detail}"))
         if one.fix:
-            lines.append(f"{'':<4}  {'':<{width}}  fix: {one.fix}")
+            lines.append(inline(f"{'':<4}  {'':<{width}}  fix: {one.fix}"))
     return lines

@@ -8,6 +8,7 @@ import typer
 
 from runner import console
 from runner.errors import ExitCode, RunnerError
+from runner.terminal import inline
 
 if TYPE_CHECKING:
     from runner.answers import RunInfo, SweepInfo
@@ -220,14 +221,14 @@ def _describe(joined: "Joined", runs: "list[RunInfo]", best: "RunInfo | None") -
     counts = collections.Counter(run.state for run in runs)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
     engine = "" if sweep.engine in (None, sweep.method) else f" (engine {sweep.engine})"
-    method = sweep.method + engine
-    lines = [f"{sweep.path}  {sweep.state.lower()}", f"method  {method}", f"runs    {states}"]
+    path, method = inline(sweep.path), inline(sweep.method + engine)
+    lines = [f"{path}  {sweep.state.lower()}", f"method  {method}", f"runs    {inline(states)}"]
     if sweep.metric:
         value = "none yet" if best is None else f"{best.best:.6g} by {_title(best)}"
-        lines.append(f"best    {sweep.metric} {value}, goal {sweep.goal}")
+        lines.append(inline(f"best    {sweep.metric} {value}, goal {sweep.goal}"))
     if runs:
         lines += ["", console.table(("RUN", "STATE", "BEST", "LAST", "TIME", "WHY"), _rows(runs))]
-    return "\n".join([*lines, "", f"page    {joined.url}"])
+    return "\n".join([*lines, "", inline(f"page    {joined.url}")])
 
 
 def _title(run: "RunInfo") -> str:

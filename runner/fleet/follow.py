@@ -11,6 +11,7 @@ from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.observe import find_state_of
 from runner.fleet.plan import Agent
+from runner.terminal import inline
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
 _LIVE = ("pending", "running", "preempting")
@@ -119,10 +120,10 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
     if best is None:
         ended = [run for run in new_runs(first, last) if run.state == "finished"]
         if search.metric and ended:
-            return f"{text}\n\nno best run: none of {len(ended)} logged `{search.metric}`"
+            return f"{text}\n\nno best run: none of {len(ended)} logged `{inline(search.metric)}`"
         return text
-    return (
-        f"{text}\n\nbest run {best.id}: {search.metric} {best.best:.6g} ({_config(best, search)})"
+    return f"{text}\n\nbest run " + inline(
+        f"{best.id}: {search.metric} {best.best:.6g} ({_config(best, search)})"
     )
 
 

@@ -89,6 +89,13 @@ def test_a_file_of_bytes_is_told_as_such(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
+    done = run("up", "--help", cwd=tmp_path, PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 0, done.stderr
+    assert "MIG-\\u2026" in done.stdout
+
+
 def test_an_engine_out_of_reach_leaves_no_state_folder(tmp_path: Path) -> None:
     done = run("build", "--cpu", cwd=tmp_path, DOCKER_HOST="unix:///nowhere.sock")
 
