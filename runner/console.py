@@ -56,7 +56,9 @@ def report_error(error: RunnerError, *, as_json: bool) -> None:
 
 def to_json(fields: Mapping[str, Any]) -> str:
     """The object that scripts read: `schema` first; NaN and infinities as strings."""
-    return escape_json(json.dumps(_finite({"schema": SCHEMA, **fields}), ensure_ascii=False))
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(_finite({"schema": SCHEMA, **fields}), ensure_ascii=not unicode)
+    return escape_json(text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

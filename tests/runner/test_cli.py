@@ -90,10 +90,15 @@ def test_a_file_of_bytes_is_told_as_such(tmp_path: Path) -> None:
 
 
 def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
-    done = run("up", "--help", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    (tmp_path / "runner.toml").write_text('[run]\nprogram = "größe.py"\n', "utf-8")
 
-    assert done.returncode == 0, done.stderr
-    assert "\\u2026" in done.stdout
+    shown = run("config", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    as_json = run("config", "--json", cwd=tmp_path, PYTHONIOENCODING="ascii")
+
+    assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr
+    assert "gr\\xf6\\xdfe.py" in shown.stdout
+    values = {one["key"]: one["value"] for one in json.loads(as_json.stdout)["settings"]}
+    assert values["run.program"] == "größe.py"
 
 
 def test_an_engine_out_of_reach_leaves_no_state_folder(tmp_path: Path) -> None:
