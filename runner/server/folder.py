@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import RunnerError
-from runner.server.disk import sync_folders
+from runner.server.disk import sync_folder
 
 KEY_LENGTH = 40  # what W&B's client takes for a key
 LONGEST_KEY = 1024
@@ -84,4 +84,4 @@ def _make_key(path: Path) -> None:
             os.link(aside, path)
     finally:
         Path(aside).unlink()
-    sync_folders(path.parent, path.parent)
+    sync_folder(path.parent)

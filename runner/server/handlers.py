@@ -10,7 +10,6 @@ from runner import __version__
 from runner.server import pages
 from runner.server.artifacts import FOLDER
 from runner.server.bodies import read_json, received
-from runner.server.disk import find_incoming, replace
 from runner.server.logs import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
@@ -47,8 +46,9 @@ class Handlers:
     async def upload(self, request: Request) -> Response:
         self._admit(request, write=True)
         names = _names(request)
-        path, root = self._file(names), self._service.store.root
-        async with received(request, find_incoming(path, root)) as (aside, size):
+        path = self._file(names)
+        folder = self._service.store.disk.find_incoming(path)
+        async with received(request, folder) as (aside, size):
             await run_in_threadpool(self._keep, names, path, aside, size)
         return _json({})
 
@@ -105,7 +105,7 @@ class Handlers:
             if names[0] != FOLDER:
                 upload = Upload("/".join(names[3:]), size, self._service.clock())
                 store.put_upload(names[0], names[1], names[2], upload)
-            replace(aside, path, root=store.root)
+            store.disk.replace(aside, path)
 
     def _admit(self, request: Request, *, write: bool) -> None:
         query, now = request.query_params, self._service.clock()

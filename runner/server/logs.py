@@ -1,7 +1,7 @@
 """Append-only files of a run: history, system events and console output, one line each.
 
 The store records how many bytes of a file count. Bytes beyond are the rest of a request that never
-was acknowledged; the next `disk.append` cuts them off. So a kill at any moment, and a write that
+was acknowledged; the next `Disk.append` cuts them off. So a kill at any moment, and a write that
 fails, loses nothing that was acknowledged and counts nothing twice.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import sweepfile
-from runner.server import disk, logs
+from runner.server import logs
 from runner.server.curves import Curve, Curves
 from runner.server.records import Project, Run, Sweep
 from runner.server.search import RunView, select_stops
@@ -99,7 +99,7 @@ class Service:
 
     def append(self, run: Run, name: str, size: int, lines: Iterable[str]) -> int:
         """Write lines to one of a run's logs, of which `size` bytes count; gives the new size."""
-        return disk.append(self.path(run, name), size, lines, root=self.store.root)
+        return self.store.disk.append(self.path(run, name), size, lines)
 
     def path(self, run: Run, name: str) -> Path:
         """Where one of a run's logs lies."""

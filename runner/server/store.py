@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from runner.server import schema
+from runner.server.disk import Disk
 from runner.server.logs import safe_name
 from runner.server.records import LIVE, Agent, Artifact, Project, Run, Sweep, Upload
 
@@ -27,7 +28,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.disk = root, Disk(root)
         self._lock = threading.RLock()
         self._begun = False
         self._committed: list[Callable[[], None]] = []

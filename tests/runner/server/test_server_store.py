@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.server.disk import append
+from runner.server.disk import Disk
 from runner.server.folder import locked, read_key
 from runner.server.logs import LONGEST, read, safe_name
 from runner.server.records import Upload, blank_run
@@ -169,11 +169,53 @@ def test_any_name_is_one_harmless_component_of_a_path(tmp_path: Path, name: str)
 
 
 def test_append_cuts_off_what_was_never_acknowledged(tmp_path: Path) -> None:
-    file = tmp_path / "folder" / "log"
-    size = append(file, 0, ["a", "b"], root=tmp_path)
-    append(file, size, ["lost"], root=tmp_path)
+    disk, file = Disk(tmp_path), tmp_path / "folder" / "log"
+    size = disk.append(file, 0, ["a", "b"])
+    disk.append(file, size, ["lost"])
 
-    size = append(file, size, ["c"], root=tmp_path)
+    size = disk.append(file, size, ["c"])
 
     assert list(read(file, size)) == ["a", "b", "c"]
     assert file.read_text() == "a\nb\nc\n"
+
+
+def test_each_new_name_is_put_on_the_disk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder's own name as well, again where it failed, and not at every file in it."""
+    synced: list[str] = []
+    fails = {"run"}
+
+    def note(handle: int) -> None:
+        name = Path(f"/proc/self/fd/{handle}").readlink().name
+        if name in fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        synced.append(name)
+
+    monkeypatch.setattr(os, "fsync", note)
+    root = tmp_path / "root"
+    root.mkdir()
+    disk, run = Disk(root), root / "runs" / "project" / "run"
+
+    with pytest.raises(OSError, match="Input/output"):
+        disk.append(run / "a", 0, ["1"])
+    fails.clear()
+    size = disk.append(run / "a", 0, ["1"])
+    assert synced == ["run", "project", "runs", "root"]
+    disk.append(run / "a", size, ["2"])
+    disk.append(run / "b", 0, ["1"])
+    disk.append(run.parent / "other" / "a", 0, ["1"])
+
+    assert synced[4:] == ["run", "other", "project"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_a_folder_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    assert Disk(tmp_path).append(tmp_path / "folder" / "log", 0, ["a"]) == 2
