@@ -4,12 +4,14 @@
 # make generated compose files, and what else is made from runner/agent/contract and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
 # make bench     the benchmarks under tests/bench
+# make chaos     every write of a sweep on the sweep server fails, one in each sweep (half an hour)
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: compile once
 
-.PHONY: install install-cli lint generated test test-fast demo clean-demo bench bench-cuda clean
+.PHONY: install install-cli lint generated test test-fast demo clean-demo bench bench-cuda chaos \
+    clean
 
 install-cli: .venv/.cli
 .venv/.cli: pyproject.toml
@@ -51,6 +53,9 @@ bench: install
 
 bench-cuda: install-cli
 	docker/with-engine.sh $(BIN)/python -m tests.bench.cuda_image
+
+chaos: install
+	RUNNER_CHAOS_SIZE=all $(PYTEST) -m client -s tests/chaos/test_write_faults.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

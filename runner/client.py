@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from runner.agent.contract.servers import ServerKind
+from runner.agent.contract.sweeps import SweepPath
 from runner.answers import RunInfo, SweepInfo, Viewer, to_run, to_sweep
 from runner.errors import ExitCode, RunnerError
 from runner.reach import make_opener
@@ -61,7 +62,7 @@ class Client:
         self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
         self._opener = make_opener(url, ca_bundle)
 
-    def find_sweep(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
+    def find_sweep(self, path: SweepPath) -> SweepInfo | None:
         """The sweep at this path, or None."""
         query = (
             "query Sweep($entity:String,$project:String,$sweep:String!){"
@@ -69,13 +70,14 @@ class Client:
             f"sweep(sweepName:$sweep){{{self._sweep_fields()}}}}}}}"
         )
         try:
-            found = self._graphql(query, entity=entity, project=project, sweep=sweep_id)["project"]
+            where = {"entity": path.entity, "project": path.project, "sweep": path.id}
+            found = self._graphql(query, **where)["project"]
         except RunnerError as error:
             if error.code == ExitCode.NOT_FOUND:  # no such entity
                 return None
             raise
         node = found and found.get("sweep")
-        return to_sweep(node, entity, project) if node else None
+        return to_sweep(node, path.entity, path.project) if node else None
 
     def sweeps(self, entity: str, project: str) -> Iterator[SweepInfo]:
         """All sweeps of a W&B project."""
@@ -131,8 +133,8 @@ class Client:
             try:
                 found = self._graphql(
                     query,
-                    entity=sweep.entity,
-                    project=sweep.project,
+                    entity=sweep.path.entity,
+                    project=sweep.path.project,
                     sweep=sweep.id,
                     filters=json.dumps({"$and": [{"sweep": sweep.id}]}),
                     first=PAGE,

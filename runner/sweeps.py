@@ -1,13 +1,14 @@
 """Which sweep and which server a command means; what this folder remembers of its sweeps."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import yaml
 
-from runner.agent.contract.servers import ServerKind
+from runner.agent.contract.servers import ServerKind, parse_kind
+from runner.agent.contract.sweeps import SweepPath
 from runner.answers import SweepInfo
 from runner.client import Client
 from runner.errors import ExitCode, RunnerError
@@ -66,17 +67,17 @@ class Names:
     entity: str | None
     project: str | None
     fallback_project: str
-    file_project: str | None = None  # the sweep file's
     entity_why: str = ""  # the origins, in the user's words
     project_why: str = ""
+    find_file_project: Callable[[], str | None] = lambda: None  # reads the folder's sweep file
 
     def describe(self) -> str:
         """Where a sweep's bare ID is looked for."""
         entity = f"`{self.entity}` ({self.entity_why})" if self.entity else "the key's own"
         if self.project:
             project = f"`{self.project}` ({self.project_why})"
-        elif self.file_project:
-            project = f"`{self.file_project}` (the sweep file)"
+        elif filed := self.find_file_project():
+            project = f"`{filed}` (the sweep file)"
         else:
             project = f"`{self.fallback_project}` (the folder's name)"
         return f"entity {entity}, W&B project {project}"
@@ -85,7 +86,7 @@ class Names:
         """The W&B projects that a bare ID may be in, the likeliest first."""
         if self.project:
             return [self.project]
-        likely = (self.file_project, self.fallback_project, "uncategorized")  # as W&B's client
+        likely = (self.find_file_project(), self.fallback_project, "uncategorized")  # as W&B's
         return [one for one in dict.fromkeys(likely) if one]
 
 
@@ -100,8 +101,52 @@ class Joined:
     @property
     def url(self) -> str:
         """The sweep's page."""
-        where = f"{self.sweep.entity}/{self.sweep.project}"
-        return f"{find_app_url(self.server.client.url)}/{where}/sweeps/{self.sweep.id}"
+        path = self.sweep.path
+        where = f"{path.entity}/{path.project}/sweeps/{path.id}"
+        return f"{find_app_url(self.server.client.url)}/{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """What this folder remembers of a sweep that was created or joined here."""
+
+    path: SweepPath
+    server: str  # "local", or its URL
+    kind: ServerKind | None  # None: of an earlier version, which did not ask
+    url: str  # of its page
+    digest: str | None  # of the file that it was created from
+    config: Mapping[str, Any] | None  # what sync-offline makes the sweep from
+
+    def to_json(self) -> dict[str, object]:
+        """The content of its file."""
+        return {
+            "path": str(self.path),
+            "server": self.server,
+            "kind": self.kind,
+            "url": self.url,
+            "hash": self.digest,
+            "config": self.config,
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """The record in a file's content.
+
+        Raises:
+            ValueError: there is none in it.
+        """
+        path, server, digest = found.get("path"), found.get("server"), found.get("hash")
+        if not isinstance(path, str) or not isinstance(server, str):
+            raise ValueError("no path, or no server")  # noqa: TRY004 - damaged, whatever it holds
+        kind, config = found.get("kind"), found.get("config")
+        return cls(
+            SweepPath.parse(path),
+            server,
+            parse_kind(kind) if isinstance(kind, str) else None,
+            str(found.get("url", "")),
+            digest if isinstance(digest, str) else None,
+            config if isinstance(config, Mapping) else None,
+        )
 
 
 class Servers:
@@ -231,13 +276,12 @@ def find_same_sweep(parsed: Sweep, servers: Servers, names: Names) -> Joined | N
     digest = sweep_hash(parsed.config)
     newest: Joined | None = None
     for record in reversed(load_records(servers.state).values()):
-        if record.get("hash") != digest or record["server"] != servers.chosen:
+        if record.digest != digest or record.server != servers.chosen:
             continue
-        server = servers.get()
-        entity, project, sweep_id = record["path"].split("/")
-        if (entity, project) != find_place(parsed, server, names):
+        server, path = servers.get(), record.path
+        if (path.entity, path.project) != find_place(parsed, server, names):
             continue
-        sweep = server.client.find_sweep(entity, project, sweep_id)
+        sweep = server.client.find_sweep(path)
         if sweep is None:
             continue
         found = Joined(sweep, server, created=False)
@@ -273,7 +317,7 @@ def find_kind(url: str, state: State | None, ca_bundle: Path | None) -> ServerKi
     if found := read_kind(url, ca_bundle):
         return found
     records = load_records(state).values() if state else ()
-    known = (one.get("kind") for one in records if one["server"] == url)
+    known = (one.kind for one in records if one.server == url)
     return "runner" if "runner" in known else "wandb"
 
 
@@ -370,28 +414,30 @@ def save_record(state: State, joined: Joined, *, digest: str | None = None) -> N
     if state.read_only:
         return
     file = state.sweeps / f"{joined.sweep.id}.json"
-    old = read_json(file) or {}
-    record = {
-        "path": joined.sweep.path,
-        "server": joined.server.name,
-        "kind": joined.server.kind,
-        "url": joined.url,
-        "hash": digest or old.get("hash"),
-        "config": dict(joined.sweep.config),  # what sync-offline makes the sweep from
-    }
+    old = _read_record(file)
+    record = SweepRecord(
+        joined.sweep.path,
+        joined.server.name,
+        joined.server.kind,
+        joined.url,
+        digest or (old.digest if old else None),
+        dict(joined.sweep.config),
+    )
     if record != old:  # its time says which sweep is the newest
-        write_json(file, record)
+        write_json(file, record.to_json())
 
 
-def load_records(state: State) -> dict[str, dict[str, Any]]:
+def load_records(state: State) -> dict[str, SweepRecord]:
     """Sweep ID → what this folder remembers of it, oldest first; a damaged file is passed over."""
-    files = sorted(state.sweeps.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    found = {file.stem: read_json(file) or {} for file in files}
-    return {
-        sweep_id: record
-        for sweep_id, record in found.items()
-        if str(record.get("path")).count("/") == 2 and isinstance(record.get("server"), str)
-    }
+    files = sorted(state.sweeps.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    return {file.stem: record for file in files if (record := _read_record(file))}
+
+
+def _read_record(file: Path) -> SweepRecord | None:
+    try:
+        return SweepRecord.from_json(read_json(file) or {})
+    except ValueError:
+        return None
 
 
 def known_sweeps(servers: Servers) -> list[Joined]:
@@ -399,20 +445,19 @@ def known_sweeps(servers: Servers) -> list[Joined]:
 
     A server that does not answer, or for which there is no key, is said and left out.
     """
-    found: dict[str, Joined] = {}
+    found: dict[SweepPath, Joined] = {}
     silent: set[str] = set()
     for record in load_records(servers.state).values():
-        entity, project, sweep_id = record["path"].split("/")
-        if record["server"] in silent:
+        if record.server in silent:
             continue
         try:
-            server = servers.get(record["server"])
-            sweep = server.client.find_sweep(entity, project, sweep_id)
+            server = servers.get(record.server)
+            sweep = server.client.find_sweep(record.path)
         except RunnerError as error:
-            if record["server"] == servers.chosen:
+            if record.server == servers.chosen:
                 raise
-            silent.add(record["server"])
-            servers.report(f"warning: left out the sweeps of {record['server']}: {error.message}")
+            silent.add(record.server)
+            servers.report(f"warning: left out the sweeps of {record.server}: {error.message}")
             continue
         if sweep is not None:
             found[sweep.path] = Joined(sweep, server, created=False)
@@ -427,13 +472,12 @@ def known_sweeps(servers: Servers) -> list[Joined]:
 def _find(spec: Spec, servers: Servers, names: Names, *, write: bool) -> Joined | None:
     record = load_records(servers.state).get(spec.names[-1])
     if record and _is_meant(spec, record, servers):
-        if record["server"] != servers.chosen:
-            servers.report(f"server: {record['server']}, where this folder has `{record['path']}`")
-        server = servers.get(record["server"])
-        entity, project, sweep_id = record["path"].split("/")
+        if record.server != servers.chosen:
+            servers.report(f"server: {record.server}, where this folder has `{record.path}`")
+        server = servers.get(record.server)
         if write:
-            check_may_write(server, entity)
-        sweep = server.client.find_sweep(entity, project, sweep_id)
+            check_may_write(server, record.path.entity)
+        sweep = server.client.find_sweep(record.path)
         return None if sweep is None else Joined(sweep, server, created=False)
     server = servers.get(_name_server(spec, servers))
     if len(spec.names) == 1 and server.kind == "runner":  # it knows few W&B projects: ask each
@@ -446,16 +490,16 @@ def _find(spec: Spec, servers: Servers, names: Names, *, write: bool) -> Joined 
         if write:
             check_may_write(server, entity)
     for entity, project in candidates:
-        if sweep := server.client.find_sweep(entity, project, spec.names[-1]):
+        if sweep := server.client.find_sweep(SweepPath(entity, project, spec.names[-1])):
             return Joined(sweep, server, created=False)
     return None
 
 
-def _is_meant(spec: Spec, record: Mapping[str, Any], servers: Servers) -> bool:
+def _is_meant(spec: Spec, record: SweepRecord, servers: Servers) -> bool:
     """Whether a sweep that this folder knows is the one that is named."""
-    if tuple(record["path"].split("/"))[-len(spec.names) :] != spec.names:
+    if astuple(record.path)[-len(spec.names) :] != spec.names:
         return False
-    return spec.page is None or servers.name_of(spec.page) == record["server"]
+    return spec.page is None or servers.name_of(spec.page) == record.server
 
 
 def _name_server(spec: Spec, servers: Servers) -> str:
@@ -470,7 +514,7 @@ def _name_server(spec: Spec, servers: Servers) -> str:
 
 def _unknown(spec: Spec, servers: Servers, names: Names) -> RunnerError:
     server = servers.get(servers.name_of(spec.page) if spec.page else None)
-    listed = [str(record["path"]) for record in load_records(servers.state).values()]
+    listed = [record.path for record in load_records(servers.state).values()]
     if servers.chosen_kind == "runner":
         listed = [joined.sweep.path for joined in known_sweeps(servers)]
     known = ", ".join(f"`{path}`" for path in listed[-8:])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runner.agent.contract import exits, limits
 from runner.agent.contract.status import LiveRun, drain_file, is_drain_for
 from runner.agent.courier import NOBODY, Courier
-from runner.agent.failures import Ended, classify, pause_before_next
+from runner.agent.failures import COUNT_OF_STATE, Count, Ended, classify, pause_before_next
 from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
 from runner.agent.leaving import (
@@ -97,11 +97,26 @@ class Loop:
         if reply is None:
             return
         beat, commands = reply
+        heard = [one for one in self._ended if one in beat.ended]
         self._ended = [one for one in self._ended if one not in beat.ended]
         for command in commands:
-            self._obey(command)
+            if command.type == "ended":
+                self._correct_counts(heard, command)
+            else:
+                self._obey(command)
         is_news = self._make_beat() != beat
         self._beat_at = time.monotonic() + (0.0 if is_news else self._settings.heartbeat_s)
+
+    def _correct_counts(self, heard: Iterable[Ended], verdict: Command) -> None:
+        """Count a run as what our server says it is, where its process told otherwise."""
+        for ended in heard:
+            says = COUNT_OF_STATE.get(verdict.state, ended.count)
+            if ended.run == verdict.run and ended.count != says:
+                say(f"{ended.run} counts as {verdict.state}")
+                self._status.update(**self._counted(ended.count, -1), **self._counted(says, 1))
+
+    def _counted(self, count: Count | None, by: int) -> dict[str, int]:
+        return {} if count is None else {count: getattr(self._status.status, count) + by}
 
     def _on_refusal(self, error: RefusedError) -> None:
         self._deaf = True
@@ -206,12 +221,8 @@ class Loop:
     def _on_end(self, ended: Ended, lived_s: float) -> None:
         say(describe_end(ended, lived_s))
         self._note_end(ended)
-        counts = self._status.status
+        self._status.update(run=None, **self._counted(ended.count, 1))
         interrupted = self._leaving is not None and self._leaving.interrupted
-        if ended.failed:
-            self._status.update(runs_failed=counts.runs_failed + 1, run=None)
-        elif not interrupted and ended.failure != "preempted":
-            self._status.update(runs_finished=counts.runs_finished + 1, run=None)
         self._pause_if_broken(ended, lived_s)
         count = self._settings.count
         if interrupted:

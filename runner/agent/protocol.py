@@ -33,12 +33,13 @@ query SweepConfig($entity: String!, $project: String!, $sweep: String!) {
 
 @dataclass(frozen=True)
 class Command:
-    """What the server wants done next."""
+    """What the server wants done next; of our own also what has become of a run that ended."""
 
-    type: Literal["run", "resume", "stop", "exit"]
+    type: Literal["run", "resume", "stop", "exit", "ended"]
     run: str = ""
     program: str | None = None
     values: tuple[tuple[str, Any], ...] = ()
+    state: str = ""  # of the run that ended
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def read_template(data: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, str 
     return template, None if program is None else str(program)
 
 
-_KINDS = ("run", "resume", "stop", "exit")
+_KINDS = ("run", "resume", "stop", "exit", "ended")
 
 
 def _read_command(one: Mapping[str, Any]) -> Command:
@@ -117,7 +118,7 @@ def _read_command(one: Mapping[str, Any]) -> Command:
     run = str(one.get("run_id") or "")
     if one["type"] != "exit" and (not run or "/" in run or run.startswith(".")):
         raise ValueError(run)  # it becomes the name of a folder
-    return Command(one["type"], run, one.get("program"), values)
+    return Command(one["type"], run, one.get("program"), values, str(one.get("state") or ""))
 
 
 def _parse(text: str) -> Any:

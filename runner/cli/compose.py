@@ -147,12 +147,12 @@ def _write_extra(context: "Context", slots: "tuple[Slot, ...]", *, dry_run: bool
     from runner.compose.env_file import make_extra
     from runner.compose.folders import shared_folder
     from runner.fleet.agentspec import check_env
-    from runner.fleet.mounts import parse_mounts
+    from runner.fleet.mounts import resolve_mounts
     from runner.state import write_json
 
     settings, run = context.settings, context.settings.run
     own = (*paths.OWN_MOUNTS, paths.COMPOSE)
-    mounts = parse_mounts(run.mounts, context.project.root, own=own)
+    mounts = resolve_mounts(run.mounts, context.project.root, own=own)
     env = check_env(run.env)
     pin_index = settings.pin == "index" and not any(slot.is_cpu for slot in slots)
     file = shared_folder(context.state) / paths.EXTRA_FILE
@@ -261,20 +261,20 @@ def _choose_sweep(
     if spec.endswith((".yaml", ".yml")):
         return _find_file(context, spec)
     record = load_records(context.state).get(spec.rpartition("/")[2])
-    if record and record["path"].endswith(spec):
-        if record["server"] != server:
+    if record and str(record.path).endswith(spec):
+        if record.server != server:
             raise RunnerError(
-                f"sweep `{spec}` lives on {record['server']}, and the server is {server}",
-                hint=f"`--server {record['server']}`",
+                f"sweep `{spec}` lives on {record.server}, and the server is {server}",
+                hint=f"`--server {record.server}`",
                 code=ExitCode.USAGE,
             )
-        return str(record["path"])
+        return str(record.path)
     if server == "local":  # it may not be up yet: the service looks it up
         return spec
     servers = context.servers(flag, quiet=True)
     joined = resolve_sweep(spec, servers, context.names(), write=True)
     save_record(context.state, joined)
-    return joined.sweep.path
+    return str(joined.sweep.path)
 
 
 def _find_file(context: "Context", spec: str) -> str:

@@ -110,9 +110,9 @@ class Context:
             entity,
             project,
             self.project.root.name or "uncategorized",
-            self._file_project(),
             entity_why,
             project_why,
+            self._file_project,
         )
 
     def _describe(self, choice: ServerChoice) -> str:

@@ -49,7 +49,7 @@ def ps(
     context = open_context(read_only=True)
     agents = read_fleet(context.engine(), context.state)
     shown = [agent for agent in agents if every or not agent.retired]
-    indices = read_indices() if any(not one.gpu.startswith("cpu-") for one in shown) else {}
+    indices = read_indices() if any(one.slot and not one.slot.is_cpu for one in shown) else {}
     now = time.time()
     records = [to_record(agent, indices, now=now) for agent in shown]
     if as_json:
@@ -59,7 +59,8 @@ def ps(
         console.data(f"fleet {context.state.fleet} has no agents: `runner up` starts them")
         return
     header = ("AGENT", "GPU", "STATE", "RUN", "FINISHED", "FAILED", "SWEEP", "REASON")
-    console.data(console.table(header, [_ps_row(record) for record in records]))
+    rows = [_ps_row(agent, record) for agent, record in zip(shown, records, strict=True)]
+    console.data(console.table(header, rows))
 
 
 def stop(
@@ -119,12 +120,12 @@ def env(server: up.ServerOption = None) -> None:
             console.data(f"export {name}={shlex.quote(value)}")
 
 
-def _ps_row(record: dict[str, Any]) -> tuple[object, ...]:
-    gpu = record["gpus"][0]
-    place = gpu["uuid"] if gpu["uuid"].startswith("cpu-") else gpu["index"]
+def _ps_row(agent: "Agent", record: dict[str, Any]) -> tuple[object, ...]:
+    index = record["gpus"][0]["index"]
+    is_gpu = agent.slot is not None and not agent.slot.is_cpu
     return (
         record["name"],
-        gpu["uuid"][:12] if place is None else place,
+        index if is_gpu and index is not None else agent.place[:12],
         record["state"],
         record["run"]["id"] if record["run"] else "-",
         record["runs_finished"],

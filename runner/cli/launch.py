@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from runner import sweeps
 from runner.agent.contract.commands import INTERPRETER, PROGRAM
+from runner.agent.contract.sweeps import SweepPath
 from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
 from runner.fleet import agentspec
 from runner.fleet.agentspec import Launch
-from runner.fleet.mounts import WORKSPACE, parse_mounts
+from runner.fleet.mounts import WORKSPACE, resolve_mounts
 from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.localserver.container import network_name
 from runner.reach import is_loopback
@@ -37,7 +38,8 @@ _MOST_PER_CORE = 10  # CPU slots
 class Goal:
     """The sweep to work on: one that exists, or a checked file that is still to be created."""
 
-    path: str
+    path: SweepPath | None  # None: it is to be created
+    shown: str  # the path, or the file it is to be created from
     config: Mapping[str, Any]
     joined: Joined | None  # None: it is to be created of `new`
     new: Sweep | None = None
@@ -87,12 +89,12 @@ def find_file_goal(
         sweeps.check_may_write(server, sweeps.find_place(parsed, server, context.names())[0])
     same = None if new else _find_same(spec, parsed, servers, context, report)
     if same is None:
-        return Goal(f"(new, of {spec})", parsed.config, None, parsed, another=new)
+        return Goal(None, f"(new, of {spec})", parsed.config, None, parsed, another=new)
     if same.sweep.ended:
         report(f"sweep {same.sweep.path} of `{spec}` has ended; `--new` creates another one")
     else:
         report(f"sweep {same.sweep.path} of `{spec}` goes on; `--new` creates another one")
-    return Goal(same.sweep.path, parsed.config, same)
+    return _goal_of(same, parsed.config)
 
 
 def _find_same(
@@ -109,7 +111,11 @@ def find_sweep_goal(spec: str, servers: Servers, context: Context) -> Goal:
     """The sweep that exists under this ID or path."""
     joined = sweeps.resolve_sweep(spec, servers, context.names(), write=True)
     check_reachable(joined.server, context.engine())
-    return Goal(joined.sweep.path, joined.sweep.config, joined)
+    return _goal_of(joined, joined.sweep.config)
+
+
+def _goal_of(joined: Joined, config: Mapping[str, Any]) -> Goal:
+    return Goal(joined.sweep.path, str(joined.sweep.path), config, joined)
 
 
 def look_again(goal: Goal, servers: Servers, context: Context) -> Goal:
@@ -117,7 +123,7 @@ def look_again(goal: Goal, servers: Servers, context: Context) -> Goal:
     if goal.new is None or goal.another:
         return goal
     same = sweeps.find_same_sweep(goal.new, servers, context.names())
-    return goal if same is None else replace(goal, path=same.sweep.path, joined=same, new=None)
+    return goal if same is None else _goal_of(same, goal.config)
 
 
 def join(goal: Goal, servers: Servers, context: Context, report: Report) -> Joined:
@@ -169,7 +175,7 @@ def make_launch(
         command=command,
         program=program,
         count=count,
-        mounts=parse_mounts(run.mounts, context.project.root),
+        mounts=resolve_mounts(run.mounts, context.project.root),
         env=agentspec.check_env(run.env),
         shm_bytes=run.shm_size,
         memory_bytes=run.memory,

@@ -152,7 +152,9 @@ def _origin(origins: Mapping[str, str], key: str) -> str:
 
 
 def _masked(value: object) -> object:
-    """Keys and passwords in `[run] env` and `[image] args` are not shown."""
+    """As JSON has it; keys and passwords in `[run] env` and `[image] args` are not shown."""
+    if isinstance(value, tuple):
+        return [str(one) for one in value]
     if not isinstance(value, Mapping):
         return value
     secret = re.compile(r"key|token|secret|passw", re.IGNORECASE)
@@ -160,9 +162,9 @@ def _masked(value: object) -> object:
 
 
 def _show(value: object) -> str:
-    if value is None or value in ((), {}):
+    if value is None or value in ([], {}):
         return "-"
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return ", ".join(str(one) for one in value)
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={text}" for name, text in value.items())

@@ -61,7 +61,7 @@ def create(
     if as_json:
         console.data(console.to_json(_head(joined)))
         return
-    console.data(joined.sweep.path)
+    console.data(str(joined.sweep.path))
     console.note(f"page: {joined.url}")
     console.note(f"next: runner up --gpus free --sweep {joined.sweep.id}")
 
@@ -124,7 +124,7 @@ def best(
     config = {**found.config, **_parse_changes(settings or [], found.config)}
     if as_json:
         record = {
-            "sweep": joined.sweep.path,
+            "sweep": str(joined.sweep.path),
             "run": found.id,
             "value": found.best,
             "config": config,
@@ -187,7 +187,7 @@ def _parse_changes(settings: list[str], config: Any) -> dict[str, Any]:
 
 def _head(joined: "Joined") -> dict[str, Any]:
     return {
-        "path": joined.sweep.path,
+        "path": str(joined.sweep.path),
         "id": joined.sweep.id,
         "name": joined.sweep.name,
         "server": joined.server.name,

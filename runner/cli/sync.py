@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner import console
+from runner.agent.contract.sweeps import SweepPath
 from runner.cli.sweeps import JsonOption
 from runner.errors import ExitCode, RunnerError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from runner.offline.target import Target
     from runner.settings.load import Settings
     from runner.state import State
+    from runner.sweeps import SweepRecord
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
 
@@ -210,14 +212,15 @@ def _addresses(
             hint="give `entity/project/id`",
             code=ExitCode.USAGE,
         )
-    found = target.find_sweep(there[0], there[1], sweep_id)
+    found = target.find_sweep(SweepPath(there[0], there[1], sweep_id))
     if found is None:
         raise RunnerError(
             f"there is no sweep `{'/'.join((*there, sweep_id))}` on {target.url}",
             hint="without `--sweep` the runs' own sweep is brought along",
             code=ExitCode.NOT_FOUND,
         )
-    return Addresses(entity, project, viewer, (found.entity, found.project, found.id), for_all)
+    path = found.path
+    return Addresses(entity, project, viewer, (path.entity, path.project, path.id), for_all)
 
 
 def _config_of(
@@ -228,18 +231,16 @@ def _config_of(
     def find(sweep_id: str) -> Mapping[str, Any] | None:
         from runner.sweeps import load_records
 
-        record: Mapping[str, Any] | None = load_records(state).get(sweep_id) if state else None
+        record = load_records(state).get(sweep_id) if state else None
         if state is None or record is None:
             return None
-        if isinstance(config := record.get("config"), Mapping):
-            return config
-        return _ask_server(state, record, report)
+        return record.config or _ask_server(state, record, report)
 
     return find
 
 
 def _ask_server(
-    state: "State", record: Mapping[str, Any], report: Callable[[str], None]
+    state: "State", record: "SweepRecord", report: Callable[[str], None]
 ) -> Mapping[str, Any] | None:
     from runner.engine.client import Engine
     from runner.settings.server import ServerChoice
@@ -254,10 +255,9 @@ def _ask_server(
         own="find" if state.read_only else "start",
     )
     try:
-        client = servers.get(record["server"]).client
-        sweep = client.find_sweep(*str(record["path"]).split("/"))
+        sweep = servers.get(record.server).client.find_sweep(record.path)
     except RunnerError as error:
-        report(f"warning: sweep {record['path']}: {error.message}")
+        report(f"warning: sweep {record.path}: {error.message}")
         return None
     return sweep.config if sweep else None
 

@@ -181,7 +181,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         launch = replace(launch, sweep=goal.path)
         actions = decide(context, engine, launch, goal.ended, order)
         if order.dry_run or any(action.do == "refuse" for action in actions):
-            return outcome.tell_plan(context.state, launch.sweep, actions, as_json=order.as_json)
+            return outcome.tell_plan(context.state, goal.shown, actions, as_json=order.as_json)
         joined = prepare.join(goal, servers, context, console.note)
         launch = prepare.attach(launch, joined, engine, context)
         watch = (
@@ -190,7 +190,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
             else None
         )
         results = start_all(context, engine, launch, joined, actions, order)
-    code = outcome.tell_results(context.state, launch.sweep, results, as_json=order.as_json)
+    code = outcome.tell_results(context.state, str(launch.sweep), results, as_json=order.as_json)
     if order.offline:
         console.note(
             f"runs log in `{context.state.runs / 'wandb'}`: `runner sync-offline` sends them"

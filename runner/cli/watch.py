@@ -62,7 +62,7 @@ class Watch:
         """Whether it is still there; where nobody answers nothing is said of it."""
         sweep, client = self._joined.sweep, self._joined.server.client
         with suppress(RunnerError):
-            self._gone = client.find_sweep(sweep.entity, sweep.project, sweep.id) is None
+            self._gone = client.find_sweep(sweep.path) is None
         if self._gone:
             console.note(f"sweep {sweep.path} is gone from {client.url}")
 

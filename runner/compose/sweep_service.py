@@ -36,9 +36,9 @@ def provide_sweep() -> int:
     busy = _make_copies(environ[variables.AGENTS].split(","), state, path)
     shared = shared_folder(state)
     write_json(shared / paths.PROVENANCE_FILE, {"sweep_hash": sweep_hash(config)})
-    write_atomic(shared / paths.SWEEP_FILE, path + "\n")
+    write_atomic(shared / paths.SWEEP_FILE, f"{path}\n")
     console.note(f"{'created' if joined.created else 'joined'} sweep {path}")
-    if others := {service: old for service, old in busy.items() if old != path}:
+    if others := {service: old for service, old in busy.items() if old != str(path)}:
         console.note(_tell_others(others))
     return 0
 
@@ -62,7 +62,7 @@ def _join(environ: Mapping[str, str], state: State) -> "tuple[Joined, Mapping[st
     return joined, joined.sweep.config
 
 
-def _make_copies(agents: Sequence[str], state: State, sweep: str) -> dict[str, str | None]:
+def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[str, str | None]:
     """Working copies for this sweep; those that agents work in stay: service → their sweep."""
     busy = {}
     for number, agent in enumerate(agents):
@@ -71,7 +71,7 @@ def _make_copies(agents: Sequence[str], state: State, sweep: str) -> dict[str, s
             status = read_json(state.agents / status_file(agent)) or {}
             busy[pins.agent_service(number)] = status.get("sweep")
             continue
-        rotate(copy, state.agents / manifest_file(agent), sweep=SweepPath.parse(sweep).id)
+        rotate(copy, state.agents / manifest_file(agent), sweep=sweep.id)
         _make_points(state, copy)
     return busy
 

@@ -22,7 +22,7 @@ class Launch:
     """What all agents of one `up` have in common."""
 
     fleet: str
-    sweep: str  # entity/project/id
+    sweep: SweepPath | None  # None: until it is created
     server: str  # "local", or its URL: what is kept as a label
     server_kind: ServerKind  # whom the agents ask
     base_url: str  # as a container reaches it
@@ -160,7 +160,7 @@ def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
         labels.ROLE: labels.AGENT_ROLE,
         labels.FLEET: launch.fleet,
         labels.SLOT: slot.uuid,
-        labels.SWEEP: launch.sweep,
+        labels.SWEEP: str(launch.sweep),
         labels.SERVER: launch.server,
         labels.IMAGE: launch.image,
         labels.SETTINGS: launch.settings,
@@ -170,10 +170,11 @@ def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
 
 def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None) -> dict[str, str]:
     """The agent's environment: the user's own below, what the contract fixes above it."""
-    sweep = SweepPath.parse(launch.sweep)
+    assert launch.sweep is not None  # noqa: S101 - an agent starts when its sweep is there
+    sweep = launch.sweep
     fixed = {
         **variables.FIXED,
-        variables.SWEEP: launch.sweep,
+        variables.SWEEP: str(sweep),
         variables.AGENT: agent,
         variables.SLOT: slot.uuid,
         variables.SERVER_KIND: launch.server_kind,

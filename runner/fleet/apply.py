@@ -183,7 +183,7 @@ def carry_out(
 def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
     """Make every folder that is mounted, the key's copy, and an emptied working copy if needed."""
     folders = Folders(state, agent, code)
-    rotate_workspace(folders.workspace, state.agents / manifest_file(agent), launch.sweep)
+    rotate_workspace(folders.workspace, state.agents / manifest_file(agent), str(launch.sweep))
     make = (state.runs, state.checkpoints, state.agents, folders.cache, folders.workspace)
     for folder in make:
         folder.mkdir(parents=True, exist_ok=True)

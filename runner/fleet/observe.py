@@ -4,21 +4,25 @@ import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner import gpus
 from runner.agent.contract import exits, labels
 from runner.agent.contract.limits import STATUS_STALE_S
-from runner.agent.contract.status import AGENT_STATES, status_file
+from runner.agent.contract.slots import SlotId, parse_slot
+from runner.agent.contract.status import Status, status_file
+from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
 from runner.errors import RunnerError
 from runner.fleet.composed import is_here
 from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
-from runner.state import State, read_json
+from runner.state import State
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
+
+_Value = TypeVar("_Value")
 
 
 def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
@@ -41,17 +45,20 @@ def read_agent(container: Container, state: State | None) -> Agent:
     if state is not None and not fleet and is_here(container, state):
         fleet = state.fleet
     if state is not None and fleet == state.fleet:
-        status = read_json(state.agents / status_file(name))
-    if status is not None and status.get("container") != labels.short_id(container.id):
+        status = _read_status(state.agents / status_file(name))
+    if status is not None and status.container != labels.short_id(container.id):
         status = None  # another container wrote it
+    slot, sweep = told.get(labels.SLOT), told.get(labels.SWEEP)
+    if status is not None:  # an agent says itself what Compose could not know
+        slot, sweep = slot or status.gpu.uuid, status.sweep or sweep
     return Agent(
         name=name,
         container=container.id,
         fleet=fleet,
-        gpu=told.get(labels.SLOT) or _told(status, "gpu", "uuid"),
+        slot=_parse(parse_slot, slot),
         engine_state=container.state,
         exit_code=container.exit_code,
-        sweep=_told(status, "sweep") or told.get(labels.SWEEP, ""),
+        sweep=_parse(SweepPath.parse, sweep),
         image=told.get(labels.IMAGE) or container.image_id,
         settings=told.get(labels.SETTINGS, ""),
         server=told.get(labels.SERVER, ""),
@@ -63,9 +70,10 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
     """GPUs as NVML has them, each with who has it: agents of this engine, and leases of others."""
     alive = [agent for agent in agents if agent.alive]
     holders = [
-        Holder(agent.gpu, agent.name, agent.container, f"fleet `{agent.fleet}`") for agent in alive
+        Holder(agent.place, agent.name, agent.container, f"fleet `{agent.fleet}`")
+        for agent in alive
     ]
-    known = {agent.gpu for agent in alive}
+    known = {agent.place for agent in alive}
     for uuid, pid in gpus.read_leases().items():
         if uuid not in known:
             note = f"pid {pid} of {gpus.find_owner(pid)} holds its lease"
@@ -75,14 +83,12 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
 
 def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
     """What `ps` shows: state and reason, from the container and its own status file."""
-    status = agent.status or {}
-    reason = status.get("reason")
-    why = str(reason) if reason else None
+    why = agent.status.reason if agent.status else None
     match agent.engine_state:
         case "created":
             return "created", "was never started"
         case "running":
-            return _state_alive(status, why, now)
+            return _state_alive(agent.status, why, now)
         case "restarting":
             return "starting", why or f"exit code {agent.exit_code}, the engine starts it again"
         case "paused":
@@ -94,16 +100,16 @@ def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
 def to_record(agent: Agent, indices: Mapping[str, int], *, now: float) -> dict[str, Any]:
     """One agent as `ps --json` shows it."""
     state, reason = find_state_of(agent, now=now)
-    status = agent.status or {}
-    run = status.get("run")
+    status, slot = agent.status, agent.slot
+    run = status.run if status else None
     return {
         "name": agent.name,
-        "gpus": [{"index": find_index(agent.gpu, indices), "uuid": agent.gpu}],
+        "gpus": [{"index": find_index(slot, indices), "uuid": str(slot or "")}],
         "state": state,
-        "sweep": agent.sweep,
-        "run": {"id": run.get("id"), "state": run.get("state")} if isinstance(run, dict) else None,
-        "runs_finished": status.get("runs_finished", 0),
-        "runs_failed": status.get("runs_failed", 0),
+        "sweep": str(agent.sweep or ""),
+        "run": {"id": run.id, "state": run.state} if run else None,
+        "runs_finished": status.runs_finished if status else 0,
+        "runs_failed": status.runs_failed if status else 0,
         "reason": reason,
         "exit_code": None if agent.alive else agent.exit_code,
         "image": agent.image,
@@ -111,10 +117,11 @@ def to_record(agent: Agent, indices: Mapping[str, int], *, now: float) -> dict[s
     }
 
 
-def find_index(uuid: str, indices: Mapping[str, int]) -> int | None:
+def find_index(slot: SlotId | None, indices: Mapping[str, int]) -> int | None:
     """The index of a GPU or CPU slot; None where NVML does not show it."""
-    word, _, number = uuid.partition("-")
-    return int(number) if word == "cpu" and number.isdecimal() else indices.get(uuid)
+    if slot is None:
+        return None
+    return slot.index if slot.is_cpu else indices.get(slot.text)
 
 
 @contextmanager
@@ -153,26 +160,33 @@ def read_indices() -> dict[str, int]:
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
 
 
-def _told(status: Mapping[str, Any] | None, *keys: str) -> str:
-    """What an agent itself says: Compose could not know it."""
-    value: Any = status
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) else ""
+def _read_status(file: Path) -> Status | None:
+    """What an agent wrote; None where it wrote nothing that can be read."""
+    try:
+        return Status.from_json(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
-def _state_alive(status: Mapping[str, Any], why: str | None, now: float) -> tuple[str, str | None]:
-    if not status:
+def _parse(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
+    """The value in a label or status; None where there is none that we know."""
+    try:
+        return parse(text) if text else None
+    except ValueError:
+        return None
+
+
+def _state_alive(status: Status | None, why: str | None, now: float) -> tuple[str, str | None]:
+    if status is None:
         return "starting", None
-    age_s = now - float(status.get("updated_at") or 0)
+    age_s = now - status.updated_at
     if age_s > STATUS_STALE_S:
         return "unknown", f"no sign of life for {age_s:.0f} s"
-    state = status.get("state")
-    return (str(state) if state in AGENT_STATES else "unknown"), why
+    return status.state, why
 
 
 def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
-    state = agent.status.get("state") if agent.status else None
+    state = agent.status.state if agent.status else None
     if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped", why
     if agent.status is None:

@@ -76,7 +76,7 @@ def read_recipe(
     project: Project, settings: Settings, *, variant: Name, base: str | None = None
 ) -> Recipe:
     """Read the project's files and dependencies, and hash them."""
-    mounted = [project.root / one.partition(":")[0] for one in settings.run.mounts]
+    mounted = [project.root / one.source for one in settings.run.mounts]
     inside = [one for one in mounted if one.resolve() != project.root.resolve()]
     files = list_files(project.root, leave_out=inside)
     if settings.image.dockerfile:

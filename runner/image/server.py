@@ -115,11 +115,12 @@ def _hash() -> str:
 
 
 def list_code(package: Path = PACKAGE) -> list[Path]:
-    """All modules, and the agent's data files: Compose's service `init` bundles agents from here.
+    """The code, SQL and the agent's data files included: Compose's `init` bundles agents from here.
 
     Not `files/`, which holds links in a clone and copies in a wheel.
     """
-    modules = {one for one in package.rglob("*.py") if one.is_file()}
+    found = (one for kind in ("*.py", "*.sql") for one in package.rglob(kind))
+    modules = {one for one in found if one.is_file()}
     return sorted(modules.union(list_files(package / "agent")))
 
 

@@ -62,11 +62,9 @@ def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice 
     """W&B's server of the sweeps that this folder knows; those of our servers do not count."""
     records = load_records(state) if state else {}
     theirs = {
-        str(record["server"]): sweep
+        record.server: sweep
         for sweep in sweeps
-        if (record := records.get(sweep))
-        and record["server"] != LOCAL
-        and record.get("kind") != "runner"
+        if (record := records.get(sweep)) and record.server != LOCAL and record.kind != "runner"
     }
     if len(theirs) > 1:
         raise RunnerError(

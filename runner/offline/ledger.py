@@ -13,24 +13,11 @@ from typing import Literal
 
 from runner.abandoned import temporary_folder
 from runner.errors import RunnerError
+from runner.migrations import check_format, migrate, read_migrations
 from runner.offline.runlog import RunLog
 from runner.offline.staging import Destination
 
 Mark = tuple[str, int]  # a log's folder and size
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS receipts (
-    target TEXT, path TEXT, logs TEXT NOT NULL, state TEXT NOT NULL,
-    rows INTEGER NOT NULL, bytes INTEGER NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (target, path)
-) STRICT;
-CREATE TABLE IF NOT EXISTS sweeps (
-    target TEXT, local TEXT, remote TEXT, PRIMARY KEY (target, local)
-) STRICT;
-CREATE TABLE IF NOT EXISTS lacking (
-    target TEXT, path TEXT, artifact TEXT, PRIMARY KEY (target, path, artifact)
-) STRICT;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +40,8 @@ class Ledger:
     """The file `sync.db`; every entry is on disk when the method returns.
 
     Raises:
-        RunnerError: the file is damaged, or cannot be written, at this or at a later call.
+        RunnerError: the file is damaged, is of a newer version, or cannot be written, at this or
+            at a later call.
     """
 
     def __init__(self, file: Path, target: str) -> None:
@@ -62,10 +50,11 @@ class Ledger:
         with translated(file):
             self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             try:
-                self._db.executescript(
-                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA
-                )
-            except sqlite3.Error:
+                known = read_migrations("runner.offline")
+                found = check_format(self._db, file, known)
+                self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
+                migrate(self._db, file, known, found=found)
+            except BaseException:
                 self._db.close()
                 raise
 

@@ -83,7 +83,8 @@ class Target(Client):
             "query SweepId($entity:String,$project:String,$sweep:String!){"
             "project(name:$project,entityName:$entity){sweep(sweepName:$sweep){id}}}"
         )
-        where = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
+        path = sweep.path
+        where = {"entity": path.entity, "project": path.project, "sweep": path.id}
         node = self._graphql(query, **where)["project"]["sweep"]
         mutation = (
             "mutation PauseSweep($id:ID,$state:String){"

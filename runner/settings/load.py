@@ -11,6 +11,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.project import SETTINGS_FILE, Project, read_toml
 from runner.settings import kinds
 from runner.settings.kinds import Kind
+from runner.settings.mounts import UserMount
 from runner.settings.server import ServerChoice, choose_server, find_key, read_wandb_settings
 
 __all__ = ["ServerChoice", "Settings", "choose_server", "find_key", "load_settings"]
@@ -42,7 +43,7 @@ class RunSettings:
 
     program: str | None = None
     sweep: str | None = None
-    mounts: tuple[str, ...] = ()
+    mounts: tuple[UserMount, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     shm_size: int | None = None  # bytes; None: a share of the host's memory
     memory: int | None = None  # bytes; None: no limit
@@ -99,7 +100,7 @@ KEYS: Mapping[str, Kind] = {
     "image.name": kinds.TEXT,
     "run.program": kinds.TEXT,
     "run.sweep": kinds.TEXT,
-    "run.mounts": kinds.TEXTS,
+    "run.mounts": kinds.MOUNTS,
     "run.env": kinds.MAP,
     "run.shm_size": kinds.SIZE,
     "run.memory": kinds.SIZE,

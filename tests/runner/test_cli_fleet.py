@@ -177,4 +177,4 @@ def test_a_folder_without_a_fleet_says_so(tmp_path: Path, command: str) -> None:
     ],
 )
 def test_what_offline_makes_blind_is_named(config: dict[str, object], blind: str | None) -> None:
-    assert Goal("me/p/s", config, None).blind_offline == blind
+    assert Goal(None, "me/p/s", config, None).blind_offline == blind

@@ -14,7 +14,6 @@ from runner.agent.compose_entry import complete
 from runner.agent.contract import servers
 from runner.agent.contract.servers import ComposeServer
 from runner.agent.contract.slots import cpu_slot, parse_slot
-from runner.agent.contract.sweeps import SweepPath
 from runner.compose.env_file import ComposePins, make_extra, make_values, write_block
 from runner.compose.file import render
 from runner.engine.payload import create_body
@@ -78,7 +77,7 @@ class Agent:
             server=launch.server,
             port=4711 if local else None,
             network=str(launch.network),
-            sweep=launch.sweep,
+            sweep=str(launch.sweep),
             slots=(self.slot,),
             driver="cdi" if self.access == "cdi" else "nvidia",
             grace_s=launch.grace_s,
@@ -168,9 +167,11 @@ def by_compose(agent: Agent, engine: TestEngine) -> dict[str, Any]:
     devices = (service.pop("deploy", None) or {}).get("resources", {}).get("reservations", {})
     requests = devices.get("devices", [])
     given = {name: value for name, value in service.pop("environment").items() if value is not None}
+    sweep = agent.launch.sweep
+    assert sweep is not None
     chosen = ComposeServer(agent.launch.server_kind, agent.launch.base_url, "")
     known = {"sweep_hash": "f00d"}  # as the service `sweep` leaves it
-    environment = complete(given, SweepPath.parse(agent.launch.sweep), chosen, known)
+    environment = complete(given, sweep, chosen, known)
     logging = service.pop("logging")
     found = {
         "name": service.pop("container_name"),

@@ -40,7 +40,7 @@ GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
 CPU = Slot(1, cpu_slot(1), "CPU")
 LAUNCH = Launch(
     fleet="demo-1a2b",
-    sweep="me/hands/s1",
+    sweep=SweepPath("me", "hands", "s1"),
     server="local",
     server_kind="runner",
     base_url="http://runner-server:8080",
@@ -207,7 +207,7 @@ def test_an_older_agent_is_shown(
 ) -> None:
     agent = read_old(kind, tmp_path, **engine)
 
-    assert (agent.name, agent.gpu, agent.sweep) == ("dddddddd0000-0", GPU.uuid, "me/hands/s1")
+    assert (agent.name, agent.slot, agent.sweep) == ("dddddddd0000-0", GPU.id, LAUNCH.sweep)
     assert find_state_of(agent, now=1795867201.0) == shown
 
 

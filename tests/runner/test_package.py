@@ -32,6 +32,16 @@ def test_the_wheel_holds_the_contents_of_linked_files(built: Path) -> None:
     assert {one for one in packages if not one.endswith(".dist-info")} == {"runner"}
 
 
+def test_the_wheel_holds_the_migrations_of_the_databases(built: Path) -> None:
+    files = list(ROOT.glob("runner/*/migrations/*.sql"))
+    known = {str(one.relative_to(ROOT)): one.read_bytes() for one in files}
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        inside = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".sql")}
+
+    assert inside == known
+    assert {file.parts[-3] for file in files} == {"offline", "server"}
+
+
 def test_the_source_archive_holds_runner_and_what_its_links_mean(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {one.name.partition("/")[2] for one in archive.getmembers()}

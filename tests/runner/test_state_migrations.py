@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,8 @@ def test_an_old_folder_is_brought_to_this_format(old: Path) -> None:
     assert json.loads((state.root / "fleet").read_text()) == {"format": FORMAT, "name": state.fleet}
     records = load_records(state)
     assert list(records) == list(before) == ["0desafha", "c134l015"]
-    assert records["0desafha"] == before["0desafha"] | {"kind": "runner"}
-    assert records["c134l015"] == before["c134l015"] | {"kind": "wandb"}
+    assert records["0desafha"] == replace(before["0desafha"], kind="runner")
+    assert records["c134l015"] == replace(before["c134l015"], kind="wandb")
     assert (state.sweeps / "damaged.json").read_text() == '["no record"]'
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.agent.contract.sweeps import SweepPath
 from runner.agent.link import Link
 from runner.agent.refusals import RefusedError
 from runner.answers import Viewer
@@ -56,7 +57,7 @@ def test_only_fields_that_w_and_b_has_are_asked_for(cloud: Cloud) -> None:
     client = connect(cloud)
 
     made = client.create_sweep(yaml.safe_load(SWEEP), entity="acme", project="p")
-    found = client.find_sweep("acme", "p", made.id)
+    found = client.find_sweep(SweepPath("acme", "p", made.id))
 
     assert found is not None
     assert (found.path, found.engine) == (made.path, None)
@@ -91,10 +92,10 @@ def test_a_metric_is_found_where_it_was_logged_as_a_dictionary(cloud: Cloud) -> 
 def test_what_is_not_there_is_none_and_what_is_deleted_is_gone(cloud: Cloud) -> None:
     client = connect(cloud)
     made = client.create_sweep(yaml.safe_load(SWEEP), entity="acme", project="p")
-    cloud.delete_sweep(made.path)
+    cloud.delete_sweep(str(made.path))
 
-    assert client.find_sweep("acme", "p", "nothere") is None
-    assert client.find_sweep("nobody", "p", "nothere") is None
+    assert client.find_sweep(SweepPath("acme", "p", "nothere")) is None
+    assert client.find_sweep(SweepPath("nobody", "p", "nothere")) is None
     with pytest.raises(RunnerError, match="is gone from") as caught:
         list(client.runs(made))
     assert caught.value.code == ExitCode.NOT_FOUND
@@ -157,7 +158,7 @@ def test_commands_find_key_entity_and_project(cloud: Cloud, tmp_path: Path) -> N
 
 def test_names_say_where_they_come_from() -> None:
     bare = Names(None, None, "folder")
-    full = Names("acme", "p", "folder", "filed", "WANDB_ENTITY", "WANDB_PROJECT")
+    full = Names("acme", "p", "folder", "WANDB_ENTITY", "WANDB_PROJECT", lambda: "filed")
 
     assert bare.likely_projects() == ["folder", "uncategorized"]
     assert bare.describe() == "entity the key's own, W&B project `folder` (the folder's name)"

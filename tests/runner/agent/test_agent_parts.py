@@ -47,7 +47,7 @@ def test_outside_of_a_container_others_may_be_seen() -> None:
     ("code", "stopped", "line", "failure"),
     [
         (0, False, "", None),
-        (0, True, "", "stopped"),
+        (0, True, "", None),  # it saved and says that it is done
         (255, True, "", "stopped"),
         (-15, True, "", "stopped"),
         (75, True, "", "preempted"),

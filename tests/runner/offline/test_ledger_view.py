@@ -1,8 +1,14 @@
 """A ledger that is only looked at: a copy, with what its last writer had not yet moved over."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from runner.errors import RunnerError
+from runner.migrations import read_migrations
 from runner.offline.ledger import Ledger, Receipt, opened
 from runner.offline.staging import Destination
 
@@ -36,3 +42,26 @@ def test_a_look_where_nothing_was_sent_makes_no_file(tmp_path: Path) -> None:
         assert seen.receipt(RUN) is None
 
     assert not list(tmp_path.iterdir())
+
+
+def test_a_ledger_of_version_0_1_0_is_taken_over_and_a_newer_one_refused(tmp_path: Path) -> None:
+    file = tmp_path / "sync.db"
+    (first,) = read_migrations("runner.offline")[:1]
+    with closing(sqlite3.connect(file)) as old:  # its tables, without a number
+        old.executescript(first.sql)
+        row = ("https://w", RUN.path, '[["offline-run-1", 7]]', "done", 3, 7, 0.0)
+        old.execute("insert into receipts values (?, ?, ?, ?, ?, ?, ?)", row)
+        old.commit()
+
+    with opened(file, "https://w", read_only=False) as ledger:
+        found = ledger.receipt(RUN)
+
+    assert found == DONE
+    with closing(sqlite3.connect(file)) as newer:
+        assert newer.execute("pragma user_version").fetchone() == (first.number,)
+        newer.execute("pragma user_version=99")
+    with (
+        pytest.raises(RunnerError, match=r"a newer version of runner made the database .*sync\.db"),
+        opened(file, "https://w", read_only=True),
+    ):
+        raise AssertionError
