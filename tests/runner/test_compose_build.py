@@ -39,13 +39,12 @@ SECRETS = (".git/config", ".runner/secrets/old", ".env.mine", ".netrc", "wandb/r
 def clone(engine_env: TestEngine, fleet: str) -> Iterator[Composed]:
     """A clone of the repository as it is now, with some files that nobody should see."""
     with composed_folder(engine_env, fleet, {}) as made:
-        root = made.folder.root
+        root, bare = made.folder.root, made.folder.root.with_name("bare")
         shutil.rmtree(root)
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
-        for one in root.iterdir():  # what is not committed yet counts as well
-            if one.name != ".git":
-                shutil.rmtree(one) if one.is_dir() else one.unlink()
-        stage_files(list_files(ROOT), root)
+        clone = ["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(bare)]
+        subprocess.run(clone, check=True)
+        stage_files(list_files(ROOT), root)  # what is not committed yet counts as well
+        (bare / ".git").rename(root / ".git")
         for name in SECRETS:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             with (root / name).open("a") as file:
@@ -111,7 +110,7 @@ def test_the_readmes_lines_train_in_a_clone(clone: Composed, tmp_path: Path) -> 
         typed = clone.start(with_gpu, env={**env, "SWEEP": "short.yaml"})
         code = wait_for_end(clone, agent, uuid)
         typed.send_signal(signal.SIGINT)
-        typed.wait(timeout=60)
+        typed.communicate(timeout=60)
 
         (shown,) = clone.folder.json("ps")["agents"]
         (LEASES / uuid).unlink()

@@ -3,7 +3,11 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +233,37 @@ def test_compose_files_of_the_version_before_go_on_working(
     assert (code, agent["state"], agent["runs_finished"]) == (0, "finished", 1)
     folder.run("down")
     assert composed.containers() == []
+
+
+@contextmanager
+def served(host: str, data: Path) -> Iterator[str]:
+    """The address of a server of ours that no compose.yaml started."""
+    command = [sys.executable, "-m", "runner", "serve", "--host", host, "--port", "0"]
+    serving = subprocess.Popen([*command, "--data", str(data)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert serving.stdout is not None
+        yield serving.stdout.readline().strip()
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=30)
+
+
+def test_another_server_of_ours_is_recognized(composed: Composed) -> None:
+    """The service `sweep` asks it, and agents name themselves in their heartbeats."""
+    folder, host = composed.folder, composed.engine.gateway()
+    folder.write_sweep("sweep.yaml", "wandb")
+    data = folder.root.parent / "served"
+    with served(host, data) as url:
+        given = {"WANDB_BASE_URL": url, "RUNNER_KEY_FILE": str(data / "key"), "NO_PROXY": host}
+
+        composed.compose(*BOTH, "up", "--detach", env=given)
+        code = composed.wait(f"{composed.project}-agent-0-1")
+
+        (agent,) = folder.json("ps")["agents"]
+        folder.env |= {"WANDB_BASE_URL": url, "WANDB_API_KEY": (data / "key").read_text().strip()}
+        shown = folder.json("sweep", "show", agent["sweep"], "--server", url)
+    assert (code, agent["runs_finished"]) == (0, 1)
+    assert [run["agent"] for run in shown["runs"]] == ["agent-0"]
 
 
 def test_a_sweep_of_the_settings_is_left_to_the_services(

@@ -14,6 +14,7 @@ from runner.agent.compose_entry import complete
 from runner.agent.contract import servers
 from runner.agent.contract.servers import ComposeServer
 from runner.agent.contract.slots import cpu_slot, parse_slot
+from runner.agent.contract.sweeps import SweepPath
 from runner.compose.env_file import ComposePins, make_extra, make_values, write_block
 from runner.compose.file import render
 from runner.engine.payload import create_body
@@ -95,7 +96,7 @@ class Agent:
 def make_agent(folder: Path, slot: Slot, access: Access | None, **changes: Any) -> Agent:
     values = {
         "fleet": FLEET,
-        "sweep": "local/hands/abc123",
+        "sweep": SweepPath("local", "hands", "abc123"),
         "server": "local",
         "server_kind": "runner",
         "base_url": servers.URL,

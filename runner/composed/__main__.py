@@ -1,7 +1,0 @@
-"""What such a file starts."""
-
-import sys
-
-from runner.compose.services import main
-
-sys.exit(main())
