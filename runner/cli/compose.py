@@ -34,6 +34,7 @@ def compose(
     ] = None,
     server: ServerOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the lines only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object with the values.")] = False,
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
     from runner.cli.context import open_context
@@ -53,16 +54,22 @@ def compose(
     values = make_values(_choose(context, gpus, sweep, server, dry_run=dry_run))
     file = root / ENV_FILE
     text = write_block(_read_env(file), values)
-    if dry_run:
-        console.data("\n".join(f"{name}={value}" for name, value in values.items()))
-        return
-    for name, made in render().items():
-        if not (root / name).exists():
+    missing = {name: made for name, made in render().items() if not (root / name).exists()}
+    if not dry_run:
+        for name, made in missing.items():
             write_atomic(root / name, made)
             hand_over(root / name, root)
             console.note(f"wrote {name}")
-    _write_env(file, text)
-    hand_over(context.state.root, root)
+        _write_env(file, text)
+        hand_over(context.state.root, root)
+    if as_json:
+        written = [*missing, ENV_FILE]
+        fields = {"dry_run": dry_run, "folder": str(root), "files": written, "values": values}
+        console.data(console.to_json(fields))
+    elif dry_run:
+        console.data("\n".join(f"{name}={value}" for name, value in values.items()))
+    if dry_run:
+        return
     pinned = ", ".join(slot for slot in (gpus or "").split(",") if slot) or "GPU 0"
     console.note(f"pinned {pinned} in {ENV_FILE}; next: `docker compose up`")
 

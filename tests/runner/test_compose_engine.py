@@ -277,6 +277,7 @@ def test_a_sweep_of_the_settings_is_left_to_the_services(
     dry = ("compose", "--gpus", "cpu", "--dry-run")
 
     by_file = folder.run(*dry)[0].splitlines()
+    told = json.loads(folder.run(*dry, "--json")[0])
     folder.env["RUNNER_RUN_SWEEP"] = "mine.yaml"
     by_caller = folder.run(*dry)[0].splitlines()
     del folder.env["RUNNER_RUN_SWEEP"]
@@ -284,6 +285,9 @@ def test_a_sweep_of_the_settings_is_left_to_the_services(
     _, said = folder.run(*dry, code=3)
 
     assert not [line for line in by_file if line.startswith("RUNNER_SWEEP=")]
+    assert [*told["values"]] == [line.partition("=")[0] for line in by_file]
+    assert (told["dry_run"], told["folder"]) == (True, str(folder.root))
+    assert ".env" in told["files"]
     assert "RUNNER_SWEEP=mine.yaml" in by_caller
     assert "there is no sweep file `mine.yaml`" in said
 

@@ -105,6 +105,14 @@ def test_the_commands_table_has_every_command_with_all_its_options() -> None:
             assert shown, f"`{path} {names[0]}`"
 
 
+def test_the_commands_without_json_are_those_that_the_page_names() -> None:
+    sentence = re.search(r"on every command below but ([^.]*)\.", COMMANDS)
+    assert sentence
+    without = {path for path, one in every_command() if "--json" not in options(one)}
+
+    assert without == {f"runner {name}" for name in re.findall(r"`(\w+)`", sentence.group(1))}
+
+
 def test_options_on_their_own_are_some_commands() -> None:
     known = set().union(*(options(one) for _, one in every_command()), FOREIGN_OPTIONS)
     known |= options(typer.main.get_command(app))
