@@ -10,6 +10,7 @@ from typing import TypeGuard
 
 from runner.agent.contract.commands import DEFAULT_COMMAND
 from runner.agent.contract.paths import WORKSPACE
+from runner.guard.foreign_files import read_regular
 from runner.project import SETTINGS_FILE, Project
 from runner.state import write_atomic
 
@@ -220,4 +221,4 @@ def _is_code(folder: Path) -> bool:
 def _read_source(project: Project) -> str:
     if project.program is None:
         return ""
-    return (project.root / project.program).read_text("utf-8", errors="replace")
+    return read_regular(project.root / project.program).decode("utf-8", errors="replace")

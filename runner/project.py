@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_regular, read_regular_text
+from runner.guard.git import find_git_root
+from runner.guard.ownership import walk_up
 
 SETTINGS_FILE = "runner.toml"
 DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
@@ -36,13 +39,14 @@ def find_project(start: Path) -> Project:
     """The project that `start` lies in.
 
     The nearest folder upwards with settings; else the nearest, up to the git root, with a
-    dependency file or a sweep file; else `start` itself.
+    dependency file or a sweep file; else `start` itself. A folder above `start` that another user
+    may have filled does not count, nor do those above it.
 
     Raises:
         RunnerError: a TOML file on the way cannot be read.
     """
     start = start.absolute()
-    git_root = next((one for one in (start, *start.parents) if (one / ".git").exists()), None)
+    git_root = find_git_root(start)
     root = _find_root(start, git_root)
     sweep_file = find_sweep_file(root)
     return Project(
@@ -106,7 +110,11 @@ def read_toml(file: Path) -> dict[str, Any]:
         RunnerError: it cannot be read or is no TOML; the message has file and line.
     """
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(read_regular_text(file))
+    except RecursionError as error:
+        raise RunnerError(
+            f"`{file}` is nested too deep to be read", hint="mend it", code=ExitCode.USAGE
+        ) from error
     except OSError as error:
         raise RunnerError(f"cannot read `{file}`: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -116,7 +124,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def _find_root(start: Path, git_root: Path | None) -> Path:
-    chain = (start, *start.parents)
+    chain = [*walk_up(start)]
     for folder in chain:
         if find_settings_file(folder):
             return folder
@@ -139,8 +147,8 @@ def _read_program(sweep_file: Path) -> str | None:
 
 
 def _read_text(file: Path) -> str:
-    """The text of a regular file; nothing of a pipe, which would be waited for."""
+    """The text of a regular file; nothing of anything else."""
     try:
-        return file.read_text("utf-8", errors="replace") if file.is_file() else ""
+        return read_regular(file).decode("utf-8", errors="replace")
     except OSError:
         return ""  # unreadable: it is not what is looked for

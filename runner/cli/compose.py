@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner import console
+from runner.cli.consent import YesOption
 from runner.cli.up import ServerOption
 from runner.errors import ExitCode, RunnerError
 
@@ -35,6 +36,7 @@ def compose(
     server: ServerOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the lines only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One object with the values.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
     from runner.cli.context import open_context
@@ -42,7 +44,8 @@ def compose(
     from runner.compose.file import FILE, render
     from runner.state import hand_over, write_atomic
 
-    context = open_context(create=True, read_only=dry_run)
+    overridden = [*(["server"] if server else ()), *(["run.sweep"] if sweep else ())]
+    context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
     root = context.project.root
     if context.state.root.resolve() != (root / ".runner").resolve():
         raise RunnerError(

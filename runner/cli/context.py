@@ -2,18 +2,20 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import console
 from runner.abandoned import remove_abandoned
+from runner.cli.consent import settle, tell_open
 from runner.errors import ExitCode, RunnerError
+from runner.guard.ownership import name_user
 from runner.project import Project, find_project
 from runner.settings.load import Settings, load_settings
 from runner.settings.server import ServerChoice, choose_server, find_home
-from runner.state import State, find_state, open_state, plan_state
+from runner.state import State, find_foreign_state, find_state, open_state, plan_state
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
@@ -159,6 +161,8 @@ def open_context(
     flags: Mapping[str, object] | None = None,
     create: bool = False,
     read_only: bool = False,
+    yes: bool | None = None,
+    overridden: Iterable[str] = (),
 ) -> Context:
     """Read the current folder.
 
@@ -167,15 +171,35 @@ def open_context(
         create: the state folder is made when it is first needed (with `read_only` only planned);
             else there must be one.
         read_only: nothing is remembered in it.
+        yes: `--yes` of a command that acts on what the project's files decide about keys and code;
+            None for one that only looks, in which nothing counts that was not accepted.
+        overridden: keys that flags of this call decide, which are in no settings.
     """
     start = Path.cwd()
     project = find_project(start)
-    settings = load_settings(project, environ=os.environ, flags=flags or {})
+
+    def load() -> Settings:
+        return load_settings(project, environ=os.environ, flags=flags or {})
+
+    if yes is None:
+        tell_open(settings := load())
+    else:
+        decided = frozenset(overridden)
+        settings = settle(load, yes=yes, overridden=decided, dry_run=read_only)
     state = find_state(start, environ=os.environ, read_only=read_only)
     if state is None and not create:
         raise RunnerError(
             f"no fleet was started from `{start}`: there is no `.runner` folder",
-            hint="go to the project's folder, or `runner up --gpus … --sweep …`",
+            hint=_say_foreign(start)
+            or "go to the project's folder, or `runner up --gpus … --sweep …`",
             code=ExitCode.NOT_FOUND,
         )
     return Context(project, settings, start, read_only, state)
+
+
+def _say_foreign(start: Path) -> str | None:
+    found = find_foreign_state(start)
+    if found is None:
+        return None
+    whose = name_user(found.stat().st_uid)
+    return f"`{found}` is {whose}'s, or anybody may write above it: call it in its own folder"

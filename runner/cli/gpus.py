@@ -18,13 +18,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 def gpus(as_json: JsonOption = False) -> None:
     """The GPUs and MIG slices of this machine, and who uses each."""
+    from runner.cli.consent import load_checked
     from runner.fleet.observe import mark_gpus
     from runner.nvml import read_gpus
     from runner.project import find_project
-    from runner.settings.load import load_settings
 
     seen = read_gpus()
-    settings = load_settings(find_project(Path.cwd()), environ=os.environ)
+    settings = load_checked(find_project(Path.cwd()))
     agents = _read_all_agents(settings.engine)
     found = mark_gpus(seen, agents, foreign_mib=settings.run.foreign_mib)
     if as_json:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from runner import console
+from runner.cli.consent import YesOption
+from runner.guard.foreign_files import read_regular
 
 Json = Annotated[bool, typer.Option("--json", help="One object on stdout.")]
 
@@ -40,15 +42,17 @@ def build(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print buildx's arguments.")] = False,
     as_json: Json = False,
+    yes: YesOption = False,
 ) -> None:
     """Build the image of this project; nothing is done where nothing has changed."""
     from runner.cli.context import open_context
     from runner.image.build import build_image
 
     if dry_run:
-        _print_plan(cpu=cpu, cuda=cuda, base=base, tag=tag, no_cache=no_cache, as_json=as_json)
+        options = {"cpu": cpu, "cuda": cuda, "base": base, "tag": tag, "no_cache": no_cache}
+        _print_plan(yes=yes, as_json=as_json, **options)
         return
-    context = open_context(create=True)
+    context = open_context(create=True, yes=yes)
     image = build_image(
         context.engine(),
         context.project,
@@ -74,13 +78,14 @@ def build(
 
 def config(as_json: Json = False) -> None:
     """Show every setting with its origin."""
+    from runner.cli.consent import load_checked
     from runner.project import find_project
-    from runner.settings.load import KEYS, load_settings, variable_of
+    from runner.settings.load import KEYS, variable_of
     from runner.settings.server import choose_server, find_home
     from runner.state import find_state
 
     project = find_project(Path.cwd())
-    settings = load_settings(project, environ=os.environ)
+    settings = load_checked(project)
     choice = choose_server(
         flag=None,
         environ=os.environ,
@@ -105,13 +110,20 @@ def config(as_json: Json = False) -> None:
     console.data(console.table(("SETTING", "VALUE", "ORIGIN", "VARIABLE"), table))
 
 
-def _print_plan(*, as_json: bool, **options: Any) -> None:
+def _print_plan(*, yes: bool, as_json: bool, **options: Any) -> None:
+    from runner.cli.consent import settle
     from runner.image.build import plan_build
     from runner.project import find_project
     from runner.settings.load import load_settings
 
     project = find_project(Path.cwd())
-    plan = plan_build(project, load_settings(project, environ=os.environ), **options)
+    settings = settle(
+        lambda: load_settings(project, environ=os.environ),
+        yes=yes,
+        overridden=frozenset(),
+        dry_run=True,
+    )
+    plan = plan_build(project, settings, **options)
     if as_json:
         console.data(console.to_json({"arguments": ["docker", *plan.arguments()]}))
     else:
@@ -127,7 +139,7 @@ def _tag_for_compose(context: Any, image: Any) -> None:
 
     root, engine = context.project.root, context.engine()
     file, name = root / ENV_FILE, COMPOSE_PROJECT
-    text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
+    text = read_regular(file).decode("utf-8", errors="replace") if file.is_file() else ""
     environ = {name: os.environ.get(name) or read_variable(text, name) or ""}
     if tag := agent_tag(root.name, environ):
         engine.tag_image(image.id, tag)

@@ -126,16 +126,16 @@ def _status_at(context: "Context", url: str) -> dict[str, object]:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check everything that could go wrong here; each finding with its one fix."""
+    from runner.cli.consent import load_checked
     from runner.doctor.examine import examine
     from runner.doctor.findings import is_fit
     from runner.engine.client import Engine
     from runner.project import find_project
-    from runner.settings.load import load_settings
     from runner.settings.server import choose_server, find_home
     from runner.state import find_state
 
     folder = Path.cwd()
-    settings = load_settings(find_project(folder), environ=os.environ)
+    settings = load_checked(find_project(folder))
     state = find_state(folder, environ=os.environ, read_only=True)
     choice = choose_server(
         flag=None, environ=os.environ, settings=settings, home=find_home(), state=state

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner import console
+from runner.cli.consent import YesOption
 from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
@@ -42,12 +43,14 @@ def create(
     server: ServerOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only.")] = False,
     as_json: JsonOption = False,
+    yes: YesOption = False,
 ) -> None:
     """Check a sweep file and create its sweep."""
     from runner import sweeps
     from runner.cli.context import open_context
 
-    context = open_context(create=True, read_only=dry_run)
+    overridden = [*(["server"] if server else ()), *(["run.sweep"] if file else ())]
+    context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
     path = file or context.settings.run.sweep or context.project.sweep_file or Path("sweep.yaml")
     parsed = context.load_sweep(Path(path))
     if dry_run:

@@ -12,8 +12,10 @@ import typer
 
 from runner import console
 from runner.agent.contract.sweeps import SweepPath
+from runner.cli.consent import YesOption, settle
 from runner.cli.sweeps import JsonOption
 from runner.errors import ExitCode, RunnerError
+from runner.guard.user_state import find_user_folder
 
 if TYPE_CHECKING:
     from runner.offline.collect import Found
@@ -54,6 +56,7 @@ def sync_offline(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent.")] = False,
     as_json: JsonOption = False,
+    yes: YesOption = False,
 ) -> None:
     """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
     from runner.offline import collect
@@ -62,10 +65,10 @@ def sync_offline(
     from runner.offline.send import Senders
     from runner.settings.trust import find_ca_bundle
 
-    state, settings = _surroundings(read_only=dry_run)
+    state, settings = _surroundings(to, yes=yes, dry_run=dry_run)
     chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
     logs = collect.find_logs(chosen)
-    folder = state.root if state else _folder_without_state()
+    folder = state.root if state else find_user_folder(os.environ)
     staging = (state.cache if state else folder) / "sync"
     bundle = find_ca_bundle(os.environ)
     # Go, in which W&B's client sends, heeds this name only
@@ -162,20 +165,19 @@ def _target(
     return _connect(str(choice.url), state, report, bundle)
 
 
-def _surroundings(*, read_only: bool) -> "tuple[State | None, Settings]":
+def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State | None, Settings]":
     from runner.project import find_project
     from runner.settings.load import load_settings
     from runner.state import find_state
 
-    settings = load_settings(find_project(Path.cwd()), environ=os.environ, flags={})
-    return find_state(Path.cwd(), environ=os.environ, read_only=read_only), settings
-
-
-def _folder_without_state() -> Path:
-    from runner.settings.server import find_home
-
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else find_home() / ".local" / "state") / "runner"
+    project = find_project(Path.cwd())
+    settings = settle(
+        lambda: load_settings(project, environ=os.environ),
+        yes=yes,
+        overridden=frozenset(("sync.to", "server", "wandb.base_url") if to else ()) | {"engine"},
+        dry_run=dry_run,
+    )
+    return find_state(Path.cwd(), environ=os.environ, read_only=dry_run), settings
 
 
 def _connect(

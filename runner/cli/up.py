@@ -11,6 +11,7 @@ import typer
 
 from runner import console
 from runner.cli import outcome
+from runner.cli.consent import YesOption
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def up(
     follow: Annotated[bool, typer.Option("--follow", help="Stay until all agents end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Run one agent on each selected GPU; what runs as wanted already is kept."""
     from runner.cli.context import open_context
@@ -99,6 +101,8 @@ def up(
         },
         create=True,
         read_only=dry_run,
+        yes=yes,
+        overridden=[*(["server"] if server else ()), *(["run.sweep"] if sweep else ())],
     )
     order = Order(
         gpus=selection,
@@ -144,6 +148,7 @@ class Order:
 def carry_out_order(context: "Context", order: Order) -> ExitCode:
     """Check everything, decide, act; nothing starts where anything is refused."""
     from runner.cli import launch as prepare
+    from runner.fleet.mounts import describe_outside
     from runner.fleet.observe import locked_fleet, read_agents
     from runner.state import check_owner
 
@@ -167,6 +172,8 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         offline=order.offline,
     )
     prepare.check_limits(launch, engine)
+    outside = describe_outside(context.settings.run.mounts, context.project.root)
+    outcome.tell_mounts(outside)
     launch = prepare.check_image(context, engine, chosen, launch)
     if goal.endless and order.count is None:
         console.note(
@@ -183,14 +190,16 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         actions = decide(context, engine, launch, goal.ended, order)
         if order.dry_run or any(action.do == "refuse" for action in actions):
             report_changes(context, order)
-            return outcome.tell_plan(context.state, goal.shown, actions, as_json=order.as_json)
+            plan = (context.state, goal.shown, actions, outside)
+            return outcome.tell_plan(*plan, as_json=order.as_json)
         joined = prepare.join(goal, servers, context, console.note)
         launch = prepare.attach(launch, joined, engine, context)
         watch = make_watch(engine, context, joined, actions, order)
         with ThreadPoolExecutor(1) as beside:  # it only reads, and containers take seconds to start
             beside.submit(report_changes, context, order)
             results = start_all(context, engine, launch, joined, actions, order)
-    code = outcome.tell_results(context.state, str(launch.sweep), results, as_json=order.as_json)
+    done = (context.state, str(launch.sweep), results, outside)
+    code = outcome.tell_results(*done, as_json=order.as_json)
     if order.offline:
         console.note(
             f"runs log in `{context.state.runs / 'wandb'}`: `runner sync-offline` sends them"

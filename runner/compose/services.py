@@ -114,7 +114,7 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     from runner.settings.load import load_settings
     from runner.settings.server import WANDB_AI, choose_server
 
-    settings = load_settings(find_project(PROJECT), environ=environ)
+    settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
     named = settings.server or environ.get(variables.BASE_URL)
     flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None
     nobody = Path("/nonexistent")  # no home of the caller's is in here

@@ -86,7 +86,7 @@ def _find_file(environ: Mapping[str, str]) -> Path:
     from runner.settings.load import load_settings
 
     project = find_project(PROJECT)
-    named = load_settings(project, environ=environ).run.sweep
+    named = load_settings(project, environ=environ, believed=True).run.sweep
     if named:
         return Path(named)
     if project.sweep_file is None:

@@ -82,7 +82,7 @@ def _no_engine(error: Exception, target: Target) -> EngineError:
     setting = {
         "flag": "`engine` in the settings",
         "DOCKER_HOST": "`DOCKER_HOST`",
-        "state": "`host` in the state folder's `engine.json`",
+        "state": "the engine that this fleet remembers, by `DOCKER_HOST` once",
         "context": "the Docker context",
     }[target.origin]
     answered = isinstance(error.__cause__ or error.__context__, HTTPError)

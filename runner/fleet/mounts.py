@@ -6,6 +6,8 @@ from pathlib import Path, PurePosixPath
 from runner.agent.contract import paths
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
+from runner.guard.sources import find_danger
+from runner.settings.load import FLAG
 from runner.settings.mounts import UserMount, not_a_mount
 
 WORKSPACE = PurePosixPath(paths.WORKSPACE)
@@ -29,6 +31,29 @@ def resolve_mounts(
     return tuple(found.values())
 
 
+def describe_outside(mounts: Sequence[UserMount], base: Path) -> list[dict[str, str]]:
+    """The mounts whose sources lie outside of the project, for the user to read.
+
+    Args:
+        mounts: the user's, which `resolve_mounts` has let pass.
+        base: the project.
+    """
+    return [
+        {
+            "source": str(source),
+            "target": str(mount.target),
+            "mode": "ro" if mount.read_only else "rw",
+            "origin": mount.origin,
+        }
+        for mount in mounts
+        if not (source := _find_source(mount, base)).is_relative_to(base.resolve())
+    ]
+
+
+def _find_source(mount: UserMount, base: Path) -> Path:
+    return (base / Path(mount.source).expanduser()).resolve()
+
+
 def make_mount_points(mounts: Sequence[Mount], workspace: Path) -> None:
     """Make what mounts below the working copy need there: the engine would make it as root."""
     for mount in mounts:
@@ -50,12 +75,19 @@ def _resolve(mount: UserMount, base: Path, own: Sequence[str]) -> Mount:
         raise not_a_mount(mount, hint)
     if _is_in(target, _SYSTEM):
         raise not_a_mount(mount, f"`{target}` belongs to the engine; mount below `{WORKSPACE}`")
-    source = (base / Path(mount.source).expanduser()).resolve()
+    source = _find_source(mount, base)
     if not source.exists():
         raise RunnerError(
             f"mount `{mount}`: there is no `{source}`",
             hint="make the folder first, or correct the path",
             code=ExitCode.NOT_FOUND,
+        )
+    danger = find_danger(source, read_only=mount.read_only)
+    if danger and mount.origin != FLAG:
+        raise RunnerError(
+            f"mount `{mount}` ({mount.origin}) would open {danger}, to every program of a run",
+            hint=f"where that is meant: `--mount {mount}`",
+            code=ExitCode.USAGE,
         )
     return Mount(str(source), str(target), read_only=mount.read_only)
 

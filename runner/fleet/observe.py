@@ -17,6 +17,7 @@ from runner.errors import RunnerError
 from runner.fleet.composed import is_here
 from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
+from runner.guard.foreign_files import open_lock
 from runner.state import State
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> I
         yield
         return
     try:
-        lock = Path(state.root / "lock").open("a")  # noqa: SIM115 - closed by `with` below
+        lock = open_lock(state.root / "lock")
     except OSError as error:
         raise RunnerError(
             f"cannot write in `{state.root}`: {error.strerror}",

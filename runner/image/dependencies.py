@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_regular, read_regular_text
 from runner.project import DEPENDENCY_FILES, Project, read_toml
 from runner.settings.load import ImageSettings
 
@@ -39,6 +40,8 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     if file is None:
         note = f"no dependency file ({', '.join(DEPENDENCY_FILES)}): the image has Python only"
         return _with_project(project, Dependencies(None, notes=(note,)))
+    for one in (file, file.parent / "pyproject.toml") if file.name == "uv.lock" else (file,):
+        _check_bounds(one, _bounds(project, settings))
     if file.name == "uv.lock":
         found = _read_uv_lock(file, settings.extras, cpu=cpu)
     elif file.name.startswith("pylock"):
@@ -46,8 +49,25 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     elif file.name == "pyproject.toml":
         found = _read_pyproject(file, settings.extras)
     else:
-        found = _read_requirements(file, cpu=cpu)
+        found = _read_requirements(file, _bounds(project, settings), cpu=cpu)
     return _with_project(project, found)
+
+
+def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
+    """The folders in which dependency files lie: the repository's, and one that was accepted."""
+    base = (project.git_root or project.root).resolve()
+    named = project.root / settings.dependencies if settings.dependencies else None
+    return (base,) if named is None else (base, named.resolve().parent)
+
+
+def _check_bounds(file: Path, bounds: Iterable[Path]) -> None:
+    if any(file.resolve().is_relative_to(one) for one in bounds):
+        return
+    raise RunnerError(
+        f"`{file}` lies outside of the project, as `{file.resolve()}`, and would go into the image",
+        hint="copy it into the project, or name it: `RUNNER_IMAGE_DEPENDENCIES=…`",
+        code=ExitCode.USAGE,
+    )
 
 
 def name_of(requirement: str) -> str:
@@ -97,7 +117,7 @@ def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependenci
     return Dependencies(
         file.name,
         files={
-            name: (file.parent / name).read_text("utf-8") for name in ("pyproject.toml", file.name)
+            name: read_regular_text(file.parent / name) for name in ("pyproject.toml", file.name)
         },
         requirements=f"-r {LOCKED}",
         export=" ".join(words),
@@ -111,7 +131,7 @@ def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
         (f"torch=={p['version']}" for p in packages if name_of(p["name"]) == "torch"), None
     )
     if not (cpu and torch):
-        text = file.read_text("utf-8")
+        text = read_regular_text(file)
         return Dependencies(file.name, {"pylock.toml": text}, "-r pylock.toml", torch=torch)
     lines = [_pin(one) for one in packages if not _brings_cuda(name_of(one["name"]))]
     note = f"`{file.name}` locks a torch with CUDA: its versions are kept, its hashes are not"
@@ -146,7 +166,7 @@ def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
     torch = next((one for one in lines if name_of(one) == "torch"), None)
     if "uv" in content.get("tool", {}):  # its sources and indexes count: uv reads the file itself
         words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
-        files = {"pyproject.toml": file.read_text("utf-8")}
+        files = {"pyproject.toml": read_regular_text(file)}
         return Dependencies(file.name, files, words, torch=torch)
     if not lines:
         return Dependencies(file.name)
@@ -189,9 +209,9 @@ def _check_extras(file: Path, extras: Iterable[str]) -> list[str]:
     return [canonicalize_name(extra) for extra in extras]
 
 
-def _read_requirements(file: Path, *, cpu: bool) -> Dependencies:
+def _read_requirements(file: Path, bounds: Sequence[Path], *, cpu: bool) -> Dependencies:
     wanted: dict[str, list[str]] = {"-r": [], "-c": [], "local": []}
-    for flag, line in _logical_lines(file, "-r", set()):
+    for flag, line in _logical_lines(file, "-r", set(), bounds):
         wanted["local" if flag == "-r" and _is_local(line) else flag].append(line)
     torch = next((one for one in wanted["-r"] if name_of(one) == "torch"), None)
     if cpu:  # torch is there already, and pinned; hashes of what it is not would not fit
@@ -213,14 +233,17 @@ def _read_requirements(file: Path, *, cpu: bool) -> Dependencies:
     )
 
 
-def _logical_lines(file: Path, flag: str, seen: set[Path]) -> Iterator[tuple[str, str]]:
+def _logical_lines(
+    file: Path, flag: str, seen: set[Path], bounds: Sequence[Path]
+) -> Iterator[tuple[str, str]]:
     """Lines with their continuations, each a requirement (-r) or constraint (-c); no comments."""
     file = Path(os.path.normpath(file))
     if file in seen:
         return
     seen.add(file)
+    _check_bounds(file, bounds)
     try:
-        text = file.read_text("utf-8-sig")
+        text = read_regular(file).decode("utf-8-sig")
     except OSError as error:
         raise RunnerError(
             f"cannot read the requirements `{file}`: {error.strerror}",
@@ -231,7 +254,7 @@ def _logical_lines(file: Path, flag: str, seen: set[Path]) -> Iterator[tuple[str
         included = re.match(r"(-r|--requirement|-c|--constraint)[ =]*(\S+)$", plain)
         if included:
             inner = "-c" if included.group(1) in ("-c", "--constraint") else flag
-            yield from _logical_lines(file.parent / included.group(2), inner, seen)
+            yield from _logical_lines(file.parent / included.group(2), inner, seen, bounds)
         elif plain:
             yield flag, plain
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.agent.contract import labels as contract
 from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_regular_text
+from runner.guard.git import ask_git
 from runner.image.buildx import Build
 from runner.image.built import Kind
 from runner.image.context import Files, hash_files, list_files, stage_files
@@ -161,7 +162,7 @@ def _digest(recipe: Recipe) -> str:
         "variant": recipe.variant,
         "args": dict(recipe.args),
         "deps": dict(recipe.dependencies.files),
-        "dockerfile": recipe.dockerfile.read_text("utf-8"),
+        "dockerfile": read_regular_text(recipe.dockerfile),
         "constraints": read_constraints() if recipe.variant == "cpu" else "",
         "target": recipe.target,
         "files": hash_files(recipe.files),
@@ -173,17 +174,11 @@ def _read_provenance(project: Project) -> dict[str, str]:
     """Commit and whether the files differ from it; nothing outside a repository."""
     if project.git_root is None:
         return {}
-    git = ["git", "-C", str(project.root)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return {}
-    if head.returncode:
-        return {}  # no commit yet
+    head = ask_git(project.root, "rev-parse", "HEAD")
+    # what changed inside of submodules would be asked with their own settings
+    words = ("status", "--porcelain", "--ignore-submodules=dirty", "--", ".")
+    changed = ask_git(project.root, *words, compares=True)
+    if not (head and changed) or head.returncode:
+        return {}  # no git, or no commit yet
     dirty = "true" if changed.stdout.strip() else "false"
-    return {COMMIT_LABEL: head.stdout.strip(), DIRTY_LABEL: dirty}
+    return {COMMIT_LABEL: head.stdout.decode("ascii").strip(), DIRTY_LABEL: dirty}

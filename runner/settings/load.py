@@ -2,14 +2,16 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from runner.agent.contract import limits
 from runner.errors import ExitCode, RunnerError
+from runner.guard.acceptance import Claim, is_accepted
 from runner.project import SETTINGS_FILE, Project, read_toml
 from runner.settings import kinds
+from runner.settings.claims import find_claims
 from runner.settings.kinds import Kind
 from runner.settings.mounts import UserMount
 from runner.settings.server import ServerChoice, choose_server, find_key, read_wandb_settings
@@ -74,6 +76,7 @@ class Settings:
     pin: Pin = "uuid"
     memlock: int | None = None  # bytes, -1 unlimited; None: the engine's default
     origins: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()  # what the project's file has and nobody has accepted yet
 
     def get(self, key: str) -> object:
         """The value of a dotted key."""
@@ -119,7 +122,11 @@ SECTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 def load_settings(
-    project: Project, *, environ: Mapping[str, str], flags: Mapping[str, object] | None = None
+    project: Project,
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+    believed: bool = False,
 ) -> Settings:
     """Flag > `RUNNER_*` environment > settings file > default.
 
@@ -128,28 +135,55 @@ def load_settings(
         environ: the process's environment; `run.shm_size` is `RUNNER_RUN_SHM_SIZE`.
         flags: by dotted key; None and empty lists mean "not given". Texts are parsed as in the
             environment. Lists and tables add to what environment or file have.
+        believed: all of the project's file counts: who calls has vouched for it.
+
+    Returns:
+        The settings, without what still has to be accepted (see `claims`): that stands in
+        `Settings.claims`, for what no flag and no variable overrides.
 
     Raises:
         RunnerError: an unknown key (with a suggestion), or a value of the wrong type.
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
-    for key, value, origin in [
-        *_read_file(project.settings_file),
+    from_file = [*_read_file(project.settings_file)]
+    claims = () if believed else _find_open_claims(project, from_file, environ)
+    for key, given, origin in [
+        *(one for one in from_file if one[0] not in {claim.key for claim in claims}),
         *_read_environment(environ),
         *_read_flags(flags or {}),
     ]:
+        value = _with_origin(given, origin)
         if origin == FLAG and key in values and isinstance(value, tuple | Mapping):
             values[key], origins[key] = _join(values[key], value), f"{origins[key]}, {FLAG}"
         else:
             values[key], origins[key] = value, origin
     _check_image(values, origins)
-    return _assemble(values, origins)
+    return _assemble(values, origins, tuple(one for one in claims if one.key not in values))
 
 
 def variable_of(key: str) -> str:
     """The environment variable that sets a dotted key."""
     return "RUNNER_" + key.replace(".", "_").upper()
+
+
+def _find_open_claims(
+    project: Project, from_file: Iterable[tuple[str, object, str]], environ: Mapping[str, str]
+) -> tuple[Claim, ...]:
+    """What the project's file has that still has to be accepted."""
+    values = {key: value for key, value, _ in from_file}
+    return tuple(
+        claim for claim in find_claims(project, values, environ) if not is_accepted(claim, environ)
+    )
+
+
+def _with_origin(value: object, origin: str) -> object:
+    """Mounts know who asked for them: not everything may be mounted by everyone."""
+    if not isinstance(value, tuple):
+        return value
+    return tuple(
+        replace(one, origin=origin) if isinstance(one, UserMount) else one for one in value
+    )
 
 
 def _read_file(file: Path | None) -> Iterator[tuple[str, object, str]]:
@@ -236,13 +270,15 @@ def _check_image(values: Mapping[str, object], origins: Mapping[str, str]) -> No
         )
 
 
-def _assemble(values: Mapping[str, object], origins: Mapping[str, str]) -> Settings:
+def _assemble(
+    values: Mapping[str, object], origins: Mapping[str, str], claims: tuple[Claim, ...]
+) -> Settings:
     parts: dict[str, Any] = {}
     for name, make in SECTIONS.items():
         inside = {key: value for key, value in values.items() if key.startswith(f"{name}.")}
         parts[name] = make(**{key.partition(".")[2]: value for key, value in inside.items()})
     parts.update({key: value for key, value in values.items() if "." not in key})
-    return Settings(**parts, origins=dict(origins))
+    return Settings(**parts, origins=dict(origins), claims=claims)
 
 
 def _misfit(where: str, key: str, expected: str, value: object) -> RunnerError:

@@ -1,6 +1,6 @@
 """What the user mounts into agents, as it is written: `SRC:DST[:ro]`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from runner.agent.contract import paths
@@ -14,6 +14,7 @@ class UserMount:
     source: str  # relative to the project, with `~` for the home
     target: PurePosixPath  # absolute
     read_only: bool
+    origin: str = field(default="", compare=False)  # `flag`, a variable, or the project's file
 
     def __str__(self) -> str:
         return f"{self.source}:{self.target}" + (":ro" if self.read_only else "")

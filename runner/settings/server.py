@@ -1,6 +1,7 @@
 """Which sweep server a command talks to, and the key for it."""
 
 import configparser
+import hashlib
 import netrc
 import re
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from runner.errors import ExitCode, RunnerError
+from runner.guard.acceptance import Claim, is_accepted
+from runner.guard.foreign_files import read_regular_text
 from runner.reach import is_loopback
 from runner.state import State, read_json
 
@@ -199,14 +202,54 @@ def read_wandb_settings(
     """W&B's own settings: `~/.config/wandb/settings`, overridden by `wandb/settings` in `folder`.
 
     `WANDB_CONFIG_DIR` and `WANDB_DIR` move them as they do for the client. A damaged file counts
-    as empty, as it does there.
+    as empty, as it does there. Where the folder's file names a server or a key, that counts once
+    it was accepted.
     """
     environ = environ or {}
+    local = _read_folder_settings(folder, environ)
+    for claim in find_wandb_claims(home, folder, environ):
+        if not is_accepted(claim, environ):
+            del local[claim.key.partition(".")[2]]
+    return {**_read_system_settings(home, environ), **local}
+
+
+def find_wandb_claims(home: Path, folder: Path, environ: Mapping[str, str]) -> list[Claim]:
+    """What W&B's settings in this folder decide about where keys and code go, accepted or not."""
+    if environ.get("WANDB_DIR"):  # then the user has said which settings count
+        return []
+    local, origin = _read_folder_settings(folder, environ), "W&B's settings in this folder"
+    claims: list[Claim] = []
+    base = local.get("base_url")
+    if base and not is_known_server(base, environ=environ, home=home):
+        effect = f"keys, runs and code go to {_host(base)}"
+        claims.append(Claim(folder, "wandb.base_url", base, origin, effect))
+    key = local.get("api_key")
+    if key and key != environ.get("WANDB_API_KEY"):
+        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+        effect = "runs and code go to the account of that key"
+        claims.append(Claim(folder, "wandb.api_key", f"a key, {digest}", origin, effect))
+    return claims
+
+
+def is_known_server(named: str, *, environ: Mapping[str, str], home: Path) -> bool:
+    """Whether a server is `local`, W&B's cloud, or one that the user's own files name."""
+    if named.strip() == LOCAL or is_cloud(named):
+        return True
+    meant = [environ.get("WANDB_BASE_URL"), _read_system_settings(home, environ).get("base_url")]
+    hosts = {_host(one) for one in meant if one} | {*_read_netrc(environ, home)}
+    return _host(named) in hosts
+
+
+def _read_system_settings(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
     config = environ.get("WANDB_CONFIG_DIR")
-    system = Path(config).expanduser() if config else home / ".config" / "wandb"
+    folder = Path(config).expanduser() if config else home / ".config" / "wandb"
+    return _read_ini(folder / "settings")
+
+
+def _read_folder_settings(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     root = Path(environ.get("WANDB_DIR") or folder)
     local = next((one for one in (root / ".wandb", root / "wandb") if one.is_dir()), root)
-    return {**_read_ini(system / "settings"), **_read_ini(local / "settings")}
+    return _read_ini(local / "settings")
 
 
 def name_server(server: str, why: str, state: State | None) -> ServerChoice:
@@ -324,7 +367,7 @@ def _read_netrc(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 def _read_ini(file: Path) -> dict[str, str]:
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(file.read_text("utf-8"))
+        parser.read_string(read_regular_text(file))
     except (OSError, configparser.Error, UnicodeDecodeError):
         return {}
     return dict(parser["default"]) if parser.has_section("default") else {}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.errors import RunnerError
+from runner.guard.foreign_files import open_lock
 
 Change = Callable[[Path], None]
 
@@ -32,7 +33,7 @@ def migrate(root: Path, changes: dict[int, Change]) -> None:
         RunnerError: a file cannot be written.
     """
     try:
-        with (root / "lock").open("a") as lock:
+        with open_lock(root / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             record = json.loads((root / "fleet").read_text("utf-8"))
             for number, change in changes.items():

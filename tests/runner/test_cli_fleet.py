@@ -121,9 +121,9 @@ def test_what_is_missing_is_said_in_one_line_with_a_way_out(
 def test_gpus_asks_the_engine_of_the_settings(folder: Path, nvml: FakeNvml) -> None:
     """Before `DOCKER_HOST`; the GPUs are shown without an engine as well."""
     nvml.write([FakeGpu(UUIDS[0])])
-    (folder / "runner.toml").write_text('engine = "unix:///elsewhere/docker.sock"\n')
+    env = {**nvml.env(), "RUNNER_ENGINE": "unix:///elsewhere/docker.sock"}
 
-    done = run(folder, "gpus", "--json", **nvml.env())
+    done = run(folder, "gpus", "--json", **env)
 
     assert done.returncode == 0
     assert "no Docker engine answers at unix:///elsewhere/docker.sock" in done.stderr

@@ -5,8 +5,16 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
+from runner.guard.acceptance import accept
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice, choose_server, find_key, find_netrc_trouble
+from runner.settings.server import (
+    ServerChoice,
+    choose_server,
+    find_key,
+    find_netrc_trouble,
+    find_wandb_claims,
+    read_wandb_settings,
+)
 from runner.state import State
 
 CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"
@@ -90,8 +98,27 @@ def test_netrc_elsewhere_is_found(tmp_path: Path) -> None:
 def test_the_folders_own_wandb_settings_win_over_the_homes(tmp_path: Path) -> None:
     write_wandb(tmp_path / ".config/wandb", base_url="https://home.example")
     write_wandb(tmp_path / "project/wandb", base_url="https://folder.example")
+    write_netrc(tmp_path, "folder.example", "key")
 
     assert choose(tmp_path).url == "https://folder.example"
+
+
+def test_the_folders_own_wandb_settings_name_no_strangers_server_or_key(tmp_path: Path) -> None:
+    """They may have come with a repository; W&B's own client would believe them."""
+    environ = {"WANDB_API_KEY": "of the user", "XDG_STATE_HOME": str(tmp_path / "state")}
+    folder = tmp_path / "project"
+    write_wandb(folder / "wandb", base_url="https://folder.example", api_key="a stranger's")
+    claims = find_wandb_claims(tmp_path, folder, environ)
+
+    before = read_wandb_settings(tmp_path, folder, environ)
+    choice = choose(tmp_path, environ=environ)
+    accept(claims, environ, remember=True)
+
+    assert before == {}
+    assert choice.url in (CLOUD, FORGE)
+    assert [claim.key for claim in claims] == ["wandb.base_url", "wandb.api_key"]
+    assert "stranger" not in "".join(map(str, claims))
+    assert choose(tmp_path, environ=environ).url == "https://folder.example"
 
 
 def test_a_word_that_is_no_url_is_refused(tmp_path: Path) -> None:
@@ -197,5 +224,5 @@ def test_the_own_servers_key_goes_nowhere_else(tmp_path: Path, own: State) -> No
     assert key(CLOUD, WANDB_API_KEY=OWN_KEY) is None
     self_hosted = "https://self.example"
     assert key(self_hosted, WANDB_API_KEY=OWN_KEY, WANDB_BASE_URL=self_hosted) is None
-    write_wandb(tmp_path / "wandb", api_key="another key")
+    write_wandb(tmp_path / ".config" / "wandb", api_key="another key")
     assert key(CLOUD, WANDB_API_KEY=OWN_KEY) == "another key"

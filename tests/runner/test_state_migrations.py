@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
+from runner.guard.place import Place
 from runner.state import FORMAT, State, find_state
 from runner.state_migrations import find_changes, migrate
 from runner.sweeps import find_kind, load_records
@@ -64,7 +65,9 @@ def test_an_old_folder_is_brought_to_this_format(old: Path) -> None:
     state = load(old)
 
     assert state.fleet == "hands-f415"
-    assert json.loads((state.root / "fleet").read_text()) == {"format": FORMAT, "name": state.fleet}
+    fleet = json.loads((state.root / "fleet").read_text())
+    assert fleet.pop("place") == Place.of(state.root).to_json()
+    assert fleet == {"format": FORMAT, "name": state.fleet}
     records = load_records(state)
     assert list(records) == list(before) == ["0desafha", "c134l015"]
     assert records["0desafha"] == replace(before["0desafha"], kind="runner")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.foreign_files import DamagedFile, read_foreign, read_foreign_object
+from runner.guard.foreign_files import DamagedFile, read_foreign, read_foreign_object
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 STATUS_BYTES = 256 << 10  # of an agent's status and the like
+PROJECT_BYTES = 64 << 20  # of a settings, sweep or dependency file
+OWN_BYTES = 256 << 20  # of a file that runner wrote itself, as a large sweep's record
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -43,6 +45,52 @@ def read_foreign(path: Path, *, max_bytes: int = STATUS_BYTES) -> bytes:
     if len(content) > max_bytes:
         raise DamagedFile(f"`{path}` has more than {max_bytes} bytes")
     return content
+
+
+def read_regular(path: Path, *, max_bytes: int = PROJECT_BYTES) -> bytes:
+    """The content of a file of the project, which may be a link to one.
+
+    Raises:
+        OSError: it cannot be read, is larger, or is no regular file (a pipe would be waited for,
+            a device may never end).
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        kind = os.fstat(handle).st_mode
+        if stat.S_ISDIR(kind):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = _read(handle, max_bytes + 1)
+    finally:
+        os.close(handle)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
+
+
+def read_regular_text(path: Path) -> str:
+    """Likewise, as text of UTF-8.
+
+    Raises:
+        OSError: as above.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_regular(path).decode("utf-8")
+
+
+def open_lock(path: Path) -> TextIO:
+    """A file of ours to lock, made where there is none; never a link or a pipe.
+
+    Raises:
+        OSError: it is something else, or cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "r+", encoding="utf-8")
 
 
 def read_foreign_object(path: Path, *, max_bytes: int = STATUS_BYTES) -> dict[str, Any]:
