@@ -4,7 +4,7 @@
 # make generated compose files, and what else is made from runner/agent/contract and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
 # make bench     the benchmarks under tests/bench
-# make chaos     every write of a sweep on the sweep server fails, one in each sweep (half an hour)
+# make chaos     lets every write of a sweep fail on the sweep server, a sweep for each (half an hour)
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
