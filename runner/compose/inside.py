@@ -20,7 +20,7 @@ def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def open_fleet(environ: Mapping[str, str]) -> State:
     """The state folder of this project, made where there is none."""
     fleet = environ.get(variables.FLEET) or make_fleet_name(environ[variables.COMPOSE_PROJECT])
-    return open_state(PROJECT, PROJECT, environ={variables.FLEET: fleet})
+    return open_state(PROJECT, PROJECT, environ={variables.FLEET: fleet}, mapped=True)
 
 
 def read_server(folder: Path) -> ComposeServer:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from runner import console
 from runner.engine.errors import EngineError
 from runner.engine.remembered import RememberedEngine, keep_engine, recall_engine
 from runner.engine.types import Access
+from runner.errors import RunnerError
 from runner.guard.user_state import find_user_folder
 from runner.state import State, read_json, write_json
 
@@ -67,14 +69,14 @@ def _check_earlier(state: State | None, host: str) -> None:
 
 
 def remember_target(target: Target, state: State, environ: Mapping[str, str]) -> None:
-    """Keep an engine that was named by hand, so that the next command finds it by itself.
-
-    Raises:
-        RunnerError: the user's own folder cannot be written.
-    """
+    """Keep an engine that was named by hand, so that the next command finds it by itself."""
     if state.read_only or target.origin not in ("flag", "DOCKER_HOST") or target.tls is not None:
         return
-    keep_engine(state.root, target.host, environ)
+    try:
+        keep_engine(state.root, target.host, environ)
+    except RunnerError as error:  # this call knows its engine all the same
+        console.note(f"the engine is not remembered: {error.message}")
+        return
     earlier = _read(state)
     if "host" in earlier:
         access = {name: value for name, value in earlier.items() if name == "access"}

@@ -6,7 +6,7 @@ import os
 import pwd
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,13 @@ from runner.guard.foreign_files import DamagedFile, read_foreign_object
 def find_user_folder(environ: Mapping[str, str]) -> Path:
     """`$XDG_STATE_HOME/runner`, by default `~/.local/state/runner`; it need not exist.
 
-    A home of another user's does not count, as `sudo` may leave it in `HOME`. Who has none that
-    can be written has a folder in the system's place for temporary files.
+    A place of another user's does not count, as `sudo` may leave one in the environment. Who has
+    none that can be written has a folder in the system's place for temporary files.
     """
-    base = environ.get("XDG_STATE_HOME")
-    if base and Path(base).is_absolute():
-        return Path(base, "runner")
-    for home in _homes(environ):
-        if _is_mine(home) and os.access(home, os.W_OK):
-            return home / ".local" / "state" / "runner"
+    for base in _bases(environ):
+        there = next(one for one in (base, *base.parents) if os.path.lexists(one))
+        if _is_mine(there) and os.access(there, os.W_OK):
+            return base / "runner"
     return Path(tempfile.gettempdir(), f"runner-{os.geteuid()}")
 
 
@@ -81,11 +79,14 @@ def _file(kind: str, folder: Path, environ: Mapping[str, str]) -> Path:
     return find_user_folder(environ) / kind / f"{name}.json"
 
 
-def _homes(environ: Mapping[str, str]) -> list[Path]:
-    named = [environ.get("HOME")]
+def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where users keep such things, the likeliest first."""
+    if named := environ.get("XDG_STATE_HOME"):
+        yield Path(named)
+    homes = [environ.get("HOME")]
     with suppress(KeyError):  # no such account here
-        named.append(pwd.getpwuid(os.geteuid()).pw_dir)
-    return [Path(one) for one in named if one and Path(one).is_absolute()]
+        homes.append(pwd.getpwuid(os.geteuid()).pw_dir)
+    yield from (Path(home, ".local", "state") for home in homes if home)
 
 
 def _is_mine(path: Path) -> bool:

@@ -11,10 +11,17 @@ from runner.agent.contract import labels, limits, paths, servers
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
-from runner.errors import ExitCode
+from runner.errors import ExitCode, RunnerError
 from runner.fleet.composed import FOLDER_LABEL, is_composed, is_here
-from runner.localserver.files import ensure_key, make_data, read_key
+from runner.localserver.files import (
+    ensure_key,
+    make_data,
+    read_agent_key,
+    read_key,
+    restore_key,
+)
 from runner.localserver.health import KeyRefused, read_health
+from runner.settings.server import LOCAL
 from runner.state import State, check_owner, read_json, write_json
 
 __all__ = [
@@ -68,7 +75,7 @@ def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServe
 
 def start_server(engine: Engine, state: State, image: str, *, report: Report) -> LocalServer:
     """The running server from `image` (an ID), started or replaced as needed."""
-    key_file = ensure_key(state)
+    key_file = _ensure_key(engine, state, report)
     deadline = time.monotonic() + READY_S
     while True:
         found = _find(engine, state)
@@ -82,6 +89,47 @@ def start_server(engine: Engine, state: State, image: str, *, report: Report) ->
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
+
+
+def _ensure_key(engine: Engine, state: State, report: Report) -> Path:
+    """The key's file; a damaged one is restored, and costs no server that is at work.
+
+    Raises:
+        RunnerError: the key is lost, and the server works on with it.
+    """
+    if read_key(state):
+        return state.secrets / "server"
+    found = find_server(engine, state)
+    mine = {FLEET_LABEL: state.fleet, ROLE_LABEL: labels.AGENT_ROLE, labels.SERVER: LOCAL}
+    names = (one.name.removeprefix(labels.NAME_PREFIX) for one in engine.containers(mine))
+    copies = {name: key for name in names if (key := read_agent_key(state, name))}
+    for name, key in copies.items():
+        if found is None or _opens(found.url, key):
+            report(f"the server's key was lost or damaged: restored from the copy of {name}")
+            return restore_key(state, key)
+    if found is not None and _is_at_work(found.url):
+        raise RunnerError(
+            f"`{state.secrets / 'server'}` holds no key, no agent has a copy, and the server "
+            f"`{found.container}` works on with the lost one",
+            hint="put the key back; or `runner down`, and the next `runner up` makes a new one",
+        )
+    return ensure_key(state)
+
+
+def _opens(url: str, key: str) -> bool:
+    """Whether the server at `url` takes this key."""
+    try:
+        return read_health(url, key) is not None
+    except RunnerError:
+        return False
+
+
+def _is_at_work(url: str) -> bool:
+    """Whether a server answers there, be it with a refusal."""
+    try:
+        return read_health(url, "-") is not None
+    except KeyRefused:
+        return True
 
 
 def find_server(engine: Engine, state: State) -> LocalServer | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +10,21 @@ from pathlib import Path
 from runner.abandoned import make_name
 from runner.errors import RunnerError
 from runner.filesystem import find_file_system, is_network
+from runner.guard.foreign_files import read_foreign
 from runner.state import State, write_atomic
+
+_KEY = re.compile(r"[\x21-\x7e]{40,256}")  # as the server takes it
 
 
 def ensure_key(state: State) -> Path:
-    """The file with the server's key, made at the first call; the first of two makers wins."""
+    """The file with the server's key, made at the first call; the first of two makers wins.
+
+    One that holds no key, as after a full disk, is made anew.
+    """
     file = state.secrets / "server"
     try:
-        if not os.access(file, os.R_OK):
+        if not read_key(state):
+            file.unlink(missing_ok=True)
             _make_key(file)
             file.read_bytes()  # one that was there may be another user's
     except OSError as error:
@@ -27,12 +35,29 @@ def ensure_key(state: State) -> Path:
     return file
 
 
+def restore_key(state: State, key: str) -> Path:
+    """Put back what the file of the server's key has lost."""
+    file = state.secrets / "server"
+    write_atomic(file, key, mode=0o600)
+    return file
+
+
 def read_key(state: State) -> str:
-    """The server's key; empty where there is none that can be read."""
+    """The server's key; empty where there is none, or what is there is no key."""
+    return _read_key(state.secrets / "server")
+
+
+def read_agent_key(state: State, agent: str) -> str:
+    """An agent's copy of a server's key, likewise."""
+    return _read_key(state.secrets / "agents" / agent)
+
+
+def _read_key(file: Path) -> str:
     try:
-        return (state.secrets / "server").read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        text = read_foreign(file).decode("ascii").strip()
+    except (OSError, ValueError):
         return ""
+    return text if _KEY.fullmatch(text) else ""
 
 
 def _make_key(file: Path) -> None:

@@ -38,6 +38,7 @@ def folder(engine_env: TestEngine, plain_image: PlainImage, fleet: str) -> Itera
         env = engine_env.env | {
             "DOCKER_HOST": address,
             "HOME": str(place / "home"),
+            "XDG_STATE_HOME": "",
             "RUNNER_FLEET": fleet,
         }
         yield Folder(place / "other", fleet, env, command=become(UID))
