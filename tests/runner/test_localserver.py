@@ -203,7 +203,7 @@ def lose_key(file: Path, how: str) -> None:
 def test_a_damaged_key_costs_no_server_that_is_at_work(
     engine: Engine, engine_env: TestEngine, cleaned: State, images: tuple[str, str], how: str
 ) -> None:
-    """It is restored from the copy of an agent; a stranger's key among the copies is passed over."""
+    """It is restored from an agent's copy; keys of other servers among these are passed over."""
     old = start_server(engine, cleaned, images[0], report=print)
     copies = cleaned.secrets / "agents"
     copies.mkdir()
