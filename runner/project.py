@@ -1,15 +1,13 @@
 """A folder → the project in it: program, dependencies, sweep file."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from runner.errors import ExitCode, RunnerError
-from runner.guard.foreign_files import read_regular, read_regular_text
+from runner.guard.foreign_files import read_regular
 from runner.guard.git import find_git_root
 from runner.guard.ownership import walk_up
+from runner.tomlfile import read_toml
 
 SETTINGS_FILE = "runner.toml"
 DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
@@ -64,7 +62,7 @@ def find_settings_file(folder: Path) -> Path | None:
     if (file := folder / SETTINGS_FILE).is_file():
         return file
     file = folder / "pyproject.toml"
-    if file.is_file() and "runner" in read_toml(file).get("tool", {}):
+    if file.is_file() and read_toml(file).has("tool", "runner"):
         return file
     return None
 
@@ -77,7 +75,7 @@ def find_dependencies(folder: Path) -> Path | None:
             continue
         if name == "uv.lock" and not (folder / "pyproject.toml").is_file():
             continue
-        if name == "pyproject.toml" and "project" not in read_toml(file):
+        if name == "pyproject.toml" and not read_toml(file).has("project"):
             continue  # it only configures tools
         return file
     return None
@@ -101,26 +99,6 @@ def find_program(folder: Path, sweep_file: Path | None) -> str | None:
             return name
     found = [one.name for one in sorted(folder.glob("*.py")) if "wandb.init" in _read_text(one)]
     return found[0] if len(found) == 1 else None
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """A TOML file's content.
-
-    Raises:
-        RunnerError: it cannot be read or is no TOML; the message has file and line.
-    """
-    try:
-        return tomllib.loads(read_regular_text(file))
-    except RecursionError as error:
-        raise RunnerError(
-            f"`{file}` is nested too deep to be read", hint="mend it", code=ExitCode.USAGE
-        ) from error
-    except OSError as error:
-        raise RunnerError(f"cannot read `{file}`: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RunnerError(
-            f"`{file}` is no valid TOML: {error}", hint="mend that line", code=ExitCode.USAGE
-        ) from error
 
 
 def _find_root(start: Path, git_root: Path | None) -> Path:

@@ -12,7 +12,7 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.answers import SweepInfo
 from runner.client import Client
 from runner.errors import ExitCode, RunnerError
-from runner.guard.foreign_files import read_regular_text
+from runner.guard.foreign_files import read_given
 from runner.reach import read_kind
 from runner.settings.server import (
     ServerChoice,
@@ -365,8 +365,7 @@ def parse_sweep_file(file: Path) -> tuple[Sweep | None, list[Finding]]:
         RunnerError: the file is not there (3), or cannot be read (2).
     """
     try:
-        from_shell = file.is_relative_to("/dev")  # `/dev/stdin`, or the shell's `<(…)`
-        text = file.read_text("utf-8") if from_shell else read_regular_text(file)
+        text = read_given(file).decode("utf-8")
     except FileNotFoundError as error:
         raise RunnerError(
             f"there is no sweep file `{file}`",

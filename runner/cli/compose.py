@@ -13,6 +13,7 @@ from runner import console
 from runner.cli.consent import YesOption
 from runner.cli.up import ServerOption
 from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_regular_text
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
@@ -55,7 +56,7 @@ def compose(
             code=ExitCode.USAGE,
         )
     values = make_values(_choose(context, gpus, sweep, server, dry_run=dry_run))
-    file = root / ENV_FILE
+    file = _find_env(context)
     text = write_block(_read_env(file), values)
     missing = {name: made for name, made in render().items() if not (root / name).exists()}
     if not dry_run:
@@ -77,10 +78,29 @@ def compose(
     console.note(f"pinned {pinned} in {ENV_FILE}; next: `docker compose up`")
 
 
+def _find_env(context: "Context") -> Path:
+    """`.env`, which may be a link to another file of the project or its repository."""
+    from runner.compose.env_file import ENV_FILE
+    from runner.settings.claims import is_inside
+
+    file = context.project.root / ENV_FILE
+    if not is_inside(context.project, file):
+        raise RunnerError(
+            f"`{file}` is a link out of the project, to `{file.resolve()}`",
+            hint="put a file in its place: runner writes the pins there",
+            code=ExitCode.USAGE,
+        )
+    return file
+
+
 def _read_env(file: Path) -> str:
     """Its text with the line ends that it has."""
     try:
-        return file.read_bytes().decode("utf-8") if file.exists() else ""
+        return read_regular_text(file) if file.exists() else ""
+    except OSError as error:
+        raise RunnerError(
+            f"cannot read `{file}`: {error.strerror}", hint="check its owner and mode"
+        ) from error
     except UnicodeDecodeError as error:
         raise RunnerError(
             f"`{file.name}` is not UTF-8: {error}", hint="Compose reads no other; convert it"

@@ -8,7 +8,9 @@ reason in words; nobody waits for it and nobody follows it.
 import errno
 import json
 import os
+import select
 import stat
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -77,6 +79,45 @@ def read_regular_text(path: Path) -> str:
         UnicodeDecodeError: it is not UTF-8.
     """
     return read_regular(path).decode("utf-8")
+
+
+def read_given(path: Path, *, patience_s: float = 5.0) -> bytes:
+    """The content of a file that the user named, which may be a pipe: `<(make-sweep)`.
+
+    Args:
+        path: a regular file, a link to one, a named pipe, or below `/dev` (as `/dev/stdin`).
+        patience_s: how long a named pipe may say nothing.
+
+    Raises:
+        OSError: it cannot be read, is something else, too large, or says nothing.
+    """
+    if path.is_relative_to("/dev"):
+        with path.open("rb") as file:
+            return file.read(PROJECT_BYTES)
+    if not path.is_fifo():
+        return read_regular(path)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return _read_pipe(handle, path, patience_s)
+    finally:
+        os.close(handle)
+
+
+def _read_pipe(handle: int, path: Path, patience_s: float) -> bytes:
+    content, deadline = b"", time.monotonic() + patience_s
+    while time.monotonic() < deadline and len(content) <= PROJECT_BYTES:
+        select.select([handle], [], [], 0.1)
+        try:
+            part = os.read(handle, 1 << 16)
+        except BlockingIOError:
+            continue
+        if part:
+            content, deadline = content + part, time.monotonic() + patience_s
+        elif content:
+            return content
+        else:  # nobody writes yet
+            time.sleep(0.05)
+    raise OSError(errno.ETIMEDOUT, "nothing more comes out of this pipe", str(path))
 
 
 def open_lock(path: Path) -> TextIO:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from runner.agent.contract.paths import CODE_LINK
 from runner.errors import ExitCode, RunnerError
 from runner.guard.git import ask_git, find_git_root
 
@@ -16,6 +17,7 @@ from runner.guard.git import ask_git, find_git_root
 _NESTED = ("secrets", "cache", "compose")
 # what containers write: a program may change their modes, and what lies there is not believed
 _CONTAINERS = ("runs", "work", "checkpoints", "agents")
+_OWN_LINK = Path("compose", CODE_LINK)  # Compose's services make it anew each time
 
 
 def walk_up(start: Path) -> Iterator[Path]:
@@ -92,6 +94,8 @@ def _own_folders(root: Path) -> Iterator[Path]:
         except OSError:  # of another user; their own command says so where it needs it
             continue
         for entry in entries:
+            if entry.is_symlink() and Path(entry.path) == root / _OWN_LINK:
+                continue
             if entry.is_symlink() or entry.is_dir(follow_symlinks=False):
                 yield folder / entry.name
 

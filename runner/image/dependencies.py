@@ -11,8 +11,9 @@ from packaging.utils import canonicalize_name
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular, read_regular_text
-from runner.project import DEPENDENCY_FILES, Project, read_toml
+from runner.project import DEPENDENCY_FILES, Project
 from runner.settings.load import ImageSettings
+from runner.tomlfile import Toml, read_toml
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 
@@ -61,6 +62,8 @@ def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
 
 
 def _check_bounds(file: Path, bounds: Iterable[Path]) -> None:
+    if "\0" in str(file):
+        raise RunnerError(f"`{file}` is no name of a file", code=ExitCode.USAGE)
     if any(file.resolve().is_relative_to(one) for one in bounds):
         return
     raise RunnerError(
@@ -100,14 +103,14 @@ def _with_project(project: Project, found: Dependencies) -> Dependencies:
     if not file.is_file() or re.search(r"(^|\s)\.(\[\S*\])?(\s|$)", found.install):
         return found
     content = read_toml(file)
-    if "build-system" not in content or "project" not in content:
+    if not content.has("build-system") or not content.has("project"):
         return found
     return replace(found, install=f"{found.install} --no-deps -e .".strip())
 
 
 def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependencies:
     lock = read_toml(file)
-    versions = {one["name"]: one.get("version") for one in lock.get("package", [])}
+    versions = {one.get("name"): one.get("version") for one in lock.tables("package")}
     torch = f"torch=={versions['torch']}" if versions.get("torch") else None
     words = ["--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
     for extra in _check_extras(file.parent / "pyproject.toml", extras):
@@ -126,7 +129,7 @@ def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependenci
 
 
 def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
-    packages = read_toml(file).get("packages", [])
+    packages = [_read_package(file, one) for one in read_toml(file).tables("packages")]
     torch = next(
         (f"torch=={p['version']}" for p in packages if name_of(p["name"]) == "torch"), None
     )
@@ -144,8 +147,19 @@ def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
     )
 
 
-def _pin(package: Mapping[str, Any]) -> str:
-    marker = f" ; {package['marker']}" if package.get("marker") else ""
+def _read_package(file: Path, package: Mapping[str, Any]) -> dict[str, str]:
+    found = {key: package.get(key, "") for key in ("name", "version", "marker")}
+    if isinstance(found["name"], str) and all(isinstance(one, str) for one in found.values()):
+        return found
+    raise RunnerError(
+        f"`{file}` has a package that is none: {dict(package)!r:.80}",
+        hint="lock it anew",
+        code=ExitCode.USAGE,
+    )
+
+
+def _pin(package: Mapping[str, str]) -> str:
+    marker = f" ; {package['marker']}" if package["marker"] else ""
     return f"{package['name']}=={package['version']}{marker}"
 
 
@@ -155,16 +169,15 @@ def _brings_cuda(name: str) -> bool:
 
 def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
     content = read_toml(file)
-    project = content.get("project", {})
     wanted = _check_extras(file, extras)
     named = f"`{file.name}`" + "".join(f" [{extra}]" for extra in wanted)
-    if "dependencies" in project.get("dynamic", []):
+    if "dependencies" in content.texts("project", "dynamic"):
         note = f"{named}: its dependencies are dynamic, so they are installed with the project"
         chosen = f"[{','.join(wanted)}]" if wanted else ""
         return Dependencies(file.name, install=f"-e .{chosen}", notes=(note,))
-    lines = list(_flatten(project, wanted))
+    lines = list(_flatten(content, wanted))
     torch = next((one for one in lines if name_of(one) == "torch"), None)
-    if "uv" in content.get("tool", {}):  # its sources and indexes count: uv reads the file itself
+    if content.has("tool", "uv"):  # its sources and indexes count: uv reads the file itself
         words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
         files = {"pyproject.toml": read_regular_text(file)}
         return Dependencies(file.name, files, words, torch=torch)
@@ -174,15 +187,16 @@ def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
     return Dependencies(file.name, files, "-r requirements.txt", torch=torch)
 
 
-def _flatten(project: Mapping[str, Any], extras: Iterable[str]) -> Iterator[str]:
+def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
     """Dependencies and those of the extras; an extra that names the project itself is followed."""
-    own = name_of(project.get("name", ""))
+    own = name_of(content.text("project", "name") or "")
+    optional = ("project", "optional-dependencies")
     tables = {
-        str(canonicalize_name(name)): lines
-        for name, lines in project.get("optional-dependencies", {}).items()
+        str(canonicalize_name(name)): content.texts(*optional, name)
+        for name in content.table(*optional)
     }
     todo, seen = list(extras), set(extras)
-    yield from project.get("dependencies", [])
+    yield from content.texts("project", "dependencies")
     while todo:
         for line in tables.get(todo.pop(0), []):
             if not own or name_of(line) != own:
@@ -197,7 +211,7 @@ def _flatten(project: Mapping[str, Any], extras: Iterable[str]) -> Iterator[str]
 
 def _check_extras(file: Path, extras: Iterable[str]) -> list[str]:
     """The extras by their normalised names (PEP 685), by which uv and pip know them as well."""
-    known = read_toml(file).get("project", {}).get("optional-dependencies", {})
+    known = read_toml(file).table("project", "optional-dependencies")
     names = {canonicalize_name(name) for name in known}
     for extra in extras:
         if canonicalize_name(extra) not in names:

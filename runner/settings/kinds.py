@@ -38,14 +38,14 @@ def parse_size(text: str) -> int:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and "\0" not in value:
         return value
     raise ValueError
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, list | tuple) and all(isinstance(one, str) and one for one in value):
-        return tuple(value)
+    if isinstance(value, list | tuple):
+        return tuple(_text(one) for one in value)
     raise ValueError
 
 

@@ -9,12 +9,13 @@ from typing import Any, Literal
 from runner.agent.contract import limits
 from runner.errors import ExitCode, RunnerError
 from runner.guard.acceptance import Claim, is_accepted
-from runner.project import SETTINGS_FILE, Project, read_toml
+from runner.project import SETTINGS_FILE, Project
 from runner.settings import kinds
 from runner.settings.claims import find_claims
 from runner.settings.kinds import Kind
 from runner.settings.mounts import UserMount
 from runner.settings.server import ServerChoice, choose_server, find_key, read_wandb_settings
+from runner.tomlfile import read_toml
 
 __all__ = ["ServerChoice", "Settings", "choose_server", "find_key", "load_settings"]
 __all__ += ["read_wandb_settings"]
@@ -189,10 +190,9 @@ def _with_origin(value: object, origin: str) -> object:
 def _read_file(file: Path | None) -> Iterator[tuple[str, object, str]]:
     if file is None:
         return
-    content = read_toml(file)
-    where = file.name
+    content, where = read_toml(file).content, file.name
     if file.name != SETTINGS_FILE:
-        content, where = content["tool"]["runner"], f"{file.name} [tool.runner]"
+        content, where = read_toml(file).table("tool", "runner"), f"{file.name} [tool.runner]"
     for name, value in content.items():
         if name not in SECTIONS:
             yield name, _check(name, value, where), where

@@ -79,5 +79,5 @@ def test_everything_works_and_belongs_to_the_user(
     assert all((work / agent / "line.txt").is_file() for agent in agents)
     state = [folder.root / ".runner", *(folder.root / ".runner").rglob("*")]
     assert [one for one in state if one.lstat().st_uid != UID] == []
-    assert (folder.root / ".runner" / "cache" / "buildx").is_dir()
+    assert Path(folder.env["HOME"], ".local/state/runner/buildx").is_dir()
     assert not engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.fleet={fleet}")

@@ -2,11 +2,12 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from runner.guard.foreign_files import DamagedFile, read_foreign, read_foreign_object
+from runner.guard.foreign_files import DamagedFile, read_foreign, read_foreign_object, read_given
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:
@@ -66,3 +67,27 @@ def test_what_holds_no_object_is_damaged(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(DamagedFile):
         read_foreign_object(tmp_path / "file")
+
+
+def test_a_pipe_that_the_user_names_is_read_to_its_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    content = b"x" * 300_000  # more than a pipe holds
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+
+    assert read_given(pipe) == content
+    writer.join()
+
+
+def test_a_pipe_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(OSError, match="nothing more comes"):
+        read_given(tmp_path / "pipe", patience_s=0.2)
+
+
+@pytest.mark.parametrize("path", ["/proc/self/fd", "/proc/self/mem"])
+def test_nothing_else_is_read(path: str) -> None:
+    with pytest.raises(OSError, match=r"not a regular|Is a directory|error"):
+        read_given(Path(path))
