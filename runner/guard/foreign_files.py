@@ -56,19 +56,23 @@ def read_regular(path: Path, *, max_bytes: int = PROJECT_BYTES) -> bytes:
         OSError: it cannot be read, is larger, or is no regular file (a pipe would be waited for,
             a device may never end).
     """
+    _check_regular(path.stat(), path)  # to open a pipe and go away would end who writes into it
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        kind = os.fstat(handle).st_mode
-        if stat.S_ISDIR(kind):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        _check_regular(os.fstat(handle), path)
         content = _read(handle, max_bytes + 1)
     finally:
         os.close(handle)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def read_regular_text(path: Path) -> str:
