@@ -11,7 +11,7 @@ import torch
 
 from amt.checkpoint import Checkpoints
 from amt.config import TrainConfig, as_dict
-from amt.data.synthetic import Dataset, open_synthetic
+from amt.data.cache import Dataset, open_synthetic
 from amt.environment import Environment
 from amt.errors import AmtError, ConfigError
 from amt.metrics import mean_pose_mpjpe_mm

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from amt.augment import Augmentation, Batch, augment, normalize
 from amt.config import TrainConfig, as_dict
-from amt.data.synthetic import Dataset
+from amt.data.cache import Dataset
 from amt.errors import NotFiniteError
 from amt.losses import LossWeights, hand_loss
 from amt.metrics import mpjpe_mm, pa_mpjpe_mm

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from amt.data.hand import sample_scenes, signed_distance
-from amt.data.render import crop_intrinsics, project
-from amt.data.synthetic import open_synthetic
+from amt.data.cache import open_synthetic
+from amt.data.synthetic.hand import sample_scenes, signed_distance
+from amt.data.synthetic.render import crop_intrinsics, project
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,7 +68,7 @@ def test_equal_seeds_give_equal_scenes_and_others_do_not(tmp_path: Path) -> None
 def test_two_processes_render_a_data_set_once(tmp_path: Path) -> None:
     program = (
         "import logging, pathlib, sys; logging.basicConfig(level=logging.INFO)\n"
-        "from amt.data.synthetic import open_synthetic\n"
+        "from amt.data.cache import open_synthetic\n"
         "data = open_synthetic(pathlib.Path(sys.argv[1]), count=64, size_px=56, seed=1)\n"
         "print(int(data.images.sum()))"
     )

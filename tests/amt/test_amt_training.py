@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from amt.checkpoint import Checkpoints
-from amt.data.synthetic import Dataset
+from amt.data.cache import Dataset
 from amt.errors import NotFiniteError
 from amt.optim import rate_at
 from amt.training import Training, build_model, rows_of_step

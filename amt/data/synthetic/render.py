@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from amt.data.hand import Array, Scenes
+from amt.data.synthetic.hand import Array, Scenes
 
 FOCAL_PX, CENTRE_PX = 615.0, (320.0, 240.0)  # a common 640 x 480 depth camera
 CROP_MARGIN, CROP_JITTER = 1.5, 0.05

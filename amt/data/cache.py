@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from amt.data.hand import sample_scenes
-from amt.data.render import crop_intrinsics, render
+from amt.data.synthetic.hand import sample_scenes
+from amt.data.synthetic.render import crop_intrinsics, render
 
 _log = logging.getLogger(__name__)
 

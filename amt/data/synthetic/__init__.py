@@ -1,0 +1,1 @@
+"""Procedural hands that grasp objects, and their pictures."""
