@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from amt.data.synthetic.hand import sample_scenes
+from amt.data.synthetic.grasp import sample_scenes
 from amt.data.synthetic.render import crop_intrinsics, render
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1  # in the folder's name: raise it when scenes or files change
+FORMAT = 2  # in the folder's name: raise it when scenes or files change
 CHUNK = 256
 _FILES = ("images", "joints", "intrinsics")
 
