@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from amt.geometry import NEAREST_M, project
-from amt.model import Prediction
+from amt.model.network import Prediction
 
 FINGERTIPS = (4, 8, 12, 16, 20)
 PER_M = 10.0

@@ -28,7 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     stop.listen()
     try:
         config = load_config(arguments)
-        from amt.run import run_training  # torch: seconds, which a mistake need not wait for
+        from amt.training.loop import (
+            run_training,  # torch: seconds, which a mistake need not wait for
+        )
 
         return run_training(config, read_environment(), stop)
     except AmtError as error:

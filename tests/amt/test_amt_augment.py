@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from amt.augment import Augmentation, Batch, augment
+from amt.data.augment import Augmentation, Batch, augment
 from amt.geometry import project
 
 SIZE = 56

@@ -11,7 +11,7 @@ from torch import Tensor
 from amt.geometry import roll_matrix
 from amt.losses import LossWeights, hand_loss, joint_loss, reprojection_loss
 from amt.metrics import mean_pose_mpjpe_mm, mpjpe_mm, pa_mpjpe_mm
-from amt.model import Prediction
+from amt.model.network import Prediction
 
 INTRINSICS = torch.tensor([[100.0, 100.0, 28.0, 28.0]]).expand(4, 4)
 WEIGHTS = LossWeights(

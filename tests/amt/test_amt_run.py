@@ -13,9 +13,9 @@ import pytest
 
 from amt.environment import Environment, read_environment
 from amt.errors import ConfigError
-from amt.run import run_training
 from amt.stopping import Stop
 from amt.train import main
+from amt.training.loop import run_training
 from tests.amt.micro import make_arguments, make_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import yaml
 
-from amt.checkpoint import Checkpoints
 from amt.data.cache import Dataset
 from amt.errors import NotFiniteError
-from amt.optim import rate_at
-from amt.training import Training, build_model, rows_of_step
+from amt.training.checkpoint import Checkpoints
+from amt.training.optim import rate_at
+from amt.training.step import Training, build_model, rows_of_step
 from tests.amt.micro import make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]

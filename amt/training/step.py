@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from amt.augment import Augmentation, Batch, augment, normalize
 from amt.config import TrainConfig, as_dict
+from amt.data.augment import Augmentation, Batch, augment, normalize
 from amt.data.cache import Dataset
 from amt.errors import NotFiniteError
 from amt.losses import LossWeights, hand_loss
 from amt.metrics import mpjpe_mm, pa_mpjpe_mm
-from amt.model import Adapter, Amt, CoarseHead, Decoder, Refiner
-from amt.optim import Ema, make_optimizer, rate_at, set_rate
+from amt.model.network import Adapter, Amt, CoarseHead, Decoder, Refiner
+from amt.training.optim import Ema, make_optimizer, rate_at, set_rate
 from amt.trunk import Trunk, TrunkSpec, build_trunk
 
 VAL_BATCH = 64

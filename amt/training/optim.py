@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from amt.model import Amt
+from amt.model.network import Amt
 
 
 def make_optimizer(
