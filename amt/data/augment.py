@@ -9,18 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from amt.data.dataset import Batch
 from amt.geometry import move_intrinsics, roll_matrix, sampling_matrix
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DINOv2
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """B crops: images (B, 3, S, S), joints (B, 21, 3) in metres, intrinsics (B, 4)."""
-
-    images: Tensor
-    joints: Tensor
-    intrinsics: Tensor
 
 
 @dataclass(frozen=True, slots=True)

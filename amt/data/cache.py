@@ -11,12 +11,11 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from amt.data.dataset import Dataset
 from amt.data.synthetic.grasp import sample_scenes
 from amt.data.synthetic.render import crop_intrinsics, render
 
@@ -25,18 +24,6 @@ _log = logging.getLogger(__name__)
 FORMAT = 2  # in the folder's name: raise it when scenes or files change
 CHUNK = 256
 _FILES = ("images", "joints", "intrinsics")
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """N crops with their labels."""
-
-    images: NDArray[np.uint8]  # (N, 3, S, S), mapped read-only
-    joints: NDArray[np.float32]  # (N, 21, 3), metres, camera frame
-    intrinsics: NDArray[np.float32]  # (N, 4): fx, fy, cx, cy in pixels of the crop
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def open_synthetic(cache: Path, *, count: int, size_px: int, seed: int) -> Dataset:

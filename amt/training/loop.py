@@ -10,14 +10,16 @@ from pathlib import Path
 import torch
 
 from amt.config import TrainConfig, as_dict
-from amt.data.cache import Dataset, open_synthetic
+from amt.data.cache import open_synthetic
+from amt.data.dataset import Dataset
 from amt.environment import Environment
 from amt.errors import AmtError, ConfigError
 from amt.metrics import mean_pose_mpjpe_mm
+from amt.model.build import build_model
 from amt.stopping import EXIT_CODES, Stop
 from amt.tracking import METRIC, Tracker, print_result
 from amt.training.checkpoint import Checkpoints
-from amt.training.step import Training, build_model
+from amt.training.step import Training
 
 TRAIN_SEED, VAL_SEED = 1, 2  # every run sees the same scenes, whatever its own seed
 

@@ -5,76 +5,26 @@ All randomness of step n is drawn from (seed, n): a resumed run needs no generat
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from amt.config import TrainConfig, as_dict
-from amt.data.augment import Augmentation, Batch, augment, normalize
-from amt.data.cache import Dataset
+from amt.data.augment import Augmentation, augment, normalize
+from amt.data.dataset import Batch, Dataset, batch_indices, load_batch
 from amt.errors import NotFiniteError
 from amt.losses import LossWeights, hand_loss
 from amt.metrics import mpjpe_mm, pa_mpjpe_mm
-from amt.model.network import Adapter, Amt, CoarseHead, Decoder, Refiner
+from amt.model.network import Amt
 from amt.training.optim import Ema, make_optimizer, rate_at, set_rate
-from amt.trunk import Trunk, TrunkSpec, build_trunk
 
 VAL_BATCH = 64
 SKIPS_ALLOWED = 10
-
-
-def build_model(config: TrainConfig) -> Amt:
-    """The network of this config; equal seeds give equal weights."""
-    torch.manual_seed(config.seed)
-    trunk = build_trunk(trunk_spec(config))
-    return assemble(config, trunk)
-
-
-def trunk_spec(config: TrainConfig) -> TrunkSpec:
-    """The part of the config that makes the trunk."""
-    return TrunkSpec(
-        backbone=config.backbone,
-        image_size=config.image_size,
-        pretrained=config.pretrained,
-        pretrained_path=config.pretrained_path,
-        patch_size=config.patch_size,
-        dim=config.trunk_dim,
-        depth=config.trunk_depth,
-        heads=config.trunk_heads,
-        layer_scale=config.layer_scale,
-        freeze_layers=config.freeze_layers,
-    )
-
-
-def assemble(config: TrainConfig, trunk: Trunk) -> Amt:
-    """The trunk with all that is learned on top of it."""
-    dim, grid = config.hidden_dim, trunk.grid
-    refiner = Refiner(
-        dim,
-        steps=config.num_refinement_steps,
-        grid=grid,
-        joint_noise_std=config.aug_joint_noise_std,
-    )
-    return Amt(
-        trunk,
-        Adapter(trunk.dim, dim, grid * grid),
-        Decoder(
-            dim,
-            layers=config.decoder_layers,
-            heads=config.decoder_heads,
-            dropout=config.dropout,
-        ),
-        CoarseHead(dim, grid),
-        refiner if config.num_refinement_steps else None,
-        use_bf16=config.use_bf16,
-    )
 
 
 class Training:
@@ -138,7 +88,9 @@ class Training:
         self.model.eval()
         with self.ema.applied(), torch.inference_mode():
             for start in range(0, len(data), VAL_BATCH):
-                batch = take(data, np.arange(start, min(start + VAL_BATCH, len(data))), self.device)
+                batch = load_batch(
+                    data, np.arange(start, min(start + VAL_BATCH, len(data))), self.device
+                )
                 predicted = self.model(normalize(batch.images), batch.intrinsics).stages[-1]
                 errors.append(mpjpe_mm(predicted, batch.joints))
                 aligned.append(pa_mpjpe_mm(predicted, batch.joints))
@@ -187,12 +139,12 @@ class Training:
 
     def _next_batch(self) -> Batch:
         config = self.config
-        rows = rows_of_step(
+        rows = batch_indices(
             self.step, count=len(self.data), batch_size=config.batch_size, seed=config.seed
         )
         torch.manual_seed(_seed_of_step(config.seed, self.step))  # dropout and joint noise
         generator = torch.Generator().manual_seed(_seed_of_step(config.seed, self.step))
-        return augment(take(self.data, rows, self.device), self._augmentation, generator)
+        return augment(load_batch(self.data, rows, self.device), self._augmentation, generator)
 
     def _loss(self, batch: Batch) -> Tensor:
         predicted = self.model(normalize(batch.images), batch.intrinsics)
@@ -209,26 +161,6 @@ class Training:
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row == SKIPS_ALLOWED:
             raise NotFiniteError(f"{SKIPS_ALLOWED} steps in a row gave no finite gradient")
-
-
-def take(data: Dataset, rows: NDArray[np.int64], device: torch.device) -> Batch:
-    """These rows on the device, images in [0, 1]."""
-    images, joints, intrinsics = (
-        torch.from_numpy(np.array(column[rows])).to(device)
-        for column in (data.images, data.joints, data.intrinsics)
-    )
-    return Batch(images.float() / 255, joints, intrinsics)
-
-
-def rows_of_step(step: int, *, count: int, batch_size: int, seed: int) -> NDArray[np.int64]:
-    """The rows of a step: every pass has an order of its own and drops what fills no batch."""
-    passed, place = divmod(step, count // batch_size)
-    return _order(count, seed, passed)[place * batch_size : (place + 1) * batch_size]
-
-
-@functools.lru_cache(maxsize=1)
-def _order(count: int, seed: int, passed: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, passed)).permutation(count)
 
 
 def _seed_of_step(seed: int, step: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from amt.config import DEFAULTS, TrainConfig, build_config, read_yaml
-from amt.data.cache import Dataset, open_synthetic
+from amt.data.cache import open_synthetic
+from amt.data.dataset import Dataset
 
 MICRO: dict[str, object] = {
     "train_scenes": 32,

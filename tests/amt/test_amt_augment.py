@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from amt.data.augment import Augmentation, Batch, augment
+from amt.data.augment import Augmentation, augment
+from amt.data.dataset import Batch
 from amt.geometry import project
 
 SIZE = 56

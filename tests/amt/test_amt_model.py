@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from amt.errors import ConfigError
+from amt.model.build import build_model, trunk_spec
 from amt.model.network import Amt, Prediction
-from amt.training.step import build_model, trunk_spec
 from amt.trunk import build_trunk
 from tests.amt.micro import make_config
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from amt.data.cache import Dataset
+from amt.data.dataset import Dataset, batch_indices
 from amt.errors import NotFiniteError
+from amt.model.build import build_model
 from amt.training.checkpoint import Checkpoints
 from amt.training.optim import rate_at
-from amt.training.step import Training, build_model, rows_of_step
+from amt.training.step import Training
 from tests.amt.micro import make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,7 +152,7 @@ def test_the_rate_warms_up_and_comes_down_to_the_minimum() -> None:
 
 def test_every_scene_is_seen_once_per_pass_in_another_order_each_time() -> None:
     passes = [
-        [rows_of_step(step, count=32, batch_size=8, seed=0) for step in range(first, first + 4)]
+        [batch_indices(step, count=32, batch_size=8, seed=0) for step in range(first, first + 4)]
         for first in (0, 4)
     ]
     one, two = (np.concatenate(rows) for rows in passes)
