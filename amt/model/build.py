@@ -35,12 +35,7 @@ def trunk_spec(config: TrainConfig) -> TrunkSpec:
 def assemble(config: TrainConfig, trunk: Trunk) -> Amt:
     """The trunk with all that is learned on top of it."""
     dim, grid = config.hidden_dim, trunk.grid
-    refiner = Refiner(
-        dim,
-        steps=config.num_refinement_steps,
-        grid=grid,
-        joint_noise_std=config.aug_joint_noise_std,
-    )
+    refiner = Refiner(dim, steps=config.num_refinement_steps, grid=grid)
     return Amt(
         trunk,
         Adapter(trunk.dim, dim, grid * grid),

@@ -36,11 +36,11 @@ class Adapter(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(trunk_dim)
         self.project = nn.Linear(trunk_dim, dim)
-        self.place = nn.Parameter(torch.randn(patches, dim) * 0.02)
+        self.pos_embed = nn.Parameter(torch.randn(patches, dim) * 0.02)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, P, trunk_dim) to (B, P, H)."""
-        placed: Tensor = self.project(self.norm(features)) + self.place
+        placed: Tensor = self.project(self.norm(features)) + self.pos_embed
         return placed
 
 
@@ -110,36 +110,45 @@ class CoarseHead(nn.Module):
 class Refiner(nn.Module):
     """Looks at the image where each joint is now and moves it; the same weights at every step."""
 
-    def __init__(self, dim: int, *, steps: int, grid: int, joint_noise_std: float) -> None:
+    def __init__(self, dim: int, *, steps: int, grid: int) -> None:
         super().__init__()
-        self.grid, self.joint_noise_std = grid, joint_noise_std
+        self.grid = grid
         self.step_embedding = nn.Parameter(torch.zeros(steps, dim))
         self.offset = nn.Sequential(
             nn.Linear(2 * dim + 3, dim), nn.GELU(), nn.LayerNorm(dim), _small_linear(dim, 3)
         )
 
     def forward(
-        self, coarse: Tensor, root: Tensor, tokens: Tensor, patches: Tensor, image: Image
+        self, start: Tensor, root: Tensor, tokens: Tensor, patches: Tensor, camera: CropCamera
     ) -> list[Tensor]:
-        """Relative joints (B, J, 3) to as many better ones as there are steps."""
+        """Move the joints once per step.
+
+        Args:
+            start: (B, J, 3) joints relative to the wrist, metres.
+            root: (B, 3) the wrist in the camera frame.
+            tokens: (B, J, H) what the decoder knows of each joint.
+            patches: (B, P, H) image features, row by row.
+            camera: of the crops.
+
+        Returns:
+            (B, J, 3) relative joints after each step.
+        """
         fields = patches.mT.reshape(*patches.mT.shape[:2], self.grid, self.grid)
-        stages, now = [], coarse
+        stages, joints = [], start
         for embedding in self.step_embedding:
-            seen_at = now.detach()
-            if self.training and self.joint_noise_std:
-                seen_at = seen_at + torch.randn_like(seen_at) * self.joint_noise_std
-            seen = _sample(fields, seen_at + root.detach()[:, None], image)
-            moved = self.offset(torch.cat([tokens + embedding, seen, seen_at * 10], -1))
-            now = now + moved * 0.1
-            now = now - now[:, :1]
-            stages.append(now)
-            now = now.detach()
+            here = joints.detach()
+            seen = _sample(fields, here + root.detach()[:, None], camera)
+            offset = self.offset(torch.cat([tokens + embedding, seen, here * 10], -1))
+            joints = joints + offset * 0.1
+            joints = joints - joints[:, :1]
+            stages.append(joints)
+            joints = joints.detach()
         return stages
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """What the geometry knows of the crops: intrinsics (B, 4) and the side."""
+class CropCamera:
+    """The camera of B square crops: intrinsics (B, 4) and the side in pixels."""
 
     intrinsics: Tensor
     size_px: int
@@ -163,29 +172,39 @@ class Amt(nn.Module):
         self.trunk, self.adapter, self.decoder = trunk, adapter, decoder
         self.coarse, self.refiner = coarse, refiner
 
-    def forward(self, images: Tensor, intrinsics: Tensor) -> Prediction:
-        """Normalized images (B, 3, S, S) and intrinsics (B, 4) of the crops."""
-        image = Image(intrinsics, images.shape[-1])
+    def forward(
+        self, images: Tensor, intrinsics: Tensor, joint_noise: Tensor | None = None
+    ) -> Prediction:
+        """Estimate the hands.
+
+        Args:
+            images: (B, 3, S, S), normalized.
+            intrinsics: (B, 4) of the crops.
+            joint_noise: (B, J, 3) metres, added to the coarse joints before the refinement: it
+                learns to correct errors larger than those of the coarse head on training images.
+        """
+        camera = CropCamera(intrinsics, images.shape[-1])
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.use_bf16):
             patches = self.adapter(self.trunk(images))
-            tokens, hand = self.decoder(patches, _describe(image))
+            tokens, hand = self.decoder(patches, camera_features(camera))
         patches, tokens, hand = patches.float(), tokens.float(), hand.float()  # heads: geometry
-        relative, root = self.coarse(patches, hand, intrinsics, image.size_px)
-        stages = [relative]
+        coarse, root = self.coarse(patches, hand, intrinsics, camera.size_px)
+        stages = [coarse]
         if self.refiner is not None:
-            stages += self.refiner(relative, root, tokens, patches, image)
+            start = coarse if joint_noise is None else coarse + joint_noise
+            stages += self.refiner(start, root, tokens, patches, camera)
         return Prediction(tuple(stages), root)
 
 
-def _describe(image: Image) -> Tensor:
+def camera_features(camera: CropCamera) -> Tensor:
     """Intrinsics as numbers of order one: (B, 4)."""
-    scaled = image.intrinsics / image.size_px
+    scaled = camera.intrinsics / camera.size_px
     return torch.cat([scaled[:, :2].log(), scaled[:, 2:] - 0.5], -1)
 
 
-def _sample(fields: Tensor, points: Tensor, image: Image) -> Tensor:
+def _sample(fields: Tensor, points: Tensor, camera: CropCamera) -> Tensor:
     """Features (B, J, H) of fields (B, H, grid, grid) where camera points (B, J, 3) appear."""
-    place = project(points, image.intrinsics) * (2 / image.size_px) - 1
+    place = project(points, camera.intrinsics) * (2 / camera.size_px) - 1
     place = place.nan_to_num().clamp(-1, 1)  # grid_sample crashes on NaN and 1e30 (torch 2.13, CPU)
     sampled = functional.grid_sample(
         fields, place[:, :, None], align_corners=False, padding_mode="border"

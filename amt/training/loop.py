@@ -76,7 +76,7 @@ class _Run:
         }
         saved_at = time.monotonic()
         while training.step < config.steps and stop.reason is None:
-            training.advance()
+            training.train_step()
             if epoch := epoch_ends.get(training.step):
                 self._validate(epoch)
             if time.monotonic() - saved_at > config.checkpoint_minutes * 60:

@@ -50,7 +50,9 @@ def _matrices(layer: nn.Module) -> Iterator[Tensor]:
         yield layer.in_proj_weight
 
 
-def rate_at(step: int, *, steps: int, base: float, warmup_share: float, minimum: float) -> float:
+def learning_rate_at(
+    step: int, *, steps: int, base: float, warmup_share: float, minimum: float
+) -> float:
     """Linear warm-up over a share of the steps, then a cosine down to the minimum."""
     warmup = max(1, round(steps * warmup_share))
     if step < warmup:
@@ -59,7 +61,7 @@ def rate_at(step: int, *, steps: int, base: float, warmup_share: float, minimum:
     return minimum + (base - minimum) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def set_rate(optimizer: AdamW, rate: float) -> None:
+def set_learning_rate(optimizer: AdamW, rate: float) -> None:
     """Give every group its share of the rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["multiplier"]

@@ -1,7 +1,4 @@
-"""The state of one training and what a step and a validation do to it.
-
-All randomness of step n is drawn from (seed, n): a resumed run needs no generator's state.
-"""
+"""The state of one training and what a step and a validation do to it."""
 
 from __future__ import annotations
 
@@ -18,10 +15,11 @@ from amt.config import TrainConfig, as_dict
 from amt.data.augment import Augmentation, augment, normalize
 from amt.data.dataset import Batch, Dataset, batch_indices, load_batch
 from amt.errors import NotFiniteError
-from amt.losses import LossWeights, hand_loss
+from amt.losses import LOSS_SCALE, LossWeights, hand_loss
 from amt.metrics import mpjpe_mm, pa_mpjpe_mm
 from amt.model.network import Amt
-from amt.training.optim import Ema, make_optimizer, rate_at, set_rate
+from amt.training.optim import Ema, learning_rate_at, make_optimizer, set_learning_rate
+from amt.training.streams import generator_of, seed_of
 
 VAL_BATCH = 64
 SKIPS_ALLOWED = 10
@@ -44,7 +42,7 @@ class Training:
         self.step = 0
         self.skipped = 0
         self._skipped_in_a_row = 0
-        self._losses: list[float] = []
+        self._window: list[tuple[float, float]] = []  # loss and gradient norm since validating
         self._trainable = [p for p in model.parameters() if p.requires_grad]
         self._augmentation = Augmentation(
             rotation_range=config.aug_rotation_range,
@@ -61,29 +59,34 @@ class Training:
             fingertip=config.fingertip_weight,
         )
 
-    def advance(self) -> None:
+    def train_step(self) -> None:
         """Take one step; one whose gradient is not finite changes nothing and is counted.
 
         Raises:
             NotFiniteError: it was the tenth such step in a row.
         """
         config = self.config
-        set_rate(self.optimizer, self.rate())
+        set_learning_rate(self.optimizer, self.learning_rate())
         loss = self._loss(self._next_batch())
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call] # torch 2.13 leaves it untyped
-        norm = clip_grad_norm_(self._trainable, config.grad_clip, foreach=True)
-        if math.isfinite(norm.item()):
+        (loss * LOSS_SCALE).backward()  # type: ignore[no-untyped-call] # torch 2.13 leaves it untyped
+        norm = clip_grad_norm_(self._trainable, config.grad_clip, foreach=True).item()
+        if math.isfinite(norm):
             self.optimizer.step()
             self.ema.update()
-            self._losses.append(loss.item())
+            self._window.append((loss.item(), norm))
             self._skipped_in_a_row = 0
         else:
             self._skip()
         self.step += 1
 
     def validate(self, data: Dataset) -> dict[str, float]:
-        """Score the averaged weights; the row also tells of the steps since the last one."""
+        """Score the averaged weights.
+
+        Returns:
+            The row to log: `val/…` in mm, and `train/…` of the steps since the last validation:
+            mean loss, mean gradient norm before clipping, share of the steps that were clipped.
+        """
         errors, aligned = [], []
         self.model.eval()
         with self.ema.applied(), torch.inference_mode():
@@ -95,18 +98,17 @@ class Training:
                 errors.append(mpjpe_mm(predicted, batch.joints))
                 aligned.append(pa_mpjpe_mm(predicted, batch.joints))
         self.model.train()
-        losses, self._losses = self._losses, []
         return {
             "val/hand_mpjpe": torch.cat(errors).mean().item(),
             "val/hand_pa_mpjpe": torch.cat(aligned).mean().item(),
-            "train/loss": sum(losses) / len(losses) if losses else math.nan,
-            "train/lr": self.rate(),
+            **self._close_window(),
+            "train/lr": self.learning_rate(),
             "train/skipped_steps": float(self.skipped),
         }
 
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """The base learning rate of the coming step."""
-        return rate_at(
+        return learning_rate_at(
             self.step,
             steps=self.config.steps,
             base=self.config.learning_rate,
@@ -120,7 +122,7 @@ class Training:
             "config": as_dict(self.config),
             "step": self.step,
             "skipped": (self.skipped, self._skipped_in_a_row),
-            "losses": list(self._losses),
+            "window": list(self._window),
             "model": {
                 name: value for name, value in self.model.named_parameters() if value.requires_grad
             },
@@ -131,7 +133,7 @@ class Training:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.step, self._losses = state["step"], list(state["losses"])
+        self.step, self._window = state["step"], [tuple(one) for one in state["window"]]
         self.skipped, self._skipped_in_a_row = state["skipped"]
         self.model.load_state_dict(state["model"], strict=False)
         self.ema.load_state_dict(state["ema"], updates=state["ema_updates"])
@@ -142,12 +144,16 @@ class Training:
         rows = batch_indices(
             self.step, count=len(self.data), batch_size=config.batch_size, seed=config.seed
         )
-        torch.manual_seed(_seed_of_step(config.seed, self.step))  # dropout and joint noise
-        generator = torch.Generator().manual_seed(_seed_of_step(config.seed, self.step))
+        generator = generator_of(config.seed, self.step, "augmentation")
         return augment(load_batch(self.data, rows, self.device), self._augmentation, generator)
 
     def _loss(self, batch: Batch) -> Tensor:
-        predicted = self.model(normalize(batch.images), batch.intrinsics)
+        seed = self.config.seed
+        torch.manual_seed(seed_of(seed, self.step, "dropout"))
+        generator = generator_of(seed, self.step, "joint_noise")
+        noise = torch.randn(batch.joints.shape, generator=generator).to(self.device)
+        noise = noise * self.config.aug_joint_noise_std
+        predicted = self.model(normalize(batch.images), batch.intrinsics, noise)
         return hand_loss(
             predicted,
             batch.joints,
@@ -162,7 +168,13 @@ class Training:
         if self._skipped_in_a_row == SKIPS_ALLOWED:
             raise NotFiniteError(f"{SKIPS_ALLOWED} steps in a row gave no finite gradient")
 
-
-def _seed_of_step(seed: int, step: int) -> int:
-    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
+    def _close_window(self) -> dict[str, float]:
+        window, self._window = self._window, []
+        if not window:
+            return {}
+        losses, norms = zip(*window, strict=True)
+        return {
+            "train/loss": sum(losses) / len(window),
+            "train/grad_norm": sum(norms) / len(window),
+            "train/clipped_share": sum(n > self.config.grad_clip for n in norms) / len(window),
+        }

@@ -13,7 +13,7 @@ from amt.data.dataset import Dataset, batch_indices
 from amt.errors import NotFiniteError
 from amt.model.build import build_model
 from amt.training.checkpoint import Checkpoints
-from amt.training.optim import rate_at
+from amt.training.optim import learning_rate_at
 from amt.training.step import Training
 from tests.amt.micro import make_config, open_train, open_val
 
@@ -46,7 +46,7 @@ def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> No
     for value in values:
         training = start(cache, **{"allow_random_frozen": True, key: value})
         for _ in range(3):
-            training.advance()
+            training.train_step()
         outcomes.append(fingerprint(training))
 
     assert outcomes[0] != outcomes[1]
@@ -59,7 +59,7 @@ def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
 
     before = training.validate(training.data)["val/hand_mpjpe"]
     for _ in range(40):
-        training.advance()
+        training.train_step()
 
     assert training.validate(training.data)["val/hand_mpjpe"] < 0.7 * before
 
@@ -69,16 +69,16 @@ def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) 
     unbroken, first, second = (start(cache, **settings) for _ in range(3))
     checkpoints = Checkpoints(tmp_path)
     for _ in range(6):
-        unbroken.advance()
+        unbroken.train_step()
 
     for _ in range(3):
-        first.advance()
+        first.train_step()
     checkpoints.save_last(first.state_dict())
     state = checkpoints.load_last()
     assert state is not None
     second.load_state_dict(state)
     for _ in range(3):
-        second.advance()
+        second.train_step()
 
     val = open_val(cache)
     assert fingerprint(second) == fingerprint(unbroken)
@@ -92,7 +92,7 @@ def test_a_checkpoint_leaves_the_frozen_weights_out(cache: Path) -> None:
 
     assert isinstance(weights, dict)
     assert "trunk.vit.blocks.1.mlp.fc1.weight" in weights
-    assert not [name for name in weights if "blocks.0." in name or "pos_embed" in name]
+    assert not [name for name in weights if "blocks.0." in name or "vit.pos_embed" in name]
 
 
 def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_end_the_run(cache: Path) -> None:
@@ -101,18 +101,18 @@ def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_end_the_run(ca
     before = fingerprint(training)
 
     for _ in range(9):
-        training.advance()
+        training.train_step()
 
     assert (training.step, training.skipped) == (9, 9)
     assert fingerprint(training) == before
     with pytest.raises(NotFiniteError, match="10 steps in a row"):
-        training.advance()
+        training.train_step()
 
 
 def test_validation_scores_the_averages_and_leaves_the_weights(cache: Path) -> None:
     training, val = start(cache, ema_decay=0.99), open_val(cache)
     for _ in range(3):
-        training.advance()
+        training.train_step()
     before = fingerprint(training)
 
     averaged = training.validate(val)["val/hand_mpjpe"]
@@ -134,14 +134,15 @@ def test_only_matrices_decay(cache: Path) -> None:
         if group["weight_decay"] == 0
     }
 
-    assert {"decoder.queries", "adapter.place", "trunk.vit.cls_token"} <= still
+    assert {"decoder.queries", "adapter.pos_embed", "trunk.vit.cls_token"} <= still
     assert {name for name in names.values() if name.endswith("bias")} <= still
     assert not [name for name in still if name.endswith(("fc1.weight", "in_proj_weight"))]
 
 
 def test_the_rate_warms_up_and_comes_down_to_the_minimum() -> None:
     rates = [
-        rate_at(step, steps=100, base=1.0, warmup_share=0.1, minimum=0.01) for step in range(101)
+        learning_rate_at(step, steps=100, base=1.0, warmup_share=0.1, minimum=0.01)
+        for step in range(101)
     ]
 
     assert rates[0] == pytest.approx(0.1)
