@@ -46,6 +46,7 @@ class TrainConfig:
     train_scenes: Count
     val_scenes: Count
     image_size: Annotated[int, Range(14)]  # pixels; a multiple of the trunk's patch
+    crop_context: Annotated[float, Range(1, 3)]  # sides of the crop stored for augmentation
     aug_rotation_range: Annotated[float, Range(0, 180)]  # degrees each way, camera roll
     aug_scale_min: Annotated[float, Range(0.2, 1)]
     aug_scale_max: Annotated[float, Range(1, 5)]

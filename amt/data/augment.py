@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from amt.data.dataset import Batch
-from amt.geometry import move_intrinsics, roll_matrix, sampling_matrix
+from amt.geometry import Move, move_intrinsics, roll_matrix, sampling_matrix
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DINOv2
 
@@ -26,8 +26,18 @@ class Augmentation:
     color_jitter: float
 
 
-def augment(batch: Batch, how: Augmentation, generator: torch.Generator) -> Batch:
-    """Roll, zoom and shift each crop with its joints, and change its colours; images in [0, 1]."""
+def augment(batch: Batch, how: Augmentation, generator: torch.Generator, *, size_px: int) -> Batch:
+    """Roll, zoom and shift each crop with its joints, and change its colours.
+
+    Args:
+        batch: images may reach beyond the crops, equally far on all sides.
+        how: the ranges.
+        generator: on the CPU; drawn from the same number of times whatever the ranges.
+        size_px: the crops' side S.
+
+    Returns:
+        The crops alone, (B, 3, S, S); what lies beyond the images is smeared from their edges.
+    """
     images, count, device = batch.images, len(batch.images), batch.images.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -35,17 +45,22 @@ def augment(batch: Batch, how: Augmentation, generator: torch.Generator) -> Batc
         return (low + (high - low) * drawn).to(device)
 
     limit = math.radians(how.rotation_range)
-    roll, zoom = uniform(-limit, limit), uniform(how.scale_min, how.scale_max)
-    shift = torch.randn(count, 2, generator=generator).to(device) * how.translation_std
+    move = Move(
+        roll=uniform(-limit, limit),
+        zoom=uniform(how.scale_min, how.scale_max),
+        shift=torch.randn(count, 2, generator=generator).to(device) * how.translation_std,
+    )
     grid = functional.affine_grid(
-        sampling_matrix(roll, zoom, shift), list(images.shape), align_corners=False
+        sampling_matrix(batch.intrinsics, move) * (size_px / images.shape[-1]),
+        [count, 3, size_px, size_px],
+        align_corners=False,
     )
     moved = functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
     gain = uniform(1 - how.color_jitter, 1 + how.color_jitter, 3, 1, 1)
     return Batch(
         images=(moved * gain).clamp(0, 1),
-        joints=batch.joints @ roll_matrix(roll).mT,
-        intrinsics=move_intrinsics(batch.intrinsics, roll, zoom, shift, images.shape[-1]),
+        joints=batch.joints @ roll_matrix(move.roll).mT,
+        intrinsics=move_intrinsics(batch.intrinsics, move, size_px),
     )
 
 

@@ -1,73 +1,142 @@
-"""The rendered scenes, made once and shared by every process of the machine.
+"""Data sets on disk, made once and shared by every process of the machine.
 
 A data set is a folder of plain `.npy` files, mapped into memory: agents in several containers
-that mount the same cache share one copy in the page cache.
+that mount the same cache share one copy in the page cache, and a batch reads only its rows.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
-from amt.data.dataset import Dataset
-from amt.data.synthetic.grasp import sample_scenes
-from amt.data.synthetic.render import crop_intrinsics, render
+from amt.errors import DiskError
+from amt.files import format_bytes, reserve, sync_folder
+
+REMEDY = "free space there, or name another folder in AMT_CACHE"
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 2  # in the folder's name: raise it when scenes or files change
-CHUNK = 256
-_FILES = ("images", "joints", "intrinsics")
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One array of a data set: rows of this type and shape."""
+
+    kind: type[np.generic]
+    shape: tuple[int, ...]
+
+    def size_bytes(self, rows: int) -> int:
+        """Of so many rows, without the file's header."""
+        return rows * int(np.prod(self.shape)) * np.dtype(self.kind).itemsize
 
 
-def open_synthetic(cache: Path, *, count: int, size_px: int, seed: int) -> Dataset:
-    """Map the data set of this count, size and seed; render it first if nobody has."""
-    folder = cache / f"synthetic-{FORMAT}-{size_px}px-{count}-{seed}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
-            if not folder.exists():
-                _render_into(folder, count=count, size_px=size_px, seed=seed)
-    arrays = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES)
-    return Dataset(*arrays)
+Columns = Mapping[str, Column]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def open_arrays(folder: Path, columns: Columns, *, rows: int, chunks: Iterable[Arrays]) -> Arrays:
+    """Map a data set, after making it where it is missing or damaged.
+
+    Args:
+        folder: its place; the name says all that its content depends on.
+        columns: what it consists of.
+        rows: how many there are.
+        chunks: some rows of all columns at a time, `rows` in all; only read to make the data set.
+
+    Raises:
+        DiskError: there is no room for it.
+    """
+    if _find_damage(folder, columns, rows) is not None:
+        _make_folder(folder.parent)
+        with _locked(folder.with_name(folder.name + ".lock")):
+            damage = _find_damage(folder, columns, rows)
+            if damage is not None:
+                if folder.exists():
+                    _log.warning(
+                        "the data set `%s` is damaged (%s): making it anew", folder, damage
+                    )
+                _write(folder, columns, rows, chunks)
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in columns}
+
+
+def _find_damage(folder: Path, columns: Columns, rows: int) -> str | None:
+    """What differs from a whole data set, or None."""
+    for name, column in columns.items():
+        file = folder / f"{name}.npy"
+        try:
+            mapped = np.load(file, mmap_mode="r")
+        except OSError as error:
+            return f"{file.name}: {error.strerror}"
+        except (ValueError, EOFError, SyntaxError):
+            return f"{file.name} has {format_bytes(file.stat().st_size)}"
+        if mapped.shape != (rows, *column.shape) or mapped.dtype != column.kind:
+            return f"{file.name} holds {mapped.dtype} of {mapped.shape}"
+    return None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError.of(folder, 0, error, REMEDY) from error
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the file's lock; the kernel frees that of a process that dies."""
-    with path.open("w") as file:
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise DiskError.of(path, 0, error, REMEDY) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _render_into(folder: Path, *, count: int, size_px: int, seed: int) -> None:
-    """Write the files beside their place and rename the folder: it is whole or not there."""
-    _log.info("rendering %d scenes of %d px into %s", count, size_px, folder)
-    draft = folder.with_suffix(".part")
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    draft.mkdir()
-    shapes = ((3, size_px, size_px), (21, 3), (4,))
-    kinds = (np.uint8, np.float32, np.float32)
-    files = [
-        np.lib.format.open_memmap(
-            draft / f"{name}.npy", mode="w+", dtype=kind, shape=(count, *shape)
-        )
-        for name, kind, shape in zip(_FILES, kinds, shapes, strict=True)
-    ]
-    rng = np.random.default_rng(seed)
-    for start in range(0, count, CHUNK):
-        part = slice(start, min(start + CHUNK, count))
-        scenes = sample_scenes(part.stop - start, rng)
-        intrinsics = crop_intrinsics(scenes.joints, size_px, rng)
-        images = render(scenes, intrinsics, size_px, rng)
-        for file, values in zip(files, (images, scenes.joints, intrinsics), strict=True):
-            file[part] = values
-    for file in files:
+def _write(folder: Path, columns: Columns, rows: int, chunks: Iterable[Arrays]) -> None:
+    """Fill the files beside their place, then rename the folder: it is whole or not there."""
+    size = sum(column.size_bytes(rows) for column in columns.values())
+    draft = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        _log.info("making %d scenes in `%s`: %s", rows, folder, format_bytes(size))
+        draft.mkdir()
+        with ExitStack() as stack:
+            files = {
+                name: stack.enter_context(_begin_column(draft / f"{name}.npy", column, rows))
+                for name, column in columns.items()
+            }
+            for chunk in chunks:
+                for name, file in files.items():
+                    file.write(np.ascontiguousarray(chunk[name], columns[name].kind).data)
+        sync_folder(draft)
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        draft.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise DiskError.of(folder, size, error, REMEDY) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _begin_column(path: Path, column: Column, rows: int) -> Iterator[BinaryIO]:
+    """A `.npy` file after its header, with the space for all rows reserved."""
+    with path.open("wb") as file:
+        header = {"descr": np.dtype(column.kind).str, "fortran_order": False}
+        npy.write_array_header_1_0(file, header | {"shape": (rows, *column.shape)})
         file.flush()
-    draft.rename(folder)
+        reserve(file, file.tell() + column.size_bytes(rows))
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -100,7 +100,7 @@ class CoarseHead(nn.Module):
         weight = votes[..., :1].softmax(1)
         place = self.centres + votes[..., 1:3] * (2 / self.grid)
         mean = (weight * torch.cat([place, votes[..., 3:] * 0.1], -1)).sum(1)  # (B, J, 3)
-        focal = intrinsics[:, 0] / size_px
+        focal = intrinsics[:, :2].prod(-1).sqrt() / size_px
         root_depth = HAND_WIDTH_M * focal * self.distance(hand)[:, 0].exp()
         depth = root_depth[:, None] + mean[..., 2] - mean[:, :1, 2]
         joints = unproject(mean[..., :2] * size_px, depth, intrinsics)

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from amt.config import TrainConfig, as_dict
-from amt.data.cache import open_synthetic
 from amt.data.dataset import Dataset
+from amt.data.synthetic import open_synthetic
 from amt.environment import Environment
-from amt.errors import AmtError, ConfigError
+from amt.errors import AmtError, ConfigError, DiskError
 from amt.metrics import mean_pose_mpjpe_mm
 from amt.model.build import build_model
 from amt.stopping import EXIT_CODES, Stop
@@ -80,7 +80,7 @@ class _Run:
             if epoch := epoch_ends.get(training.step):
                 self._validate(epoch)
             if time.monotonic() - saved_at > config.checkpoint_minutes * 60:
-                self._save()
+                self._try_to_save()
                 saved_at = time.monotonic()
         return self._end(stop)
 
@@ -94,7 +94,7 @@ class _Run:
             self.best_mm = row[METRIC]
             self.checkpoints.save_best(
                 {"config": as_dict(self.config), METRIC: self.best_mm}
-                | {"model": self.training.ema.state_dict()}
+                | {"model": self.training.ema.state_dict(), "frozen": self.training.frozen}
             )
         if math.isfinite(self.best_mm):
             self.tracker.report_best(self.best_mm, self.mean_pose_mm)
@@ -119,6 +119,13 @@ class _Run:
             self.training.state_dict() | {"best_mm": self.best_mm, "rows": self.rows}
         )
 
+    def _try_to_save(self) -> None:
+        """A full disk now may have room next time, and the checkpoint before is still there."""
+        try:
+            self._save()
+        except DiskError as error:
+            _log.warning("going on without a new checkpoint: %s", error)
+
     def _resume(self) -> None:
         state = self.checkpoints.load_last()
         if state is None:
@@ -132,11 +139,13 @@ class _Run:
 
 
 def _open_data(config: TrainConfig, cache: Path) -> tuple[Dataset, Dataset]:
-    train, val = (
-        open_synthetic(cache, count=count, size_px=config.image_size, seed=seed)
-        for count, seed in ((config.train_scenes, TRAIN_SEED), (config.val_scenes, VAL_SEED))
+    size_px, context = config.image_size, config.crop_context
+    return (
+        open_synthetic(
+            cache, count=config.train_scenes, size_px=size_px, seed=TRAIN_SEED, context=context
+        ),
+        open_synthetic(cache, count=config.val_scenes, size_px=size_px, seed=VAL_SEED),
     )
-    return train, val
 
 
 def _pick_device(wanted: str) -> torch.device:

@@ -14,9 +14,10 @@ from torch.nn.utils import clip_grad_norm_
 from amt.config import TrainConfig, as_dict
 from amt.data.augment import Augmentation, augment, normalize
 from amt.data.dataset import Batch, Dataset, batch_indices, load_batch
-from amt.errors import NotFiniteError
+from amt.errors import CheckpointError, NotFiniteError
 from amt.losses import LOSS_SCALE, LossWeights, hand_loss
 from amt.metrics import mpjpe_mm, pa_mpjpe_mm
+from amt.model.fingerprint import hash_frozen
 from amt.model.network import Amt
 from amt.training.optim import Ema, learning_rate_at, make_optimizer, set_learning_rate
 from amt.training.streams import generator_of, seed_of
@@ -39,6 +40,7 @@ class Training:
             adapter_multiplier=config.lr_mult_new_encoders,
         )
         self.ema = Ema(model, config.ema_decay)
+        self.frozen = hash_frozen(model)
         self.step = 0
         self.skipped = 0
         self._skipped_in_a_row = 0
@@ -117,9 +119,10 @@ class Training:
         )
 
     def state_dict(self) -> dict[str, object]:
-        """All that a resumed run needs; frozen weights come from where they came from."""
+        """All that a resumed run needs; of frozen weights, which are read again, a hash."""
         return {
             "config": as_dict(self.config),
+            "frozen": self.frozen,
             "step": self.step,
             "skipped": (self.skipped, self._skipped_in_a_row),
             "window": list(self._window),
@@ -132,7 +135,19 @@ class Training:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the frozen weights are others now, or tensors are missing.
+        """
+        if state["frozen"] != self.frozen:
+            raise CheckpointError(
+                "the frozen weights of the trunk are not those that this run began with: restore "
+                f"the file that pretrained_path `{self.config.pretrained_path}` named then, or "
+                "remove last.pt to begin anew"
+            )
+        _require_same_names(state["model"], self.ema.state_dict())
+        _require_same_names(state["ema"], self.ema.state_dict())
         self.step, self._window = state["step"], [tuple(one) for one in state["window"]]
         self.skipped, self._skipped_in_a_row = state["skipped"]
         self.model.load_state_dict(state["model"], strict=False)
@@ -145,7 +160,8 @@ class Training:
             self.step, count=len(self.data), batch_size=config.batch_size, seed=config.seed
         )
         generator = generator_of(config.seed, self.step, "augmentation")
-        return augment(load_batch(self.data, rows, self.device), self._augmentation, generator)
+        batch = load_batch(self.data, rows, self.device, context=True)
+        return augment(batch, self._augmentation, generator, size_px=self.data.size_px)
 
     def _loss(self, batch: Batch) -> Tensor:
         seed = self.config.seed
@@ -178,3 +194,10 @@ class Training:
             "train/grad_norm": sum(norms) / len(window),
             "train/clipped_share": sum(n > self.config.grad_clip for n in norms) / len(window),
         }
+
+
+def _require_same_names(found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise CheckpointError(f"the checkpoint lacks `{missing[0]}` and {len(missing) - 1} more")
+    if foreign := sorted(found.keys() - wanted.keys()):
+        raise CheckpointError(f"the checkpoint holds `{foreign[0]}`, which this network lacks")

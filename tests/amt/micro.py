@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from amt.config import DEFAULTS, TrainConfig, build_config, read_yaml
-from amt.data.cache import open_synthetic
 from amt.data.dataset import Dataset
+from amt.data.synthetic import open_synthetic
 
 MICRO: dict[str, object] = {
     "train_scenes": 32,
     "val_scenes": 16,
     "image_size": 28,
+    "crop_context": 1.0,
     "backbone": "vit_small_patch14_dinov2.lvd142m",
     "pretrained": False,
     "trunk_dim": 32,

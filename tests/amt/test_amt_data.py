@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from amt.data.cache import open_synthetic
+from amt.data.synthetic import open_synthetic
 from amt.data.synthetic.grasp import Scenes, sample_scenes
 from amt.data.synthetic.hand import CAPSULES
 from amt.data.synthetic.objects import signed_distance
@@ -93,7 +93,7 @@ def test_equal_seeds_give_equal_scenes_and_others_do_not(tmp_path: Path) -> None
 def test_two_processes_render_a_data_set_once(tmp_path: Path) -> None:
     program = (
         "import logging, pathlib, sys; logging.basicConfig(level=logging.INFO)\n"
-        "from amt.data.cache import open_synthetic\n"
+        "from amt.data.synthetic import open_synthetic\n"
         "data = open_synthetic(pathlib.Path(sys.argv[1]), count=64, size_px=56, seed=1)\n"
         "print(int(data.images.sum()))"
     )
@@ -107,14 +107,16 @@ def test_two_processes_render_a_data_set_once(tmp_path: Path) -> None:
     ]
     outputs = [process.communicate(timeout=60) for process in both]
 
-    assert sum(stderr.count("rendering 64 scenes") for _, stderr in outputs) == 1
+    assert sum(stderr.count("making 64 scenes") for _, stderr in outputs) == 1
     assert outputs[0][0] == outputs[1][0] != ""
     assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".lock"]
 
 
 def test_what_a_killed_process_left_is_rendered_anew(tmp_path: Path) -> None:
-    draft = tmp_path / "synthetic-2-28px-4-1.part"
-    draft.mkdir(parents=True)
+    open_synthetic(tmp_path / "other", count=4, size_px=28, seed=1)
+    [made] = (tmp_path / "other").glob("synthetic-*-1")
+    draft = tmp_path / f"{made.name}.part"
+    draft.mkdir()
     (draft / "images.npy").write_bytes(b"half")
 
     assert len(open_synthetic(tmp_path, count=4, size_px=28, seed=1)) == 4

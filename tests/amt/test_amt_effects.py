@@ -11,8 +11,8 @@ from torch import Tensor
 
 from amt.config import TrainConfig, load_config
 from amt.data.augment import normalize
-from amt.data.cache import open_synthetic
 from amt.data.dataset import Dataset, load_batch
+from amt.data.synthetic import open_synthetic
 from amt.metrics import mpjpe_mm
 from amt.model.build import build_model
 from amt.training.step import Training

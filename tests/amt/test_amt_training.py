@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from amt.data.dataset import Dataset, batch_indices
-from amt.errors import NotFiniteError
+from amt.errors import CheckpointError, NotFiniteError
 from amt.model.build import build_model
 from amt.training.checkpoint import Checkpoints
 from amt.training.optim import learning_rate_at
@@ -29,6 +30,11 @@ SMALLER = {"hidden_dim": [16, 32], "freeze_layers": [1, 2], "batch_size": [8, 16
 def start(cache: Path, **changes: object) -> Training:
     config = make_config(**changes)
     return Training(config, build_model(config), open_train(cache))
+
+
+def save_trunk(file: Path, *, seed: int) -> None:
+    trunk = build_model(make_config(seed=seed)).trunk
+    torch.save(trunk.vit.state_dict(), file)
 
 
 def fingerprint(training: Training) -> list[float]:
@@ -55,7 +61,7 @@ def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> No
 def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
     training = start(cache, train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
     data = training.data
-    training.data = Dataset(data.images[:8], data.joints[:8], data.intrinsics[:8])
+    training.data = Dataset(data.images[:8], data.joints[:8], data.intrinsics[:8], size_px=28)
 
     before = training.validate(training.data)["val/hand_mpjpe"]
     for _ in range(40):
@@ -93,6 +99,38 @@ def test_a_checkpoint_leaves_the_frozen_weights_out(cache: Path) -> None:
     assert isinstance(weights, dict)
     assert "trunk.vit.blocks.1.mlp.fc1.weight" in weights
     assert not [name for name in weights if "blocks.0." in name or "vit.pos_embed" in name]
+
+
+def test_other_frozen_weights_behind_the_same_path_are_refused(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    settings = {"pretrained": True, "pretrained_path": str(file), "freeze_layers": 1}
+    save_trunk(file, seed=0)
+    state = start(cache, **settings).state_dict()
+
+    start(cache, **settings).load_state_dict(state)
+
+    save_trunk(file, seed=1)
+    with pytest.raises(CheckpointError, match="not those that this run began with: restore"):
+        start(cache, **settings).load_state_dict(state)
+
+
+@pytest.mark.parametrize("part", ["model", "ema"])
+def test_a_checkpoint_without_a_tensor_or_with_a_foreign_one_is_refused(
+    cache: Path, part: str
+) -> None:
+    training = start(cache)
+    for names, message in (
+        (
+            lambda weights: {n: v for n, v in weights.items() if "decoder" not in n},
+            "lacks `decoder",
+        ),
+        (lambda weights: weights | {"decoder.extra": torch.zeros(1)}, "holds `decoder.extra`"),
+    ):
+        state = training.state_dict()
+        state[part] = names(state[part])
+
+        with pytest.raises(CheckpointError, match=message):
+            start(cache).load_state_dict(state)
 
 
 def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_end_the_run(cache: Path) -> None:
