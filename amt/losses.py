@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from amt.config.schema import LossConfig
 from amt.geometry import NEAREST_M, project
 from amt.model.network import Prediction
 
@@ -19,24 +18,13 @@ LOSS_SCALE = 0.2
 CROP_WIDTH = 4.0  # a crop shows about 0.4 m of the scene: from crop widths to 0.1 m
 
 
-@dataclass(frozen=True, slots=True)
-class LossWeights:
-    """Factors of the terms; fingertips count more than other joints."""
-
-    hand_coarse: float
-    hand_refined: float
-    reprojection: float
-    root_depth: float
-    fingertip: float
-
-
 def hand_loss(
     predicted: Prediction,
     joints: Tensor,
     intrinsics: Tensor,
     *,
     size_px: int,
-    weights: LossWeights,
+    weights: LossConfig,
 ) -> Tensor:
     """The weighted sum of all terms.
 
@@ -49,17 +37,17 @@ def hand_loss(
     """
     relative = joints - joints[:, :1]
     coarse, *refined = (
-        joint_loss(stage, relative, fingertip_weight=weights.fingertip)
+        joint_loss(stage, relative, fingertip_weight=weights.fingertip_weight)
         for stage in predicted.stages
     )
-    total = weights.hand_coarse * coarse
+    total = weights.loss_weight_hand_coarse * coarse
     if refined:
-        total = total + weights.hand_refined * torch.stack(refined).mean()
+        total = total + weights.loss_weight_hand_refined * torch.stack(refined).mean()
     absolute = predicted.stages[-1] + predicted.root[:, None]
-    total = total + weights.reprojection * reprojection_loss(
+    total = total + weights.loss_weight_reprojection * reprojection_loss(
         absolute, joints, intrinsics, size_px=size_px
     )
-    return total + weights.root_depth * root_depth_loss(predicted.root, joints[:, 0])
+    return total + weights.loss_weight_root_depth * root_depth_loss(predicted.root, joints[:, 0])
 
 
 def joint_loss(predicted: Tensor, joints: Tensor, *, fingertip_weight: float) -> Tensor:

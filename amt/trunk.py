@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
@@ -13,6 +12,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from amt.config.schema import TrunkConfig
 from amt.errors import ConfigError
 
 PATCH = 14  # of all DINOv2 backbones
@@ -45,22 +45,6 @@ class _VisionTransformer(Protocol):
     def forward_features(self, images: Tensor) -> Tensor: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TrunkSpec:
-    """Which trunk; a zero means the backbone's own."""
-
-    backbone: str
-    image_size: int
-    pretrained: bool
-    pretrained_path: str
-    patch_size: int = 0
-    dim: int = 0
-    depth: int = 0
-    heads: int = 0
-    layer_scale: float = 0.1
-    freeze_layers: int = 0
-
-
 class Trunk(nn.Module):
     """Patch features of images; the first `freeze_layers` blocks and all before them are fixed."""
 
@@ -71,7 +55,7 @@ class Trunk(nn.Module):
         typed = cast(_VisionTransformer, vit)
         self.dim, self.prefix = typed.embed_dim, typed.num_prefix_tokens
         if freeze_layers:
-            self._freeze(typed, freeze_layers)
+            _freeze(typed, freeze_layers)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, grid * grid, dim), row by row.
@@ -81,69 +65,81 @@ class Trunk(nn.Module):
         tokens = cast(_VisionTransformer, self.vit).forward_features(images)
         return tokens[:, self.prefix :]
 
-    def _freeze(self, vit: _VisionTransformer, layers: int) -> None:
-        frozen: list[nn.Module] = [vit.patch_embed, vit.norm_pre, *list(vit.blocks)[:layers]]
-        if layers >= len(vit.blocks):
-            frozen.append(vit.norm)
-        for part in frozen:
-            part.requires_grad_(False)
-        for token in (vit.cls_token, vit.pos_embed, vit.reg_token):
-            if token is not None:
-                token.requires_grad_(False)
+
+def _freeze(vit: _VisionTransformer, layers: int) -> None:
+    frozen: list[nn.Module] = [vit.patch_embed, vit.norm_pre, *list(vit.blocks)[:layers]]
+    if layers == len(vit.blocks):
+        frozen.append(vit.norm)
+    for part in frozen:
+        part.requires_grad_(False)
+    for token in (vit.cls_token, vit.pos_embed, vit.reg_token):
+        if token is not None:
+            token.requires_grad_(False)
 
 
-def build_trunk(spec: TrunkSpec) -> Trunk:
-    """Make the trunk, with weights where the spec wants them.
+def build_trunk(config: TrunkConfig, image_size: int) -> Trunk:
+    """Make the trunk, with weights where the config wants them.
+
+    Args:
+        config: which trunk.
+        image_size: the crops' side in pixels.
 
     Raises:
-        ConfigError: unknown backbone, size no multiple of the patch, weights not to be had.
+        ConfigError: unknown backbone, sizes that do not fit, weights that are not there.
     """
     models = _import_timm_models()
     known = models.list_models("vit_*_patch14*_dinov2*", pretrained=True)
-    if spec.backbone not in known:
-        raise ConfigError(f"unknown backbone `{spec.backbone}`: one of {', '.join(known)}")
-    patch = spec.patch_size or PATCH
-    if spec.image_size % patch:
-        raise ConfigError(f"image_size {spec.image_size} is no multiple of the patch, {patch}")
+    if config.backbone not in known:
+        raise ConfigError(f"unknown backbone `{config.backbone}`: one of {', '.join(known)}")
+    patch = config.patch_size or PATCH
+    if image_size % patch:
+        raise ConfigError(f"image_size {image_size} is not a multiple of the patch, {patch}")
     try:
         vit = models.create_model(
-            spec.backbone,
-            pretrained=spec.pretrained,
+            config.backbone,
+            pretrained=config.pretrained,
             num_classes=0,
-            img_size=spec.image_size,
-            **_options(spec),
+            img_size=image_size,
+            **_options(config),
         )
     except _BUILD_ERRORS as error:
-        raise _translate(error, spec) from error
-    return Trunk(vit, grid=spec.image_size // patch, freeze_layers=spec.freeze_layers)
+        raise _translate(error, config) from error
+    depth = len(vit.blocks)
+    if config.freeze_layers > depth:
+        raise ConfigError(
+            f"freeze_layers {config.freeze_layers} exceeds the {depth} blocks of the trunk: "
+            f"freeze_layers={depth} freezes all of it"
+        )
+    return Trunk(vit, grid=image_size // patch, freeze_layers=config.freeze_layers)
 
 
-def _options(spec: TrunkSpec) -> dict[str, object]:
+def _options(config: TrunkConfig) -> dict[str, object]:
     own = {
-        "patch_size": spec.patch_size,
-        "embed_dim": spec.dim,
-        "depth": spec.depth,
-        "num_heads": spec.heads,
+        "patch_size": config.patch_size,
+        "embed_dim": config.trunk_dim,
+        "depth": config.trunk_depth,
+        "num_heads": config.trunk_heads,
     }
     options: dict[str, object] = {key: value for key, value in own.items() if value}
-    if not spec.pretrained:
-        return options | {"init_values": spec.layer_scale or None}
-    if spec.pretrained_path:
-        if not Path(spec.pretrained_path).is_file():
-            raise ConfigError(f"pretrained_path `{spec.pretrained_path}` is not a file")
+    if not config.pretrained:
+        return options | {"init_values": config.layer_scale or None}
+    if config.pretrained_path:
+        if not Path(config.pretrained_path).is_file():
+            raise ConfigError(f"pretrained_path `{config.pretrained_path}` is not a file")
         # not `checkpoint_path`: that one does not resample the position embedding
-        options["pretrained_cfg_overlay"] = {"file": spec.pretrained_path}
+        options["pretrained_cfg_overlay"] = {"file": config.pretrained_path}
     return options
 
 
-def _translate(error: Exception, spec: TrunkSpec) -> ConfigError:
+def _translate(error: Exception, config: TrunkConfig) -> ConfigError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if not spec.pretrained:
+    if not config.pretrained:
         return ConfigError(f"trunk of these sizes: {reason}")
-    if spec.pretrained_path:
-        return ConfigError(f"pretrained_path `{spec.pretrained_path}` does not fit: {reason}")
+    if config.pretrained_path:
+        return ConfigError(f"pretrained_path `{config.pretrained_path}` does not fit: {reason}")
     return ConfigError(
-        f"no weights for `{spec.backbone}`: give pretrained_path or set pretrained=false ({reason})"
+        f"no weights for `{config.backbone}` ({reason}): give pretrained_path or set "
+        "pretrained=false"
     )
 
 

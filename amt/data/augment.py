@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from amt.config.schema import AugmentConfig
 from amt.data.dataset import Batch
 from amt.geometry import Move, move_intrinsics, roll_matrix, sampling_matrix
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DINOv2
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How far a crop may be moved and recoloured."""
-
-    rotation_range: float  # degrees
-    scale_min: float
-    scale_max: float
-    translation_std: float  # sides of the crop
-    color_jitter: float
-
-
-def augment(batch: Batch, how: Augmentation, generator: torch.Generator, *, size_px: int) -> Batch:
+def augment(batch: Batch, how: AugmentConfig, generator: torch.Generator, *, size_px: int) -> Batch:
     """Roll, zoom and shift each crop with its joints, and change its colours.
 
     Args:
@@ -44,11 +33,11 @@ def augment(batch: Batch, how: Augmentation, generator: torch.Generator, *, size
         drawn = torch.rand(count, *shape, generator=generator)
         return (low + (high - low) * drawn).to(device)
 
-    limit = math.radians(how.rotation_range)
+    limit = math.radians(how.aug_rotation_range)
     move = Move(
         roll=uniform(-limit, limit),
-        zoom=uniform(how.scale_min, how.scale_max),
-        shift=torch.randn(count, 2, generator=generator).to(device) * how.translation_std,
+        zoom=uniform(how.aug_scale_min, how.aug_scale_max),
+        shift=torch.randn(count, 2, generator=generator).to(device) * how.aug_translation_std,
     )
     grid = functional.affine_grid(
         sampling_matrix(batch.intrinsics, move) * (size_px / images.shape[-1]),
@@ -56,7 +45,7 @@ def augment(batch: Batch, how: Augmentation, generator: torch.Generator, *, size
         align_corners=False,
     )
     moved = functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
-    gain = uniform(1 - how.color_jitter, 1 + how.color_jitter, 3, 1, 1)
+    gain = uniform(1 - how.aug_color_jitter, 1 + how.aug_color_jitter, 3, 1, 1)
     return Batch(
         images=(moved * gain).clamp(0, 1),
         joints=batch.joints @ roll_matrix(move.roll).mT,

@@ -5,34 +5,23 @@ from __future__ import annotations
 import torch
 
 from amt.config import TrainConfig
+from amt.config.schema import ModelConfig
 from amt.model.network import Adapter, Amt, CoarseHead, Decoder, Refiner
-from amt.trunk import Trunk, TrunkSpec, build_trunk
+from amt.trunk import Trunk, build_trunk
 
 
 def build_model(config: TrainConfig) -> Amt:
-    """The network of this config; equal seeds give equal weights."""
-    torch.manual_seed(config.seed)
-    trunk = build_trunk(trunk_spec(config))
-    return assemble(config, trunk)
+    """The network of this config; equal seeds give equal weights.
+
+    Raises:
+        ConfigError: the trunk cannot be made.
+    """
+    torch.manual_seed(config.run.seed)
+    trunk = build_trunk(config.trunk, config.data.image_size)
+    return assemble(config.model, trunk, use_bf16=config.run.use_bf16)
 
 
-def trunk_spec(config: TrainConfig) -> TrunkSpec:
-    """The part of the config that makes the trunk."""
-    return TrunkSpec(
-        backbone=config.backbone,
-        image_size=config.image_size,
-        pretrained=config.pretrained,
-        pretrained_path=config.pretrained_path,
-        patch_size=config.patch_size,
-        dim=config.trunk_dim,
-        depth=config.trunk_depth,
-        heads=config.trunk_heads,
-        layer_scale=config.layer_scale,
-        freeze_layers=config.freeze_layers,
-    )
-
-
-def assemble(config: TrainConfig, trunk: Trunk) -> Amt:
+def assemble(config: ModelConfig, trunk: Trunk, *, use_bf16: bool) -> Amt:
     """The trunk with all that is learned on top of it."""
     dim, grid = config.hidden_dim, trunk.grid
     refiner = Refiner(dim, steps=config.num_refinement_steps, grid=grid)
@@ -47,5 +36,5 @@ def assemble(config: TrainConfig, trunk: Trunk) -> Amt:
         ),
         CoarseHead(dim, grid),
         refiner if config.num_refinement_steps else None,
-        use_bf16=config.use_bf16,
+        use_bf16=use_bf16,
     )

@@ -12,6 +12,7 @@ import torch
 from amt.config import TrainConfig, as_dict
 from amt.data.dataset import Dataset
 from amt.data.synthetic import open_synthetic
+from amt.devices import has_fast_bf16, pick_device
 from amt.environment import Environment
 from amt.errors import AmtError, ConfigError, DiskError
 from amt.metrics import mean_pose_mpjpe_mm
@@ -33,7 +34,10 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
         AmtError: the settings, the tracking or the numbers do not allow it.
     """
     torch.set_num_threads(environment.threads)
-    model = build_model(config).to(_pick_device(config.device))
+    device = pick_device(config.run.device)
+    if config.run.use_bf16 and not has_fast_bf16(device):
+        _log.warning("use_bf16: this %s emulates bfloat16, float32 is faster here", device.type)
+    model = build_model(config).to(device)
     train, val = _open_data(config, environment.cache)
     tracker = Tracker.start(as_dict(config), on_stop=stop.early)
     exit_code = AmtError.exit_code
@@ -71,22 +75,24 @@ class _Run:
         """Step until all images are seen or somebody asks to stop."""
         training, config = self.training, self.config
         epoch_ends = {
-            round(epoch * config.steps / config.validations): epoch
-            for epoch in range(1, config.validations + 1)
+            round(epoch * config.steps / config.optim.validations): epoch
+            for epoch in range(1, config.optim.validations + 1)
         }
         saved_at = time.monotonic()
         while training.step < config.steps and stop.reason is None:
             training.train_step()
             if epoch := epoch_ends.get(training.step):
                 self._validate(epoch)
-            if time.monotonic() - saved_at > config.checkpoint_minutes * 60:
+            if time.monotonic() - saved_at > config.run.checkpoint_minutes * 60:
                 self._try_to_save()
                 saved_at = time.monotonic()
         return self._end(stop)
 
     def _validate(self, epoch: int) -> None:
         row = self.training.validate(self.val)
-        images = self.training.step * self.config.batch_size  # runs of all batch sizes compare
+        images = (
+            self.training.step * self.config.optim.batch_size
+        )  # runs of all batch sizes compare
         self.rows.append((images, row | {"epoch": epoch}))
         self.tracker.log(self.rows[-1][1], step=images)
         _log.info("epoch %d: %s %.1f mm", epoch, METRIC, row[METRIC])
@@ -139,18 +145,10 @@ class _Run:
 
 
 def _open_data(config: TrainConfig, cache: Path) -> tuple[Dataset, Dataset]:
-    size_px, context = config.image_size, config.crop_context
+    size_px, context = config.data.image_size, config.data.crop_context
     return (
         open_synthetic(
-            cache, count=config.train_scenes, size_px=size_px, seed=TRAIN_SEED, context=context
+            cache, count=config.data.train_scenes, size_px=size_px, seed=TRAIN_SEED, context=context
         ),
-        open_synthetic(cache, count=config.val_scenes, size_px=size_px, seed=VAL_SEED),
+        open_synthetic(cache, count=config.data.val_scenes, size_px=size_px, seed=VAL_SEED),
     )
-
-
-def _pick_device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    elif wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is `cuda`: torch sees no GPU")
-    return torch.device(wanted)

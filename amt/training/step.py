@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from amt.config import TrainConfig, as_dict
-from amt.data.augment import Augmentation, augment, normalize
+from amt.data.augment import augment, normalize
 from amt.data.dataset import Batch, Dataset, batch_indices, load_batch
 from amt.errors import CheckpointError, NotFiniteError
-from amt.losses import LOSS_SCALE, LossWeights, hand_loss
+from amt.losses import LOSS_SCALE, hand_loss
 from amt.metrics import mpjpe_mm, pa_mpjpe_mm
 from amt.model.fingerprint import hash_frozen
 from amt.model.network import Amt
@@ -34,32 +34,18 @@ class Training:
         self.device = next(model.parameters()).device
         self.optimizer = make_optimizer(
             model,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            trunk_multiplier=config.lr_mult_pretrained,
-            adapter_multiplier=config.lr_mult_new_encoders,
+            learning_rate=config.optim.learning_rate,
+            weight_decay=config.optim.weight_decay,
+            trunk_multiplier=config.optim.lr_mult_pretrained,
+            adapter_multiplier=config.optim.lr_mult_new_encoders,
         )
-        self.ema = Ema(model, config.ema_decay)
+        self.ema = Ema(model, config.optim.ema_decay)
         self.frozen = hash_frozen(model)
         self.step = 0
         self.skipped = 0
         self._skipped_in_a_row = 0
         self._window: list[tuple[float, float]] = []  # loss and gradient norm since validating
         self._trainable = [p for p in model.parameters() if p.requires_grad]
-        self._augmentation = Augmentation(
-            rotation_range=config.aug_rotation_range,
-            scale_min=config.aug_scale_min,
-            scale_max=config.aug_scale_max,
-            translation_std=config.aug_translation_std,
-            color_jitter=config.aug_color_jitter,
-        )
-        self._weights = LossWeights(
-            hand_coarse=config.loss_weight_hand_coarse,
-            hand_refined=config.loss_weight_hand_refined,
-            reprojection=config.loss_weight_reprojection,
-            root_depth=config.loss_weight_root_depth,
-            fingertip=config.fingertip_weight,
-        )
 
     def train_step(self) -> None:
         """Take one step; one whose gradient is not finite changes nothing and is counted.
@@ -72,7 +58,7 @@ class Training:
         loss = self._loss(self._next_batch())
         self.optimizer.zero_grad(set_to_none=True)
         (loss * LOSS_SCALE).backward()  # type: ignore[no-untyped-call] # torch 2.13 leaves it untyped
-        norm = clip_grad_norm_(self._trainable, config.grad_clip, foreach=True).item()
+        norm = clip_grad_norm_(self._trainable, config.optim.grad_clip, foreach=True).item()
         if math.isfinite(norm):
             self.optimizer.step()
             self.ema.update()
@@ -113,9 +99,9 @@ class Training:
         return learning_rate_at(
             self.step,
             steps=self.config.steps,
-            base=self.config.learning_rate,
-            warmup_share=self.config.warmup_share,
-            minimum=self.config.scheduler_min_lr,
+            base=self.config.optim.learning_rate,
+            warmup_share=self.config.optim.warmup_share,
+            minimum=self.config.optim.scheduler_min_lr,
         )
 
     def state_dict(self) -> dict[str, object]:
@@ -143,8 +129,8 @@ class Training:
         if state["frozen"] != self.frozen:
             raise CheckpointError(
                 "the frozen weights of the trunk are not those that this run began with: restore "
-                f"the file that pretrained_path `{self.config.pretrained_path}` named then, or "
-                "remove last.pt to begin anew"
+                f"the file that pretrained_path `{self.config.trunk.pretrained_path}` named "
+                "then, or remove last.pt to begin anew"
             )
         _require_same_names(state["model"], self.ema.state_dict())
         _require_same_names(state["ema"], self.ema.state_dict())
@@ -155,27 +141,27 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _next_batch(self) -> Batch:
-        config = self.config
+        config, seed = self.config, self.config.run.seed
         rows = batch_indices(
-            self.step, count=len(self.data), batch_size=config.batch_size, seed=config.seed
+            self.step, count=len(self.data), batch_size=config.optim.batch_size, seed=seed
         )
-        generator = generator_of(config.seed, self.step, "augmentation")
+        generator = generator_of(seed, self.step, "augmentation")
         batch = load_batch(self.data, rows, self.device, context=True)
-        return augment(batch, self._augmentation, generator, size_px=self.data.size_px)
+        return augment(batch, config.augment, generator, size_px=self.data.size_px)
 
     def _loss(self, batch: Batch) -> Tensor:
-        seed = self.config.seed
+        seed = self.config.run.seed
         torch.manual_seed(seed_of(seed, self.step, "dropout"))
         generator = generator_of(seed, self.step, "joint_noise")
         noise = torch.randn(batch.joints.shape, generator=generator).to(self.device)
-        noise = noise * self.config.aug_joint_noise_std
+        noise = noise * self.config.augment.aug_joint_noise_std
         predicted = self.model(normalize(batch.images), batch.intrinsics, noise)
         return hand_loss(
             predicted,
             batch.joints,
             batch.intrinsics,
-            size_px=self.config.image_size,
-            weights=self._weights,
+            size_px=self.config.data.image_size,
+            weights=self.config.losses,
         )
 
     def _skip(self) -> None:
@@ -189,10 +175,11 @@ class Training:
         if not window:
             return {}
         losses, norms = zip(*window, strict=True)
+        limit = self.config.optim.grad_clip
         return {
             "train/loss": sum(losses) / len(window),
             "train/grad_norm": sum(norms) / len(window),
-            "train/clipped_share": sum(n > self.config.grad_clip for n in norms) / len(window),
+            "train/clipped_share": sum(norm > limit for norm in norms) / len(window),
         }
 
 

@@ -8,22 +8,34 @@ import pytest
 import torch
 from torch import Tensor
 
-from amt.data.augment import Augmentation, augment
+from amt.config.schema import AugmentConfig
+from amt.data.augment import augment
 from amt.data.dataset import Batch
 from amt.geometry import project
 
 SIZE = 56
-STILL = Augmentation(
-    rotation_range=0.0, scale_min=1.0, scale_max=1.0, translation_std=0.0, color_jitter=0.0
+STILL = AugmentConfig(
+    aug_rotation_range=0.0,
+    aug_scale_min=1.0,
+    aug_scale_max=1.0,
+    aug_translation_std=0.0,
+    aug_color_jitter=0.0,
+    aug_joint_noise_std=0.0,
 )
-MOVING = Augmentation(
-    rotation_range=40.0, scale_min=0.8, scale_max=1.2, translation_std=0.05, color_jitter=0.0
+MOVING = replace(
+    STILL,
+    aug_rotation_range=40.0,
+    aug_scale_min=0.8,
+    aug_scale_max=1.2,
+    aug_translation_std=0.05,
 )
-DEFAULT = Augmentation(
-    rotation_range=15.0, scale_min=0.8, scale_max=1.2, translation_std=0.05, color_jitter=0.2
-)
-UPPER = Augmentation(
-    rotation_range=30.0, scale_min=0.7, scale_max=1.3, translation_std=0.1, color_jitter=0.3
+DEFAULT = replace(MOVING, aug_rotation_range=15.0)
+UPPER = replace(
+    STILL,
+    aug_rotation_range=30.0,
+    aug_scale_min=0.7,
+    aug_scale_max=1.3,
+    aug_translation_std=0.1,
 )
 
 
@@ -41,7 +53,7 @@ def make_batch(count: int, *, border: int = 0, stretch: float = 1.0) -> Batch:
     return Batch(images, joints, intrinsics)
 
 
-def moved(batch: Batch, how: Augmentation, seed: int = 0) -> Batch:
+def moved(batch: Batch, how: AugmentConfig, seed: int = 0) -> Batch:
     return augment(batch, how, torch.Generator().manual_seed(seed), size_px=SIZE)
 
 
@@ -86,14 +98,14 @@ def test_equal_generators_give_equal_batches() -> None:
     ids=["defaults", "upper ends", "no context"],
 )
 def test_little_is_smeared_with_the_default_context(
-    how: Augmentation, border: int, most: float
+    how: AugmentConfig, border: int, most: float
 ) -> None:
     """A ramp that the edge smears flat: only what lies outside of it has no slope."""
     size = SIZE + 2 * border
     ramp = torch.linspace(0.1, 0.4, size).expand(3, size, size)
     batch = replace(make_batch(400), images=torch.stack([ramp, ramp.mT] * 200))
 
-    images = moved(batch, replace(how, color_jitter=0.0)).images[:, 0]
+    images = moved(batch, how).images[:, 0]
 
     slope = (images.diff(dim=1)[:, :, :-1].square() + images.diff(dim=2)[:, :-1].square()).sqrt()
     smeared = (slope < slope.amax((1, 2), keepdim=True) * 0.5).float().mean().item()
@@ -104,7 +116,7 @@ def test_little_is_smeared_with_the_default_context(
 def test_the_range_of_the_zoom_is_what_its_bounds_say() -> None:
     batch = make_batch(400)
 
-    after = moved(batch, replace(STILL, scale_min=0.7, scale_max=1.1))
+    after = moved(batch, replace(STILL, aug_scale_min=0.7, aug_scale_max=1.1))
 
     zoom = after.intrinsics[:, 0] / batch.intrinsics[:, 0]
     assert zoom.min().item() == pytest.approx(0.7, abs=0.01)
@@ -114,7 +126,7 @@ def test_the_range_of_the_zoom_is_what_its_bounds_say() -> None:
 def test_the_roll_goes_as_far_as_its_range_both_ways() -> None:
     batch = make_batch(400)
 
-    after = moved(batch, replace(STILL, rotation_range=30.0))
+    after = moved(batch, replace(STILL, aug_rotation_range=30.0))
 
     before, now = (torch.atan2(one.joints[:, 0, 1], one.joints[:, 0, 0]) for one in (batch, after))
     angle = torch.rad2deg((now - before + torch.pi) % (2 * torch.pi) - torch.pi)
@@ -125,7 +137,7 @@ def test_the_roll_goes_as_far_as_its_range_both_ways() -> None:
 def test_the_shift_has_the_spread_that_was_asked_for() -> None:
     batch = make_batch(400)
 
-    after = moved(batch, replace(STILL, translation_std=0.1))
+    after = moved(batch, replace(STILL, aug_translation_std=0.1))
 
     shift = (after.intrinsics - batch.intrinsics)[:, 2:] / SIZE
     assert shift.std().item() == pytest.approx(0.1, rel=0.1)
@@ -134,7 +146,7 @@ def test_the_shift_has_the_spread_that_was_asked_for() -> None:
 def test_the_jitter_scales_each_channel_on_its_own() -> None:
     batch = replace(make_batch(400), images=torch.full((400, 3, SIZE, SIZE), 0.5))
 
-    gain = moved(batch, replace(STILL, color_jitter=0.3)).images.mean((2, 3)) / 0.5
+    gain = moved(batch, replace(STILL, aug_color_jitter=0.3)).images.mean((2, 3)) / 0.5
 
     assert gain.min().item() == pytest.approx(0.7, abs=0.01)
     assert gain.max().item() == pytest.approx(1.3, abs=0.01)

@@ -8,14 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from amt.config.schema import LossConfig
 from amt.geometry import roll_matrix
-from amt.losses import LossWeights, hand_loss, joint_loss, reprojection_loss
+from amt.losses import hand_loss, joint_loss, reprojection_loss
 from amt.metrics import mean_pose_mpjpe_mm, mpjpe_mm, pa_mpjpe_mm
 from amt.model.network import Prediction
 
 INTRINSICS = torch.tensor([[100.0, 100.0, 28.0, 28.0]]).expand(4, 4)
-WEIGHTS = LossWeights(
-    hand_coarse=1.0, hand_refined=1.0, reprojection=1.0, root_depth=1.0, fingertip=1.5
+WEIGHTS = LossConfig(
+    loss_weight_hand_coarse=1.0,
+    loss_weight_hand_refined=1.0,
+    loss_weight_reprojection=1.0,
+    loss_weight_root_depth=1.0,
+    fingertip_weight=1.5,
 )
 
 
@@ -70,12 +75,22 @@ def test_every_loss_is_zero_at_the_truth(joints: Tensor) -> None:
 def test_each_weight_scales_its_own_term(joints: Tensor, term: str) -> None:
     relative = joints - joints[:, :1]
     wrong = Prediction((relative * 1.1, relative * 1.2), joints[:, 0] * 1.05)
-    none = LossWeights(
-        hand_coarse=0.0, hand_refined=0.0, reprojection=0.0, root_depth=0.0, fingertip=1.5
+    none = LossConfig(
+        loss_weight_hand_coarse=0.0,
+        loss_weight_hand_refined=0.0,
+        loss_weight_reprojection=0.0,
+        loss_weight_root_depth=0.0,
+        fingertip_weight=1.5,
     )
 
     one, two = (
-        hand_loss(wrong, joints, INTRINSICS, size_px=56, weights=replace(none, **{term: weight}))
+        hand_loss(
+            wrong,
+            joints,
+            INTRINSICS,
+            size_px=56,
+            weights=replace(none, **{f"loss_weight_{term}": weight}),
+        )
         for weight in (1.0, 2.0)
     )
 

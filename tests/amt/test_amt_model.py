@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from amt.errors import ConfigError
-from amt.model.build import build_model, trunk_spec
+from amt.model.build import build_model
 from amt.model.network import Amt, Prediction
-from amt.trunk import build_trunk
+from amt.trunk import Trunk, build_trunk
 from tests.amt.micro import make_config
 
 
@@ -19,6 +19,11 @@ def make_inputs(count: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count, 3, 28, 28, generator=generator)
     return images, torch.tensor([[60.0, 60.0, 14.0, 12.0]]).expand(count, 4)
+
+
+def make_trunk(**changes: object) -> Trunk:
+    config = make_config(**changes)
+    return build_trunk(config.trunk, config.data.image_size)
 
 
 def predict(model: Amt, images: Tensor, intrinsics: Tensor) -> Prediction:
@@ -68,14 +73,14 @@ def test_frozen_layers_get_no_gradient_and_the_others_do() -> None:
 
 
 def test_nothing_is_recorded_for_a_frozen_trunk() -> None:
-    spec = trunk_spec(make_config(freeze_layers=2, allow_random_frozen=True))
+    trunk = make_trunk(freeze_layers=2, allow_random_frozen=True)
 
-    assert not build_trunk(spec)(make_inputs(1)[0]).requires_grad
+    assert not trunk(make_inputs(1)[0]).requires_grad
 
 
 def test_weights_from_a_file_arrive_unchanged_at_another_image_size(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
-    source = build_trunk(trunk_spec(make_config(image_size=56)))
+    source = make_trunk(image_size=56)
     torch.save(source.vit.state_dict(), file)
 
     model = build_model(make_config(pretrained=True, pretrained_path=str(file)))
@@ -89,8 +94,9 @@ def test_weights_from_a_file_arrive_unchanged_at_another_image_size(tmp_path: Pa
     ("changes", "message"),
     [
         ({"backbone": "resnet50"}, "unknown backbone `resnet50`"),
-        ({"image_size": 30}, "image_size 30 is no multiple of the patch, 14"),
+        ({"image_size": 30}, "image_size 30 is not a multiple of the patch, 14"),
         ({"trunk_heads": 3}, "trunk of these sizes"),
+        ({"freeze_layers": 3, "allow_random_frozen": True}, "freeze_layers 3 exceeds the 2 blocks"),
         ({"pretrained": True, "pretrained_path": "nowhere.pth"}, "`nowhere.pth` is not a file"),
         ({"pretrained": True, "pretrained_path": __file__}, "does not fit"),
     ],
@@ -99,4 +105,4 @@ def test_a_trunk_that_cannot_be_made_is_a_wrong_setting(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_trunk(trunk_spec(make_config(**changes)))
+        make_trunk(**changes)

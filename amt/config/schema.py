@@ -1,0 +1,129 @@
+"""The settings, their types, ranges and meanings. Defaults stand in `default_config.yaml`.
+
+Outside of this package names are flat and the same everywhere: in the YAML files, on the command
+line, in a sweep and in `wandb.config`. Inside, each section is what a part of the program needs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The closed interval that a number must lie in."""
+
+    low: float
+    high: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Data."""
+
+    data: Annotated[Literal["synthetic"], "where the scenes come from"]
+    train_scenes: Annotated[int, Range(1), "scenes to train on"]
+    val_scenes: Annotated[int, Range(1), "scenes that a validation scores"]
+    image_size: Annotated[int, Range(14), "a crop's side, a multiple of the patch (pixels)"]
+    crop_context: Annotated[
+        float, Range(1, 3), "what is stored around a training crop to augment in (sides)"
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentConfig:
+    """Augmentation."""
+
+    aug_rotation_range: Annotated[float, Range(0, 180), "camera roll, each way (degrees)"]
+    aug_scale_min: Annotated[float, Range(0.2, 1), "zoom, from"]
+    aug_scale_max: Annotated[float, Range(1, 5), "zoom, to"]
+    aug_translation_std: Annotated[float, Range(0, 1), "shift (sides of the crop)"]
+    aug_color_jitter: Annotated[float, Range(0, 1), "gain of each channel, each way"]
+    aug_joint_noise_std: Annotated[
+        float, Range(0), "noise on the joints where the refinement starts (metres)"
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkConfig:
+    """Trunk."""
+
+    backbone: Annotated[str, "a timm vision transformer of DINOv2 form"]
+    pretrained: Annotated[bool, "begin with its weights"]
+    pretrained_path: Annotated[str, "a file with them; empty: timm downloads them"]
+    patch_size: Annotated[int, Range(0), "pixels; 0, here and below: the backbone's own"]
+    trunk_dim: Annotated[int, Range(0), "width"]
+    trunk_depth: Annotated[int, Range(0), "blocks"]
+    trunk_heads: Annotated[int, Range(0), "attention heads"]
+    layer_scale: Annotated[float, Range(0), "initial LayerScale where there are no weights"]
+    freeze_layers: Annotated[int, Range(0), "the first blocks that are not trained"]
+    allow_random_frozen: Annotated[bool, "freeze blocks without pretrained weights"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Model on top of the trunk."""
+
+    hidden_dim: Annotated[int, Range(4), "width of the decoder"]
+    decoder_layers: Annotated[int, Range(1), "layers of the decoder"]
+    decoder_heads: Annotated[int, Range(1), "its attention heads"]
+    dropout: Annotated[float, Range(0, 0.9), "in the decoder"]
+    num_refinement_steps: Annotated[int, Range(0, 8), "looks at the image after the coarse pose"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """Losses."""
+
+    loss_weight_hand_coarse: Annotated[float, Range(0), "joints before the refinement"]
+    loss_weight_hand_refined: Annotated[float, Range(0), "joints after each refinement step"]
+    loss_weight_reprojection: Annotated[float, Range(0), "joints in the image"]
+    loss_weight_root_depth: Annotated[float, Range(0), "the wrist's distance"]
+    fingertip_weight: Annotated[float, Range(1e-12), "of a fingertip among the joints"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """Optimization."""
+
+    images: Annotated[int, Range(1), "training images in all: steps = images / batch_size"]
+    validations: Annotated[int, Range(1), "evenly spaced"]
+    batch_size: Annotated[int, Range(1), "images per step"]
+    learning_rate: Annotated[float, Range(1e-12), "at its highest"]
+    lr_mult_pretrained: Annotated[float, Range(0), "times the rate, for the trunk"]
+    lr_mult_new_encoders: Annotated[float, Range(0), "times the rate, for the adapter"]
+    warmup_share: Annotated[float, Range(0, 1), "of all steps, while the rate rises"]
+    scheduler_min_lr: Annotated[float, Range(0), "the rate at the end; at most learning_rate"]
+    weight_decay: Annotated[float, Range(0), "of matrices"]
+    grad_clip: Annotated[float, Range(1e-12), "highest norm of the gradient"]
+    ema_decay: Annotated[float, Range(0, 0.999999), "of the averaged weights, which are validated"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Run."""
+
+    seed: Annotated[int, Range(0, 2**31), "of weights, batches and noise"]
+    checkpoint_minutes: Annotated[float, Range(0), "between two saves of last.pt (minutes)"]
+    device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where there is one"]
+    use_bf16: Annotated[bool, "trunk and decoder in bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """All settings of one training, each checked."""
+
+    data: DataConfig
+    augment: AugmentConfig
+    trunk: TrunkConfig
+    model: ModelConfig
+    losses: LossConfig
+    optim: OptimConfig
+    run: RunConfig
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps; the last images of a division with a rest are not used."""
+        return self.optim.images // self.optim.batch_size
