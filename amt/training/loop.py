@@ -14,7 +14,7 @@ from amt.data.dataset import Dataset
 from amt.data.synthetic import open_synthetic
 from amt.devices import has_fast_bf16, pick_device
 from amt.environment import Environment
-from amt.errors import AmtError, ConfigError, DiskError
+from amt.errors import AmtError, ConfigError, DiskError, NotFiniteError
 from amt.metrics import mean_pose_mpjpe_mm
 from amt.model.build import build_model
 from amt.stopping import EXIT_CODES, Stop
@@ -79,17 +79,23 @@ class _Run:
             for epoch in range(1, config.optim.validations + 1)
         }
         saved_at = time.monotonic()
-        while training.step < config.steps and stop.reason is None:
-            training.train_step()
-            if epoch := epoch_ends.get(training.step):
-                self._validate(epoch)
-            if time.monotonic() - saved_at > config.run.checkpoint_minutes * 60:
-                self._try_to_save()
-                saved_at = time.monotonic()
+        try:
+            while training.step < config.steps and stop.reason is None:
+                training.train_step()
+                if epoch := epoch_ends.get(training.step):
+                    self._validate(epoch)
+                if time.monotonic() - saved_at > config.run.checkpoint_minutes * 60:
+                    self._try_to_save()
+                    saved_at = time.monotonic()
+        except NotFiniteError:
+            self.checkpoints.remove_last()  # going on from it would diverge again
+            raise
         return self._end(stop)
 
     def _validate(self, epoch: int) -> None:
         row = self.training.validate(self.val)
+        if "train/loss" not in row:
+            raise NotFiniteError("no step since the last validation gave a finite gradient")
         images = (
             self.training.step * self.config.optim.batch_size
         )  # runs of all batch sizes compare

@@ -74,6 +74,9 @@ class Training:
         Returns:
             The row to log: `val/…` in mm, and `train/…` of the steps since the last validation:
             mean loss, mean gradient norm before clipping, share of the steps that were clipped.
+
+        Raises:
+            NotFiniteError: a prediction is not a number.
         """
         errors, aligned = [], []
         self.model.eval()
@@ -83,6 +86,8 @@ class Training:
                     data, np.arange(start, min(start + VAL_BATCH, len(data))), self.device
                 )
                 predicted = self.model(normalize(batch.images), batch.intrinsics).stages[-1]
+                if not predicted.isfinite().all():
+                    raise NotFiniteError(f"after step {self.step} the predictions are not finite")
                 errors.append(mpjpe_mm(predicted, batch.joints))
                 aligned.append(pa_mpjpe_mm(predicted, batch.joints))
         self.model.train()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from amt.environment import Environment, read_environment
-from amt.errors import ConfigError
+from amt.errors import ConfigError, NotFiniteError
 from amt.stopping import Stop
 from amt.train import main
 from amt.training.loop import run_training
@@ -107,12 +107,44 @@ def test_a_checkpoint_of_other_settings_is_refused(folder: Path) -> None:
     assert (folder / "last.pt").exists()
 
 
-@pytest.mark.usefixtures("folder")
-def test_a_run_that_diverges_exits_65(capsys: pytest.CaptureFixture[str]) -> None:
-    exit_code = main(make_arguments(images=800, learning_rate=1e30, grad_clip=1e30))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": 800}, "10 steps in a row gave no finite gradient"),
+        ({"images": 48}, "after step 3 the predictions are not finite"),
+        ({"images": 16}, "after step 1 the predictions are not finite"),
+    ],
+    ids=["long", "short", "shortest"],
+)
+def test_a_run_that_diverges_exits_65_however_short_it_is(
+    folder: Path, changes: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exit_code = main(make_arguments(learning_rate=1e30, grad_clip=1e30, **changes))
 
     assert exit_code == 65
-    assert "error: 10 steps in a row gave no finite gradient" in capsys.readouterr().err
+    assert f"error: {message}" in capsys.readouterr().err
+    assert not (folder / "last.pt").exists()
+
+
+def test_a_run_that_diverges_late_keeps_the_best_so_far(folder: Path) -> None:
+    """The rate rises to 5, far beyond what any step survives."""
+    config = make_config(
+        images=240, validations=15, learning_rate=5.0, warmup_share=1.0, grad_clip=1e30
+    )
+
+    with pytest.raises(NotFiniteError):
+        run_training(config, read_environment(), Stop())
+
+    assert left_in(folder) == ["best.pt"]
+
+
+def test_a_run_without_one_finite_step_is_not_a_finished_one(folder: Path) -> None:
+    """Weights that never moved are no result, even where they can be validated."""
+    config = make_config(images=16, validations=2, learning_rate=1e-3, fingertip_weight=1e38)
+
+    with pytest.raises(NotFiniteError, match="no step since the last validation"):
+        run_training(config, read_environment(), Stop())
+    assert not (folder / "last.pt").exists()
 
 
 @pytest.mark.parametrize(("threads", "expected"), [("3", 3), ("", 1), ("many", 1)])
