@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import wandb
 
 from amt.config import Value
 from amt.errors import ConfigError, TrackingError
+from amt.wandb_log import find_earlier_logs, read_logged_steps
 
 METRIC = "val/hand_mpjpe"
 MEAN_POSE = "val/mean_pose_mpjpe"
@@ -21,6 +23,7 @@ class Tracker:
         # What W&B writes by itself is the last value, and with summary="min" a nested one,
         # {"min": 56.1}, where a sweep finds no number (0.31): `report_best` writes it instead.
         run.define_metric(METRIC, summary="none")
+        self._logged = _steps_of_earlier_attempts(run)
 
     @classmethod
     def start(cls, config: Mapping[str, Value], *, on_stop: Callable[[], None]) -> Tracker:
@@ -48,18 +51,17 @@ class Tracker:
         return self._run.id
 
     def log(self, row: Mapping[str, float], *, step: int) -> None:
-        """Send one row; a resumed run does not repeat the rows that it has sent before."""
-        if step >= self._run.step:
+        """Send one row, unless an earlier attempt at this run has sent it.
+
+        Online the server says which step is its next; offline the logs on disk hold the rows.
+        """
+        if step >= self._run.step and step not in self._logged:
             self._run.log(dict(row), step=step, commit=True)
 
-    def complete(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Send those rows of a resumed run that were lost when its process was killed.
-
-        Only where the server says what it has: an offline log would hold them twice.
-        """
-        if self._run.resumed:
-            for step, row in rows:
-                self.log(row, step=step)
+    def resend_lost_rows(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Send those rows of a resumed run that were lost when its process was killed."""
+        for step, row in rows:
+            self.log(row, step=step)
 
     def report_best(self, best_mm: float, mean_pose_mm: float) -> None:
         """Keep the best value in the summary: that is what a sweep ranks by."""
@@ -69,13 +71,22 @@ class Tracker:
         """Mark a run that the server ended."""
         self._run.summary["stopped_early"] = True
 
-    def expect_resume(self) -> None:
+    def mark_preempting(self) -> None:
         """Mark a run that was interrupted and will be tried again."""
         self._run.mark_preempting()
 
     def close(self, exit_code: int) -> None:
         """Send what is left."""
         self._run.finish(exit_code=exit_code)
+
+
+def _steps_of_earlier_attempts(run: wandb.Run) -> set[int]:
+    """Of a run that logs offline; W&B keeps no more than a prefix of what a killed one logged."""
+    if run.settings.mode != "offline":
+        return set()
+    folder = Path(run.settings.wandb_dir)
+    earlier = find_earlier_logs(folder, run.id, Path(run.settings.sync_dir))
+    return read_logged_steps(earlier) if earlier else set()
 
 
 def print_result(best_mm: float, mean_pose_mm: float) -> None:

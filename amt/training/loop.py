@@ -42,7 +42,7 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
     tracker = Tracker.start(as_dict(config), on_stop=stop.early)
     exit_code = AmtError.exit_code
     try:
-        stop.wait_for_steps()
+        stop.defer_signals()
         folder = environment.checkpoints or Path("checkpoints") / tracker.run_id
         run = _Run(Training(config, model, train), val, tracker, Checkpoints(folder))
         exit_code = run.to_its_end(stop)
@@ -108,6 +108,9 @@ class _Run:
                 {"config": as_dict(self.config), METRIC: self.best_mm}
                 | {"model": self.training.ema.state_dict(), "frozen": self.training.frozen}
             )
+        self._report_best()
+
+    def _report_best(self) -> None:
         if math.isfinite(self.best_mm):
             self.tracker.report_best(self.best_mm, self.mean_pose_mm)
 
@@ -123,7 +126,7 @@ class _Run:
             self._save()
             _log.info("saved after step %d of %d", self.training.step, self.config.steps)
         if stop.reason == "terminated":
-            self.tracker.expect_resume()
+            self.tracker.mark_preempting()
         return EXIT_CODES[stop.reason]
 
     def _save(self) -> None:
@@ -146,7 +149,8 @@ class _Run:
             raise ConfigError("the checkpoint of this run was made with other settings")
         self.training.load_state_dict(state)
         self.best_mm, self.rows = state["best_mm"], list(state["rows"])
-        self.tracker.complete(self.rows)
+        self.tracker.resend_lost_rows(self.rows)
+        self._report_best()
         _log.info("resumed after step %d of %d", self.training.step, self.config.steps)
 
 

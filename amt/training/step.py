@@ -20,7 +20,7 @@ from amt.metrics import mpjpe_mm, pa_mpjpe_mm
 from amt.model.fingerprint import hash_frozen
 from amt.model.network import Amt
 from amt.training.optim import Ema, learning_rate_at, make_optimizer, set_learning_rate
-from amt.training.streams import generator_of, seed_of
+from amt.training.streams import generator_of, seed_dropout, seed_of
 
 VAL_BATCH = 64
 SKIPS_ALLOWED = 10
@@ -156,7 +156,7 @@ class Training:
 
     def _loss(self, batch: Batch) -> Tensor:
         seed = self.config.run.seed
-        torch.manual_seed(seed_of(seed, self.step, "dropout"))
+        seed_dropout(self.device, seed_of(seed, self.step, "dropout"))
         generator = generator_of(seed, self.step, "joint_noise")
         noise = torch.randn(batch.joints.shape, generator=generator).to(self.device)
         noise = noise * self.config.augment.aug_joint_noise_std
