@@ -27,6 +27,10 @@ class TrackingError(AmtError):
     """W&B could not be reached, or refused."""
 
 
+class WeightsError(AmtError):
+    """Pretrained weights cannot be downloaded."""
+
+
 class CheckpointError(AmtError):
     """A checkpoint cannot be gone on with."""
 

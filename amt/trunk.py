@@ -1,8 +1,13 @@
-"""The image trunk: a vision transformer of DINOv2 form, from timm. The only door to timm."""
+"""The image trunk: a vision transformer of DINOv2 form, from timm. The only door to timm.
+
+`python -m amt.trunk fetch` stores its pretrained weights.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import logging
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,8 +17,11 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from amt.config import load_config
 from amt.config.schema import TrunkConfig
-from amt.errors import ConfigError
+from amt.environment import read_environment
+from amt.errors import AmtError, ConfigError
+from amt.weights import fetch_weights
 
 PATCH = 14  # of all DINOv2 backbones
 _CPU_OPERATORS: list[torch.library.Library] = []  # a schema lives as long as its library object
@@ -77,12 +85,13 @@ def _freeze(vit: _VisionTransformer, layers: int) -> None:
             token.requires_grad_(False)
 
 
-def build_trunk(config: TrunkConfig, image_size: int) -> Trunk:
+def build_trunk(config: TrunkConfig, image_size: int, weights: Path | None = None) -> Trunk:
     """Make the trunk, with weights where the config wants them.
 
     Args:
         config: which trunk.
         image_size: the crops' side in pixels.
+        weights: the file with pretrained ones; else `pretrained_path`.
 
     Raises:
         ConfigError: unknown backbone, sizes that do not fit, weights that are not there.
@@ -94,16 +103,19 @@ def build_trunk(config: TrunkConfig, image_size: int) -> Trunk:
     patch = config.patch_size or PATCH
     if image_size % patch:
         raise ConfigError(f"image_size {image_size} is not a multiple of the patch, {patch}")
+    file = (weights or Path(config.pretrained_path)) if config.pretrained else None
+    if file is not None and not file.is_file():
+        raise ConfigError(f"pretrained_path `{file}` is not a file")
     try:
         vit = models.create_model(
             config.backbone,
             pretrained=config.pretrained,
             num_classes=0,
             img_size=image_size,
-            **_options(config),
+            **_options(config, file),
         )
     except _BUILD_ERRORS as error:
-        raise _translate(error, config) from error
+        raise _translate(error, file) from error
     depth = len(vit.blocks)
     if config.freeze_layers > depth:
         raise ConfigError(
@@ -113,7 +125,7 @@ def build_trunk(config: TrunkConfig, image_size: int) -> Trunk:
     return Trunk(vit, grid=image_size // patch, freeze_layers=config.freeze_layers)
 
 
-def _options(config: TrunkConfig) -> dict[str, object]:
+def _options(config: TrunkConfig, weights: Path | None) -> dict[str, object]:
     own = {
         "patch_size": config.patch_size,
         "embed_dim": config.trunk_dim,
@@ -121,26 +133,17 @@ def _options(config: TrunkConfig) -> dict[str, object]:
         "num_heads": config.trunk_heads,
     }
     options: dict[str, object] = {key: value for key, value in own.items() if value}
-    if not config.pretrained:
+    if weights is None:
         return options | {"init_values": config.layer_scale or None}
-    if config.pretrained_path:
-        if not Path(config.pretrained_path).is_file():
-            raise ConfigError(f"pretrained_path `{config.pretrained_path}` is not a file")
-        # not `checkpoint_path`: that one does not resample the position embedding
-        options["pretrained_cfg_overlay"] = {"file": config.pretrained_path}
-    return options
+    # not `checkpoint_path`: that one does not resample the position embedding
+    return options | {"pretrained_cfg_overlay": {"file": str(weights)}}
 
 
-def _translate(error: Exception, config: TrunkConfig) -> ConfigError:
+def _translate(error: Exception, weights: Path | None) -> ConfigError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if not config.pretrained:
+    if weights is None:
         return ConfigError(f"trunk of these sizes: {reason}")
-    if config.pretrained_path:
-        return ConfigError(f"pretrained_path `{config.pretrained_path}` does not fit: {reason}")
-    return ConfigError(
-        f"no weights for `{config.backbone}` ({reason}): give pretrained_path or set "
-        "pretrained=false"
-    )
+    return ConfigError(f"the weights in `{weights}` do not fit: {reason}")
 
 
 def _import_timm_models() -> ModuleType:
@@ -163,3 +166,27 @@ def _import_timm_models() -> ModuleType:
         library.define(schema)  # type: ignore[no-untyped-call]
     _CPU_OPERATORS.append(library)
     return importlib.import_module("timm.models")
+
+
+def main(arguments: list[str]) -> int:
+    """`fetch`: store pretrained weights where runs find them, those in containers, too."""
+    parser = argparse.ArgumentParser(prog="python -m amt.trunk", description=main.__doc__)
+    commands = parser.add_subparsers(required=True)
+    fetch = commands.add_parser("fetch", help="store pretrained weights where runs find them")
+    default = load_config([]).trunk.backbone
+    fetch.add_argument("backbone", nargs="?", default=default, help="default: %(default)s")
+    fetch.add_argument("--to", type=Path, metavar="FOLDER", help="store them in this folder")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    environment = read_environment()
+    try:
+        stored = fetch_weights(options.backbone, options.to or environment.weights[0], environment)
+    except AmtError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(f"{stored}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from amt.config import TrainConfig
@@ -10,14 +12,18 @@ from amt.model.network import Adapter, Amt, CoarseHead, Decoder, Refiner
 from amt.trunk import Trunk, build_trunk
 
 
-def build_model(config: TrainConfig) -> Amt:
+def build_model(config: TrainConfig, weights: Path | None = None) -> Amt:
     """The network of this config; equal seeds give equal weights.
+
+    Args:
+        config: of the training.
+        weights: the file with the trunk's pretrained ones, where the config names none.
 
     Raises:
         ConfigError: the trunk cannot be made.
     """
     torch.manual_seed(config.run.seed)
-    trunk = build_trunk(config.trunk, config.data.image_size)
+    trunk = build_trunk(config.trunk, config.data.image_size, weights)
     return assemble(config.model, trunk, use_bf16=config.run.use_bf16)
 
 

@@ -21,6 +21,7 @@ from amt.stopping import EXIT_CODES, Stop
 from amt.tracking import METRIC, Tracker, print_result
 from amt.training.checkpoint import Checkpoints
 from amt.training.step import Training
+from amt.weights import require_weights
 
 TRAIN_SEED, VAL_SEED = 1, 2  # every run sees the same scenes, whatever its own seed
 
@@ -37,7 +38,8 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
     device = pick_device(config.run.device)
     if config.run.use_bf16 and not has_fast_bf16(device):
         _log.warning("use_bf16: this %s emulates bfloat16, float32 is faster here", device.type)
-    model = build_model(config).to(device)
+    weights = require_weights(config.trunk, environment)
+    model = build_model(config, weights).to(device)
     train, val = _open_data(config, environment.cache)
     tracker = Tracker.start(as_dict(config), on_stop=stop.early)
     exit_code = AmtError.exit_code

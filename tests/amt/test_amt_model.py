@@ -98,7 +98,7 @@ def test_weights_from_a_file_arrive_unchanged_at_another_image_size(tmp_path: Pa
         ({"trunk_heads": 3}, "trunk of these sizes"),
         ({"freeze_layers": 3, "allow_random_frozen": True}, "freeze_layers 3 exceeds the 2 blocks"),
         ({"pretrained": True, "pretrained_path": "nowhere.pth"}, "`nowhere.pth` is not a file"),
-        ({"pretrained": True, "pretrained_path": __file__}, "does not fit"),
+        ({"pretrained": True, "pretrained_path": __file__}, "do not fit"),
     ],
 )
 def test_a_trunk_that_cannot_be_made_is_a_wrong_setting(
