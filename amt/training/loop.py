@@ -127,6 +127,11 @@ class _Run:
         else:
             self._save()
             _log.info("saved after step %d of %d", self.training.step, self.config.steps)
+        if stop.reason == "interrupted":
+            _log.info(
+                "to go on: the same command with WANDB_RUN_ID=%s WANDB_RESUME=allow before it",
+                self.tracker.run_id,
+            )
         if stop.reason == "terminated":
             self.tracker.mark_preempting()
         return EXIT_CODES[stop.reason]

@@ -89,6 +89,18 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert left_in(folder) == ["best.pt"]
 
 
+def test_ctrl_c_tells_how_to_go_on(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stop = Stop()
+    stop.reason = "interrupted"
+
+    with caplog.at_level("INFO"):
+        exit_code = run_training(make_config(), read_environment(), stop)
+
+    assert exit_code == 130
+    assert left_in(folder) == ["last.pt"]
+    assert "to go on: the same command with WANDB_RUN_ID=" in caplog.text
+
+
 def test_a_run_that_the_server_ends_is_a_finished_one(folder: Path) -> None:
     stop = Stop()
     stop.early()
