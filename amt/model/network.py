@@ -137,7 +137,7 @@ class Refiner(nn.Module):
         stages, joints = [], start
         for embedding in self.step_embedding:
             here = joints.detach()
-            seen = _sample(fields, here + root.detach()[:, None], camera)
+            seen = sample_features(fields, here + root.detach()[:, None], camera)
             offset = self.offset(torch.cat([tokens + embedding, seen, here * 10], -1))
             joints = joints + offset * 0.1
             joints = joints - joints[:, :1]
@@ -202,7 +202,7 @@ def camera_features(camera: CropCamera) -> Tensor:
     return torch.cat([scaled[:, :2].log(), scaled[:, 2:] - 0.5], -1)
 
 
-def _sample(fields: Tensor, points: Tensor, camera: CropCamera) -> Tensor:
+def sample_features(fields: Tensor, points: Tensor, camera: CropCamera) -> Tensor:
     """Features (B, J, H) of fields (B, H, grid, grid) where camera points (B, J, 3) appear."""
     place = project(points, camera.intrinsics) * (2 / camera.size_px) - 1
     place = place.nan_to_num().clamp(-1, 1)  # grid_sample crashes on NaN and 1e30 (torch 2.13, CPU)

@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from amt.config import as_dict
 from amt.environment import Environment, read_environment
 from amt.errors import ConfigError, NotFiniteError
+from amt.model.build import build_model
 from amt.stopping import Stop
 from amt.train import main
 from amt.training.loop import run_training
-from tests.amt.micro import make_arguments, make_config
+from amt.training.step import Training
+from tests.amt.micro import make_arguments, make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +50,35 @@ def test_a_finished_run_keeps_its_best_weights_and_tells_its_result(
     assert exit_code == 0
     assert left_in(folder) == ["best.pt"]
     assert words[:2] + words[3:7] == ["best", "val/hand_mpjpe", "mm,", "mean", "pose", words[6]]
+
+
+def test_the_best_weights_are_the_averaged_ones_of_the_best_validation(folder: Path) -> None:
+    """Validated again, they score what the file says; live weights score otherwise."""
+    config = make_config(images=96, validations=6, learning_rate=5e-3, ema_decay=0.9)
+
+    run_training(config, read_environment(), Stop())
+
+    best = torch.load(folder / "best.pt", weights_only=True)
+    cache = read_environment().cache
+    training = Training(config, build_model(config), open_train(cache))
+    training.ema.load_state_dict(best["model"], updates=1)
+    score = training.validate(open_val(cache))["val/hand_mpjpe"]
+    assert score == pytest.approx(best["val/hand_mpjpe"], rel=1e-6)
+    assert best["config"] == as_dict(config)
+
+
+def test_the_best_is_the_lowest_of_all_validations(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(images=160, validations=10, learning_rate=0.05, warmup_share=1.0)
+
+    with caplog.at_level("INFO"):
+        run_training(config, read_environment(), Stop())
+
+    scores = [float(line.split()[3]) for line in caplog.messages if line.startswith("epoch ")]
+    best = torch.load(folder / "best.pt", weights_only=True)["val/hand_mpjpe"]
+    assert best == pytest.approx(min(scores), abs=0.06)
+    assert scores[-1] > min(scores)
 
 
 @pytest.mark.client

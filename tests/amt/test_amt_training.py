@@ -161,6 +161,28 @@ def test_validation_scores_the_averages_and_leaves_the_weights(cache: Path) -> N
     assert training.validate(val)["val/hand_mpjpe"] != averaged
 
 
+def test_training_and_validation_show_the_trunk_normalized_crops(cache: Path) -> None:
+    """Nothing is augmented here: both must see the same pixels, as DINOv2 was trained on them."""
+    still = {"aug_rotation_range": 0, "aug_scale_min": 1, "aug_scale_max": 1}
+    training = start(
+        cache, **still, aug_translation_std=0, aug_color_jitter=0, images=640, batch_size=32
+    )
+    seen: list[torch.Tensor] = []
+    training.model.trunk.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+
+    training.train_step()
+    training.validate(training.data)
+
+    images = torch.from_numpy(training.data.images.copy()).float() / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = (images - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(seen[1], expected)
+    order = seen[0].flatten(1).sum(1).argsort()
+    torch.testing.assert_close(
+        seen[0][order], expected[expected.flatten(1).sum(1).argsort()], atol=1e-3, rtol=1e-3
+    )
+
+
 def test_only_matrices_decay(cache: Path) -> None:
     training = start(cache)
     names = {id(p): name for name, p in training.model.named_parameters()}

@@ -1,0 +1,257 @@
+"""The changes that `mutants` makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change, and tests of which at least one must fail with it."""
+
+    name: str
+    file: str
+    before: str  # stands once in the file
+    after: str
+    tests: tuple[str, ...]
+
+
+def _at(name: str, file: str, before: str, after: str, *tests: str) -> Mutant:
+    return Mutant(name, f"amt/{file}", before, after, tuple(f"tests/amt/{one}" for one in tests))
+
+
+MUTANTS = (
+    # settings
+    _at(
+        "files beat arguments",
+        "config/load.py",
+        "build_config(merged | overrides)",
+        "build_config(overrides | merged)",
+        "test_amt_config.py",
+    ),
+    _at(
+        "no upper bounds",
+        "config/kinds.py",
+        "self.limits.low <= float(converted) <= self.limits.high",
+        "self.limits.low <= float(converted)",
+        "test_amt_config.py",
+    ),
+    # scenes and pictures
+    _at(
+        "fingers sink in",
+        "data/synthetic/grasp.py",
+        "SINK_M = 0.002",
+        "SINK_M = 0.02",
+        "test_amt_data.py",
+    ),
+    _at(
+        "objects are not pushed clear",
+        "data/synthetic/grasp.py",
+        "PUSHES = 8",
+        "PUSHES = 0",
+        "test_amt_data.py",
+    ),
+    _at(
+        "what is farther is seen",
+        "data/synthetic/render.py",
+        "(depth < self.depth[window])",
+        "(depth > self.depth[window])",
+        "test_amt_render.py",
+    ),
+    _at(
+        "the crop is off its hand",
+        "data/synthetic/render.py",
+        "jitter * side - side / 2",
+        "jitter * side - side / 3",
+        "test_amt_render.py",
+        "test_amt_data.py",
+    ),
+    _at(
+        "context shifts the picture",
+        "data/synthetic/__init__.py",
+        "np.array([0, 0, border_px, border_px], np.float32)",
+        "np.array([0, 0, border_px, 0], np.float32)",
+        "test_amt_render.py",
+    ),
+    _at(
+        "a cut cache is used",
+        "data/cache.py",
+        "if mapped.shape != (rows, *column.shape) or mapped.dtype != column.kind:",
+        "if mapped.dtype != column.kind:",
+        "test_amt_disk.py",
+    ),
+    # batches
+    _at(
+        "every pass has the same order",
+        "data/dataset.py",
+        "np.random.default_rng((seed, passed))",
+        "np.random.default_rng((seed, 0))",
+        "test_amt_training.py::test_every_scene_is_seen_once_per_pass_in_another_order_each_time",
+    ),
+    _at(
+        "half the roll",
+        "data/augment.py",
+        "limit = math.radians(how.aug_rotation_range)",
+        "limit = math.radians(how.aug_rotation_range) / 2",
+        "test_amt_augment.py",
+    ),
+    _at(
+        "the zoom's range is mirrored",
+        "data/augment.py",
+        "zoom=uniform(how.aug_scale_min, how.aug_scale_max)",
+        "zoom=uniform(2 - how.aug_scale_max, 2 - how.aug_scale_min)",
+        "test_amt_augment.py",
+    ),
+    _at(
+        "one gain for all channels",
+        "data/augment.py",
+        "1 + how.aug_color_jitter, 3, 1, 1)",
+        "1 + how.aug_color_jitter, 1, 1, 1)",
+        "test_amt_augment.py",
+    ),
+    _at(
+        "joints are rolled the other way",
+        "data/augment.py",
+        "joints=batch.joints @ roll_matrix(move.roll).mT",
+        "joints=batch.joints @ roll_matrix(move.roll)",
+        "test_amt_augment.py",
+    ),
+    _at(
+        "training images are not normalized",
+        "training/step.py",
+        "self.model(normalize(batch.images), batch.intrinsics, noise)",
+        "self.model(batch.images, batch.intrinsics, noise)",
+        "test_amt_training.py::test_training_and_validation_show_the_trunk_normalized_crops",
+    ),
+    _at(
+        "pixels roll as if fx were fy",
+        "geometry.py",
+        "* focal[:, :, None] / focal[:, None, :]",
+        "* focal[:, :1, None] / focal[:, :1, None]",
+        "test_amt_geometry.py",
+    ),
+    # network
+    _at(
+        "patches are off by one",
+        "trunk.py",
+        "tokens[:, self.prefix :]",
+        "tokens[:, : -self.prefix]",
+        "test_amt_model.py",
+    ),
+    _at(
+        "the position embedding is not frozen",
+        "trunk.py",
+        "(vit.cls_token, vit.pos_embed, vit.reg_token)",
+        "(vit.cls_token, vit.reg_token)",
+        "test_amt_model.py",
+        "test_amt_training.py",
+    ),
+    _at(
+        "the decoder does not know the camera",
+        "model/network.py",
+        "self.queries + self.camera(camera)[:, None]",
+        "self.queries + 0 * self.camera(camera)[:, None]",
+        "test_amt_model.py",
+    ),
+    _at(
+        "features are read at relative joints",
+        "model/network.py",
+        "here + root.detach()[:, None], camera",
+        "here + 0 * root.detach()[:, None], camera",
+        "test_amt_model.py",
+    ),
+    _at(
+        "votes reach half as far",
+        "model/network.py",
+        "votes[..., 1:3] * (2 / self.grid)",
+        "votes[..., 1:3] * (1 / self.grid)",
+        "test_amt_model.py",
+    ),
+    _at(
+        "noise does not reach the refinement",
+        "model/network.py",
+        "else coarse + joint_noise",
+        "else coarse + 0 * joint_noise",
+        "test_amt_training.py",
+    ),
+    # losses and metrics
+    _at(
+        "knuckles are taken for fingertips",
+        "losses.py",
+        "FINGERTIPS = (4, 8, 12, 16, 20)",
+        "FINGERTIPS = (1, 5, 9, 13, 17)",
+        "test_amt_losses.py",
+    ),
+    _at(
+        "only the first refinement is trained",
+        "losses.py",
+        "torch.stack(refined).mean()",
+        "refined[0]",
+        "test_amt_losses.py",
+    ),
+    _at(
+        "the coarse stage is reprojected",
+        "losses.py",
+        "absolute = predicted.stages[-1]",
+        "absolute = predicted.stages[0]",
+        "test_amt_losses.py",
+    ),
+    _at(
+        "a mirrored hand is forgiven",
+        "metrics.py",
+        "torch.linalg.det(u @ vt).sign()",
+        "torch.linalg.det(u @ vt).abs()",
+        "test_amt_losses.py",
+    ),
+    # optimization
+    _at(
+        "multipliers are swapped",
+        "training/optim.py",
+        '{"trunk": trunk_multiplier, "adapter": adapter_multiplier}',
+        '{"trunk": adapter_multiplier, "adapter": trunk_multiplier}',
+        "test_amt_optim.py",
+    ),
+    _at(
+        "the average lags behind at first",
+        "training/optim.py",
+        "(1 - self.decay) / (1 - self.decay**self.updates)",
+        "1 - self.decay",
+        "test_amt_optim.py",
+    ),
+    _at(
+        "the gradient is not clipped",
+        "training/step.py",
+        "clip_grad_norm_(self._trainable, config.optim.grad_clip, foreach=True)",
+        "clip_grad_norm_(self._trainable, 1e9, foreach=True)",
+        "test_amt_optim.py",
+    ),
+    _at(
+        "live weights are kept as the best",
+        "training/loop.py",
+        '{"model": self.training.ema.state_dict(), "frozen"',
+        '{"model": self.training.state_dict()["model"], "frozen"',
+        "test_amt_run.py",
+    ),
+    _at(
+        "the worst is kept as the best",
+        "training/loop.py",
+        "if row[METRIC] < self.best_mm:",
+        "if row[METRIC] > self.best_mm or self.best_mm == math.inf:",
+        "test_amt_run.py",
+    ),
+    # the run
+    _at(
+        "one stream for all chance",
+        "training/streams.py",
+        "place = get_args(Stream).index(stream)",
+        "place = 0 * get_args(Stream).index(stream)",
+        "test_amt_streams.py",
+    ),
+    _at(
+        "a resumed run forgets its average",
+        "training/optim.py",
+        "value.copy_(state[name])",
+        "value.add_(0 * state[name])",
+        "test_amt_training.py",
+    ),
+)
