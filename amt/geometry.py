@@ -14,9 +14,15 @@ from torch import Tensor
 NEAREST_M = 0.1  # nothing is projected from nearer: a wild prediction must stay finite
 
 
+def soft_depth(depth: Tensor) -> Tensor:
+    """The depth, but positive: below `NEAREST_M` it falls ever more slowly, with a gradient."""
+    nearer = NEAREST_M**2 / (2 * NEAREST_M - depth.clamp(max=NEAREST_M))
+    return torch.where(depth < NEAREST_M, nearer, depth)
+
+
 def project(points: Tensor, intrinsics: Tensor) -> Tensor:
-    """Pixels (B, P, 2) of camera points (B, P, 3)."""
-    depth = points[..., 2:].clamp(min=NEAREST_M)
+    """Pixels (B, P, 2) of camera points (B, P, 3), at `soft_depth`."""
+    depth = soft_depth(points[..., 2:])
     return points[..., :2] / depth * intrinsics[:, None, :2] + intrinsics[:, None, 2:]
 
 

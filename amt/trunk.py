@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import amt.vision  # noqa: F401 - first: timm imports torchvision
+
+# isort: split
+
 import argparse
-import importlib
 import logging
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
-from types import ModuleType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
-import torch
+from timm import models
 from torch import Tensor, nn
 
 from amt.config import load_config
@@ -24,7 +26,6 @@ from amt.errors import AmtError, ConfigError
 from amt.weights import fetch_weights
 
 PATCH = 14  # of all DINOv2 backbones
-_CPU_OPERATORS: list[torch.library.Library] = []  # a schema lives as long as its library object
 
 
 # what timm and torch.load raise for missing weights, a file that is none, sizes that do not fit
@@ -96,7 +97,6 @@ def build_trunk(config: TrunkConfig, image_size: int, weights: Path | None = Non
     Raises:
         ConfigError: unknown backbone, sizes that do not fit, weights that are not there.
     """
-    models = _import_timm_models()
     known = models.list_models("vit_*_patch14*_dinov2*", pretrained=True)
     if config.backbone not in known:
         raise ConfigError(f"unknown backbone `{config.backbone}`: one of {', '.join(known)}")
@@ -116,7 +116,7 @@ def build_trunk(config: TrunkConfig, image_size: int, weights: Path | None = Non
         )
     except _BUILD_ERRORS as error:
         raise _translate(error, file) from error
-    depth = len(vit.blocks)
+    depth = len(cast(_VisionTransformer, vit).blocks)
     if config.freeze_layers > depth:
         raise ConfigError(
             f"freeze_layers {config.freeze_layers} exceeds the {depth} blocks of the trunk: "
@@ -125,14 +125,14 @@ def build_trunk(config: TrunkConfig, image_size: int, weights: Path | None = Non
     return Trunk(vit, grid=image_size // patch, freeze_layers=config.freeze_layers)
 
 
-def _options(config: TrunkConfig, weights: Path | None) -> dict[str, object]:
+def _options(config: TrunkConfig, weights: Path | None) -> dict[str, Any]:
     own = {
         "patch_size": config.patch_size,
         "embed_dim": config.trunk_dim,
         "depth": config.trunk_depth,
         "num_heads": config.trunk_heads,
     }
-    options: dict[str, object] = {key: value for key, value in own.items() if value}
+    options: dict[str, Any] = {key: value for key, value in own.items() if value}
     if weights is None:
         return options | {"init_values": config.layer_scale or None}
     # not `checkpoint_path`: that one does not resample the position embedding
@@ -144,28 +144,6 @@ def _translate(error: Exception, weights: Path | None) -> ConfigError:
     if weights is None:
         return ConfigError(f"trunk of these sizes: {reason}")
     return ConfigError(f"the weights in `{weights}` do not fit: {reason}")
-
-
-def _import_timm_models() -> ModuleType:
-    """Import timm, which imports torchvision, beside whatever torch there is.
-
-    PyPI's torchvision is built for CUDA. Beside a CPU torch its extension does not load, and its
-    Python part ends with "operator torchvision::nms does not exist". Declaring the operators it
-    registers functions for is enough: no vision transformer calls them.
-    """
-    try:
-        return importlib.import_module("timm.models")
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-    for name in [name for name in sys.modules if name.split(".")[0] in {"timm", "torchvision"}]:
-        del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for operator in ("nms", "qnms"):
-        schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        library.define(schema)  # type: ignore[no-untyped-call]
-    _CPU_OPERATORS.append(library)
-    return importlib.import_module("timm.models")
 
 
 def main(arguments: list[str]) -> int:

@@ -18,6 +18,11 @@ def check_together(config: TrainConfig) -> None:
             f"hidden_dim {model.hidden_dim} must be a multiple of decoder_heads "
             f"{model.decoder_heads}"
         )
+    if model.contact_hidden_dim % model.decoder_heads:
+        raise ConfigError(
+            f"contact_hidden_dim {model.contact_hidden_dim} must be a multiple of decoder_heads "
+            f"{model.decoder_heads}"
+        )
     if config.steps < optim.validations:
         raise ConfigError(
             f"images {optim.images} make {config.steps} steps of batch_size "

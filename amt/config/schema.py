@@ -67,10 +67,14 @@ class ModelConfig:
     """Model on top of the trunk."""
 
     hidden_dim: Annotated[int, Range(4), "width of the decoder"]
+    contact_hidden_dim: Annotated[int, Range(4), "width of the contact decoder"]
     decoder_layers: Annotated[int, Range(1), "layers of the decoder"]
-    decoder_heads: Annotated[int, Range(1), "its attention heads"]
-    dropout: Annotated[float, Range(0, 0.9), "in the decoder"]
+    contact_layers: Annotated[int, Range(1), "layers of the contact decoder"]
+    decoder_heads: Annotated[int, Range(1), "attention heads of both"]
+    dropout: Annotated[float, Range(0, 0.9), "in both decoders and the fusion"]
     num_refinement_steps: Annotated[int, Range(0, 8), "looks at the image after the coarse pose"]
+    use_attention_fusion: Annotated[bool, "joints and object attend to each other; else pooled"]
+    use_sigma_reparam: Annotated[bool, "a latent of mean and variance, sampled in training"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,13 @@ class LossConfig:
 
     loss_weight_hand_coarse: Annotated[float, Range(0), "joints before the refinement"]
     loss_weight_hand_refined: Annotated[float, Range(0), "joints after each refinement step"]
+    loss_weight_object_position: Annotated[float, Range(0), "the object's middle"]
+    loss_weight_object_rotation: Annotated[float, Range(0), "how the object is turned"]
+    loss_weight_contact: Annotated[float, Range(0), "which joints touch the object"]
+    loss_weight_physics: Annotated[float, Range(0), "joints in the object, bones, bends, contact"]
+    loss_weight_diversity: Annotated[float, Range(0), "hands of a batch that are too much alike"]
     loss_weight_reprojection: Annotated[float, Range(0), "joints in the image"]
+    loss_weight_kl: Annotated[float, Range(0), "the latent's distance from a standard normal"]
     loss_weight_root_depth: Annotated[float, Range(0), "the wrist's distance"]
     fingertip_weight: Annotated[float, Range(1e-12), "of a fingertip among the joints"]
 
@@ -93,7 +103,9 @@ class OptimConfig:
     batch_size: Annotated[int, Range(1), "images per step"]
     learning_rate: Annotated[float, Range(1e-12), "at its highest"]
     lr_mult_pretrained: Annotated[float, Range(0), "times the rate, for the trunk"]
-    lr_mult_new_encoders: Annotated[float, Range(0), "times the rate, for the adapter"]
+    lr_mult_new_encoders: Annotated[
+        float, Range(0), "times the rate, for adapter, latent and fusion"
+    ]
     warmup_share: Annotated[float, Range(0, 1), "of all steps, while the rate rises"]
     scheduler_min_lr: Annotated[float, Range(0), "the rate at the end; at most learning_rate"]
     weight_decay: Annotated[float, Range(0), "of matrices"]

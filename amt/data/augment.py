@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 
 
 def augment(batch: Batch, how: AugmentConfig, generator: torch.Generator, *, size_px: int) -> Batch:
-    """Roll, zoom and shift each crop with its joints, and change its colours.
+    """Roll, zoom and shift each crop with its labels, and change its colours.
 
     Args:
         batch: images may reach beyond the crops, equally far on all sides.
@@ -46,10 +47,14 @@ def augment(batch: Batch, how: AugmentConfig, generator: torch.Generator, *, siz
     )
     moved = functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
     gain = uniform(1 - how.aug_color_jitter, 1 + how.aug_color_jitter, 3, 1, 1)
-    return Batch(
+    rolled = roll_matrix(move.roll)
+    return replace(
+        batch,
         images=(moved * gain).clamp(0, 1),
-        joints=batch.joints @ roll_matrix(move.roll).mT,
         intrinsics=move_intrinsics(batch.intrinsics, move, size_px),
+        joints=batch.joints @ rolled.mT,
+        object_rotation=rolled @ batch.object_rotation,
+        object_position=(rolled @ batch.object_position[..., None])[..., 0],
     )
 
 

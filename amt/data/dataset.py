@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from amt.data import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +18,16 @@ class Dataset:
     """N crops with their labels; images may show some context around the crop."""
 
     images: NDArray[np.uint8]  # (N, 3, S + 2 border, S + 2 border), mapped read-only
-    joints: NDArray[np.float32]  # (N, 21, 3), metres, camera frame
-    intrinsics: NDArray[np.float32]  # (N, 4): fx, fy, cx, cy in pixels of the crop
+    intrinsics: Array  # (N, 4): fx, fy, cx, cy in pixels of the crop
+    joints: Array  # (N, 21, 3), metres, camera frame
+    hand_valid: NDArray[np.bool_]  # (N,): are there joints?
+    object_rotation: Array  # (N, 3, 3), object to camera
+    object_position: Array  # (N, 3), its middle in the camera frame
+    object_half: Array  # (N, 3) half extents
+    object_round: NDArray[np.bool_]  # (N,): a cylinder about its x axis, else a box
+    object_valid: NDArray[np.bool_]  # (N,): is there an object?
+    clearance: Array  # (N, 21): from the flesh around each joint to the object, negative inside
+    contact_valid: NDArray[np.bool_]  # (N,): is the clearance known?
     size_px: int  # S, the crop's side
 
     def __len__(self) -> int:
@@ -29,14 +39,36 @@ class Dataset:
         stored_px: int = self.images.shape[-1]
         return (stored_px - self.size_px) // 2
 
+    def first(self, count: int) -> Dataset:
+        """The first so many crops."""
+        return replace(self, **{name: getattr(self, name)[:count] for name in COLUMNS})
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B crops with their labels."""
+    """B crops with their labels: columns of a data set, on the device."""
 
     images: Tensor  # (B, 3, S, S) in [0, 1], or more than the crop until it is augmented
-    joints: Tensor  # (B, 21, 3), metres, camera frame
-    intrinsics: Tensor  # (B, 4), pixels of the crop
+    intrinsics: Tensor
+    joints: Tensor
+    hand_valid: Tensor
+    object_rotation: Tensor
+    object_position: Tensor
+    object_half: Tensor
+    object_round: Tensor
+    object_valid: Tensor
+    clearance: Tensor
+    contact_valid: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the crops."""
+        return Batch(**{name: getattr(self, name)[rows] for name in COLUMNS})
+
+
+COLUMNS = tuple(field.name for field in fields(Batch))
 
 
 def load_batch(
@@ -52,15 +84,11 @@ def load_batch(
     """
     border = 0 if context else data.border_px
     inner = slice(border, data.images.shape[-1] - border)
-    images, joints, intrinsics = (
-        torch.from_numpy(np.array(column)).to(device)
-        for column in (
-            data.images[rows, :, inner, inner],
-            data.joints[rows],
-            data.intrinsics[rows],
-        )
-    )
-    return Batch(images.float() / 255, joints, intrinsics)
+    columns = {name: getattr(data, name)[rows] for name in COLUMNS[1:]}
+    columns["images"] = data.images[rows, :, inner, inner]
+    tensors = {name: torch.from_numpy(np.array(one)).to(device) for name, one in columns.items()}
+    tensors["images"] = tensors["images"].float() / 255
+    return Batch(**tensors)
 
 
 def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> NDArray[np.int64]:

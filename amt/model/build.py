@@ -8,7 +8,10 @@ import torch
 
 from amt.config import TrainConfig
 from amt.config.schema import ModelConfig
-from amt.model.network import Adapter, Amt, CoarseHead, Decoder, Refiner
+from amt.model.grasped import ContactDecoder, ObjectHead
+from amt.model.hand import Refiner, VoteHead
+from amt.model.network import Amt, Parts
+from amt.model.tokens import Adapter, AttentionFusion, Decoder, LatentHead, PooledFusion
 from amt.trunk import Trunk, build_trunk
 
 
@@ -24,23 +27,33 @@ def build_model(config: TrainConfig, weights: Path | None = None) -> Amt:
     """
     torch.manual_seed(config.run.seed)
     trunk = build_trunk(config.trunk, config.data.image_size, weights)
-    return assemble(config.model, trunk, use_bf16=config.run.use_bf16)
+    autocast = torch.bfloat16 if config.run.use_bf16 else None
+    return Amt(make_parts(config.model, trunk), autocast=autocast)
 
 
-def assemble(config: ModelConfig, trunk: Trunk, *, use_bf16: bool) -> Amt:
+def make_parts(config: ModelConfig, trunk: Trunk) -> Parts:
     """The trunk with all that is learned on top of it."""
-    dim, grid = config.hidden_dim, trunk.grid
-    refiner = Refiner(dim, steps=config.num_refinement_steps, grid=grid)
-    return Amt(
-        trunk,
-        Adapter(trunk.dim, dim, grid * grid),
-        Decoder(
+    dim, grid, heads = config.hidden_dim, trunk.grid, config.decoder_heads
+    steps = config.num_refinement_steps
+    fusion: AttentionFusion | PooledFusion
+    if config.use_attention_fusion:
+        fusion = AttentionFusion(dim, heads=heads, dropout=config.dropout)
+    else:
+        fusion = PooledFusion(dim, dropout=config.dropout)
+    return Parts(
+        trunk=trunk,
+        adapter=Adapter(trunk.dim, dim, grid * grid),
+        decoder=Decoder(dim, layers=config.decoder_layers, heads=heads, dropout=config.dropout),
+        votes=VoteHead(dim, grid),
+        latent=LatentHead(dim) if config.use_sigma_reparam else None,
+        fusion=fusion,
+        refiner=Refiner(dim, steps=steps, grid=grid) if steps else None,
+        object=ObjectHead(dim),
+        contact=ContactDecoder(
             dim,
-            layers=config.decoder_layers,
-            heads=config.decoder_heads,
+            config.contact_hidden_dim,
+            layers=config.contact_layers,
+            heads=heads,
             dropout=config.dropout,
         ),
-        CoarseHead(dim, grid),
-        refiner if config.num_refinement_steps else None,
-        use_bf16=use_bf16,
     )

@@ -25,7 +25,10 @@ def make_optimizer(
 
     Only matrices decay: no biases, norms, scales, embeddings or queries.
     """
-    multipliers = {"trunk": trunk_multiplier, "adapter": adapter_multiplier}
+    multipliers = {
+        "trunk": trunk_multiplier,
+        **dict.fromkeys(("adapter", "latent", "fusion"), adapter_multiplier),
+    }
     matrices = {id(weight) for layer in model.modules() for weight in _matrices(layer)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from amt.anatomy import JOINTS, BoneLengths, measure_bones
 from amt.config import TrainConfig, as_dict
 from amt.data.augment import augment, normalize
 from amt.data.dataset import Batch, Dataset, batch_indices, load_batch
 from amt.errors import CheckpointError, NotFiniteError
-from amt.losses import LOSS_SCALE, hand_loss
+from amt.losses import LOSS_SCALE, Counts, LossContext, loss_terms, weigh
 from amt.metrics import mpjpe_mm, pa_mpjpe_mm
 from amt.model.fingerprint import hash_frozen
-from amt.model.network import Amt
+from amt.model.network import Amt, Noise
 from amt.training.optim import Ema, learning_rate_at, make_optimizer, set_learning_rate
 from amt.training.streams import generator_of, seed_dropout, seed_of
 
@@ -45,6 +46,11 @@ class Training:
         self.skipped = 0
         self._skipped_in_a_row = 0
         self._window: list[tuple[float, float]] = []  # loss and gradient norm since validating
+        self._context = LossContext(
+            size_px=config.data.image_size,
+            fingertip_weight=config.losses.fingertip_weight,
+            bones=_move(measure_bones(torch.from_numpy(data.joints[data.hand_valid])), self.device),
+        )
         self._trainable = [p for p in model.parameters() if p.requires_grad]
 
     def train_step(self) -> None:
@@ -154,20 +160,21 @@ class Training:
         batch = load_batch(self.data, rows, self.device, context=True)
         return augment(batch, config.augment, generator, size_px=self.data.size_px)
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _noise(self, count: int) -> Noise:
         seed = self.config.run.seed
-        seed_dropout(self.device, seed_of(seed, self.step, "dropout"))
-        generator = generator_of(seed, self.step, "joint_noise")
-        noise = torch.randn(batch.joints.shape, generator=generator).to(self.device)
-        noise = noise * self.config.augment.aug_joint_noise_std
-        predicted = self.model(normalize(batch.images), batch.intrinsics, noise)
-        return hand_loss(
-            predicted,
-            batch.joints,
-            batch.intrinsics,
-            size_px=self.config.data.image_size,
-            weights=self.config.losses,
+        joints = torch.randn(
+            count, JOINTS, 3, generator=generator_of(seed, self.step, "joint_noise")
         )
+        width = self.model.latent.width if self.model.latent is not None else 0
+        latent = torch.randn(count, width, generator=generator_of(seed, self.step, "latent"))
+        std = self.config.augment.aug_joint_noise_std
+        return Noise(joints.to(self.device) * std, latent.to(self.device))
+
+    def _loss(self, batch: Batch) -> Tensor:
+        seed_dropout(self.device, seed_of(self.config.run.seed, self.step, "dropout"))
+        predicted = self.model(normalize(batch.images), batch.intrinsics, self._noise(len(batch)))
+        found = loss_terms(predicted, batch, Counts.of(batch), self._context)
+        return torch.stack(list(weigh(found, self.config.losses).values())).sum()
 
     def _skip(self) -> None:
         self.skipped += 1
@@ -186,6 +193,10 @@ class Training:
             "train/grad_norm": sum(norms) / len(window),
             "train/clipped_share": sum(norm > limit for norm in norms) / len(window),
         }
+
+
+def _move(bones: BoneLengths, device: torch.device) -> BoneLengths:
+    return BoneLengths(bones.least.to(device), bones.most.to(device))
 
 
 def _require_same_names(found: Mapping[str, object], wanted: Mapping[str, object]) -> None:

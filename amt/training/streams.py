@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-Stream = Literal["augmentation", "dropout", "joint_noise"]
+Stream = Literal["augmentation", "dropout", "joint_noise", "latent"]
 
 
 def seed_of(seed: int, step: int, stream: Stream) -> int:

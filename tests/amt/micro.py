@@ -20,6 +20,8 @@ MICRO: dict[str, object] = {
     "trunk_heads": 2,
     "freeze_layers": 0,
     "hidden_dim": 32,
+    "contact_hidden_dim": 32,
+    "contact_layers": 1,
     "decoder_layers": 1,
     "decoder_heads": 4,
     "dropout": 0.0,

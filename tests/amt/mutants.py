@@ -75,15 +75,14 @@ def _import_heavy() -> None:
     import docker  # noqa: F401
     import huggingface_hub  # noqa: F401
     import pytest  # noqa: F401
+    import timm.models  # noqa: F401
     import torch
     import wandb  # noqa: F401
     import yaml  # noqa: F401
 
-    from amt.trunk import build_trunk  # it knows how to import timm beside a CPU torch
-    from tests.amt.micro import make_config
+    import amt.vision  # noqa: F401 - before timm
 
     torch.set_num_threads(1)
-    build_trunk(make_config().trunk, image_size=28)
 
 
 def _try(mutant: Mutant, *, whole: bool) -> Outcome:

@@ -12,6 +12,7 @@ from amt.config.schema import AugmentConfig
 from amt.data.augment import augment
 from amt.data.dataset import Batch
 from amt.geometry import project
+from tests.amt.examples import make_scenes
 
 SIZE = 56
 STILL = AugmentConfig(
@@ -50,7 +51,7 @@ def make_batch(count: int, *, border: int = 0, stretch: float = 1.0) -> Batch:
     spot = project(joints, intrinsics)[:, 0]
     distance = (x - spot[:, :1, None]).square() + (y - spot[:, 1:, None]).square()
     images = torch.exp(-distance / 8)[:, None].expand(count, 3, *x.shape).contiguous()
-    return Batch(images, joints, intrinsics)
+    return replace(make_scenes(count), images=images, joints=joints, intrinsics=intrinsics)
 
 
 def moved(batch: Batch, how: AugmentConfig, seed: int = 0) -> Batch:
@@ -83,6 +84,21 @@ def test_a_joint_stays_on_its_pixel(border: int, stretch: float) -> None:
     spot = project(after.joints, after.intrinsics)[:, 0]
 
     torch.testing.assert_close(centre_of_light(after.images), spot, atol=0.3, rtol=0)
+
+
+def test_the_object_goes_with_the_hand() -> None:
+    """Seen from the object nothing moves; clearances stay what they are."""
+    batch = make_batch(16)
+
+    after = moved(batch, MOVING)
+
+    def seen_from_object(one: Batch) -> Tensor:
+        return (one.joints - one.object_position[:, None]) @ one.object_rotation
+
+    torch.testing.assert_close(seen_from_object(after), seen_from_object(batch))
+    assert not torch.allclose(after.object_rotation, batch.object_rotation, atol=0.01)
+    for name in ("object_half", "object_round", "clearance", "hand_valid", "contact_valid"):
+        assert torch.equal(getattr(after, name), getattr(batch, name))
 
 
 def test_equal_generators_give_equal_batches() -> None:

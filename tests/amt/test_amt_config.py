@@ -107,7 +107,10 @@ def test_help_names_every_setting_with_range_default_and_meaning(
     assert exit_code == 0
     for key in read_yaml(DEFAULTS):
         assert f"\n  --{key}=" in shown
-    assert "  --dropout=0.1\n        in the decoder: a number between 0 and 0.9\n" in shown
+    assert (
+        "  --dropout=0.1\n        in both decoders and the fusion: a number between 0 and 0.9\n"
+        in shown
+    )
     assert "  --learning_rate=0.0005\n        at its highest: a number above 0\n" in shown
     assert "one of auto, cpu, cuda\n" in shown
 

@@ -15,6 +15,7 @@ from amt.data.dataset import Dataset, load_batch
 from amt.data.synthetic import open_synthetic
 from amt.metrics import mpjpe_mm
 from amt.model.build import build_model
+from amt.model.network import Noise
 from amt.training.step import Training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +72,9 @@ def test_noise_on_the_joints_teaches_the_refinement_to_take_it_back(cache: Path)
     val = open_synthetic(cache, count=128, size_px=56, seed=2)
     training = train(make_tiny(aug_joint_noise_std=0.01), data, steps=110)
     batch = load_batch(val, np.arange(128), torch.device("cpu"))
-    noise = torch.randn(batch.joints.shape, generator=torch.Generator().manual_seed(0)) * 0.02
+    added = torch.randn(batch.joints.shape, generator=torch.Generator().manual_seed(0)) * 0.02
+    assert training.model.latent is not None
+    noise = Noise(added, torch.zeros(128, training.model.latent.width))
 
     training.model.eval()
     with torch.inference_mode():
@@ -80,7 +83,7 @@ def test_noise_on_the_joints_teaches_the_refinement_to_take_it_back(cache: Path)
         noisy = training.model(images, batch.intrinsics, noise).stages
     errors = [
         mpjpe_mm(stage, batch.joints).mean().item()
-        for stage in (clean[0], clean[-1], clean[0] + noise, noisy[-1])
+        for stage in (clean[0], clean[-1], clean[0] + added, noisy[-1])
     ]
 
     cost_before, cost_after = errors[2] - errors[0], errors[3] - errors[1]

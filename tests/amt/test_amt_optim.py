@@ -41,8 +41,9 @@ def test_each_part_learns_at_its_own_rate(cache: Path) -> None:
 
     rates = {part: max(values) for part, values in groups_by_part(training, "lr").items()}
     assert rates.pop("trunk") == pytest.approx(1e-4)
-    assert rates.pop("adapter") == pytest.approx(5e-3)
-    assert set(rates) == {"decoder", "coarse", "refiner"}
+    for part in ("adapter", "latent", "fusion"):
+        assert rates.pop(part) == pytest.approx(5e-3)
+    assert set(rates) == {"decoder", "votes", "refiner", "object", "contact"}
     assert all(rate == pytest.approx(1e-2) for rate in rates.values())
 
 
@@ -58,7 +59,16 @@ def test_a_part_with_a_rate_of_zero_does_not_move(cache: Path) -> None:
         if not torch.equal(value, before[name])
     }
     assert "trunk" not in moved
-    assert moved >= {"adapter", "decoder", "coarse", "refiner"}
+    assert moved >= {
+        "adapter",
+        "latent",
+        "fusion",
+        "decoder",
+        "votes",
+        "refiner",
+        "object",
+        "contact",
+    }
 
 
 def test_every_part_but_frozen_blocks_has_matrices_that_decay_at_the_setting(cache: Path) -> None:

@@ -70,7 +70,7 @@ def test_the_best_weights_are_the_averaged_ones_of_the_best_validation(folder: P
 def test_the_best_is_the_lowest_of_all_validations(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = make_config(images=160, validations=10, learning_rate=0.05, warmup_share=1.0)
+    config = make_config(images=160, validations=10, learning_rate=1.0, warmup_share=1.0)
 
     with caplog.at_level("INFO"):
         run_training(config, read_environment(), Stop())

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from amt.data.dataset import Dataset, batch_indices
+from amt.data.dataset import batch_indices
 from amt.errors import CheckpointError, NotFiniteError
 from amt.model.build import build_model
 from amt.training.checkpoint import Checkpoints
@@ -24,7 +24,12 @@ SWEPT = {
     for name in ("amt/tiny_sweep.yaml", "sweep_config.yaml")
     for key, space in yaml.safe_load((ROOT / name).read_text())["parameters"].items()
 }
-SMALLER = {"hidden_dim": [16, 32], "freeze_layers": [1, 2], "batch_size": [8, 16]}
+SMALLER = {
+    "hidden_dim": [16, 32],
+    "contact_hidden_dim": [16, 32],
+    "freeze_layers": [1, 2],
+    "batch_size": [8, 16],
+}
 
 
 def start(cache: Path, **changes: object) -> Training:
@@ -60,8 +65,7 @@ def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> No
 
 def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
     training = start(cache, train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
-    data = training.data
-    training.data = Dataset(data.images[:8], data.joints[:8], data.intrinsics[:8], size_px=28)
+    training.data = training.data.first(8)
 
     before = training.validate(training.data)["val/hand_mpjpe"]
     for _ in range(40):

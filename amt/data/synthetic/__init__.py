@@ -10,10 +10,10 @@ import numpy as np
 
 from amt.data.cache import Arrays, Column, Columns, open_arrays
 from amt.data.dataset import Dataset
-from amt.data.synthetic.grasp import sample_scenes
+from amt.data.synthetic.grasp import measure_clearance, sample_scenes
 from amt.data.synthetic.render import crop_intrinsics, render
 
-FORMAT = 2  # in the folder's name: raise it when scenes or columns change
+FORMAT = 3  # in the folder's name: raise it when scenes or columns change
 CHUNK = 256  # scenes that are drawn at once
 
 
@@ -42,8 +42,16 @@ def open_synthetic(
 def _columns(stored_px: int) -> Columns:
     return {
         "images": Column(np.uint8, (3, stored_px, stored_px)),
-        "joints": Column(np.float32, (21, 3)),
         "intrinsics": Column(np.float32, (4,)),
+        "joints": Column(np.float32, (21, 3)),
+        "hand_valid": Column(np.bool_, ()),
+        "object_rotation": Column(np.float32, (3, 3)),
+        "object_position": Column(np.float32, (3,)),
+        "object_half": Column(np.float32, (3,)),
+        "object_round": Column(np.bool_, ()),
+        "object_valid": Column(np.bool_, ()),
+        "clearance": Column(np.float32, (21,)),
+        "contact_valid": Column(np.bool_, ()),
     }
 
 
@@ -54,4 +62,17 @@ def _render_chunks(count: int, *, size_px: int, border_px: int, seed: int) -> It
         intrinsics = crop_intrinsics(scenes.joints, size_px, rng)
         stored = intrinsics + np.array([0, 0, border_px, border_px], np.float32)
         images = render(scenes, stored, size_px + 2 * border_px, rng)
-        yield {"images": images, "joints": scenes.joints, "intrinsics": intrinsics}
+        known = np.ones(len(images), np.bool_)
+        yield {
+            "images": images,
+            "intrinsics": intrinsics,
+            "joints": scenes.joints,
+            "hand_valid": known,
+            "object_rotation": scenes.object_rotation,
+            "object_position": scenes.object_position,
+            "object_half": scenes.object_half,
+            "object_round": scenes.object_round,
+            "object_valid": known,
+            "clearance": measure_clearance(scenes),
+            "contact_valid": known,
+        }

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from amt.anatomy import CHAINS
 from amt.data import Array
 from amt.data.synthetic.hand import (
     CAPSULES,
-    FINGERS,
     FULL_FLEXION,
     JOINT_RADII,
     KNUCKLES,
@@ -32,7 +32,7 @@ OPPOSING_STEPS = 12
 CLOSING_STEPS = (12, 6, 6)  # all three joints, then the outer two, then the last
 ALONG = (1 / 3, 2 / 3, 1.0)  # where along a phalanx its flesh is tried
 
-_PHALANGES = [pair for finger in FINGERS for pair in itertools.pairwise(finger)]
+_PHALANGES = [pair for finger in CHAINS for pair in itertools.pairwise(finger)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,13 @@ def sample_scenes(count: int, rng: np.random.Generator) -> Scenes:
     furthest = _uniform(rng, 0.55, 1.05, count, 5) * np.where(reaching, 0.6, 1)[:, None]
     joints = _close_fingers(grasp, opposition, full, furthest)
     return _before_camera(grasp, joints, rng)
+
+
+def measure_clearance(scenes: Scenes) -> Array:
+    """Distance (N, 21) from the flesh around each joint to the object, negative inside."""
+    offset = scenes.joints - scenes.object_position[:, None]
+    local = np.matmul(offset, scenes.object_rotation, dtype=np.float32)
+    return signed_distance(local, scenes.object_half, scenes.object_round) - scenes.radii
 
 
 def _draw_open_hands(count: int, rng: np.random.Generator) -> _Grasp:

@@ -7,10 +7,9 @@ each from its base to its tip.
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
+from amt.anatomy import BONES, RADII_M
 from amt.data import Array
 
 
@@ -44,18 +43,10 @@ FAN = np.array([0.0, 0.07, 0.0, -0.07, -0.16], np.float32)  # the fingers' sprea
 # The thumb lies in the plane of the palm at rest; opposed, it points at what the palm holds.
 THUMB_AT_REST, THUMB_OPPOSED = _table([[0.80, 0.60, 0.10], [0.42, 0.55, -0.75]])
 CURL_AT_REST, CURL_OPPOSED = _table([[-0.75, 0.30, -0.35], [-0.75, 0.35, -0.55]])
-JOINT_RADII = np.array(
-    [0.018]
-    + [0.0125, 0.0110, 0.0100, 0.0085]
-    + [0.0115, 0.0098, 0.0088, 0.0078] * 2
-    + [0.0110, 0.0093, 0.0083, 0.0074]
-    + [0.0100, 0.0083, 0.0074, 0.0066],
-    np.float32,
-)
-FINGERS = [list(range(first, first + 4)) for first in range(1, 21, 4)]
+JOINT_RADII = np.array(RADII_M, np.float32)
 _PALM = [(5, 9), (9, 13), (13, 17), (1, 5), (1, 9)]  # they close the gaps between the knuckles
 # The flesh: a capsule from joint to joint, its radius going from the one's to the other's.
-CAPSULES = [pair for finger in FINGERS for pair in itertools.pairwise([0, *finger])] + _PALM
+CAPSULES = [*BONES, *_PALM]
 
 
 def pose_hand(
