@@ -30,7 +30,7 @@ TERMS = (
 )
 # Brings the gradient's norm to order one, so that `grad_clip` decides something: without it every
 # step of `amt/tiny.yaml` is clipped at 1.0. Adam itself does not see a constant factor.
-LOSS_SCALE = 0.2
+LOSS_SCALE = 0.15
 CONTACT_GAP_SHARE = 0.3  # of the physics, beside contact's own term
 
 
