@@ -181,6 +181,17 @@ def _draw(sweep: Sweep, count: int) -> Iterator[Mapping[str, object]]:
         runs.append(RunView(id=str(len(runs)), state="finished", config=config))
 
 
+def _add_best_metric(sweep: Sweep) -> dict[str, Any]:
+    """The sweep's config, whose runs keep as best what the sweep ranks by."""
+    command = list(sweep.command or DEFAULT_COMMAND)
+    named = any(word.startswith("--best_") for word in command)
+    if _runs_amt(sweep) and sweep.metric is not None and not named:
+        place = next((n for n, word in enumerate(command) if word.startswith("${args")), None)
+        added = [f"--best_metric={sweep.metric}", f"--best_goal={sweep.goal}"]
+        command[place:place] = added if place is not None else []
+    return {**sweep.config, "command": command}
+
+
 def _make_command(sweep: Sweep, config: Mapping[str, object]) -> list[str]:
     parts: dict[str, list[str]] = {
         "${env}": [],
@@ -192,7 +203,7 @@ def _make_command(sweep: Sweep, config: Mapping[str, object]) -> list[str]:
         ],
         "${args_no_hyphens}": [f"{name}={value}" for name, value in config.items()],
     }
-    template = sweep.command or DEFAULT_COMMAND
+    template = _add_best_metric(sweep)["command"]
     unknown = [part for part in template if part.startswith("${") and part not in parts]
     if unknown:
         raise SweepError(f"`{unknown[0]}` in the sweep's command needs a server: unset WANDB_MODE")
@@ -241,9 +252,10 @@ def _log_in(wandb: Any) -> None:
 
 
 def _create(wandb: Any, options: argparse.Namespace, sweep: Sweep) -> _Joined:
-    sweep_id = wandb.sweep(dict(sweep.config), entity=sweep.entity, project=options.project)
+    config = _add_best_metric(sweep)
+    sweep_id = wandb.sweep(config, entity=sweep.entity, project=options.project)
     entity = sweep.entity or os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity
-    return _Joined(str(entity), options.project, sweep_id, sweep.config)
+    return _Joined(str(entity), options.project, sweep_id, config)
 
 
 def _join(wandb: Any, options: argparse.Namespace) -> _Joined:

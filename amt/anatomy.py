@@ -28,6 +28,10 @@ class BoneLengths:
     least: Tensor
     most: Tensor
 
+    def to(self, device: torch.device) -> BoneLengths:
+        """The same on a device."""
+        return BoneLengths(self.least.to(device), self.most.to(device))
+
 
 def bone_lengths(joints: Tensor) -> Tensor:
     """(B, 20) metres, of joints (B, 21, 3)."""

@@ -27,6 +27,10 @@ class TrackingError(AmtError):
     """W&B could not be reached, or refused."""
 
 
+class OutOfMemoryError(AmtError):
+    """The device has too little memory for one image at a time."""
+
+
 class WeightsError(AmtError):
     """Pretrained weights cannot be downloaded."""
 

@@ -48,7 +48,7 @@ def rotation_from_6d(vectors: Tensor) -> Tensor:
     along = functional.normalize(first, dim=-1)
     rest = second - (second * along).sum(-1, keepdim=True) * along
     least = along.detach().abs().argmin(-1)
-    spare = functional.one_hot(least, 3).to(vectors.dtype)
+    spare = torch.eye(3).to(vectors)[least]
     second = torch.where(_is_short(rest), second + spare, second)
     rotation: Tensor = roma.special_gramschmidt(torch.stack([first, second], -1))
     return rotation

@@ -11,23 +11,29 @@ from amt.config import Value
 from amt.errors import ConfigError, TrackingError
 from amt.wandb_log import find_earlier_logs, read_logged_steps
 
-METRIC = "val/hand_mpjpe"
 MEAN_POSE = "val/mean_pose_mpjpe"
 
 
 class Tracker:
     """One W&B run."""
 
-    def __init__(self, run: wandb.Run) -> None:
+    def __init__(self, run: wandb.Run, *, best_metric: str) -> None:
         self._run = run
         # What W&B writes by itself is the last value, and with summary="min" a nested one,
         # {"min": 56.1}, where a sweep finds no number (0.31): `report_best` writes it instead.
-        run.define_metric(METRIC, summary="none")
+        run.define_metric(best_metric, summary="none")
         self._logged = _steps_of_earlier_attempts(run)
 
     @classmethod
-    def start(cls, config: Mapping[str, Value], *, on_stop: Callable[[], None]) -> Tracker:
-        """Open the run; `on_stop` is called from a thread when the server ends it early.
+    def start(
+        cls, config: Mapping[str, Value], *, best_metric: str, on_stop: Callable[[], None]
+    ) -> Tracker:
+        """Open the run.
+
+        Args:
+            config: all settings, flat.
+            best_metric: of which the summary keeps the best value, not the last.
+            on_stop: called from a thread when the server ends the run early.
 
         Raises:
             ConfigError: the sweep's values did not arrive on the command line.
@@ -43,7 +49,7 @@ class Tracker:
                     f"the sweep sets {key} to `{run.config[key]}`, this program got `{value}`: "
                     "its `command` needs `${args}`"
                 )
-        return cls(run)
+        return cls(run, best_metric=best_metric)
 
     @property
     def run_id(self) -> str:
@@ -63,9 +69,9 @@ class Tracker:
         for step, row in rows:
             self.log(row, step=step)
 
-    def report_best(self, best_mm: float, mean_pose_mm: float) -> None:
-        """Keep the best value in the summary: that is what a sweep ranks by."""
-        self._run.summary.update({METRIC: best_mm, MEAN_POSE: mean_pose_mm})
+    def report_best(self, values: Mapping[str, float]) -> None:
+        """Keep values in the summary: that is what a sweep ranks by."""
+        self._run.summary.update(dict(values))
 
     def finish_early(self) -> None:
         """Mark a run that the server ended."""
@@ -89,6 +95,9 @@ def _steps_of_earlier_attempts(run: wandb.Run) -> set[int]:
     return read_logged_steps(earlier) if earlier else set()
 
 
-def print_result(best_mm: float, mean_pose_mm: float) -> None:
+def print_result(metric: str, best: float, mean_pose_mm: float) -> None:
     """The run's last line."""
-    print(f"best {METRIC} {best_mm:.1f} mm, mean pose {mean_pose_mm:.1f} mm")  # noqa: T201 - the result
+    result = f"best {metric} {best:.4g}"
+    if metric == "val/hand_mpjpe":
+        result = f"best {metric} {best:.1f} mm, mean pose {mean_pose_mm:.1f} mm"
+    print(result)  # noqa: T201 - the result

@@ -10,14 +10,18 @@ import amt.vision  # noqa: F401 - first: timm imports torchvision
 # isort: split
 
 import argparse
+import functools
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol, cast
 
+import torch
 from timm import models
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from amt.config import load_config
 from amt.config.schema import TrunkConfig
@@ -57,7 +61,10 @@ class _VisionTransformer(Protocol):
 class Trunk(nn.Module):
     """Patch features of images; the first `freeze_layers` blocks and all before them are fixed."""
 
-    def __init__(self, vit: nn.Module, *, grid: int, freeze_layers: int) -> None:
+    def __init__(
+        self, vit: nn.Module, *, grid: int, freeze_layers: int, recomputed_share: float = 0.0
+    ) -> None:
+        """`recomputed_share` of the trained blocks keep no activations for the way back."""
         super().__init__()
         self.vit = vit
         self.grid = grid
@@ -65,6 +72,9 @@ class Trunk(nn.Module):
         self.dim, self.prefix = typed.embed_dim, typed.num_prefix_tokens
         if freeze_layers:
             _freeze(typed, freeze_layers)
+        trained = list(typed.blocks)[freeze_layers:]
+        for block in trained[: round(recomputed_share * len(trained))]:
+            block.forward = functools.partial(_recompute, block.forward)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, grid * grid, dim), row by row.
@@ -73,6 +83,14 @@ class Trunk(nn.Module):
         """
         tokens = cast(_VisionTransformer, self.vit).forward_features(images)
         return tokens[:, self.prefix :]
+
+
+def _recompute(forward: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """As `forward`, keeping its input alone; a trunk draws no random numbers on the way."""
+    if not torch.is_grad_enabled():
+        return forward(tokens)
+    again: Tensor = checkpoint(forward, tokens, use_reentrant=False, preserve_rng_state=False)
+    return again
 
 
 def _freeze(vit: _VisionTransformer, layers: int) -> None:
@@ -122,7 +140,12 @@ def build_trunk(config: TrunkConfig, image_size: int, weights: Path | None = Non
             f"freeze_layers {config.freeze_layers} exceeds the {depth} blocks of the trunk: "
             f"freeze_layers={depth} freezes all of it"
         )
-    return Trunk(vit, grid=image_size // patch, freeze_layers=config.freeze_layers)
+    return Trunk(
+        vit,
+        grid=image_size // patch,
+        freeze_layers=config.freeze_layers,
+        recomputed_share=config.checkpoint_ratio if config.gradient_checkpointing else 0.0,
+    )
 
 
 def _options(config: TrunkConfig, weights: Path | None) -> dict[str, Any]:

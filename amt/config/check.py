@@ -6,6 +6,24 @@ from amt.config.schema import TrainConfig
 from amt.errors import ConfigError
 
 
+def _check_length(config: TrainConfig) -> None:
+    optim = config.optim
+    if bool(optim.epochs) == bool(optim.images or optim.validations):
+        raise ConfigError(
+            "how long to train is either epochs or images and validations; given are "
+            f"epochs {optim.epochs}, images {optim.images}, validations {optim.validations}"
+        )
+    if not optim.epochs and not (optim.images and optim.validations):
+        raise ConfigError(
+            f"images {optim.images} and validations {optim.validations}: both must be given"
+        )
+    if config.steps < config.epochs:
+        raise ConfigError(
+            f"images {optim.images} make {config.steps} steps of batch_size "
+            f"{optim.batch_size}, fewer than validations {optim.validations}"
+        )
+
+
 def check_together(config: TrainConfig) -> None:
     """Refuse what cannot be trained with, rather than change it in silence.
 
@@ -23,11 +41,7 @@ def check_together(config: TrainConfig) -> None:
             f"contact_hidden_dim {model.contact_hidden_dim} must be a multiple of decoder_heads "
             f"{model.decoder_heads}"
         )
-    if config.steps < optim.validations:
-        raise ConfigError(
-            f"images {optim.images} make {config.steps} steps of batch_size "
-            f"{optim.batch_size}, fewer than validations {optim.validations}"
-        )
+    _check_length(config)
     if optim.batch_size > config.data.train_scenes:
         raise ConfigError(
             f"batch_size {optim.batch_size} exceeds train_scenes {config.data.train_scenes}"

@@ -18,6 +18,7 @@ from amt.config.kinds import Kind, Value, sections, settings
 from amt.config.schema import TrainConfig
 from amt.errors import ConfigError
 
+LENGTH = ("epochs", "images", "validations")  # the first, or the others, say how long to train
 DEFAULTS = Path(__file__).parents[1] / "default_config.yaml"
 
 
@@ -31,10 +32,26 @@ def load_config(arguments: Sequence[str]) -> TrainConfig:
     overrides: dict[str, object] = {}
     for key, text in _split_arguments(arguments):
         if key == "config":
-            merged |= read_yaml(Path(text))
+            merged = merge(merged, read_yaml(Path(text)), source=f"`{text}`")
         else:
             overrides[key] = text
-    return build_config(merged | overrides)
+    return build_config(merge(merged, overrides, source="the command line"))
+
+
+def merge(
+    before: Mapping[str, object], later: Mapping[str, object], *, source: str
+) -> dict[str, object]:
+    """Later settings over earlier ones; how long to train is one choice, made by the last.
+
+    Raises:
+        ConfigError: `later` gives both epochs and images or validations.
+    """
+    given = {key for key in LENGTH if str(later.get(key, 0)) not in ("0", "0.0")}
+    if "epochs" in given and len(given) > 1:
+        other = next(key for key in LENGTH if key in given - {"epochs"})
+        raise ConfigError(f"{source} gives both epochs and {other}: an epoch is a whole pass")
+    replaced = dict.fromkeys(LENGTH[1:] if "epochs" in given else LENGTH[:1], 0) if given else {}
+    return {**before, **replaced, **later}
 
 
 def build_config(values: Mapping[str, object]) -> TrainConfig:

@@ -60,6 +60,8 @@ class TrunkConfig:
     layer_scale: Annotated[float, Range(0), "initial LayerScale where there are no weights"]
     freeze_layers: Annotated[int, Range(0), "the first blocks that are not trained"]
     allow_random_frozen: Annotated[bool, "freeze blocks without pretrained weights"]
+    gradient_checkpointing: Annotated[bool, "recompute blocks instead of keeping activations"]
+    checkpoint_ratio: Annotated[float, Range(0, 1), "of the trained blocks that are recomputed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,16 +100,20 @@ class LossConfig:
 class OptimConfig:
     """Optimization."""
 
-    images: Annotated[int, Range(1), "training images in all: steps = images / batch_size"]
-    validations: Annotated[int, Range(1), "evenly spaced"]
+    epochs: Annotated[int, Range(0), "passes over the training scenes, one validation each"]
+    images: Annotated[int, Range(0), "instead of epochs: training images in all"]
+    validations: Annotated[int, Range(0), "beside images: how many, evenly spaced"]
     batch_size: Annotated[int, Range(1), "images per step"]
+    micro_batch: Annotated[int, Range(0), "images at a time; 0: all, halved where memory ends"]
     learning_rate: Annotated[float, Range(1e-12), "at its highest"]
     lr_mult_pretrained: Annotated[float, Range(0), "times the rate, for the trunk"]
-    lr_mult_new_encoders: Annotated[
-        float, Range(0), "times the rate, for adapter, latent and fusion"
-    ]
+    lr_mult_new_encoders: Annotated[float, Range(0), "times it, for adapter, latent and fusion"]
+    lr_mult_decoders: Annotated[float, Range(0), "times it, for all else"]
     warmup_share: Annotated[float, Range(0, 1), "of all steps, while the rate rises"]
-    scheduler_min_lr: Annotated[float, Range(0), "the rate at the end; at most learning_rate"]
+    scheduler_T_0: Annotated[  # noqa: N815 - its name in W&B sweeps and in torch
+        int, Range(1), "epochs after which the rate begins anew"
+    ]
+    scheduler_min_lr: Annotated[float, Range(0), "where it ends then; at most learning_rate"]
     weight_decay: Annotated[float, Range(0), "of matrices"]
     grad_clip: Annotated[float, Range(1e-12), "highest norm of the gradient"]
     ema_decay: Annotated[float, Range(0, 0.999999), "of the averaged weights, which are validated"]
@@ -120,7 +126,11 @@ class RunConfig:
     seed: Annotated[int, Range(0, 2**31), "of weights, batches and noise"]
     checkpoint_minutes: Annotated[float, Range(0), "between two saves of last.pt (minutes)"]
     device: Annotated[Literal["auto", "cpu", "cuda"], "auto: a GPU where there is one"]
-    use_bf16: Annotated[bool, "trunk and decoder in bfloat16"]
+    use_amp: Annotated[bool, "mixed precision; else float32 throughout"]
+    use_bf16: Annotated[bool, "mixed with bfloat16; else with float16, on a GPU only"]
+    log_steps: Annotated[int, Range(1), "between two rows of train/…"]
+    best_metric: Annotated[str, "which validation is the best: best.pt and the summary keep it"]
+    best_goal: Annotated[Literal["minimize", "maximize"], "of that metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +148,12 @@ class TrainConfig:
     @property
     def steps(self) -> int:
         """Optimizer steps; the last images of a division with a rest are not used."""
-        return self.optim.images // self.optim.batch_size
+        optim = self.optim
+        if optim.epochs:
+            return optim.epochs * (self.data.train_scenes // optim.batch_size)
+        return optim.images // optim.batch_size
+
+    @property
+    def epochs(self) -> int:
+        """Validations, one at the end of each epoch; with `images` an epoch is a slice of them."""
+        return self.optim.epochs or self.optim.validations

@@ -67,28 +67,39 @@ class Batch:
         """Some of the crops."""
         return Batch(**{name: getattr(self, name)[rows] for name in COLUMNS})
 
+    def pinned(self) -> Batch:
+        """The same in memory that a GPU reads by itself."""
+        return Batch(**{name: getattr(self, name).pin_memory() for name in COLUMNS})
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device, images of bytes as numbers in [0, 1]."""
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in COLUMNS}
+        if moved["images"].dtype == torch.uint8:
+            moved["images"] = moved["images"].float() / 255
+        return Batch(**moved)
+
 
 COLUMNS = tuple(field.name for field in fields(Batch))
 
 
-def load_batch(
-    data: Dataset, rows: NDArray[np.int64], device: torch.device, *, context: bool = False
-) -> Batch:
-    """These rows on the device, images in [0, 1].
+def read_batch(data: Dataset, rows: NDArray[np.int64], *, context: bool) -> Batch:
+    """These rows as stored, images of bytes.
 
     Args:
         data: mapped; nothing but the pixels asked for is read.
         rows: (B,) numbers.
-        device: where to.
         context: images with all that is stored around the crops, else the crops alone.
     """
     border = 0 if context else data.border_px
     inner = slice(border, data.images.shape[-1] - border)
     columns = {name: getattr(data, name)[rows] for name in COLUMNS[1:]}
     columns["images"] = data.images[rows, :, inner, inner]
-    tensors = {name: torch.from_numpy(np.array(one)).to(device) for name, one in columns.items()}
-    tensors["images"] = tensors["images"].float() / 255
-    return Batch(**tensors)
+    return Batch(**{name: torch.from_numpy(np.array(one)) for name, one in columns.items()})
+
+
+def load_batch(data: Dataset, rows: NDArray[np.int64], device: torch.device) -> Batch:
+    """The crops of these rows on the device."""
+    return read_batch(data, rows, context=False).to(device)
 
 
 def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> NDArray[np.int64]:

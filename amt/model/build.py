@@ -15,19 +15,21 @@ from amt.model.tokens import Adapter, AttentionFusion, Decoder, LatentHead, Pool
 from amt.trunk import Trunk, build_trunk
 
 
-def build_model(config: TrainConfig, weights: Path | None = None) -> Amt:
+def build_model(
+    config: TrainConfig, weights: Path | None = None, autocast: torch.dtype | None = None
+) -> Amt:
     """The network of this config; equal seeds give equal weights.
 
     Args:
         config: of the training.
         weights: the file with the trunk's pretrained ones, where the config names none.
+        autocast: what matrices are multiplied in; None: float32.
 
     Raises:
         ConfigError: the trunk cannot be made.
     """
     torch.manual_seed(config.run.seed)
     trunk = build_trunk(config.trunk, config.data.image_size, weights)
-    autocast = torch.bfloat16 if config.run.use_bf16 else None
     return Amt(make_parts(config.model, trunk), autocast=autocast)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from pathlib import Path
 
@@ -18,9 +17,12 @@ from amt.errors import AmtError, ConfigError, DiskError, NotFiniteError
 from amt.metrics import mean_pose_mpjpe_mm
 from amt.model.build import build_model
 from amt.stopping import EXIT_CODES, Stop
-from amt.tracking import METRIC, Tracker, print_result
+from amt.tracking import MEAN_POSE, Tracker, print_result
 from amt.training.checkpoint import Checkpoints
+from amt.training.precision import Precision
+from amt.training.schedule import Schedule
 from amt.training.step import Training
+from amt.training.validation import validate
 from amt.weights import require_weights
 
 TRAIN_SEED, VAL_SEED = 1, 2  # every run sees the same scenes, whatever its own seed
@@ -36,25 +38,28 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
     """
     torch.set_num_threads(environment.threads)
     device = pick_device(config.run.device)
-    if config.run.use_bf16 and not has_fast_bf16(device):
-        _log.warning("use_bf16: this %s emulates bfloat16, float32 is faster here", device.type)
+    precision = Precision.of(config.run, device)
+    _warn_of_settings(config, precision, device)
     weights = require_weights(config.trunk, environment)
-    model = build_model(config, weights).to(device)
+    model = build_model(config, weights, precision.autocast).to(device)
     train, val = _open_data(config, environment.cache)
-    tracker = Tracker.start(as_dict(config), on_stop=stop.early)
-    exit_code = AmtError.exit_code
+    tracker = Tracker.start(as_dict(config), best_metric=config.run.best_metric, on_stop=stop.early)
+    exit_code, training = AmtError.exit_code, None
     try:
         stop.defer_signals()
         folder = environment.checkpoints or Path("checkpoints") / tracker.run_id
-        run = _Run(Training(config, model, train), val, tracker, Checkpoints(folder))
+        training = Training(config, model, train, precision)
+        run = _Run(training, val, tracker, Checkpoints(folder))
         exit_code = run.to_its_end(stop)
     except AmtError as error:
         exit_code = error.exit_code
         raise
     finally:
+        if training is not None:
+            training.close()
         tracker.close(exit_code)
-    if math.isfinite(run.best_mm):
-        print_result(run.best_mm, run.mean_pose_mm)
+    if run.best is not None:
+        print_result(config.run.best_metric, run.best, run.mean_pose_mm)
     return exit_code
 
 
@@ -66,7 +71,7 @@ class _Run:
     ) -> None:
         self.training, self.val, self.tracker = training, val, tracker
         self.config, self.checkpoints = training.config, checkpoints
-        self.best_mm = math.inf
+        self.best: float | None = None
         self.rows: list[tuple[int, dict[str, float]]] = []
         self.mean_pose_mm = mean_pose_mpjpe_mm(
             torch.from_numpy(training.data.joints.copy()), torch.from_numpy(val.joints.copy())
@@ -75,18 +80,12 @@ class _Run:
 
     def to_its_end(self, stop: Stop) -> int:
         """Step until all images are seen or somebody asks to stop."""
-        training, config = self.training, self.config
-        epoch_ends = {
-            round(epoch * config.steps / config.optim.validations): epoch
-            for epoch in range(1, config.optim.validations + 1)
-        }
         saved_at = time.monotonic()
         try:
-            while training.step < config.steps and stop.reason is None:
-                training.train_step()
-                if epoch := epoch_ends.get(training.step):
-                    self._validate(epoch)
-                if time.monotonic() - saved_at > config.run.checkpoint_minutes * 60:
+            while self.training.step < self.config.steps and stop.reason is None:
+                self.training.train_step()
+                self._report()
+                if time.monotonic() - saved_at > self.config.run.checkpoint_minutes * 60:
                     self._try_to_save()
                     saved_at = time.monotonic()
         except NotFiniteError:
@@ -94,27 +93,50 @@ class _Run:
             raise
         return self._end(stop)
 
+    def _report(self) -> None:
+        """Validate at the end of an epoch, log the training's own row at the settings' interval."""
+        step = self.training.step
+        if epoch := self.training.schedule.epoch_ending_at(step):
+            self._validate(epoch)
+        elif step % self.config.run.log_steps == 0:
+            self._log(self.training.close_window())
+
     def _validate(self, epoch: int) -> None:
-        row = self.training.validate(self.val)
-        if "train/loss" not in row:
+        trained = self.training.close_window()
+        if "train/loss" not in trained:
             raise NotFiniteError("no step since the last validation gave a finite gradient")
-        images = (
-            self.training.step * self.config.optim.batch_size
-        )  # runs of all batch sizes compare
-        self.rows.append((images, row | {"epoch": epoch}))
-        self.tracker.log(self.rows[-1][1], step=images)
-        _log.info("epoch %d: %s %.1f mm", epoch, METRIC, row[METRIC])
-        if row[METRIC] < self.best_mm:
-            self.best_mm = row[METRIC]
+        row = {**validate(self.training, self.val), **trained, "epoch": epoch}
+        self._log(row)
+        metric = self.config.run.best_metric
+        if metric not in row:
+            raise ConfigError(f"best_metric `{metric}` is not logged; {', '.join(row)} are")
+        _log.info("epoch %d: %s %s", epoch, metric, f"{row[metric]:.4g}")
+        if self._is_best(row[metric]):
+            self.best = row[metric]
             self.checkpoints.save_best(
-                {"config": as_dict(self.config), METRIC: self.best_mm}
-                | {"model": self.training.ema.state_dict(), "frozen": self.training.frozen}
+                {
+                    "config": as_dict(self.config),
+                    metric: self.best,
+                    "model": self.training.ema.state_dict(),
+                    "frozen": self.training.frozen,
+                }
             )
         self._report_best()
 
+    def _log(self, row: dict[str, float]) -> None:
+        images = self.training.step * self.config.optim.batch_size  # all batch sizes compare
+        self.rows.append((images, row))
+        self.tracker.log(row, step=images)
+
+    def _is_best(self, value: float) -> bool:
+        if self.best is None:
+            return True
+        return value < self.best if self.config.run.best_goal == "minimize" else value > self.best
+
     def _report_best(self) -> None:
-        if math.isfinite(self.best_mm):
-            self.tracker.report_best(self.best_mm, self.mean_pose_mm)
+        if self.best is not None:
+            self.tracker.report_best({self.config.run.best_metric: self.best})
+            self.tracker.report_best({MEAN_POSE: self.mean_pose_mm})
 
     def _end(self, stop: Stop) -> int:
         if self.training.step >= self.config.steps or stop.reason is None:
@@ -138,7 +160,7 @@ class _Run:
 
     def _save(self) -> None:
         self.checkpoints.save_last(
-            self.training.state_dict() | {"best_mm": self.best_mm, "rows": self.rows}
+            self.training.state_dict() | {"best": self.best, "rows": self.rows}
         )
 
     def _try_to_save(self) -> None:
@@ -155,17 +177,36 @@ class _Run:
         if state["config"] != as_dict(self.config):
             raise ConfigError("the checkpoint of this run was made with other settings")
         self.training.load_state_dict(state)
-        self.best_mm, self.rows = state["best_mm"], list(state["rows"])
+        self.best, self.rows = state["best"], list(state["rows"])
         self.tracker.resend_lost_rows(self.rows)
         self._report_best()
         _log.info("resumed after step %d of %d", self.training.step, self.config.steps)
+
+
+def _warn_of_settings(config: TrainConfig, precision: Precision, device: torch.device) -> None:
+    """Say which settings are allowed and yet hardly meant."""
+    if precision.autocast == torch.bfloat16 and not has_fast_bf16(device):
+        _log.warning("use_bf16: this %s emulates bfloat16, float32 is faster here", device.type)
+    schedule = Schedule.of(config)
+    if schedule.ends_in_mid_cycle():
+        _log.warning(
+            "scheduler_T_0 %d does not divide the %d epochs: the last one ends at a rate of %.2g, "
+            "not at scheduler_min_lr",
+            schedule.cycle_epochs,
+            schedule.epochs,
+            schedule.learning_rate(schedule.steps - 1),
+        )
 
 
 def _open_data(config: TrainConfig, cache: Path) -> tuple[Dataset, Dataset]:
     size_px, context = config.data.image_size, config.data.crop_context
     return (
         open_synthetic(
-            cache, count=config.data.train_scenes, size_px=size_px, seed=TRAIN_SEED, context=context
+            cache,
+            count=config.data.train_scenes,
+            size_px=size_px,
+            seed=TRAIN_SEED,
+            context=context,
         ),
         open_synthetic(cache, count=config.data.val_scenes, size_px=size_px, seed=VAL_SEED),
     )

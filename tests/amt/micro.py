@@ -25,13 +25,16 @@ MICRO: dict[str, object] = {
     "decoder_layers": 1,
     "decoder_heads": 4,
     "dropout": 0.0,
+    "epochs": 0,
     "images": 48,
     "batch_size": 8,
     "learning_rate": 1.0e-3,
     "lr_mult_pretrained": 1.0,
     "validations": 2,
     "device": "cpu",
-    "use_bf16": False,
+    "use_amp": False,
+    "log_steps": 1000,
+    "scheduler_T_0": 2,
 }
 
 

@@ -67,7 +67,7 @@ def test_a_yaml_float_without_a_dot_is_no_text(tmp_path: Path) -> None:
         ("--pretrained=maybe", "pretrained is `maybe`: must be true or false"),
         ("--data=dexycb", "data is `dexycb`: must be one of synthetic"),
         ("--hidden_dim=100", "hidden_dim 100 must be a multiple of decoder_heads 8"),
-        ("--images=100", "fewer than validations 20"),
+        ("--validations=70000", "fewer than validations 70000"),
         ("--batch_size=65536", "batch_size 65536 exceeds train_scenes 20000"),
         ("--scheduler_min_lr=0.001", "scheduler_min_lr 0.001 exceeds learning_rate 0.0005"),
         ("--pretrained=false", "freeze_layers without pretrained weights freezes noise"),
@@ -78,7 +78,7 @@ def test_a_yaml_float_without_a_dot_is_no_text(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_named(argument: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(["--images=2000000", argument])
+        load_config(["--images=2000000", "--validations=20", argument])
 
     assert message in str(caught.value)
 

@@ -43,7 +43,7 @@ def test_bfloat16_on_a_cpu_that_emulates_it_is_warned_of(
     stop = Stop()
     stop.early()
 
-    run_training(make_config(use_bf16=True), read_environment(), stop)
+    run_training(make_config(use_amp=True), read_environment(), stop)
 
     assert "use_bf16: this cpu emulates bfloat16, float32 is faster here" in caplog.text
 

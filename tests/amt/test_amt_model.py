@@ -262,7 +262,7 @@ def test_contact_is_told_where_joints_are_in_the_object() -> None:
 
 
 def test_geometry_is_float32_in_mixed_precision() -> None:
-    model = build_model(make_config(use_bf16=True))
+    model = build_model(make_config(), autocast=torch.bfloat16)
 
     prediction = model(*make_inputs(2))
 

@@ -34,6 +34,7 @@ def test_each_part_learns_at_its_own_rate(cache: Path) -> None:
         learning_rate=1e-2,
         lr_mult_pretrained=0.01,
         lr_mult_new_encoders=0.5,
+        lr_mult_decoders=0.8,
         warmup_share=0.0,
     )
 
@@ -44,7 +45,7 @@ def test_each_part_learns_at_its_own_rate(cache: Path) -> None:
     for part in ("adapter", "latent", "fusion"):
         assert rates.pop(part) == pytest.approx(5e-3)
     assert set(rates) == {"decoder", "votes", "refiner", "object", "contact"}
-    assert all(rate == pytest.approx(1e-2) for rate in rates.values())
+    assert all(rate == pytest.approx(8e-3) for rate in rates.values())
 
 
 def test_a_part_with_a_rate_of_zero_does_not_move(cache: Path) -> None:
@@ -97,11 +98,26 @@ def test_the_average_is_the_corrected_exponential_one(decay: float) -> None:
 
     for value in values:
         layer.weight.data.copy_(value)
-        ema.update()
+        ema.update(torch.tensor(True))
 
     factors = decay ** torch.arange(4.0, -1.0, -1.0)
     expected = (factors[:, None, None] * values).sum(0) / factors.sum()
     torch.testing.assert_close(ema.state_dict()["weight"], expected)
+
+
+def test_a_step_that_was_not_finite_does_not_count_for_the_average() -> None:
+    layer = torch.nn.Linear(3, 1)
+    ema = Ema(layer, 0.9)
+    before = ema.state_dict()["weight"].clone()
+    layer.weight.data.fill_(5.0)
+
+    ema.update(torch.tensor(False))
+    assert torch.equal(ema.state_dict()["weight"], before)
+    assert ema.updates == 0
+
+    ema.update(torch.tensor(True))
+    assert torch.equal(ema.state_dict()["weight"], layer.weight)
+    assert ema.updates == 1
 
 
 def test_averages_take_the_weights_place_for_a_while_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from wandb.proto import wandb_internal_pb2
 
 from amt.config import as_dict
 from amt.environment import Environment, read_environment
@@ -20,6 +22,8 @@ from amt.stopping import Stop
 from amt.train import main
 from amt.training.loop import run_training
 from amt.training.step import Training
+from amt.training.validation import validate
+from runner.offline.framing import read_frames
 from tests.amt.micro import make_arguments, make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +66,7 @@ def test_the_best_weights_are_the_averaged_ones_of_the_best_validation(folder: P
     cache = read_environment().cache
     training = Training(config, build_model(config), open_train(cache))
     training.ema.load_state_dict(best["model"], updates=1)
-    score = training.validate(open_val(cache))["val/hand_mpjpe"]
+    score = validate(training, open_val(cache))["val/hand_mpjpe"]
     assert score == pytest.approx(best["val/hand_mpjpe"], rel=1e-6)
     assert best["config"] == as_dict(config)
 
@@ -70,7 +74,7 @@ def test_the_best_weights_are_the_averaged_ones_of_the_best_validation(folder: P
 def test_the_best_is_the_lowest_of_all_validations(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = make_config(images=160, validations=10, learning_rate=1.0, warmup_share=1.0)
+    config = make_config(images=160, validations=10, learning_rate=0.3, warmup_share=1.0)
 
     with caplog.at_level("INFO"):
         run_training(config, read_environment(), Stop())
@@ -79,6 +83,70 @@ def test_the_best_is_the_lowest_of_all_validations(
     best = torch.load(folder / "best.pt", weights_only=True)["val/hand_mpjpe"]
     assert best == pytest.approx(min(scores), abs=0.06)
     assert scores[-1] > min(scores)
+
+
+def test_the_best_follows_the_metric_and_goal_of_the_settings(
+    folder: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here the longest gradient: senseless, and different from the lowest error."""
+    config = make_config(
+        images=160, validations=10, best_metric="train/grad_norm", best_goal="maximize"
+    )
+
+    with caplog.at_level("INFO"):
+        run_training(config, read_environment(), Stop())
+
+    told = [line.split() for line in caplog.messages if line.startswith("epoch ")]
+    assert {words[2] for words in told} == {"train/grad_norm"}
+    norms = [float(words[3]) for words in told]
+    best = torch.load(folder / "best.pt", weights_only=True)
+    assert best["train/grad_norm"] == pytest.approx(max(norms), rel=1e-3)
+    assert capsys.readouterr().out == f"best train/grad_norm {max(norms):.4g}\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_metric_that_is_not_logged_cannot_be_the_best() -> None:
+    config = make_config(best_metric="val/beauty")
+
+    with pytest.raises(ConfigError, match="best_metric `val/beauty` is not logged"):
+        run_training(config, read_environment(), Stop())
+
+
+def read_rows(log: Path) -> list[tuple[int, dict[str, float]]]:
+    """Step and values of each row in a log of W&B's."""
+    rows = []
+    with log.open("rb") as file:
+        for data in read_frames(file):
+            record = wandb_internal_pb2.Record.FromString(data)  # type: ignore[attr-defined]
+            if record.WhichOneof("record_type") == "history":
+                values = {
+                    one.key or one.nested_key[0]: one.value_json for one in record.history.item
+                }
+                numbers = {key: json.loads(text) for key, text in values.items()}
+                rows.append((record.history.step.num, numbers))
+    return rows
+
+
+@pytest.mark.client
+def test_rows_of_the_training_come_at_their_own_interval(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every 4 steps, and with each validation; none holds the metric but validations."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+
+    run_training(make_config(images=80, validations=2, log_steps=4), read_environment(), Stop())
+
+    [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    rows = read_rows(log)
+    assert [step // 8 for step, _ in rows] == [4, 5, 8, 10]
+    assert ["val/hand_mpjpe" in row for _, row in rows] == [False, True, False, True]
+    for _, row in rows:
+        weighted = (value for name, value in row.items() if name.startswith("train/weighted_"))
+        assert row["train/loss"] == pytest.approx(sum(weighted), rel=1e-5)
+        assert 0 <= row["train/data_wait_share"] <= 1
+        assert row["system/micro_batch"] == 8
+    assert left_in(folder) == ["best.pt"]
 
 
 @pytest.mark.client

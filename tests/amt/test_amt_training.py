@@ -14,8 +14,8 @@ from amt.data.dataset import batch_indices
 from amt.errors import CheckpointError, NotFiniteError
 from amt.model.build import build_model
 from amt.training.checkpoint import Checkpoints
-from amt.training.optim import learning_rate_at
 from amt.training.step import Training
+from amt.training.validation import validate
 from tests.amt.micro import make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,14 +64,14 @@ def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> No
 
 
 def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
-    training = start(cache, train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
-    training.data = training.data.first(8)
+    config = make_config(train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
+    training = Training(config, build_model(config), open_train(cache).first(8))
 
-    before = training.validate(training.data)["val/hand_mpjpe"]
+    before = validate(training, training.data)["val/hand_mpjpe"]
     for _ in range(40):
         training.train_step()
 
-    assert training.validate(training.data)["val/hand_mpjpe"] < 0.7 * before
+    assert validate(training, training.data)["val/hand_mpjpe"] < 0.7 * before
 
 
 def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) 
 
     val = open_val(cache)
     assert fingerprint(second) == fingerprint(unbroken)
-    assert second.validate(val) == unbroken.validate(val)
+    assert validate(second, val) == validate(unbroken, val)
 
 
 def test_a_checkpoint_leaves_the_frozen_weights_out(cache: Path) -> None:
@@ -137,18 +137,26 @@ def test_a_checkpoint_without_a_tensor_or_with_a_foreign_one_is_refused(
             start(cache).load_state_dict(state)
 
 
-def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_end_the_run(cache: Path) -> None:
-    training = start(cache, images=480)
-    training.data = replace(training.data, joints=np.full_like(training.data.joints, np.nan))
+def test_steps_without_a_finite_gradient_change_nothing_and_ten_in_a_row_end_the_run(
+    cache: Path,
+) -> None:
+    config = make_config(images=480)
+    data = open_train(cache)
+    broken = replace(data, intrinsics=np.full_like(data.intrinsics, np.nan))
+    training = Training(config, build_model(config), broken)
     before = fingerprint(training)
 
     for _ in range(9):
         training.train_step()
 
-    assert (training.step, training.skipped) == (9, 9)
+    assert training.step == 9
+    assert training.close_window()["train/skipped_steps"] == 9
     assert fingerprint(training) == before
+    assert training.ema.updates == 0
+    assert all(state["step"] == 0 for state in training.optimizer.state.values())
+    training.train_step()
     with pytest.raises(NotFiniteError, match="10 steps in a row"):
-        training.train_step()
+        training.close_window()
 
 
 def test_validation_scores_the_averages_and_leaves_the_weights(cache: Path) -> None:
@@ -157,12 +165,12 @@ def test_validation_scores_the_averages_and_leaves_the_weights(cache: Path) -> N
         training.train_step()
     before = fingerprint(training)
 
-    averaged = training.validate(val)["val/hand_mpjpe"]
+    averaged = validate(training, val)["val/hand_mpjpe"]
 
     assert fingerprint(training) == before
     assert training.model.training
     training.ema.load_state_dict(dict(training.model.named_parameters()), updates=3)
-    assert training.validate(val)["val/hand_mpjpe"] != averaged
+    assert validate(training, val)["val/hand_mpjpe"] != averaged
 
 
 def test_training_and_validation_show_the_trunk_normalized_crops(cache: Path) -> None:
@@ -175,7 +183,7 @@ def test_training_and_validation_show_the_trunk_normalized_crops(cache: Path) ->
     training.model.trunk.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
 
     training.train_step()
-    training.validate(training.data)
+    validate(training, training.data)
 
     images = torch.from_numpy(training.data.images.copy()).float() / 255
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -201,18 +209,6 @@ def test_only_matrices_decay(cache: Path) -> None:
     assert {"decoder.queries", "adapter.pos_embed", "trunk.vit.cls_token"} <= still
     assert {name for name in names.values() if name.endswith("bias")} <= still
     assert not [name for name in still if name.endswith(("fc1.weight", "in_proj_weight"))]
-
-
-def test_the_rate_warms_up_and_comes_down_to_the_minimum() -> None:
-    rates = [
-        learning_rate_at(step, steps=100, base=1.0, warmup_share=0.1, minimum=0.01)
-        for step in range(101)
-    ]
-
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[100] == pytest.approx(0.01)
 
 
 def test_every_scene_is_seen_once_per_pass_in_another_order_each_time() -> None:

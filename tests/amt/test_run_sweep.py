@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from runner.offline.collect import find_logs, read_runs
+from tests.amt.micro import make_arguments
 from tests.rig.cloud import Cloud, start_cloud
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +193,36 @@ def test_with_a_server_failed_runs_are_counted_and_unknown_sweeps_named(
         f"error: no sweep `nope` in W&B project `other` of `acme` at {cloud.url}: name its "
         "project with --project, or give entity/project/ID"
     )
+
+
+@pytest.mark.client
+def test_runs_keep_as_best_what_their_sweep_ranks_by(tmp_path: Path, cloud: Cloud) -> None:
+    """Here the training's own loss; the server's copy of the sweep says so to whoever joins."""
+    sweep = {
+        "program": "amt/train.py",
+        "method": "grid",
+        "metric": {"name": "train/grad_norm", "goal": "maximize"},
+        "command": [
+            *("${env}", "${interpreter}", "${program}"),
+            *make_arguments(validations=2),
+            "${args}",
+        ],
+        "parameters": {"learning_rate": {"values": [0.001]}},
+    }
+    file = tmp_path / "sweep.yaml"
+    file.write_text(json.dumps(sweep))
+    with cloud:
+        done = run_sweep(
+            tmp_path, *("--config", str(file), "--count", "1"), environ=cloud.environment(tmp_path)
+        )
+        [run] = cloud.runs("amt")
+
+    assert done.returncode == 0, done.stderr
+    assert "best train/grad_norm" in done.stdout
+    config = json.loads(run.config)
+    assert config["best_metric"]["value"] == "train/grad_norm"
+    assert config["best_goal"]["value"] == "maximize"
+    assert json.loads(run.summary)["train/grad_norm"] > 0
 
 
 @pytest.mark.client
