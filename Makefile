@@ -1,14 +1,17 @@
 # make install   the command line and the tests' tools into .venv
 # make test      every test but those that need a GPU: brings up an engine where none answers
 # make lint      ruff and mypy
+# make generated compose files, and what else is made from runner/agent/contract and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
 # make bench     the benchmarks under tests/bench
+# make chaos     lets every write of a sweep fail on the sweep server, a sweep for each (half an hour)
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: compile once
 
-.PHONY: install install-cli lint test test-fast demo clean-demo bench bench-cuda clean
+.PHONY: install install-cli lint generated test test-fast demo clean-demo bench bench-cuda chaos \
+    clean
 
 install-cli: .venv/.cli
 .venv/.cli: pyproject.toml
@@ -29,6 +32,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+generated: install
+	$(BIN)/python -m runner.compose.clone amt/tiny_sweep.yaml
+
 test-fast: install
 	$(PYTEST) -n 3 --dist loadfile
 
@@ -43,10 +49,13 @@ clean-demo:
 	docker/demo.sh down
 
 bench: install
-	$(BIN)/python -m tests.bench.help_start
+	docker/with-engine.sh $(BIN)/python -m tests.bench.quick
 
 bench-cuda: install-cli
 	docker/with-engine.sh $(BIN)/python -m tests.bench.cuda_image
+
+chaos: install
+	RUNNER_CHAOS_SIZE=all $(PYTEST) -m client -s tests/chaos/test_write_faults.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -17,7 +17,7 @@
 #   RUNNER_ENGINE_BRIDGE   its default bridge                      rnr0
 #   RUNNER_ENGINE_ADDRESS  the bridge's address, a /16             one that is free
 #   RUNNER_ENGINE_POOL     for further networks, a /16             one that is free
-#   RUNNER_ENGINE_MIRROR   Debian's archive                        the machine's own
+#   RUNNER_ENGINE_MIRROR   Debian's archive                        that of apt's sources
 #   RUNNER_ENGINE_GROUP    may use the socket, which is root       root
 #   RUNNER_ENGINE_HOOKS    a folder of programs that it finds      none
 #                          first, for a stand-in of NVIDIA's hook
@@ -49,17 +49,22 @@ fail() { # what happened, the way out
 
 # ---- apt ---------------------------------------------------------------------
 
-# What the machine itself fetches from, as `URI SUITE COMPONENT` lines.
+# What the machine itself fetches from, as `URI SUITE COMPONENT CODENAME` lines; the last word is
+# there once `apt-get update` was called.
 apt_sources() {
     # shellcheck disable=SC2016 # $(…) is apt's here
-    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null || true
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CODENAME)' 'Created-By: Packages' 2>/dev/null || true
 }
 
-mirror() {
-    local found
-    found=$(apt_sources | awk '$2 == "bookworm" && $3 == "main" {print $1; exit}')
-    found=${RUNNER_ENGINE_MIRROR:-${found:-http://deb.debian.org/debian}}
-    echo "${found%/}"
+# Sets MIRROR, without which nothing can be fetched.
+need_mirror() {
+    [ -z "${MIRROR:-}" ] || return 0
+    local found=${RUNNER_ENGINE_MIRROR:-}
+    [ -n "$found" ] || found=$(apt_sources |
+        awk '$1 !~ /^cdrom:/ && ($2 == "bookworm" || $4 == "bookworm") && $3 == "main" && !seen++ {print $1}')
+    [ -n "$found" ] || fail "apt's sources name no archive of Debian 12 (bookworm)" \
+        "name one: RUNNER_ENGINE_MIRROR=http://…/debian"
+    MIRROR=${found%/}
 }
 
 install_packages() { # names; those that were missing are noted for `down` to name
@@ -80,9 +85,10 @@ install_packages() { # names; those that were missing are noted for `down` to na
 
 unpack() { # a suite of Debian, a folder, packages; apt's own state stays as it is
     local deb apt=$D/apt
+    need_mirror
     rm -rf "$apt" "$2"
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$2"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $1 main" >"$apt/sources.list"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $MIRROR $1 main" >"$apt/sources.list"
     printf '%s;\n' "Dir::Etc::sourcelist \"$apt/sources.list\"" 'Dir::Etc::sourceparts "-"' \
         "Dir::State::Lists \"$apt/lists\"" "Dir::Cache \"$apt/cache\"" \
         'APT::Sandbox::User "root"' 'Acquire::Languages "none"' >"$apt/apt.conf"
@@ -471,7 +477,7 @@ HOOK
 
 debian_slim() {
     local sources
-    sources=$(apt_sources | awk -v main="$(mirror)" '
+    sources=$(apt_sources | awk '
         $3 == "main" && $2 ~ /^bookworm-(updates|security)$/ {print "deb " $1 " " $2 " main"}')
     write_apt_settings >"$D/tmp/apt"
     write_pip_settings >"$D/tmp/pip"
@@ -482,7 +488,7 @@ debian_slim() {
         --customize-hook="upload '$D/tmp/apt' /etc/apt/apt.conf.d/90machine" \
         --customize-hook="upload '$D/tmp/pip' /etc/pip.conf" \
         --customize-hook="sh '$D/tmp/trust' \"\$1\"" \
-        bookworm - "deb $(mirror) bookworm main" "$sources"
+        bookworm - "deb $MIRROR bookworm main" "$sources"
 }
 
 busybox_python() {
@@ -500,7 +506,7 @@ rm -rf "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale "$1"/usr/shar
 HOOK
     # the variant `extract` runs no customize hooks, and says nothing
     bootstrap --variant=extract --include=python3,busybox-static --extract-hook="sh '$D/tmp/applets' \"\$1\"" \
-        bookworm - "deb $(mirror) bookworm main"
+        bookworm - "deb $MIRROR bookworm main"
 }
 
 bootstrap() { # its mounts in a namespace of its own, too: a kill leaves none
@@ -511,6 +517,7 @@ has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
 image() { # name, the function that writes its root file system as tar, changes
     ! has_image "$1" || return 0
+    need_mirror
     local change changes=()
     for change in "${@:3}"; do changes+=(--change "$change"); done
     say "making $1"

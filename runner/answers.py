@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 import yaml
 
+from runner.agent.contract.sweeps import SweepPath
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is built in
+
 
 @dataclass(frozen=True, slots=True)
 class SweepInfo:
     """A sweep as its server tells it."""
 
-    entity: str
-    project: str
-    id: str
+    path: SweepPath
     name: str
     state: str  # RUNNING, PAUSED, FINISHED or CANCELED
     config: Mapping[str, Any]
@@ -23,9 +25,9 @@ class SweepInfo:
     engine: str | None  # what searches: known of our server only
 
     @property
-    def path(self) -> str:
-        """`entity/project/id`."""
-        return f"{self.entity}/{self.project}/{self.id}"
+    def id(self) -> str:
+        """The last part of its path, which W&B gives it."""
+        return self.path.id
 
     @property
     def method(self) -> str:
@@ -85,11 +87,9 @@ class Viewer:
 
 def to_sweep(node: Mapping[str, Any], entity: str, project: str) -> SweepInfo:
     """A sweep from its node of an answer."""
-    config = yaml.safe_load(node["config"] or "{}")
+    config = yaml.load(node["config"] or "{}", Loader=_LOADER)  # noqa: S506 - a safe one
     return SweepInfo(
-        entity=entity,
-        project=project,
-        id=node["name"],
+        path=SweepPath(entity, project, node["name"]),
         name=node.get("displayName") or node["name"],
         state=node["state"],
         config=config if isinstance(config, dict) else {},

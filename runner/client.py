@@ -18,8 +18,11 @@ from typing import Any
 
 import yaml
 
+from runner.agent.contract.servers import ServerKind
+from runner.agent.contract.sweeps import SweepPath
 from runner.answers import RunInfo, SweepInfo, Viewer, to_run, to_sweep
 from runner.errors import ExitCode, RunnerError
+from runner.reach import make_opener
 
 PAGE = 200  # runs or sweeps per request
 TIMEOUT_S = 30.0
@@ -39,7 +42,7 @@ class Client:
     Args:
         url: the server's, without a path.
         key: for this server and no other.
-        ours: it is a server of `runner`, on loopback.
+        kind: whose server it is: only ours has the fields of ours.
         ca_bundle: certificates that are trusted; None: the system's.
         report: is told once that the server is waited for, whichever thread meets it first.
     """
@@ -49,27 +52,17 @@ class Client:
         url: str,
         key: str,
         *,
-        ours: bool,
+        kind: ServerKind,
         ca_bundle: Path | None = None,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        self.url, self.ours, self._report = url.rstrip("/"), ours, report
+        self.url, self.kind, self._report = url.rstrip("/"), kind, report
         self._telling = threading.Lock()  # who takes it tells, and keeps it
         self._answered = False  # it did once: the address is right, a silence passes
         self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
-        handlers: list[urllib.request.BaseHandler] = []
-        if ours:  # on loopback: a proxy for the outside must not come between
-            handlers.append(urllib.request.ProxyHandler({}))
-        trust = ssl.create_default_context(cafile=ca_bundle and str(ca_bundle))
-        handlers.append(urllib.request.HTTPSHandler(context=trust))
-        handlers.append(_NoRedirects())
-        self._opener = urllib.request.build_opener(*handlers)
+        self._opener = make_opener(url, ca_bundle)
 
-    def health(self) -> dict[str, Any]:
-        """What our server says of itself: version, sweeps, live runs."""
-        return self._request("GET", "/healthz")
-
-    def find_sweep(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
+    def find_sweep(self, path: SweepPath) -> SweepInfo | None:
         """The sweep at this path, or None."""
         query = (
             "query Sweep($entity:String,$project:String,$sweep:String!){"
@@ -77,13 +70,14 @@ class Client:
             f"sweep(sweepName:$sweep){{{self._sweep_fields()}}}}}}}"
         )
         try:
-            found = self._graphql(query, entity=entity, project=project, sweep=sweep_id)["project"]
+            where = {"entity": path.entity, "project": path.project, "sweep": path.id}
+            found = self._graphql(query, **where)["project"]
         except RunnerError as error:
             if error.code == ExitCode.NOT_FOUND:  # no such entity
                 return None
             raise
         node = found and found.get("sweep")
-        return to_sweep(node, entity, project) if node else None
+        return to_sweep(node, path.entity, path.project) if node else None
 
     def sweeps(self, entity: str, project: str) -> Iterator[SweepInfo]:
         """All sweeps of a W&B project."""
@@ -126,7 +120,7 @@ class Client:
         Raises:
             RunnerError: the sweep is gone (3), or no answer.
         """
-        fields = f"{_RUN_FIELDS} {_OUR_RUN_FIELDS}" if self.ours else _RUN_FIELDS
+        fields = f"{_RUN_FIELDS} {_OUR_RUN_FIELDS}" if self.kind == "runner" else _RUN_FIELDS
         query = (
             "query Runs($entity:String,$project:String,$sweep:String!,$filters:JSONString,"
             "$first:Int,$after:String,$order:String){project(name:$project,entityName:$entity){"
@@ -139,8 +133,8 @@ class Client:
             try:
                 found = self._graphql(
                     query,
-                    entity=sweep.entity,
-                    project=sweep.project,
+                    entity=sweep.path.entity,
+                    project=sweep.path.project,
                     sweep=sweep.id,
                     filters=json.dumps({"$and": [{"sweep": sweep.id}]}),
                     first=PAGE,
@@ -171,7 +165,7 @@ class Client:
         return to_sweep(node, where["entity"]["name"], where["name"])
 
     def _sweep_fields(self) -> str:
-        return f"{_SWEEP_FIELDS} engine" if self.ours else _SWEEP_FIELDS
+        return f"{_SWEEP_FIELDS} engine" if self.kind == "runner" else _SWEEP_FIELDS
 
     def _graphql(self, query: str, **variables: object) -> dict[str, Any]:
         body = {"query": query, "variables": variables}
@@ -294,13 +288,6 @@ def _may_repeat(error: BaseException, *, changes: bool) -> bool:
     if changes:
         return isinstance(cause, ConnectionRefusedError)
     return not isinstance(cause, ssl.SSLCertVerificationError)
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """urllib would send the key along, to whatever host."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Never."""
 
 
 def _messages(reply: object) -> str:

@@ -8,17 +8,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.errors import RunnerError
+from runner.terminal import escape_json, inline, log_text, visible
 
 SCHEMA = 1
 
 
 def note(text: str) -> None:
     """One line of narration: a finished action, or what is decided and why."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the door
+    print(inline(text), file=sys.stderr, flush=True)  # noqa: T201 - the door
 
 
 def data(text: str) -> None:
     """One line (or block) of what was asked for."""
+    _write(visible(text))
+
+
+def log_line(source: str, text: str) -> None:
+    """One line of a container's log, after the name of where it comes from."""
+    _write(f"{inline(source)} | {log_text(text)}")
+
+
+def _write(text: str) -> None:
     try:
         print(text, flush=True)  # noqa: T201 - the door
     except BrokenPipeError:  # `runner ps | head`: the reader has had enough
@@ -36,19 +46,24 @@ def report_error(error: RunnerError, *, as_json: bool) -> None:
         body = {"code": int(error.code), "message": error.message, "hint": error.hint}
         data(to_json({"error": body}))
         return
-    note(f"error: {error.message}")
+    first, *more = error.message.split("\n")
+    note(f"error: {first}")
+    for line in more:
+        note(f"       {line.strip()}")
     if error.hint:
         note(f"hint: {error.hint}")
 
 
 def to_json(fields: Mapping[str, Any]) -> str:
     """The object that scripts read: `schema` first; NaN and infinities as strings."""
-    return json.dumps(_finite({"schema": SCHEMA, **fields}), ensure_ascii=False)
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(_finite({"schema": SCHEMA, **fields}), ensure_ascii=not unicode)
+    return escape_json(text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns aligned by spaces, no frame: readable, and cut by `awk` alike."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[inline(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = (
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from runner.agent.contract.commands import DEFAULT_COMMAND
+from runner.agent.contract.paths import WORKSPACE
+from runner.guard.foreign_files import read_regular
 from runner.project import SETTINGS_FILE, Project
 from runner.state import write_atomic
 
@@ -24,20 +27,31 @@ class Parameter:
     default: int | float | None  # None: the program reads it and names no default
 
 
-def init_project(project: Project) -> list[str]:
-    """Write what is missing; change no file that exists. One line for each thing said or done."""
+def init_project(project: Project, *, dry_run: bool = False) -> list[str]:
+    """Write what is missing; change no file that exists.
+
+    Returns:
+        A line for each thing that was found, and for each file that was kept or written (in a dry
+        run, with its text, would be written).
+    """
     said = list(_describe(project))
+
+    def write(file: Path, text: str, remark: str = "") -> None:
+        if not dry_run:
+            write_atomic(file, text)
+        said.append(f"{'would write' if dry_run else 'wrote'} {file.name}{remark}")
+        said.extend(text.rstrip().splitlines() if dry_run else ())
+
     settings = project.root / SETTINGS_FILE
     if project.settings_file:
         said.append(f"kept {project.settings_file.name}")
     else:
-        write_atomic(settings, settings_text(project, find_data_folders(project.root)))
-        said.append(f"wrote {settings.name}")
+        write(settings, settings_text(project, find_data_folders(project.root)))
     if project.sweep_file:
         said.append(f"kept {project.sweep_file.name}")
     else:
-        write_atomic(project.root / SWEEP_FILE, sweep_text(project))
-        said.append(f"wrote {SWEEP_FILE}: an example, change its metric and parameters")
+        remark = ": an example, change its metric and parameters"
+        write(project.root / SWEEP_FILE, sweep_text(project), remark)
     return said
 
 
@@ -73,7 +87,7 @@ def find_metric(source: str) -> str | None:
 def settings_text(project: Project, data: list[str]) -> str:
     """A runner.toml: what was found is set, what could be set is a comment."""
     found = project.dependencies.name if project.dependencies else None
-    mounts = [f"./{name}:/workspace/{name}:ro" for name in data]
+    mounts = [f"./{name}:{WORKSPACE}/{name}:ro" for name in data]
     sweep = project.sweep_file.name if project.sweep_file else SWEEP_FILE
     return "\n".join(
         [
@@ -90,7 +104,7 @@ def settings_text(project: Project, data: list[str]) -> str:
             "[run]",
             _line("program", project.program, "train.py"),
             _line("sweep", sweep, sweep),
-            _line("mounts", mounts or None, ["./data:/workspace/data:ro"]),
+            _line("mounts", mounts or None, [f"./data:{WORKSPACE}/data:ro"]),
             '# env = { OMP_NUM_THREADS = "4" }',
             '# shm_size = "16g"                      # shared memory for data loaders',
             '# memory = "64g"',
@@ -126,7 +140,7 @@ def sweep_text(project: Project) -> str:
         "#   type: hyperband",
         "#   min_iter: 3",
         "# command:  # how a run is started; this is the default",
-        '#   ["${env}", "${interpreter}", "${program}", "${args}"]',
+        f"#   {json.dumps(DEFAULT_COMMAND)}",
     ]
     return "\n".join([*lines, ""])
 
@@ -207,4 +221,4 @@ def _is_code(folder: Path) -> bool:
 def _read_source(project: Project) -> str:
     if project.program is None:
         return ""
-    return (project.root / project.program).read_text("utf-8", errors="replace")
+    return read_regular(project.root / project.program).decode("utf-8", errors="replace")

@@ -1,12 +1,13 @@
 """A folder → the project in it: program, dependencies, sweep file."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_regular
+from runner.guard.git import find_git_root
+from runner.guard.ownership import walk_up
+from runner.tomlfile import read_toml
 
 SETTINGS_FILE = "runner.toml"
 DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
@@ -36,13 +37,14 @@ def find_project(start: Path) -> Project:
     """The project that `start` lies in.
 
     The nearest folder upwards with settings; else the nearest, up to the git root, with a
-    dependency file or a sweep file; else `start` itself.
+    dependency file or a sweep file; else `start` itself. A folder above `start` that another user
+    may have filled does not count, nor do those above it.
 
     Raises:
         RunnerError: a TOML file on the way cannot be read.
     """
     start = start.absolute()
-    git_root = next((one for one in (start, *start.parents) if (one / ".git").exists()), None)
+    git_root = find_git_root(start)
     root = _find_root(start, git_root)
     sweep_file = find_sweep_file(root)
     return Project(
@@ -60,7 +62,7 @@ def find_settings_file(folder: Path) -> Path | None:
     if (file := folder / SETTINGS_FILE).is_file():
         return file
     file = folder / "pyproject.toml"
-    if file.is_file() and "runner" in read_toml(file).get("tool", {}):
+    if file.is_file() and read_toml(file).has("tool", "runner"):
         return file
     return None
 
@@ -73,7 +75,7 @@ def find_dependencies(folder: Path) -> Path | None:
             continue
         if name == "uv.lock" and not (folder / "pyproject.toml").is_file():
             continue
-        if name == "pyproject.toml" and "project" not in read_toml(file):
+        if name == "pyproject.toml" and not read_toml(file).has("project"):
             continue  # it only configures tools
         return file
     return None
@@ -99,24 +101,8 @@ def find_program(folder: Path, sweep_file: Path | None) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def read_toml(file: Path) -> dict[str, Any]:
-    """A TOML file's content.
-
-    Raises:
-        RunnerError: it cannot be read or is no TOML; the message has file and line.
-    """
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise RunnerError(f"cannot read `{file}`: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RunnerError(
-            f"`{file}` is no valid TOML: {error}", hint="mend that line", code=ExitCode.USAGE
-        ) from error
-
-
 def _find_root(start: Path, git_root: Path | None) -> Path:
-    chain = (start, *start.parents)
+    chain = [*walk_up(start)]
     for folder in chain:
         if find_settings_file(folder):
             return folder
@@ -139,7 +125,8 @@ def _read_program(sweep_file: Path) -> str | None:
 
 
 def _read_text(file: Path) -> str:
+    """The text of a regular file; nothing of anything else."""
     try:
-        return file.read_text("utf-8", errors="replace")
+        return read_regular(file).decode("utf-8", errors="replace")
     except OSError:
         return ""  # unreadable: it is not what is looked for

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from docker.client import DockerClient
 
 
+@pytest.fixture(scope="session", autouse=True)
+def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands under test keep what they remember of folders where it is removed again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("user-state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def engine_env() -> TestEngine:
     """A reachable engine; its `env` goes into the environment of commands under test."""

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.agent.command import DEFAULT_COMMAND, find_unknown_macros
+from runner.agent.command import find_unknown_macros
+from runner.agent.contract import exits, variables
+from runner.agent.contract.commands import DEFAULT_COMMAND, PROGRAM
+from runner.agent.contract.status import SeenSlot, Status, manifest_file
 from runner.agent.courier import Courier
 from runner.agent.gpu import SeenGpu, select_gpu
 from runner.agent.launch import Launcher
@@ -22,8 +25,8 @@ from runner.agent.protocol import (
     read_agent_id,
     read_template,
 )
-from runner.agent.refusals import EXIT_REFUSED, RefusedError, StopRequestedError
-from runner.agent.report import Status, StatusFile, say
+from runner.agent.refusals import RefusedError, StopRequestedError
+from runner.agent.report import StatusFile, say
 from runner.agent.settings import AgentSettings, read_container, read_settings
 from runner.agent.signals import Inbox
 from runner.agent.workcopy import fill, rotate
@@ -36,8 +39,8 @@ def main() -> int:
         settings = read_settings(os.environ)
     except RefusedError as error:
         say(error.reason)
-        leave_word(os.environ, error.reason)
-        return EXIT_REFUSED
+        write_refusal(os.environ, error.reason)
+        return exits.AGENT_REFUSED
     status = StatusFile(settings.status_dir, _first_status(settings))
     left = CRASHED
     try:
@@ -55,20 +58,19 @@ def main() -> int:
 
 
 def _work(settings: AgentSettings, inbox: Inbox, status: StatusFile) -> Leaving:
-    if settings.count and status.runs_done >= settings.count:
+    if settings.count and status.status.runs_ended >= settings.count:
         return count_reached(settings.count)
     adopt_orphans()
     gpu, driver = _check_gpu(settings)
-    identity = {"uuid": gpu.uuid, "name": gpu.name}
-    status.update(gpu=identity)
-    lease = None if settings.is_cpu else Lease.take(settings.leases, settings.gpu_uuid)
+    status.update(gpu=SeenSlot(gpu.uuid, gpu.name))
+    lease = None if settings.slot.is_cpu else Lease.take(settings.leases, settings.slot.text)
     _fill_workspace(settings)
     link = Link(settings.base_url, settings.key, max_pause_s=_max_pause_s(settings))
     template, program = _read_command(settings, link)
     agent = link.ask(CREATE_AGENT, lambda: agent_variables(settings.sweep, settings.agent))
     agent_id = read_agent_id(agent)
     say(f"agent `{settings.agent}` of {settings.sweep} on {gpu.name} ({gpu.uuid})")
-    told = {"gpu": identity, "agent": settings.agent} if settings.server_kind == "runner" else None
+    told = _identity(settings, gpu) if settings.server_kind == "runner" else None
     inbox.open()
     return Loop(
         settings,
@@ -87,15 +89,20 @@ def _work(settings: AgentSettings, inbox: Inbox, status: StatusFile) -> Leaving:
     ).run()
 
 
+def _identity(settings: AgentSettings, gpu: SeenGpu) -> Mapping[str, object]:
+    """Which agent on which GPU this is, for our own server."""
+    return {"gpu": {"uuid": gpu.uuid, "name": gpu.name}, "agent": settings.agent}
+
+
 def _check_gpu(settings: AgentSettings) -> tuple[SeenGpu, str | None]:
     """Our GPU and the driver. By hand, outside of a container, others may be seen as well."""
-    if settings.is_cpu:
-        return SeenGpu(settings.gpu_uuid, "cpu"), None
+    if settings.slot.is_cpu:
+        return SeenGpu(settings.slot.text, "cpu"), None
     from runner.agent.nvml import read_sight  # slow, and a CPU slot has no use for it
 
     sight = read_sight()
     only = settings.container is not None
-    return select_gpu(sight.gpus, settings.gpu_uuid, only=only), sight.driver
+    return select_gpu(sight.gpus, settings.slot, only=only), sight.driver
 
 
 def _fill_workspace(settings: AgentSettings) -> None:
@@ -104,7 +111,7 @@ def _fill_workspace(settings: AgentSettings) -> None:
         settings.workspace.mkdir(parents=True, exist_ok=True)
         return
     folder = settings.status_dir
-    manifest = folder / f"{settings.agent}.files" if folder else None
+    manifest = folder / manifest_file(settings.agent) if folder else None
     try:
         if aside := rotate(settings.workspace, manifest, sweep=settings.sweep.id):
             say(f"another sweep's files are kept in `{aside}`")
@@ -126,12 +133,13 @@ def _fill_workspace(settings: AgentSettings) -> None:
 def _read_command(settings: AgentSettings, link: Link) -> tuple[tuple[str, ...], str | None]:
     """The sweep's command template and program."""
     template, program = settings.command, settings.program
-    if template is None or ("${program}" in template and program is None):
+    if template is None or (PROGRAM in template and program is None):
         sweep = settings.sweep
         names = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
         theirs, their_program = read_template(link.ask(SWEEP_CONFIG, lambda: names))
-        template, program = template or theirs or DEFAULT_COMMAND, program or their_program
-    if "${program}" in template and program is None:
+        template = template or theirs or DEFAULT_COMMAND
+        program = program or their_program or settings.default_program
+    if PROGRAM in template and program is None:
         raise RefusedError("the sweep names no program: start it with `-- COMMAND`")
     for macro in find_unknown_macros(template):
         say(f"`{macro}` in the sweep's command is no macro and is left out")
@@ -161,21 +169,23 @@ def _first_status(settings: AgentSettings) -> Status:
         container=settings.container,
         pid=os.getpid(),
         sweep=str(settings.sweep),
-        gpu={"uuid": settings.gpu_uuid, "name": None},
+        gpu=SeenSlot(settings.slot.text),
     )
 
 
-def leave_word(environ: Mapping[str, str], reason: str) -> None:
+def write_refusal(environ: Mapping[str, str], reason: str) -> None:
     """A status file although the settings are not complete."""
-    folder, agent = environ.get("RUNNER_STATUS_DIR"), environ.get("RUNNER_AGENT")
+    folder, agent = environ.get(variables.STATUS_DIR), environ.get(variables.AGENT)
     if not folder or not agent or "/" in agent:
         return
     status = Status(
         agent=agent,
         container=read_container(environ),
         pid=os.getpid(),
-        sweep=environ.get("RUNNER_SWEEP", ""),
-        gpu={"uuid": environ.get("RUNNER_GPU_UUID"), "name": None},
+        sweep=environ.get(variables.SWEEP, ""),
+        gpu=SeenSlot(environ.get(variables.SLOT)),
     )
-    left = {"state": "failed", "reason": reason, "exit_code": EXIT_REFUSED}
-    StatusFile(Path(folder), status).update(**left)
+    left = refused(reason)
+    StatusFile(Path(folder), status).update(
+        state=left.state, reason=left.reason, exit_code=left.exit_code
+    )

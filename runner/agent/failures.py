@@ -1,11 +1,22 @@
 """How a run ended: one class for each way that is not a plain finish (DESIGN section 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-FailureClass = Literal["crash", "signal", "stopped", "bad_config", "nan", "preempted"]
+from runner.agent.contract import exits
 
+FailureClass = Literal["crash", "signal", "stopped", "bad_config", "nan", "preempted"]
+Count = Literal["runs_finished", "runs_failed"]  # of an agent's status; None: the run goes on
+# Where a run counts of which our server says this. It knows more than the process tells: that the
+# sweep has stopped the run, that the run has announced to go on, that its stream ended as finished.
+COUNT_OF_STATE: Mapping[str, Count | None] = {
+    "finished": "runs_finished",
+    "killed": "runs_finished",
+    "failed": "runs_failed",
+    "crashed": "runs_failed",
+    "preempted": None,
+}
 _IMPORT_ERRORS = ("ModuleNotFoundError: ", "ImportError: ")
 
 
@@ -22,6 +33,13 @@ class Ended:
     def failed(self) -> bool:
         """A run that was told to stop, or goes back to the sweep, has not failed."""
         return self.failure not in (None, "stopped", "preempted")
+
+    @property
+    def count(self) -> Count | None:
+        """Where it counts, as far as its process tells."""
+        if self.failure == "preempted":
+            return None
+        return "runs_failed" if self.failed else "runs_finished"
 
     def to_wire(self) -> dict[str, object]:
         """The entry in a heartbeat's `metrics`."""
@@ -46,17 +64,17 @@ def classify(
         lines: the last of its log.
         interrupted: that came from outside, not from the sweep.
     """
-    if code == 75 or (interrupted and code != 0):
-        return "preempted"
-    if stopped and not interrupted:
-        return "stopped"
-    if code == 0:
+    if code == 0:  # told to stop or not: it says itself that it is done
         return None
+    if code == exits.RUN_PREEMPTED or interrupted:
+        return "preempted"
+    if stopped:
+        return "stopped"
     if code < 0:
         return "signal"
-    if code == 65:
+    if code == exits.RUN_NOT_FINITE:
         return "nan"
-    if code == 2 or any(line.startswith(_IMPORT_ERRORS) for line in lines):
+    if code == exits.RUN_BAD_CONFIG or any(line.startswith(_IMPORT_ERRORS) for line in lines):
         return "bad_config"
     return "crash"
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runner.agent.contract.slots import SlotId
 from runner.agent.refusals import RefusedError
 
 
@@ -23,15 +24,15 @@ class Sight:
     driver: str
 
 
-def select_gpu(gpus: Sequence[SeenGpu], wanted: str, *, only: bool) -> SeenGpu:
-    """The GPU or MIG slice with this UUID; `only`: it must be the one and only to be seen.
+def select_gpu(gpus: Sequence[SeenGpu], wanted: SlotId, *, only: bool) -> SeenGpu:
+    """The GPU or MIG slice that is this slot; `only`: it must be the one and only to be seen.
 
     Raises:
         RefusedError: another one, several or none are seen.
     """
-    is_mig = wanted.startswith("MIG-")
+    is_mig = wanted.kind == "mig"
     seen = [slice_ for gpu in gpus for slice_ in gpu.migs] if is_mig else list(gpus)
-    found = [one for one in seen if one.uuid == wanted]
+    found = [one for one in seen if one.uuid == wanted.text]
     if not found:
         raise RefusedError(f"`{wanted}` is not here; NVML shows {_names(seen)}")
     if only and len(seen) > 1:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.agent.command import Place, make_argv, needs_json_file
+from runner.agent.command import make_argv, needs_json_file
+from runner.agent.contract import variables
+from runner.agent.contract.commands import MacroValues
 from runner.agent.params import format_params
 from runner.agent.process import Tree
 from runner.agent.protocol import Command
@@ -27,7 +29,7 @@ _OUR_SERVER = {
     "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "5",
     "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "5",
 }
-_NOT_INHERITED = ("WANDB_API_KEY", "WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
+_NOT_INHERITED = (variables.API_KEY, "WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,18 @@ class Launcher:
         params = self.params_file(command.run)
         json_file = params.with_suffix(".json")
         env = make_environ(self.environ, self.settings, command, params)
-        Path(env["RUNNER_CHECKPOINT_DIR"]).mkdir(parents=True, exist_ok=True)
+        Path(env[variables.CHECKPOINT_DIR]).mkdir(parents=True, exist_ok=True)
         params.parent.mkdir(parents=True, exist_ok=True)
         params.write_text(format_params(values, self.provenance), "ascii")
         if needs_json_file(self.template):
             json_file.write_text(json.dumps(values), "ascii")
         program = self.settings.program or command.program or self.program
-        place = Place(sys.executable, program, str(json_file), env)
-        argv = make_argv(self.template, values, place)
+        macros = MacroValues(values, sys.executable, program, str(json_file))
+        argv = make_argv(self.template, macros, env)
         if not argv:
             raise FileNotFoundError(2, "the sweep's command is empty")
         if not self.settings.offline:
-            env["WANDB_API_KEY"] = self.settings.key
+            env[variables.API_KEY] = self.settings.key
         return Tree(
             argv,
             run=command.run,
@@ -88,24 +90,24 @@ def make_environ(
     inherited = {
         name: value
         for name, value in environ.items()
-        if name not in _NOT_INHERITED and not name.startswith("RUNNER_")
+        if name not in _NOT_INHERITED and not name.startswith(variables.PREFIX)
     }
     env = {**_ALWAYS, **_intervals(settings), **inherited}
     env |= {
-        "WANDB_BASE_URL": settings.base_url,
-        "WANDB_ENTITY": settings.sweep.entity,
-        "WANDB_PROJECT": settings.sweep.project,
+        variables.BASE_URL: settings.base_url,
+        variables.ENTITY: settings.sweep.entity,
+        variables.PROJECT: settings.sweep.project,
         "WANDB_SWEEP_ID": settings.sweep.id,
         "WANDB_RUN_ID": command.run,
         "WANDB_SWEEP_PARAM_PATH": str(params),
-        "WANDB_DIR": str(settings.wandb_dir),
-        "RUNNER_AGENT": settings.agent,
-        "RUNNER_CHECKPOINT_DIR": str(settings.checkpoints.absolute() / command.run),
+        variables.RUNS_DIR: str(settings.wandb_dir),
+        variables.AGENT: settings.agent,
+        variables.CHECKPOINT_DIR: str(settings.checkpoints.absolute() / command.run),
     }
     if command.type == "resume":
         env["WANDB_RESUME"] = "allow"
-    if not settings.is_cpu:
-        env.setdefault("CUDA_VISIBLE_DEVICES", settings.gpu_uuid)
+    if not settings.slot.is_cpu:
+        env.setdefault(variables.CUDA_DEVICES, settings.slot.text)
     return env
 
 

@@ -23,7 +23,7 @@ class Lease:
         """
         file = folder / gpu_uuid
         try:
-            _make_folder(folder)
+            make_folder(folder)
             while True:
                 handle = _open(file)
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,7 +43,8 @@ class Lease:
             os.utime(self.handle)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """The folder of all leases, writable for all users of the host like `/tmp`."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:

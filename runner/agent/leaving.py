@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from runner.agent.contract import exits
+from runner.agent.contract.status import AgentState
 from runner.agent.failures import Ended
-from runner.agent.refusals import EXIT_CRASHED, EXIT_DONE, EXIT_REFUSED, EXIT_STOPPED
-from runner.agent.report import AgentState
 
 
 @dataclass(frozen=True)
@@ -22,25 +22,25 @@ class Leaving:
         return self.state == "stopped"
 
 
-CRASHED = Leaving("failed", "the agent crashed; its log has the traceback", EXIT_CRASHED)
-NO_MORE_RUNS = Leaving("finished", "the sweep has no more runs", EXIT_DONE)
-SWEEP_GONE = Leaving("finished", "the sweep is gone from its server", EXIT_DONE)
-TO_BE_REPLACED = Leaving("finished", "ended after its run, to be replaced", EXIT_DONE)
+CRASHED = Leaving("failed", "the agent crashed; its log has the traceback", exits.AGENT_CRASHED)
+NO_MORE_RUNS = Leaving("finished", "the sweep has no more runs", exits.AGENT_DONE)
+SWEEP_GONE = Leaving("finished", "the sweep is gone from its server", exits.AGENT_DONE)
+TO_BE_REPLACED = Leaving("finished", "ended after its run, to be replaced", exits.AGENT_DONE)
 
 
 def count_reached(count: int) -> Leaving:
     """The end of an agent that was to have so many runs."""
-    return Leaving("finished", f"count of {count} reached", EXIT_DONE)
+    return Leaving("finished", f"count of {count} reached", exits.AGENT_DONE)
 
 
 def refused(reason: str) -> Leaving:
     """The server, the GPU or the settings do not let it work."""
-    return Leaving("failed", reason, EXIT_REFUSED)
+    return Leaving("failed", reason, exits.AGENT_REFUSED)
 
 
 def stopped(until: float = 0.0) -> Leaving:
     """SIGTERM or SIGINT came."""
-    return Leaving("stopped", "told to stop", EXIT_STOPPED, until)
+    return Leaving("stopped", "told to stop", exits.AGENT_STOPPED, until)
 
 
 def describe_end(ended: Ended, lived_s: float) -> str:
@@ -50,6 +50,6 @@ def describe_end(ended: Ended, lived_s: float) -> str:
         return f"{ended.run} finished {after}"
     code = ended.code or 0
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    if code == 127 and ended.lines:
+    if code == exits.RUN_NOT_STARTED and ended.lines:
         how = ended.lines[-1]
     return f"{ended.run} ended {after}: {ended.failure}, {how}"

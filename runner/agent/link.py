@@ -13,6 +13,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
+from runner.agent.contract.variables import CA_FILE
 from runner.agent.refusals import RefusedError
 from runner.agent.report import say
 
@@ -152,7 +153,7 @@ class Link:
             if isinstance(error.reason, ssl.SSLCertVerificationError) and not self._answered:
                 raise RefusedError(
                     f"the certificate of {self._url} is not trusted: "
-                    f"{error.reason.verify_message}; set `SSL_CERT_FILE`"
+                    f"{error.reason.verify_message}; set `{CA_FILE}`"
                 ) from error
             raise _NoAnswerError(str(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:

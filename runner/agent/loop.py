@@ -5,8 +5,10 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from runner.agent.contract import exits, limits
+from runner.agent.contract.status import LiveRun, drain_file, is_drain_for
 from runner.agent.courier import NOBODY, Courier
-from runner.agent.failures import Ended, classify, pause_before_next
+from runner.agent.failures import COUNT_OF_STATE, Count, Ended, classify, pause_before_next
 from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
 from runner.agent.leaving import (
@@ -27,7 +29,6 @@ from runner.agent.report import StatusFile, say
 from runner.agent.settings import AgentSettings
 from runner.agent.signals import Inbox
 
-STATUS_EVERY_S = 10.0
 QUICK_S = 2.0  # a run that fails faster has hardly begun
 FAREWELL_S = 3.0  # after the last run's end, to tell the server
 
@@ -96,11 +97,26 @@ class Loop:
         if reply is None:
             return
         beat, commands = reply
+        heard = [one for one in self._ended if one in beat.ended]
         self._ended = [one for one in self._ended if one not in beat.ended]
         for command in commands:
-            self._obey(command)
+            if command.type == "ended":
+                self._correct_counts(heard, command)
+            else:
+                self._obey(command)
         is_news = self._make_beat() != beat
         self._beat_at = time.monotonic() + (0.0 if is_news else self._settings.heartbeat_s)
+
+    def _correct_counts(self, heard: Iterable[Ended], verdict: Command) -> None:
+        """Count a run as what our server says it is, where its process told otherwise."""
+        for ended in heard:
+            says = COUNT_OF_STATE.get(verdict.state, ended.count)
+            if ended.run == verdict.run and ended.count != says:
+                say(f"{ended.run} counts as {verdict.state}")
+                self._status.update(**self._counted(ended.count, -1), **self._counted(says, 1))
+
+    def _counted(self, count: Count | None, by: int) -> dict[str, int]:
+        return {} if count is None else {count: getattr(self._status.status, count) + by}
 
     def _on_refusal(self, error: RefusedError) -> None:
         self._deaf = True
@@ -184,7 +200,9 @@ class Loop:
             why = f"cannot start: {error.strerror}" + (
                 f": `{error.filename}`" if error.filename else ""
             )
-            self._on_end(Ended(command.run, 127, "bad_config", (why,)), lived_s=0.0)
+            self._on_end(
+                Ended(command.run, exits.RUN_NOT_STARTED, "bad_config", (why,)), lived_s=0.0
+            )
             return
         self._live = Live(command, tree, time.time())
 
@@ -203,17 +221,13 @@ class Loop:
     def _on_end(self, ended: Ended, lived_s: float) -> None:
         say(describe_end(ended, lived_s))
         self._note_end(ended)
-        counts = self._status.status
+        self._status.update(run=None, **self._counted(ended.count, 1))
         interrupted = self._leaving is not None and self._leaving.interrupted
-        if ended.failed:
-            self._status.update(runs_failed=counts.runs_failed + 1, run=None)
-        elif not interrupted and ended.failure != "preempted":
-            self._status.update(runs_finished=counts.runs_finished + 1, run=None)
         self._pause_if_broken(ended, lived_s)
         count = self._settings.count
         if interrupted:
             self._leave(stopped(time.monotonic() + FAREWELL_S))
-        elif self._leaving is None and count and self._status.runs_done >= count:
+        elif self._leaving is None and count and self._status.status.runs_ended >= count:
             self._leave(count_reached(count))
 
     def _note_end(self, ended: Ended) -> None:
@@ -264,9 +278,9 @@ class Loop:
             return  # the final word follows
         now = time.monotonic()
         live = self._live
-        run = live and {"id": live.command.run, "state": "running", "started_at": live.started_at}
+        run = live and LiveRun(live.command.run, "running", live.started_at)
         self._status.update(state="running" if live else "waiting", run=run, reason=self._reason())
-        if now - self._status.written_at >= STATUS_EVERY_S:
+        if now - self._status.written_at >= limits.STATUS_EVERY_S:
             self._status.write()
             if self._lease:
                 self._lease.touch()
@@ -282,7 +296,7 @@ class Loop:
 
     def _wake_at(self) -> float:
         times: Iterable[float | None] = (
-            self._status.written_at + STATUS_EVERY_S,
+            self._status.written_at + limits.STATUS_EVERY_S,
             None if self._courier.busy or self._deaf else self._beat_at,
             self._live.tree.deadline if self._live else None,
             self._start_at if self._next and not self._live else None,
@@ -292,11 +306,11 @@ class Loop:
 
 
 def is_drained(settings: AgentSettings) -> bool:
-    """Whether `<status folder>/<agent>.drain` names this very container."""
+    """Whether the host asks this very container to leave."""
     if settings.status_dir is None or settings.container is None:
         return False
     try:
-        text = (settings.status_dir / f"{settings.agent}.drain").read_text("utf-8")
+        text = (settings.status_dir / drain_file(settings.agent)).read_text("utf-8")
     except OSError:
         return False
-    return text.strip() == settings.container
+    return is_drain_for(text, settings.container)

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner.agent.contract import variables
+from runner.agent.contract.sweeps import SweepPath
 from runner.agent.failures import Ended
 from runner.agent.refusals import RefusedError
-from runner.agent.settings import Sweep
 
 CREATE_AGENT = """
 mutation CreateAgent($host: String!, $projectName: String, $entityName: String, $sweep: String!) {
@@ -32,12 +33,13 @@ query SweepConfig($entity: String!, $project: String!, $sweep: String!) {
 
 @dataclass(frozen=True)
 class Command:
-    """What the server wants done next."""
+    """What the server wants done next; of our own also what has become of a run that ended."""
 
-    type: Literal["run", "resume", "stop", "exit"]
+    type: Literal["run", "resume", "stop", "exit", "ended"]
     run: str = ""
     program: str | None = None
     values: tuple[tuple[str, Any], ...] = ()
+    state: str = ""  # of the run that ended
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Beat:
         return not self.alive and not self.leaving
 
 
-def agent_variables(sweep: Sweep, host: str) -> dict[str, Any]:
+def agent_variables(sweep: SweepPath, host: str) -> dict[str, Any]:
     """Variables of `CREATE_AGENT`."""
     names = {"projectName": sweep.project, "entityName": sweep.entity, "sweep": sweep.id}
     return {"host": host, **names}
@@ -108,7 +110,7 @@ def read_template(data: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, str 
     return template, None if program is None else str(program)
 
 
-_KINDS = ("run", "resume", "stop", "exit")
+_KINDS = ("run", "resume", "stop", "exit", "ended")
 
 
 def _read_command(one: Mapping[str, Any]) -> Command:
@@ -116,7 +118,7 @@ def _read_command(one: Mapping[str, Any]) -> Command:
     run = str(one.get("run_id") or "")
     if one["type"] != "exit" and (not run or "/" in run or run.startswith(".")):
         raise ValueError(run)  # it becomes the name of a folder
-    return Command(one["type"], run, one.get("program"), values)
+    return Command(one["type"], run, one.get("program"), values, str(one.get("state") or ""))
 
 
 def _parse(text: str) -> Any:
@@ -129,7 +131,7 @@ def _parse(text: str) -> Any:
         import yaml
     except ImportError as error:
         raise RefusedError(
-            "the sweep's config is YAML and this image has no PyYAML: set `RUNNER_COMMAND`"
+            f"the sweep's config is YAML and this image has no PyYAML: set `{variables.COMMAND}`"
         ) from error
     try:
         return yaml.safe_load(text)

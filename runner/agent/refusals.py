@@ -1,9 +1,4 @@
-"""Why an agent does not work here, and the exit codes by which it leaves."""
-
-EXIT_DONE = 0
-EXIT_CRASHED = 1
-EXIT_REFUSED = 69  # the engine tries three more times, then leaves it down
-EXIT_STOPPED = 143  # as a shell tells SIGTERM; the engine starts it again after its own restart
+"""Why an agent does not work here."""
 
 
 class RefusedError(Exception):

@@ -1,18 +1,12 @@
 """What the agent tells the world outside: a line on stderr, and its status file."""
 
-import json
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-SCHEMA = 1
-
-AgentState = Literal[
-    "starting", "running", "waiting", "finished", "failed", "stopped", "quarantined"
-]
+from runner.agent.contract.status import Status, status_file
 
 
 def say(text: str) -> None:
@@ -23,28 +17,11 @@ def say(text: str) -> None:
         return
 
 
-@dataclass(frozen=True)
-class Status:
-    """One agent at one moment, as `ps` shows it."""
-
-    agent: str
-    container: str | None
-    pid: int
-    sweep: str
-    gpu: Mapping[str, str | None]
-    state: AgentState = "starting"
-    run: Mapping[str, object] | None = None
-    runs_finished: int = 0
-    runs_failed: int = 0
-    reason: str | None = None
-    exit_code: int | None = None
-
-
 class StatusFile:
-    """`<folder>/<agent>.json`, replaced as a whole; nothing is kept where there is no folder."""
+    """An agent's status on disk, replaced as a whole; nothing is kept where there is no folder."""
 
     def __init__(self, folder: Path | None, status: Status) -> None:
-        self._file = folder / f"{status.agent}.json" if folder else None
+        self._file = folder / status_file(status.agent) if folder else None
         self.status = status
         self.written_at = 0.0  # by the monotonic clock
 
@@ -60,16 +37,11 @@ class StatusFile:
         self.written_at = time.monotonic()
         if self._file is None:
             return
-        record = {"schema": SCHEMA, **asdict(self.status), "updated_at": time.time()}
+        status = replace(self.status, updated_at=time.time())
         try:
-            write_atomic(self._file, json.dumps(record) + "\n")
+            write_atomic(self._file, status.to_json())
         except OSError as error:
             say(f"cannot write `{self._file}`: {error.strerror}")
-
-    @property
-    def runs_done(self) -> int:
-        """Runs that count towards `RUNNER_COUNT`."""
-        return self.status.runs_finished + self.status.runs_failed
 
     def restore(self) -> None:
         """Take the counts of runs from the file that this container left before its restart."""
@@ -86,12 +58,12 @@ class StatusFile:
 def read_counts(text: str, container: str | None, sweep: str) -> tuple[int, int]:
     """Runs finished and failed in a status file of this very container, else (0, 0)."""
     try:
-        record = json.loads(text)
-        if container is None or (record["container"], record["sweep"]) != (container, sweep):
-            return 0, 0
-        return int(record["runs_finished"]), int(record["runs_failed"])
-    except (LookupError, TypeError, ValueError):
+        left = Status.from_json(text)
+    except ValueError:
         return 0, 0
+    if container is None or (left.container, left.sweep) != (container, sweep):
+        return 0, 0
+    return left.runs_finished, left.runs_failed
 
 
 def write_atomic(file: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """The typer application and the one place where errors meet the user."""
 
+import io
 import os
 import signal
 import sys
@@ -71,6 +72,9 @@ for part in (project, fleet, sweeps, sync, compose, server):
 
 def main() -> NoReturn:
     """Run the command line; an expected failure ends with one line, a hint and its code."""
+    os.umask(os.umask(0o022) | 0o022)  # nothing of ours is for others to write
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without UTF-8 shows what it can
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run(sys.argv[1:]))
 
 

@@ -3,18 +3,21 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner import console
+from runner.cli.consent import YesOption
 from runner.cli.up import ServerOption
 from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_regular_text
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
-    from runner.compose import Chosen
+    from runner.compose.env_file import ComposePins
     from runner.fleet.slots import Slot
 
 
@@ -33,14 +36,17 @@ def compose(
     ] = None,
     server: ServerOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the lines only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object with the values.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
     from runner.cli.context import open_context
-    from runner.compose import CPU_FILE, ENV_FILE, FILE, make_values, without_builds, write_block
-    from runner.image.server import PACKAGE
+    from runner.compose.env_file import ENV_FILE, make_values, write_block
+    from runner.compose.file import FILE, render
     from runner.state import hand_over, write_atomic
 
-    context = open_context()
+    overridden = [*(["server"] if server else ()), *(["run.sweep"] if sweep else ())]
+    context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
     root = context.project.root
     if context.state.root.resolve() != (root / ".runner").resolve():
         raise RunnerError(
@@ -50,27 +56,51 @@ def compose(
             code=ExitCode.USAGE,
         )
     values = make_values(_choose(context, gpus, sweep, server, dry_run=dry_run))
-    file = root / ENV_FILE
+    file = _find_env(context)
     text = write_block(_read_env(file), values)
-    if dry_run:
-        console.data("\n".join(f"{name}={value}" for name, value in values.items()))
-        return
-    for name in (FILE, CPU_FILE):
-        if not (root / name).exists():
-            packaged = (PACKAGE / "files" / name).read_text("utf-8")
-            write_atomic(root / name, without_builds(packaged))
+    missing = {name: made for name, made in render().items() if not (root / name).exists()}
+    if not dry_run:
+        for name, made in missing.items():
+            write_atomic(root / name, made)
             hand_over(root / name, root)
             console.note(f"wrote {name}")
-    _write_env(file, text)
-    hand_over(context.state.root, root)
+        _write_env(file, text)
+        hand_over(context.state.root, root)
+    if as_json:
+        written = [*missing, ENV_FILE]
+        fields = {"dry_run": dry_run, "folder": str(root), "files": written, "values": values}
+        console.data(console.to_json(fields))
+    elif dry_run:
+        console.data("\n".join(f"{name}={value}" for name, value in values.items()))
+    if dry_run:
+        return
     pinned = ", ".join(slot for slot in (gpus or "").split(",") if slot) or "GPU 0"
     console.note(f"pinned {pinned} in {ENV_FILE}; next: `docker compose up`")
+
+
+def _find_env(context: "Context") -> Path:
+    """`.env`, which may be a link to another file of the project or its repository."""
+    from runner.compose.env_file import ENV_FILE
+    from runner.settings.claims import is_inside
+
+    file = context.project.root / ENV_FILE
+    if not is_inside(context.project, file):
+        raise RunnerError(
+            f"`{file}` is a link out of the project, to `{file.resolve()}`",
+            hint="put a file in its place: runner writes the pins there",
+            code=ExitCode.USAGE,
+        )
+    return file
 
 
 def _read_env(file: Path) -> str:
     """Its text with the line ends that it has."""
     try:
-        return file.read_bytes().decode("utf-8") if file.exists() else ""
+        return read_regular_text(file) if file.exists() else ""
+    except OSError as error:
+        raise RunnerError(
+            f"cannot read `{file}`: {error.strerror}", hint="check its owner and mode"
+        ) from error
     except UnicodeDecodeError as error:
         raise RunnerError(
             f"`{file.name}` is not UTF-8: {error}", hint="Compose reads no other; convert it"
@@ -92,38 +122,41 @@ def _write_env(file: Path, text: str) -> None:
 
 def _choose(
     context: "Context", gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
-) -> "Chosen":
+) -> "ComposePins":
     from runner.cli import up
-    from runner.compose import Chosen
+    from runner.compose.env_file import ComposePins
     from runner.fleet.apply import make_host
     from runner.fleet.observe import read_agents
-    from runner.image.build import ensure_server_image, find_image
+    from runner.fleet.slots import parse_selection
+    from runner.image.built import find_image
     from runner.localserver.container import network_name
-    from runner.localserver.files import find_data
+    from runner.localserver.files import find_data, make_data
     from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 
     engine, run = context.engine(), context.settings.run
     agents = read_agents(engine, context.state)
-    slots = tuple(up.select_slots(context, agents, gpus)) if gpus else ()
+    selection = parse_selection(gpus) if gpus else None
+    slots = tuple(up.find_slots(context, agents, selection)) if selection else ()
     image = find_image(engine, context.project, context.settings, context.state)
     chosen = _choose_server(context, server, dry_run=dry_run)
     host = make_host(engine, max(1, len(slots)))
-    bundle = find_ca_bundle(os.environ)
-    data = find_data(context.state, report=console.note)
+    bundle, copy = find_ca_bundle(os.environ), partial(copy_ca_bundle, folder=context.state.cache)
+    place = find_data if dry_run else make_data
+    data = place(context.state, report=console.note)
     local, owner = chosen == "local", context.project.root.stat()
     cpus = run.cpus or (host.cpu_share if slots and slots[0].is_cpu else None)
     labels = {"image": image.id, **_provenance(image.labels)}
-    return Chosen(
+    return ComposePins(
         fleet=context.state.fleet,
         user=host.user if os.geteuid() else engine.info().user(owner.st_uid, owner.st_gid),
         image=image.id,
         interpreter=image.interpreter,
         read_only=image.kind == "ours",
-        server_image=ensure_server_image(engine, report=console.note),
+        server_image=_choose_server_image(context, dry_run=dry_run),
         server=chosen,
-        port=_choose_port(context) if local else None,
+        port=_choose_port(context, dry_run=dry_run) if local else None,
         network=network_name(context.state),
-        sweep=_choose_sweep(context, sweep or run.sweep, chosen, server),
+        sweep=_choose_sweep(context, sweep or _find_called_sweep(context), chosen, server),
         slots=slots,
         driver=_choose_driver(context, slots),
         grace_s=run.grace_s,
@@ -132,36 +165,54 @@ def _choose(
         cpus=cpus,
         program=run.program,
         provenance=json.dumps(labels),
-        extra=_write_extra(context, len(slots) or 1, dry_run=dry_run),
-        trust=str(copy_ca_bundle(bundle, context.state.cache)) if bundle else None,
+        extra=_write_extra(context, slots, dry_run=dry_run),
+        trust=None if bundle is None else str(copy(bundle, dry_run=dry_run)),
         data=None if data == context.state.server else str(data),
     )
 
 
-def _write_extra(context: "Context", agents: int, *, dry_run: bool) -> str | None:
-    """The file with `[run] mounts` and `env`; None where there are none."""
-    from runner.compose import make_extra
-    from runner.fleet.mounts import parse_mounts
+def _write_extra(context: "Context", slots: "tuple[Slot, ...]", *, dry_run: bool) -> str | None:
+    """The file with what compose.yaml has no variables for; None where nothing of it is set."""
+    from runner.agent.contract import paths
+    from runner.compose.env_file import make_extra
+    from runner.compose.folders import shared_folder
+    from runner.fleet.agentspec import check_env
+    from runner.fleet.mounts import resolve_mounts
     from runner.state import write_json
 
-    run = context.settings.run
-    mounts = parse_mounts(run.mounts, context.project.root)
-    if "WANDB_API_KEY" in run.env:
-        raise RunnerError(
-            "`WANDB_API_KEY` in `[run] env` would be seen in `docker compose config`",
-            hint="leave it out: agents get the key by a file",
-            code=ExitCode.USAGE,
+    settings, run = context.settings, context.settings.run
+    own = (*paths.OWN_MOUNTS, paths.COMPOSE)
+    mounts = resolve_mounts(run.mounts, context.project.root, own=own)
+    env = check_env(run.env)
+    pin_index = settings.pin == "index" and not any(slot.is_cpu for slot in slots)
+    file = shared_folder(context.state) / paths.EXTRA_FILE
+    needed = mounts or env or pin_index or settings.memlock is not None
+    if not dry_run and not needed:
+        file.unlink(missing_ok=True)  # of an earlier call
+    if not dry_run and needed:
+        extra = make_extra(
+            mounts,
+            env,
+            agents=len(slots) or 1,
+            files=[one for one in mounts if not Path(one.source).is_dir()],
+            memlock=settings.memlock,
+            pin_index=pin_index,
         )
-    if not mounts and not run.env:
-        return None
-    file = context.state.root / "compose" / "extra.yaml"
+        write_json(file, extra, mode=0o600)
+    return str(file.relative_to(context.project.root)) if needed else None
+
+
+def _choose_server_image(context: "Context", *, dry_run: bool) -> str:
+    """The ID of the server's image, built where it is missing; in a dry run then its tag."""
+    from runner.image.server import ensure_server_image, server_tag
+
     if not dry_run:
-        single = [one for one in mounts if not Path(one.source).is_dir()]
-        write_json(file, make_extra(mounts, run.env, agents=agents, files=single), mode=0o600)
-    return str(file.relative_to(context.project.root))
+        return ensure_server_image(context.engine(), report=console.note)
+    found = context.engine().image(server_tag())
+    return found.id if found else server_tag()
 
 
-def _choose_port(context: "Context") -> int:
+def _choose_port(context: "Context", *, dry_run: bool) -> int:
     """The port of this folder's server, the same each time if it can be."""
     from runner.fleet.composed import is_composed
     from runner.localserver.container import find_server, select_port
@@ -176,7 +227,8 @@ def _choose_port(context: "Context") -> int:
             )
         return int(found.url.rpartition(":")[2])
     port = select_port(state, console.note)
-    write_json(state.server_file, {**(read_json(state.server_file) or {}), "port": port})
+    if not dry_run:
+        write_json(state.server_file, {**(read_json(state.server_file) or {}), "port": port})
     return port
 
 
@@ -200,21 +252,15 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
-    from runner.composed import key_file
-    from runner.settings.server import find_home, find_key
+    from runner.compose.given_key import key_file
+    from runner.settings.server import find_home, get_key
     from runner.state import write_atomic
 
     choice = context.server_choice(flag)
     console.note(f"server: {choice.url or 'local'} ({choice.why})")
     if choice.url is None:
         return "local"
-    key = find_key(choice.url, environ=os.environ, home=find_home(), state=context.state)
-    if key is None:
-        raise RunnerError(
-            f"no W&B key for {choice.url}",
-            hint="`wandb login`, set `WANDB_API_KEY`, or use `--server local`",
-            code=ExitCode.AUTH,
-        )
+    key = get_key(choice.url, environ=os.environ, home=find_home(), state=context.state)
     if not dry_run:
         file = key_file(context.state, choice.url)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -222,29 +268,43 @@ def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> st
     return choice.url
 
 
+def _find_called_sweep(context: "Context") -> str | None:
+    """The sweep of the caller's environment; that of the settings file is left to the services."""
+    from runner.settings.load import variable_of
+
+    named = context.settings.run.sweep
+    if named is None or context.settings.origins["run.sweep"] == variable_of("run.sweep"):
+        return named
+    if named.endswith((".yaml", ".yml")):
+        _find_file(context, named)  # a wrong name is better said now
+    return None
+
+
 def _choose_sweep(
     context: "Context", spec: str | None, server: str, flag: str | None
 ) -> str | None:
     """The path of a sweep, or a file of the project, from which the service `sweep` makes one."""
-    from runner.sweeps import load_records, resolve_sweep
+    from runner.sweeps import load_records, resolve_sweep, save_record
 
     if spec is None:
         return None
     if spec.endswith((".yaml", ".yml")):
         return _find_file(context, spec)
     record = load_records(context.state).get(spec.rpartition("/")[2])
-    if record and record["path"].endswith(spec):
-        if record["server"] != server:
+    if record and str(record.path).endswith(spec):
+        if record.server != server:
             raise RunnerError(
-                f"sweep `{spec}` lives on {record['server']}, and the server is {server}",
-                hint=f"`--server {record['server']}`",
+                f"sweep `{spec}` lives on {record.server}, and the server is {server}",
+                hint=f"`--server {record.server}`",
                 code=ExitCode.USAGE,
             )
-        return str(record["path"])
+        return str(record.path)
     if server == "local":  # it may not be up yet: the service looks it up
         return spec
     servers = context.servers(flag, quiet=True)
-    return resolve_sweep(spec, servers, context.names(), console.note, write=True).sweep.path
+    joined = resolve_sweep(spec, servers, context.names(), write=True)
+    save_record(context.state, joined)
+    return str(joined.sweep.path)
 
 
 def _find_file(context: "Context", spec: str) -> str:

@@ -1,23 +1,25 @@
 """What most commands begin with: the project, its settings, its state and its servers."""
 
-import atexit
 import os
-import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import console
+from runner.abandoned import remove_abandoned
+from runner.cli.consent import settle, tell_open
 from runner.errors import ExitCode, RunnerError
+from runner.guard.ownership import name_user
 from runner.project import Project, find_project
 from runner.settings.load import Settings, load_settings
 from runner.settings.server import ServerChoice, choose_server, find_home
-from runner.state import State, find_state, open_state
+from runner.state import State, find_foreign_state, find_state, open_state, plan_state
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
+    from runner.sweepfile import Finding, Sweep
     from runner.sweeps import Names, Own, Servers
 
 
@@ -28,20 +30,21 @@ class Context:
     project: Project
     settings: Settings
     start: Path
+    read_only: bool  # the command only looks, or is a dry run
     _state: State | None = None
     _engine: "Engine | None" = None
-    dry_run: bool = False
+    _sweeps: "dict[Path, tuple[Sweep | None, list[Finding]]]" = field(default_factory=dict)
 
     @property
     def state(self) -> State:
         """The state folder, made when first needed: a call that is refused before leaves none."""
         if self._state is None:
-            environ = dict(os.environ)
-            if self.dry_run:  # what is noted on the way goes when the call ends
-                folder = tempfile.mkdtemp(prefix="runner-")
-                atexit.register(shutil.rmtree, folder)
-                environ["RUNNER_HOME"] = folder
-            self._state = open_state(self.start, self.project.root, environ=environ)
+            root = self.project.root
+            self._state = (
+                plan_state(root, environ=os.environ, read_only=True)
+                if self.read_only
+                else open_state(self.start, root, environ=os.environ)
+            )
         return self._state
 
     def engine(self) -> "Engine":
@@ -49,11 +52,15 @@ class Context:
         if self._engine is None:
             from runner.engine.client import Engine
 
-            if self._state is None:  # no folder for an engine that does not answer
+            if (
+                self._state is None and not self.read_only
+            ):  # no folder for an engine that does not answer
                 Engine.connect(self.settings.engine, environ=os.environ).close()
             self._engine = Engine.connect(
                 self.settings.engine, state=self.state, environ=os.environ
             )
+            if not self.read_only:
+                remove_abandoned(*self.state.folders, Path(tempfile.gettempdir()))
         return self._engine
 
     def server_choice(self, flag: str | None) -> ServerChoice:
@@ -105,9 +112,9 @@ class Context:
             entity,
             project,
             self.project.root.name or "uncategorized",
-            self._file_project(),
             entity_why,
             project_why,
+            self._file_project,
         )
 
     def _describe(self, choice: ServerChoice) -> str:
@@ -120,35 +127,79 @@ class Context:
         origin = f"key from {key[1]}" if key else "no key"
         return f"{choice.url} ({choice.why}), {origin}, {self.names().describe()}"
 
+    def load_sweep(self, file: Path) -> "Sweep":
+        """A checked sweep file, its warnings told; each file is read once in a call.
+
+        Raises:
+            RunnerError: it is not there (3), cannot be read, or is not a valid sweep (2).
+        """
+        from runner.sweeps import check_sweep_file
+
+        return check_sweep_file(file, *self._parse_sweep(file), console.note)
+
+    def _parse_sweep(self, file: Path) -> "tuple[Sweep | None, list[Finding]]":
+        from runner.sweeps import parse_sweep_file
+
+        key = file.resolve()
+        if key not in self._sweeps:
+            self._sweeps[key] = parse_sweep_file(file)
+        return self._sweeps[key]
+
     def _file_project(self) -> str | None:
         """The W&B project that the folder's sweep file names."""
-        from runner.sweepfile import read_sweep
-
         named = self.settings.run.sweep
         file = self.project.root / named if named else self.project.sweep_file
         try:
-            text = file.read_text("utf-8") if file else ""
-        except (OSError, UnicodeDecodeError):
+            sweep, _ = self._parse_sweep(file) if file else (None, ())
+        except RunnerError:
             return None
-        sweep, _ = read_sweep(text) if text else (None, ())
         return sweep.project if sweep else None
 
 
 def open_context(
-    *, flags: Mapping[str, object] | None = None, create: bool = True, dry_run: bool = False
+    *,
+    flags: Mapping[str, object] | None = None,
+    create: bool = False,
+    read_only: bool = False,
+    yes: bool | None = None,
+    overridden: Iterable[str] = (),
 ) -> Context:
-    """Read the current folder; with `create` its state folder is made when needed.
+    """Read the current folder.
 
-    With `dry_run` it is made elsewhere, and gone when the process ends.
+    Args:
+        flags: settings of the command line, by dotted key.
+        create: the state folder is made when it is first needed (with `read_only` only planned);
+            else there must be one.
+        read_only: nothing is remembered in it.
+        yes: `--yes` of a command that acts on what the project's files decide about keys and code;
+            None for one that only looks, in which nothing counts that was not accepted.
+        overridden: keys that flags of this call decide, which are in no settings.
     """
     start = Path.cwd()
     project = find_project(start)
-    settings = load_settings(project, environ=os.environ, flags=flags or {})
-    state = find_state(start, environ=os.environ)
+
+    def load() -> Settings:
+        return load_settings(project, environ=os.environ, flags=flags or {})
+
+    if yes is None:
+        tell_open(settings := load())
+    else:
+        decided = frozenset(overridden)
+        settings = settle(load, yes=yes, overridden=decided, dry_run=read_only)
+    state = find_state(start, environ=os.environ, read_only=read_only)
     if state is None and not create:
         raise RunnerError(
             f"no fleet was started from `{start}`: there is no `.runner` folder",
-            hint="go to the project's folder, or `runner up --gpus … --sweep …`",
+            hint=_say_foreign(start)
+            or "go to the project's folder, or `runner up --gpus … --sweep …`",
             code=ExitCode.NOT_FOUND,
         )
-    return Context(project, settings, start, state, dry_run=dry_run)
+    return Context(project, settings, start, read_only, state)
+
+
+def _say_foreign(start: Path) -> str | None:
+    found = find_foreign_state(start)
+    if found is None:
+        return None
+    whose = name_user(found.stat().st_uid)
+    return f"`{found}` is {whose}'s, or anybody may write above it: call it in its own folder"

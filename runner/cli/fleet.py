@@ -1,5 +1,6 @@
 """Commands: `ps`, `stop`, `down` and `env`; `gpus`, `up` and `logs` have modules of their own."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,12 +45,20 @@ def ps(
 ) -> None:
     """The fleet as it is: each agent, its GPU, its run and how it stands."""
     from runner.cli.context import open_context
-    from runner.fleet.observe import read_fleet, read_indices, to_record
+    from runner.engine.listing import list_containers
+    from runner.engine.target import find_target
+    from runner.fleet.observe import ROLE, read_fleet, read_indices, select_fleet, to_record
 
-    context = open_context(create=False)
-    agents = read_fleet(context.engine(), context.state)
+    context = open_context(read_only=True)
+    target = find_target(context.settings.engine, context.state, os.environ)
+    listed = list_containers(target, ROLE)
+    agents = (
+        read_fleet(context.engine(), context.state)
+        if listed is None
+        else select_fleet(listed, context.state)
+    )
     shown = [agent for agent in agents if every or not agent.retired]
-    indices = read_indices() if any(not one.gpu.startswith("cpu-") for one in shown) else {}
+    indices = read_indices() if any(one.slot and not one.slot.is_cpu for one in shown) else {}
     now = time.time()
     records = [to_record(agent, indices, now=now) for agent in shown]
     if as_json:
@@ -59,7 +68,8 @@ def ps(
         console.data(f"fleet {context.state.fleet} has no agents: `runner up` starts them")
         return
     header = ("AGENT", "GPU", "STATE", "RUN", "FINISHED", "FAILED", "SWEEP", "REASON")
-    console.data(console.table(header, [_ps_row(record) for record in records]))
+    rows = [_ps_row(agent, record) for agent, record in zip(shown, records, strict=True)]
+    console.data(console.table(header, rows))
 
 
 def stop(
@@ -69,7 +79,7 @@ def stop(
     from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
 
-    context = open_context(create=False)
+    context = open_context(read_only=dry_run)
     engine = context.engine()
     agents = [one for one in read_fleet(engine, context.state) if not one.retired]
     chosen = [find_agent(agents, name) for name in names] if names else agents
@@ -81,18 +91,15 @@ def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Stop the fleet and remove its containers, and the server when nothing uses it; data stays."""
     from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
-    from runner.fleet.rescue import save_files
+    from runner.fleet.rescue import remove_agents
 
-    context = open_context(create=False)
+    context = open_context(read_only=dry_run)
     engine, state = context.engine(), context.state
     agents = read_fleet(engine, state)
     alive = [agent for agent in agents if agent.alive]
     results = _stop(engine, state, alive, context.settings.run.grace_s, dry_run=dry_run)
     if not dry_run and all(result.outcome == "done" for result in results):
-        for agent in agents:
-            if saved := save_files(engine, state, agent, console.note):
-                console.note(f"{agent.name}: what it wrote is in `{saved}`")
-            engine.remove(agent.container)
+        remove_agents(engine, state, agents, console.note)
         _remove_keys(state)
         names = ", ".join(agent.name for agent in agents)
         console.note(f"removed {names}" if agents else "there were no agents")
@@ -108,26 +115,26 @@ def env(server: up.ServerOption = None) -> None:
     from runner.cli.context import open_context
     from runner.sweeps import LOCAL_ENTITY
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     connection = context.servers(server, own="find").get()
     names = context.names()
     values = {
         "WANDB_BASE_URL": connection.client.url,
-        "WANDB_ENTITY": names.entity or (LOCAL_ENTITY if connection.ours else None),
+        "WANDB_ENTITY": names.entity or (LOCAL_ENTITY if connection.kind == "runner" else None),
         "WANDB_PROJECT": names.project or names.fallback_project,
-        "WANDB_API_KEY": connection.key if connection.ours else None,
+        "WANDB_API_KEY": connection.key if connection.own else None,
     }
     for name, value in values.items():
         if value is not None:
             console.data(f"export {name}={shlex.quote(value)}")
 
 
-def _ps_row(record: dict[str, Any]) -> tuple[object, ...]:
-    gpu = record["gpus"][0]
-    place = gpu["uuid"] if gpu["uuid"].startswith("cpu-") else gpu["index"]
+def _ps_row(agent: "Agent", record: dict[str, Any]) -> tuple[object, ...]:
+    index = record["gpus"][0]["index"]
+    is_gpu = agent.slot is not None and not agent.slot.is_cpu
     return (
         record["name"],
-        gpu["uuid"][:12] if place is None else place,
+        index if is_gpu and index is not None else agent.place[:12],
         record["state"],
         record["run"]["id"] if record["run"] else "-",
         record["runs_finished"],

@@ -18,13 +18,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 def gpus(as_json: JsonOption = False) -> None:
     """The GPUs and MIG slices of this machine, and who uses each."""
+    from runner.cli.consent import load_checked
     from runner.fleet.observe import mark_gpus
-    from runner.gpus import read_gpus
+    from runner.nvml import read_gpus
     from runner.project import find_project
-    from runner.settings.load import load_settings
 
     seen = read_gpus()
-    settings = load_settings(find_project(Path.cwd()), environ=os.environ)
+    settings = load_checked(find_project(Path.cwd()))
     agents = _read_all_agents(settings.engine)
     found = mark_gpus(seen, agents, foreign_mib=settings.run.foreign_mib)
     if as_json:
@@ -41,7 +41,7 @@ def _read_all_agents(engine: str | None) -> "list[Agent]":
     from runner.fleet.observe import read_agents
     from runner.state import find_state
 
-    state = find_state(Path.cwd(), environ=os.environ)
+    state = find_state(Path.cwd(), environ=os.environ, read_only=True)
     try:
         return read_agents(Engine.connect(engine, state=state, environ=os.environ), state)
     except RunnerError as error:

@@ -6,26 +6,27 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from runner import sweeps
+from runner.agent.contract.commands import INTERPRETER, PROGRAM
+from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
+from runner.agent.contract.sweeps import SweepPath
 from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
 from runner.fleet import agentspec
 from runner.fleet.agentspec import Launch
-from runner.fleet.mounts import WORKSPACE, parse_mounts
-from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
+from runner.fleet.mounts import WORKSPACE, resolve_mounts
 from runner.localserver.container import network_name
-from runner.settings.server import LOOPBACK
+from runner.reach import is_loopback
 from runner.settings.trust import copy_ca_bundle
-from runner.sweepfile import sweep_hash
-from runner.sweeps import Connection, Joined, Servers
+from runner.sweepfile import Sweep, sweep_hash
+from runner.sweeps import Connection, Joined, ServerDown, Servers
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
     from runner.fleet.slots import Slot
-    from runner.image.build import AgentImage
+    from runner.image.built import AgentImage
 
 Report = Callable[[str], None]
 
@@ -37,10 +38,12 @@ _MOST_PER_CORE = 10  # CPU slots
 class Goal:
     """The sweep to work on: one that exists, or a checked file that is still to be created."""
 
-    path: str
+    path: SweepPath | None  # None: it is to be created
+    shown: str  # the path, or the file it is to be created from
     config: Mapping[str, Any]
-    file: Path | None
-    joined: Joined | None
+    joined: Joined | None  # None: it is to be created of `new`
+    new: Sweep | None = None
+    another: bool = False  # although one of the same content may be there
 
     @property
     def ended(self) -> bool:
@@ -60,33 +63,76 @@ class Goal:
         return self.config.get("method") != "grid" and not self.config.get("run_cap")
 
 
-def find_file_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal | None:
-    """The sweep of a file, checked before an image is built for it and not created yet."""
+def find_file_goal(
+    spec: str, servers: Servers, context: Context, report: Report, *, new: bool
+) -> Goal | None:
+    """The sweep of a file, checked before an image is built for it.
+
+    A sweep that this folder made of the same content is taken up again; with `new`, or where
+    there is none, one is to be created.
+
+    Raises:
+        RunnerError: the file is not a valid sweep, or `new` goes without a file (2).
+    """
     if not sweeps.is_file_spec(spec):
+        if new:
+            raise RunnerError(
+                f"`--new` creates the sweep of a file, and `{spec}` is not a file",
+                hint="leave `--new` out, or name the YAML file",
+                code=ExitCode.USAGE,
+            )
         return None
-    parsed = sweeps.load_sweep_file(Path(spec), report)
+    parsed = context.load_sweep(Path(spec))
     if servers.chosen != sweeps.LOCAL:
         server = servers.get()
         check_reachable(server, context.engine())
-        entity = context.names().entity or parsed.entity or sweeps.default_entity(server)
-        sweeps.check_may_write(server, entity)
-    return Goal(f"(new, of {spec})", parsed.config, Path(spec), None)
+        sweeps.check_may_write(server, sweeps.find_place(parsed, server, context.names())[0])
+    same = None if new else _find_same(spec, parsed, servers, context, report)
+    if same is None:
+        return Goal(None, f"(new, of {spec})", parsed.config, None, parsed, another=new)
+    if same.sweep.ended:
+        report(f"sweep {same.sweep.path} of `{spec}` has ended; `--new` creates another one")
+    else:
+        report(f"sweep {same.sweep.path} of `{spec}` goes on; `--new` creates another one")
+    return _goal_of(same, parsed.config)
 
 
-def find_sweep_goal(spec: str, servers: Servers, context: Context, report: Report) -> Goal:
+def _find_same(
+    spec: str, parsed: Sweep, servers: Servers, context: Context, report: Report
+) -> Joined | None:
+    try:
+        return sweeps.find_same_sweep(parsed, servers, context.names())
+    except ServerDown as error:  # of a dry run, which starts none
+        report(f"whether `{spec}` has an unfinished sweep is not known: {error.message}")
+        return None
+
+
+def find_sweep_goal(spec: str, servers: Servers, context: Context) -> Goal:
     """The sweep that exists under this ID or path."""
-    joined = sweeps.resolve_sweep(spec, servers, context.names(), report, write=True)
+    joined = sweeps.resolve_sweep(spec, servers, context.names(), write=True)
     check_reachable(joined.server, context.engine())
-    return Goal(joined.sweep.path, joined.sweep.config, None, joined)
+    return _goal_of(joined, joined.sweep.config)
+
+
+def _goal_of(joined: Joined, config: Mapping[str, Any]) -> Goal:
+    return Goal(joined.sweep.path, str(joined.sweep.path), config, joined)
+
+
+def look_again(goal: Goal, servers: Servers, context: Context) -> Goal:
+    """The goal, with the sweep that another command created of the same file meanwhile."""
+    if goal.new is None or goal.another:
+        return goal
+    same = sweeps.find_same_sweep(goal.new, servers, context.names())
+    return goal if same is None else _goal_of(same, goal.config)
 
 
 def join(goal: Goal, servers: Servers, context: Context, report: Report) -> Joined:
     """The sweep itself, created now if it was a file."""
     if goal.joined is not None:
+        sweeps.save_record(context.state, goal.joined)
         return goal.joined
-    assert goal.file is not None  # noqa: S101 - a goal is one or the other
-    # its warnings were told when the file was checked
-    joined = sweeps.create_sweep(goal.file, servers, context.names(), lambda _warning: None)
+    assert goal.new is not None  # noqa: S101 - a goal is one or the other
+    joined = sweeps.create_sweep(goal.new, servers, context.names())
     report(f"created sweep {joined.sweep.path}")
     return joined
 
@@ -119,6 +165,7 @@ def make_launch(
         fleet=context.state.fleet,
         sweep=goal.path,
         server=sweeps.LOCAL,
+        server_kind="runner",
         base_url="",
         app_url=None,
         network=None,
@@ -128,7 +175,7 @@ def make_launch(
         command=command,
         program=program,
         count=count,
-        mounts=parse_mounts(run.mounts, context.project.root),
+        mounts=resolve_mounts(run.mounts, context.project.root),
         env=agentspec.check_env(run.env),
         shm_bytes=run.shm_size,
         memory_bytes=run.memory,
@@ -191,7 +238,7 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
 
     probe = probe_image(engine, image.id, context.state, ours=image.kind == "ours")
     program = launch.program or ""
-    uses_it = launch.command is None or "${program}" in launch.command
+    uses_it = launch.command is None or PROGRAM in launch.command
     if not uses_it and (named := _find_script(launch.command or ())):
         program, uses_it = named, True
     folders = [str(folder) for folder in (WORKSPACE / program).parents]
@@ -205,14 +252,14 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
 def _find_script(command: Sequence[str]) -> str | None:
     """The `train.py` of `python train.py`; None where another form leaves it open."""
     for word, following in pairwise(command):
-        if re.fullmatch(r"(.*/)?python[0-9.]*", word) or word == "${interpreter}":
+        if re.fullmatch(r"(.*/)?python[0-9.]*", word) or word == INTERPRETER:
             return following if re.fullmatch(r"[\w./-]+\.py", following) else None
     return None
 
 
 def make_provenance(image: "AgentImage", config: Mapping[str, Any]) -> dict[str, Any]:
     """Where a run's code came from; the agent adds GPU, driver and versions."""
-    found = {"commit": image.labels.get(COMMIT_LABEL), "dirty": image.labels.get(DIRTY_LABEL)}
+    found = {"commit": image.labels.get(PROJECT_COMMIT), "dirty": image.labels.get(PROJECT_DIRTY)}
     return {
         "image": image.id,
         **{key: value for key, value in found.items() if value},
@@ -226,8 +273,7 @@ def check_reachable(server: Connection, engine: "Engine") -> None:
     Raises:
         RunnerError: with the address to serve at instead.
     """
-    host = urlsplit(server.inner_url).hostname
-    if server.ours or host not in LOOPBACK:
+    if server.own or not is_loopback(server.inner_url):
         return
     address = engine.network_gateway("bridge") or "ADDRESS"
     raise RunnerError(
@@ -246,8 +292,9 @@ def attach(launch: Launch, joined: Joined, engine: "Engine", context: Context) -
         ca_bundle=bundle,
         sweep=joined.sweep.path,
         server=server.name,
+        server_kind=server.kind,
         base_url=server.inner_url,
-        app_url=server.client.url if server.ours else None,
+        app_url=server.client.url if server.own else None,
         network=ensure_network(server, engine, context),
     )
 

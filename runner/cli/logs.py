@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner import console
+from runner.agent.contract.labels import NAME_PREFIX
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ def logs(
     from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     engine = context.engine()
     agents = read_fleet(engine, context.state)
-    wanted = [name.removeprefix("runner-") for name in names or ()]
+    wanted = [name.removeprefix(NAME_PREFIX) for name in names or ()]
     whole = _select_whole(agents, wanted)
     runs = set(wanted) - {agent.name for agent in whole}
     parts = _find_logs_of(engine, agents, runs) if runs else []
@@ -38,7 +39,7 @@ def logs(
     full = {agent.name for agent in whole}
     for name, line in engine.logs_of(sources, follow=follow, tail=None if parts else tail):
         if name in full or line.text.partition(" | ")[0] in runs:
-            console.data(f"{name} | {line.text}")
+            console.log_line(name, line.text)
 
 
 def find_agent(agents: "Sequence[Agent]", name: str, *, what: str = "agent") -> "Agent":
@@ -47,7 +48,7 @@ def find_agent(agents: "Sequence[Agent]", name: str, *, what: str = "agent") -> 
     Raises:
         RunnerError: there is none (3); the hint lists those that there are.
     """
-    wanted = name.removeprefix("runner-")
+    wanted = name.removeprefix(NAME_PREFIX)
     for agent in agents:
         if agent.name == wanted:
             return agent

@@ -1,6 +1,6 @@
 """How plans and their outcomes are told: lines, a table, or one JSON object."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner import console
@@ -23,6 +23,14 @@ def report_result(result: "Result") -> None:
     console.note(f"{action.do}{outcome} {action.agent} on {action.uuid}: {what}")
 
 
+def tell_mounts(outside: "Sequence[Mapping[str, str]]") -> None:
+    """One line per mount whose source lies outside of the project: what runs reach of the host."""
+    for mount in outside:
+        mode = "read and write" if mount["mode"] == "rw" else "read"
+        origin = "`--mount`" if mount["origin"] == "flag" else mount["origin"]
+        console.note(f"runs {mode} `{mount['source']}` at `{mount['target']}` ({origin})")
+
+
 def plan_table(results: "Sequence[Result]") -> str:
     """The plan as `--dry-run` shows it."""
     rows = [(r.action.do, r.action.agent, r.action.uuid, r.action.cause) for r in results]
@@ -30,7 +38,12 @@ def plan_table(results: "Sequence[Result]") -> str:
 
 
 def tell_plan(
-    state: "State", sweep: str, actions: "Sequence[Action]", *, as_json: bool
+    state: "State",
+    sweep: str,
+    actions: "Sequence[Action]",
+    outside: "Sequence[Mapping[str, str]]",
+    *,
+    as_json: bool,
 ) -> ExitCode:
     """Print a plan that is not carried out: it was only asked for, or something is refused."""
     from runner.fleet.apply import Result
@@ -38,7 +51,7 @@ def tell_plan(
     refused = [action for action in actions if action.do == "refuse"]
     results = [Result(a, "failed" if a.do == "refuse" else "planned") for a in actions]
     if as_json:
-        _print_json(state, sweep, results)
+        _print_json(state, sweep, results, outside)
         return ExitCode.UNFIT if refused else ExitCode.OK
     console.data(plan_table(results))
     if refused:
@@ -52,11 +65,16 @@ def tell_plan(
 
 
 def tell_results(
-    state: "State", sweep: str, results: "Sequence[Result]", *, as_json: bool
+    state: "State",
+    sweep: str,
+    results: "Sequence[Result]",
+    outside: "Sequence[Mapping[str, str]]",
+    *,
+    as_json: bool,
 ) -> ExitCode:
     """The outcome on stdout or in one line; the worst code of all actions."""
     if as_json:
-        _print_json(state, sweep, results)
+        _print_json(state, sweep, results, outside)
     failed = [result for result in results if result.error]
     for result in failed:
         if result.error and result.error.hint:
@@ -74,7 +92,12 @@ def _works(result: "Result") -> bool:
     return kept or action.do in ("start", "replace")
 
 
-def _print_json(state: "State", sweep: str, results: "Sequence[Result]") -> None:
+def _print_json(
+    state: "State",
+    sweep: str,
+    results: "Sequence[Result]",
+    outside: "Sequence[Mapping[str, str]]",
+) -> None:
     records = [result.to_record() for result in results]
-    fields = {"fleet": state.fleet, "sweep": sweep, "actions": records}
+    fields = {"fleet": state.fleet, "sweep": sweep, "actions": records, "mounts": outside}
     console.data(console.to_json(fields))

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from runner import console
+from runner.cli.consent import YesOption
+from runner.guard.foreign_files import read_regular
 
 Json = Annotated[bool, typer.Option("--json", help="One object on stdout.")]
 
@@ -20,12 +22,14 @@ def register(app: typer.Typer) -> None:
     app.command()(config)
 
 
-def init() -> None:
+def init(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files only.")] = False,
+) -> None:
     """Look at the folder and write `runner.toml`, and an example sweep where there is none."""
     from runner.init import init_project
     from runner.project import find_project
 
-    for line in init_project(find_project(Path.cwd())):
+    for line in init_project(find_project(Path.cwd()), dry_run=dry_run):
         console.note(line)
     console.note("next: `runner build` (without GPUs: `runner build --cpu`)")
 
@@ -38,15 +42,17 @@ def build(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print buildx's arguments.")] = False,
     as_json: Json = False,
+    yes: YesOption = False,
 ) -> None:
     """Build the image of this project; nothing is done where nothing has changed."""
     from runner.cli.context import open_context
     from runner.image.build import build_image
 
     if dry_run:
-        _print_plan(cpu=cpu, cuda=cuda, base=base, tag=tag, no_cache=no_cache, as_json=as_json)
+        options = {"cpu": cpu, "cuda": cuda, "base": base, "tag": tag, "no_cache": no_cache}
+        _print_plan(yes=yes, as_json=as_json, **options)
         return
-    context = open_context()
+    context = open_context(create=True, yes=yes)
     image = build_image(
         context.engine(),
         context.project,
@@ -72,13 +78,14 @@ def build(
 
 def config(as_json: Json = False) -> None:
     """Show every setting with its origin."""
+    from runner.cli.consent import load_checked
     from runner.project import find_project
-    from runner.settings.load import KEYS, load_settings, variable_of
+    from runner.settings.load import KEYS, variable_of
     from runner.settings.server import choose_server, find_home
     from runner.state import find_state
 
     project = find_project(Path.cwd())
-    settings = load_settings(project, environ=os.environ)
+    settings = load_checked(project)
     choice = choose_server(
         flag=None,
         environ=os.environ,
@@ -86,15 +93,15 @@ def config(as_json: Json = False) -> None:
         home=find_home(),
         state=find_state(Path.cwd(), environ=os.environ),
     )
-    rows: list[dict[str, Any]] = [
-        {"key": key, "value": _masked(settings.get(key)), "origin": _origin(settings.origins, key)}
-        for key in KEYS
-    ]
+    found = {key: (_masked(settings.get(key)), _origin(settings.origins, key)) for key in KEYS}
     if not settings.server:
-        rows[0] = {"key": "server", "value": choice.url or "local", "origin": choice.why}
+        found["server"] = (choice.url or "local", choice.why)
+    rows: list[dict[str, Any]] = [
+        {"key": key, "value": value, "origin": origin} for key, (value, origin) in found.items()
+    ]
     if as_json:
-        found = {"project": str(project.root), "program": project.program}
-        console.data(console.to_json({**found, "settings": rows}))
+        where = {"project": str(project.root), "program": project.program}
+        console.data(console.to_json({**where, "settings": rows}))
         return
     console.note(f"project {project.root}")
     table = [
@@ -103,13 +110,20 @@ def config(as_json: Json = False) -> None:
     console.data(console.table(("SETTING", "VALUE", "ORIGIN", "VARIABLE"), table))
 
 
-def _print_plan(*, as_json: bool, **options: Any) -> None:
+def _print_plan(*, yes: bool, as_json: bool, **options: Any) -> None:
+    from runner.cli.consent import settle
     from runner.image.build import plan_build
     from runner.project import find_project
     from runner.settings.load import load_settings
 
     project = find_project(Path.cwd())
-    plan = plan_build(project, load_settings(project, environ=os.environ), **options)
+    settings = settle(
+        lambda: load_settings(project, environ=os.environ),
+        yes=yes,
+        overridden=frozenset(),
+        dry_run=True,
+    )
+    plan = plan_build(project, settings, **options)
     if as_json:
         console.data(console.to_json({"arguments": ["docker", *plan.arguments()]}))
     else:
@@ -118,12 +132,14 @@ def _print_plan(*, as_json: bool, **options: Any) -> None:
 
 def _tag_for_compose(context: Any, image: Any) -> None:
     """The names that compose.yaml means without `.env`."""
-    from runner.compose import ENV_FILE, FILE, agent_tag, read_variable, server_tag
+    from runner.agent.contract.variables import COMPOSE_PROJECT
+    from runner.compose.env_file import ENV_FILE, agent_tag, read_variable, server_tag
+    from runner.compose.file import FILE
     from runner.image.server import ensure_server_image
 
     root, engine = context.project.root, context.engine()
-    file, name = root / ENV_FILE, "COMPOSE_PROJECT_NAME"
-    text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
+    file, name = root / ENV_FILE, COMPOSE_PROJECT
+    text = read_regular(file).decode("utf-8", errors="replace") if file.is_file() else ""
     environ = {name: os.environ.get(name) or read_variable(text, name) or ""}
     if tag := agent_tag(root.name, environ):
         engine.tag_image(image.id, tag)
@@ -148,7 +164,9 @@ def _origin(origins: Mapping[str, str], key: str) -> str:
 
 
 def _masked(value: object) -> object:
-    """Keys and passwords in `[run] env` and `[image] args` are not shown."""
+    """As JSON has it; keys and passwords in `[run] env` and `[image] args` are not shown."""
+    if isinstance(value, tuple):
+        return [str(one) for one in value]
     if not isinstance(value, Mapping):
         return value
     secret = re.compile(r"key|token|secret|passw", re.IGNORECASE)
@@ -156,9 +174,9 @@ def _masked(value: object) -> object:
 
 
 def _show(value: object) -> str:
-    if value is None or value in ((), {}):
+    if value is None or value in ([], {}):
         return "-"
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return ", ".join(str(one) for one in value)
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={text}" for name, text in value.items())

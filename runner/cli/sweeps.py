@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner import console
+from runner.cli.consent import YesOption
 from runner.errors import ExitCode, RunnerError
+from runner.terminal import inline
 
 if TYPE_CHECKING:
     from runner.answers import RunInfo, SweepInfo
@@ -41,33 +43,29 @@ def create(
     server: ServerOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only.")] = False,
     as_json: JsonOption = False,
+    yes: YesOption = False,
 ) -> None:
     """Check a sweep file and create its sweep."""
     from runner import sweeps
     from runner.cli.context import open_context
 
-    context = open_context()
+    overridden = [*(["server"] if server else ()), *(["run.sweep"] if file else ())]
+    context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
     path = file or context.settings.run.sweep or context.project.sweep_file or Path("sweep.yaml")
+    parsed = context.load_sweep(Path(path))
     if dry_run:
-        sweeps.load_sweep_file(Path(path), console.note)
         console.note(f"`{path}` is valid; nothing was created")
         return
-    servers = context.servers(server)
-    joined = sweeps.create_sweep(
-        Path(path),
-        servers,
-        context.names(entity=entity, project=project),
-        console.note,
-        name=name,
-        if_absent=if_absent,
-    )
+    servers, names = context.servers(server), context.names(entity=entity, project=project)
+    make = sweeps.take_or_create if if_absent else sweeps.create_sweep
+    joined = make(parsed, servers, names, name=name)
     console.note(
         f"{'created' if joined.created else 'took the unfinished'} sweep {joined.sweep.path}"
     )
     if as_json:
         console.data(console.to_json(_head(joined)))
         return
-    console.data(joined.sweep.path)
+    console.data(str(joined.sweep.path))
     console.note(f"page: {joined.url}")
     console.note(f"next: runner up --gpus free --sweep {joined.sweep.id}")
 
@@ -79,7 +77,7 @@ def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
     from runner.cli.context import open_context
 
     found = sweeps.known_sweeps(
-        open_context(create=False).servers(server, quiet=as_json, own="start")
+        open_context(read_only=True).servers(server, quiet=as_json, own="start")
     )
     if as_json:
         rows = [{**_head(joined), "runs": joined.sweep.run_count} for joined in found]
@@ -130,7 +128,7 @@ def best(
     config = {**found.config, **_parse_changes(settings or [], found.config)}
     if as_json:
         record = {
-            "sweep": joined.sweep.path,
+            "sweep": str(joined.sweep.path),
             "run": found.id,
             "value": found.best,
             "config": config,
@@ -154,7 +152,7 @@ def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[Ru
     from runner import sweeps
     from runner.cli.context import open_context
 
-    context = open_context(create=False)
+    context = open_context(read_only=True)
     servers = context.servers(flag, quiet=quiet, own="start")
     if sweeps.is_file_spec(name):  # it would be created
         raise RunnerError(
@@ -162,7 +160,7 @@ def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[Ru
             hint="`runner sweep list` shows the sweeps",
             code=ExitCode.USAGE,
         )
-    joined = sweeps.resolve_sweep(name, servers, context.names(), console.note)
+    joined = sweeps.resolve_sweep(name, servers, context.names())
     return joined, list(joined.server.client.runs(joined.sweep))
 
 
@@ -193,7 +191,7 @@ def _parse_changes(settings: list[str], config: Any) -> dict[str, Any]:
 
 def _head(joined: "Joined") -> dict[str, Any]:
     return {
-        "path": joined.sweep.path,
+        "path": str(joined.sweep.path),
         "id": joined.sweep.id,
         "name": joined.sweep.name,
         "server": joined.server.name,
@@ -226,14 +224,14 @@ def _describe(joined: "Joined", runs: "list[RunInfo]", best: "RunInfo | None") -
     counts = collections.Counter(run.state for run in runs)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
     engine = "" if sweep.engine in (None, sweep.method) else f" (engine {sweep.engine})"
-    method = sweep.method + engine
-    lines = [f"{sweep.path}  {sweep.state.lower()}", f"method  {method}", f"runs    {states}"]
+    path, method = inline(sweep.path), inline(sweep.method + engine)
+    lines = [f"{path}  {sweep.state.lower()}", f"method  {method}", f"runs    {inline(states)}"]
     if sweep.metric:
         value = "none yet" if best is None else f"{best.best:.6g} by {_title(best)}"
-        lines.append(f"best    {sweep.metric} {value}, goal {sweep.goal}")
+        lines.append(inline(f"best    {sweep.metric} {value}, goal {sweep.goal}"))
     if runs:
         lines += ["", console.table(("RUN", "STATE", "BEST", "LAST", "TIME", "WHY"), _rows(runs))]
-    return "\n".join([*lines, "", f"page    {joined.url}"])
+    return "\n".join([*lines, "", inline(f"page    {joined.url}")])
 
 
 def _title(run: "RunInfo") -> str:

@@ -4,14 +4,18 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runner import console
+from runner.agent.contract.sweeps import SweepPath
+from runner.cli.consent import YesOption, settle
 from runner.cli.sweeps import JsonOption
 from runner.errors import ExitCode, RunnerError
+from runner.guard.user_state import find_user_folder
 
 if TYPE_CHECKING:
     from runner.offline.collect import Found
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from runner.offline.target import Target
     from runner.settings.load import Settings
     from runner.state import State
+    from runner.sweeps import SweepRecord
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
 
@@ -51,43 +56,44 @@ def sync_offline(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent.")] = False,
     as_json: JsonOption = False,
+    yes: YesOption = False,
 ) -> None:
     """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
     from runner.offline import collect
-    from runner.offline.ledger import Ledger, has_receipts
+    from runner.offline.ledger import has_receipts, opened
     from runner.offline.lock import exclusive
     from runner.offline.send import Senders
     from runner.settings.trust import find_ca_bundle
 
-    state, settings = _surroundings()
+    state, settings = _surroundings(to, yes=yes, dry_run=dry_run)
     chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
     logs = collect.find_logs(chosen)
-    folder = state.root if state else _folder_without_state()
+    folder = state.root if state else find_user_folder(os.environ)
     staging = (state.cache if state else folder) / "sync"
     bundle = find_ca_bundle(os.environ)
     # Go, in which W&B's client sends, heeds this name only
     environ = {**os.environ, **({"SSL_CERT_FILE": str(bundle)} if bundle else {})}
-    with exclusive(folder / "sync.lock") as lock, Senders(staging, environ, lock) as senders:
-        workers = max(1, min(workers or _processes(len(logs)), len(logs)))
-        if logs and not dry_run and not has_receipts(folder / "sync.db", logs):
-            senders.prepare(workers)  # they load while the logs are read
+    workers = max(1, min(workers or _processes(len(logs)), len(logs)))
+    with ExitStack() as stack:
+        senders = None
+        if not dry_run:
+            lock = stack.enter_context(exclusive(folder / "sync.lock"))
+            senders = stack.enter_context(Senders(staging, environ, lock))
+            if logs and not has_receipts(folder / "sync.db", logs):
+                senders.prepare(workers)  # they load while the logs are read
         from runner.offline.progress import Progress
 
         groups = collect.group(logs)
         progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
         target = _target(to, settings, logs, state, progress.tell, bundle)
         addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
-        ledger = Ledger(folder / "sync.db", target.url)
-        try:
-            outcomes = _sync(
-                *(groups, target, ledger, addresses, _config_of(state, progress.tell)),
-                progress=progress,
-                workers=workers,
-                senders=senders,
-                dry_run=dry_run,
-            )
-        finally:
-            ledger.close()
+        ledger = stack.enter_context(opened(folder / "sync.db", target.url, read_only=dry_run))
+        outcomes = _sync(
+            *(groups, target, ledger, addresses, _config_of(state, progress.tell)),
+            progress=progress,
+            workers=workers,
+            senders=senders,
+        )
     _tell(target.url, outcomes, as_json=as_json, dry_run=dry_run)
 
 
@@ -104,9 +110,9 @@ def _sync(
     *,
     progress: "Progress",
     workers: int,
-    senders: "Senders",
-    dry_run: bool,
+    senders: "Senders | None",
 ) -> "Sequence[Outcome | Parcel]":
+    """What becomes of the runs; without `senders` what would be done."""
     from runner.offline.bring import Sweeps
     from runner.offline.collect import read_runs
     from runner.offline.openfiles import find_open
@@ -123,7 +129,7 @@ def _sync(
         return runs
 
     chunks = (read(some) for some in split(groups, workers))
-    if dry_run:
+    if senders is None:
         return [one for runs in chunks for one in sync.plan(runs, dry_run=True)]
     progress.begin()
     try:
@@ -143,44 +149,44 @@ def _target(
     from runner.offline.choose import choose_target
     from runner.offline.runlog import read_sweep
     from runner.settings.server import find_home
+    from runner.sweeps import find_kind
 
     made_in = (sweep for log in logs if (sweep := read_sweep(log)))
     choice = choose_target(
-        to, settings, sweeps=made_in, state=state, environ=os.environ, home=find_home()
+        to,
+        settings,
+        sweeps=made_in,
+        state=state,
+        environ=os.environ,
+        home=find_home(),
+        find_kind=lambda url: find_kind(url, state, bundle),
     )
     console.note(f"target: {choice.url} ({choice.why})")
     return _connect(str(choice.url), state, report, bundle)
 
 
-def _surroundings() -> "tuple[State | None, Settings]":
+def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State | None, Settings]":
     from runner.project import find_project
     from runner.settings.load import load_settings
     from runner.state import find_state
 
-    settings = load_settings(find_project(Path.cwd()), environ=os.environ, flags={})
-    return find_state(Path.cwd(), environ=os.environ), settings
-
-
-def _folder_without_state() -> Path:
-    from runner.settings.server import find_home
-
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else find_home() / ".local" / "state") / "runner"
+    project = find_project(Path.cwd())
+    settings = settle(
+        lambda: load_settings(project, environ=os.environ),
+        yes=yes,
+        overridden=frozenset(("sync.to", "server", "wandb.base_url") if to else ()) | {"engine"},
+        dry_run=dry_run,
+    )
+    return find_state(Path.cwd(), environ=os.environ, read_only=dry_run), settings
 
 
 def _connect(
     url: str, state: "State | None", report: Callable[[str], None], bundle: Path | None
 ) -> "Target":
     from runner.offline.target import Target
-    from runner.settings.server import find_home, find_key
+    from runner.settings.server import find_home, get_key
 
-    key = find_key(url, environ=os.environ, home=find_home(), state=state)
-    if key is None:
-        raise RunnerError(
-            f"no W&B key for {url}",
-            hint="`wandb login`, or set `WANDB_API_KEY` together with `WANDB_BASE_URL`",
-            code=ExitCode.AUTH,
-        )
+    key = get_key(url, environ=os.environ, home=find_home(), state=state)
     return Target(url, key, report, ca_bundle=bundle)
 
 
@@ -208,14 +214,15 @@ def _addresses(
             hint="give `entity/project/id`",
             code=ExitCode.USAGE,
         )
-    found = target.find_sweep(there[0], there[1], sweep_id)
+    found = target.find_sweep(SweepPath(there[0], there[1], sweep_id))
     if found is None:
         raise RunnerError(
             f"there is no sweep `{'/'.join((*there, sweep_id))}` on {target.url}",
             hint="without `--sweep` the runs' own sweep is brought along",
             code=ExitCode.NOT_FOUND,
         )
-    return Addresses(entity, project, viewer, (found.entity, found.project, found.id), for_all)
+    path = found.path
+    return Addresses(entity, project, viewer, (path.entity, path.project, path.id), for_all)
 
 
 def _config_of(
@@ -226,36 +233,33 @@ def _config_of(
     def find(sweep_id: str) -> Mapping[str, Any] | None:
         from runner.sweeps import load_records
 
-        record: Mapping[str, Any] | None = load_records(state).get(sweep_id) if state else None
+        record = load_records(state).get(sweep_id) if state else None
         if state is None or record is None:
             return None
-        if isinstance(config := record.get("config"), Mapping):
-            return config
-        return _ask_server(state, record, report)
+        return record.config or _ask_server(state, record, report)
 
     return find
 
 
 def _ask_server(
-    state: "State", record: Mapping[str, Any], report: Callable[[str], None]
+    state: "State", record: "SweepRecord", report: Callable[[str], None]
 ) -> Mapping[str, Any] | None:
     from runner.engine.client import Engine
     from runner.settings.server import ServerChoice
     from runner.sweeps import Servers
 
     servers = Servers(
-        ServerChoice("local", None, "the sweep's server"),
+        ServerChoice(None, "the sweep's server"),
         state,
         engine=lambda: Engine.connect(None, state=state, environ=os.environ),
         environ=os.environ,
         report=report,
-        own="start",
+        own="find" if state.read_only else "start",
     )
     try:
-        client = servers.get(record["server"]).client
-        sweep = client.find_sweep(*str(record["path"]).split("/"))
+        sweep = servers.get(record.server).client.find_sweep(record.path)
     except RunnerError as error:
-        report(f"warning: sweep {record['path']}: {error.message}")
+        report(f"warning: sweep {record.path}: {error.message}")
         return None
     return sweep.config if sweep else None
 

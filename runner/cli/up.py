@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -10,16 +11,18 @@ import typer
 
 from runner import console
 from runner.cli import outcome
+from runner.cli.consent import YesOption
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
+    from runner.cli.watch import Watch
     from runner.engine.client import Engine
     from runner.fleet.agentspec import Launch
     from runner.fleet.apply import Result
     from runner.fleet.plan import Action, Agent
-    from runner.fleet.slots import Slot
-    from runner.image.build import AgentImage
+    from runner.fleet.slots import Selection, Slot
+    from runner.image.built import AgentImage
     from runner.sweeps import Joined, Own
 
 ServerOption = Annotated[
@@ -39,6 +42,9 @@ def up(
     sweep: Annotated[
         str | None, typer.Option(help="An ID, `entity/project/id`, or a YAML file.")
     ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="A new sweep, also where the file's is unfinished.")
+    ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
     offline: Annotated[
@@ -64,14 +70,15 @@ def up(
     follow: Annotated[bool, typer.Option("--follow", help="Stay until all agents end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Run one agent on each selected GPU; what runs as wanted already is kept."""
     from runner.cli.context import open_context
-    from runner.fleet.slots import check_spec
+    from runner.fleet.slots import parse_selection
 
     if gpus is None or not gpus.strip():
         raise missing_gpus()
-    check_spec(gpus)
+    selection = parse_selection(gpus)
     if sweep is not None and (not sweep.strip() or sweep.startswith("--")):
         raise valueless("--sweep", sweep)
     if command and "--" not in sys.argv:
@@ -92,11 +99,15 @@ def up(
             "access": access,
             "pin": pin,
         },
-        dry_run=dry_run,
+        create=True,
+        read_only=dry_run,
+        yes=yes,
+        overridden=[*(["server"] if server else ()), *(["run.sweep"] if sweep else ())],
     )
     order = Order(
-        gpus=gpus,
+        gpus=selection,
         sweep=sweep or context.settings.run.sweep or missing_sweep(context),
+        new=new,
         command=tuple(command or ()),
         count=count,
         server=server,
@@ -117,8 +128,9 @@ def up(
 class Order:
     """What `up` was asked for, settings apart."""
 
-    gpus: str
+    gpus: "Selection"
     sweep: str
+    new: bool
     command: tuple[str, ...]
     count: int | None
     server: str | None
@@ -136,21 +148,21 @@ class Order:
 def carry_out_order(context: "Context", order: Order) -> ExitCode:
     """Check everything, decide, act; nothing starts where anything is refused."""
     from runner.cli import launch as prepare
-    from runner.cli.watch import Watch
+    from runner.fleet.mounts import describe_outside
     from runner.fleet.observe import locked_fleet, read_agents
     from runner.state import check_owner
 
     engine = context.engine()
     check_owner(context.state)
     agents = read_agents(engine, context.state)
-    slots = select_slots(context, agents, order.gpus)  # a wrong selection costs no time
+    slots = find_slots(context, agents, order.gpus)  # a wrong selection costs no time
     if crowded := prepare.check_cores(slots, engine, context.settings.run.cpus):
         console.note(crowded)
     own: Own = "find" if order.dry_run else "renew"
     servers = context.servers(order.server, quiet=order.as_json, own=own)
-    early = prepare.find_file_goal(order.sweep, servers, context, console.note)
+    early = prepare.find_file_goal(order.sweep, servers, context, console.note, new=order.new)
     chosen = find_agent_image(context, engine, order)
-    goal = early or prepare.find_sweep_goal(order.sweep, servers, context, console.note)
+    goal = early or prepare.find_sweep_goal(order.sweep, servers, context)
     launch = prepare.make_launch(
         context,
         goal,
@@ -160,6 +172,8 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         offline=order.offline,
     )
     prepare.check_limits(launch, engine)
+    outside = describe_outside(context.settings.run.mounts, context.project.root)
+    outcome.tell_mounts(outside)
     launch = prepare.check_image(context, engine, chosen, launch)
     if goal.endless and order.count is None:
         console.note(
@@ -171,18 +185,21 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
             "the sync"
         )
     with locked_fleet(context.state, "waits for another `runner up` of this fleet", console.note):
+        goal = prepare.look_again(goal, servers, context)
+        launch = replace(launch, sweep=goal.path)
         actions = decide(context, engine, launch, goal.ended, order)
         if order.dry_run or any(action.do == "refuse" for action in actions):
-            return outcome.tell_plan(context.state, launch.sweep, actions, as_json=order.as_json)
+            report_changes(context, order)
+            plan = (context.state, goal.shown, actions, outside)
+            return outcome.tell_plan(*plan, as_json=order.as_json)
         joined = prepare.join(goal, servers, context, console.note)
         launch = prepare.attach(launch, joined, engine, context)
-        watch = (
-            Watch(engine, context.state, joined, actions, offline=order.offline)
-            if order.follow
-            else None
-        )
-        results = start_all(context, engine, launch, joined, actions, order)
-    code = outcome.tell_results(context.state, launch.sweep, results, as_json=order.as_json)
+        watch = make_watch(engine, context, joined, actions, order)
+        with ThreadPoolExecutor(1) as beside:  # it only reads, and containers take seconds to start
+            beside.submit(report_changes, context, order)
+            results = start_all(context, engine, launch, joined, actions, order)
+    done = (context.state, str(launch.sweep), results, outside)
+    code = outcome.tell_results(*done, as_json=order.as_json)
     if order.offline:
         console.note(
             f"runs log in `{context.state.runs / 'wandb'}`: `runner sync-offline` sends them"
@@ -190,30 +207,62 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     return watch.follow() if watch and code == ExitCode.OK else code
 
 
-def select_slots(context: "Context", agents: "Sequence[Agent]", spec: str) -> "list[Slot]":
-    """The slots that `--gpus` names, each with which of `agents` or who else has it now."""
+def find_slots(
+    context: "Context", agents: "Sequence[Agent]", selection: "Selection"
+) -> "list[Slot]":
+    """The slots that `--gpus` means, each with which of `agents` or who else has it now."""
     from runner.fleet.observe import mark_gpus
-    from runner.fleet.slots import needs_gpus, select_gpus
-    from runner.gpus import read_gpus
+    from runner.fleet.slots import CpuSlots, select_slots
 
-    if not needs_gpus(spec):
-        return select_gpus([], spec)
+    if isinstance(selection, CpuSlots):
+        return select_slots([], selection)
+    from runner.nvml import read_gpus  # slow to load, and CPU slots have no use for it
+
     foreign_mib = context.settings.run.foreign_mib
-    return select_gpus(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), spec)
+    return select_slots(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), selection)
 
 
 def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
     """The image to start: the one named, else this project's, built first with `--build`."""
-    from runner.fleet.slots import needs_gpus
-    from runner.image.build import build_image, find_image, project_changed
+    from runner.fleet.slots import CpuSlots
+    from runner.image.built import find_image
 
     arguments = (engine, context.project, context.settings, context.state)
-    if order.build:
-        return build_image(*arguments, cpu=not needs_gpus(order.gpus), report=console.note)
-    image = find_image(*arguments, override=order.image)
-    if not order.image and project_changed(context.project, context.settings, context.state):
+    if not order.build:
+        return find_image(*arguments, override=order.image)
+    from runner.image.build import build_image  # slow to load, and few calls build
+
+    return build_image(*arguments, cpu=isinstance(order.gpus, CpuSlots), report=console.note)
+
+
+def report_changes(context: "Context", order: Order) -> None:
+    """Say where a build now would give another image than the one that is started."""
+    if order.build or order.image:
+        return
+    from runner.image.build import project_changed
+
+    try:
+        changed = project_changed(context.project, context.settings, context.state)
+    except RunnerError as error:  # of a file that only a build needs
+        console.note(f"warning: the next build will fail: {error.message}")
+        return
+    if changed:
         console.note("the project has changed since its image was built: `--build` builds anew")
-    return image
+
+
+def make_watch(
+    engine: "Engine",
+    context: "Context",
+    joined: "Joined",
+    actions: "Sequence[Action]",
+    order: Order,
+) -> "Watch | None":
+    """Who follows the agents, before they start."""
+    if not order.follow:
+        return None
+    from runner.cli.watch import Watch  # slow to load, and few calls follow
+
+    return Watch(engine, context.state, joined, actions, offline=order.offline)
 
 
 def decide(
@@ -224,7 +273,7 @@ def decide(
     from runner.fleet.plan import Wanted, plan_fleet
 
     agents = read_agents(engine, context.state)
-    slots = select_slots(context, agents, order.gpus)
+    slots = find_slots(context, agents, order.gpus)
     wanted = Wanted(launch.fleet, launch.sweep, launch.image, launch.settings, launch.count, ended)
     return plan_fleet(slots, agents, wanted, force=order.force, again=order.again)
 
@@ -265,11 +314,11 @@ def start_all(
 def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
     from runner.fleet.observe import mark_gpus
-    from runner.fleet.slots import select_gpus
-    from runner.gpus import read_gpus
+    from runner.fleet.slots import FreeGpus, select_slots
+    from runner.nvml import read_gpus
 
     try:
-        free = select_gpus(mark_gpus(read_gpus(), [], foreign_mib=500), "free")
+        free = select_slots(mark_gpus(read_gpus(), [], foreign_mib=500), FreeGpus(None))
         hint = "free: " + ", ".join(f"`--gpus {slot.index}` ({slot.uuid})" for slot in free)
     except RunnerError as error:  # no driver, no GPU, or none is free
         hint = f"{error.message}; `--gpus cpu:2` runs two agents on the CPU"

@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from runner import console
+from runner.agent.contract.labels import NAME_PREFIX as PREFIX
 from runner.answers import RunInfo
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentspec import PREFIX
 from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summarize
 from runner.fleet.observe import read_agent
 from runner.fleet.plan import Action, Agent
@@ -33,11 +33,12 @@ class Watch:
         offline: bool = False,
     ) -> None:
         self._engine, self._state, self._joined = engine, state, joined
-        self._deaf = offline and not joined.server.ours  # W&B hears of no run's end
+        by_wandb = joined.server.kind == "wandb"
+        self._deaf = offline and by_wandb  # W&B hears of no run's end
         self._gone = False  # the sweep was deleted
         self._names = [action.agent for action in actions]
         self._search = Search.of(joined.sweep)
-        self._poll_s = POLL_S if joined.server.ours else WANDB_POLL_S
+        self._poll_s = WANDB_POLL_S if by_wandb else POLL_S
         kept = {a.agent: a.old for a in actions if a.do == "keep" and a.old is not None}
         self._last: dict[str, Agent] = dict(kept)
         self._first = Snapshot(kept, self._read_runs(), time.time())
@@ -51,7 +52,7 @@ class Watch:
             return ExitCode.INTERRUPTED
         console.data(summarize(self._first, last, self._search))
         code = find_exit_code(self._first, last)
-        if code == ExitCode.RUNS_FAILED and not self._joined.server.ours:
+        if code == ExitCode.RUNS_FAILED and self._joined.server.kind == "wandb":
             console.note("why a run failed its server does not tell: `runner logs RUN` does")
         if self._deaf:
             self._look_for_sweep()
@@ -61,7 +62,7 @@ class Watch:
         """Whether it is still there; where nobody answers nothing is said of it."""
         sweep, client = self._joined.sweep, self._joined.server.client
         with suppress(RunnerError):
-            self._gone = client.find_sweep(sweep.entity, sweep.project, sweep.id) is None
+            self._gone = client.find_sweep(sweep.path) is None
         if self._gone:
             console.note(f"sweep {sweep.path} is gone from {client.url}")
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.doctor.cloud import look_at_wandb
+from runner.agent.contract import labels
+from runner.doctor.cloud import look_at_server
 from runner.doctor.findings import (
     GIB,
     Finding,
@@ -25,17 +26,17 @@ from runner.engine.client import Engine
 from runner.engine.errors import GpuAccessError
 from runner.engine.types import Access, Image, Spec
 from runner.errors import RunnerError
-from runner.gpus import Gpu, read_gpus
+from runner.filesystem import find_file_system, is_network
+from runner.gpus import Gpu
 from runner.localserver.container import find_server
-from runner.localserver.filesystem import find_file_system, is_network
 from runner.localserver.health import read_health
+from runner.nvml import read_gpus
 from runner.settings.load import Settings
 from runner.settings.server import ServerChoice
 from runner.state import State
 
 __all__ = ["Finding", "examine", "is_fit"]
 
-KIND_LABEL = "dev.runner.kind"  # on every image that runner built
 _NO_LIBRARY = 12  # NVML: no driver at all, which is no fault of a machine without GPUs
 
 
@@ -75,7 +76,7 @@ def examine(
             *_look_at_own_server(engine, state, choice),
         ]
     root = folder if state is None else state.root
-    return [*found, *_look_at_folder(root), *look_at_wandb(choice, environ, state)]
+    return [*found, *_look_at_folder(root), *look_at_server(choice, environ, state)]
 
 
 def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
@@ -159,23 +160,21 @@ def _start_once(
     access: Access | None = None,
     rlimits: Mapping[str, int] | None = None,
 ) -> None:
-    name = f"runner-doctor-{os.getpid()}-{os.urandom(3).hex()}"
     spec = Spec(
-        name,
+        "",
         image.id,
         ("-c", "exit 0"),
         entrypoint=("/bin/sh",),
         gpus=gpus,
         access=access,
-        network="none",
         rlimits=rlimits or {},
     )
-    started = engine.start(spec)
-    engine.remove(started.id, kill=True)
+    with engine.short_lived(spec):
+        pass  # that it starts is all
 
 
 def _find_image(engine: Engine) -> Image | None:
-    return next(iter(engine.images({KIND_LABEL: None})), None)
+    return next(iter(engine.images({labels.KIND: None})), None)
 
 
 def _look_at_images_disk(engine: Engine, with_gpus: bool) -> Iterator[Finding]:
@@ -202,7 +201,7 @@ def _look_at_own_server(
     engine: Engine, state: State | None, choice: ServerChoice
 ) -> Iterator[Finding]:
     yield judge_clock(engine.info().system_time, now=datetime.now(UTC), whose="the engine's")
-    if choice.kind != "local":
+    if not choice.own:
         return
     found = None if state is None else find_server(engine, state)
     if found is None:

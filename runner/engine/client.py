@@ -1,10 +1,13 @@
 """The one door to Docker: observe, start, stop, read. Nothing here decides.
 
-Values are in `engine_types`, errors in `engine_errors`; both are meant to be imported from here.
+Its values are in `engine.types`, its errors in `engine.errors`.
 """
 
 import os
+import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -15,56 +18,37 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
+from runner.abandoned import is_abandoned, make_name
 from runner.engine.archive import unpack
 from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine.errors import (
-    EngineError,
-    GpuAccessError,
     ImageMissing,
     NameTaken,
-    PortTaken,
-    translate,
-    translated,
 )
+from runner.engine.filters import SHORT_LIVED_NAMES, label_filters
 from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
 from runner.engine.payload import create_body, read_restart
-from runner.engine.read import read_container, read_event, read_image, read_info, stamp_seconds
-from runner.engine.target import Target, find_target, read_access, remember_access, remember_target
+from runner.engine.read import (
+    read_container,
+    read_event,
+    read_image,
+    read_info,
+    read_listed,
+    read_places,
+    stamp_seconds,
+)
+from runner.engine.target import Target, find_target, remember_target
+from runner.engine.translate import translate, translated
 from runner.engine.types import (
-    FLEET_LABEL,
-    ROLE_LABEL,
-    Access,
     Container,
     EngineInfo,
     Event,
     Image,
     LogLine,
-    Mount,
+    Places,
     Spec,
 )
 from runner.state import State
-
-__all__ = [
-    "FLEET_LABEL",
-    "ROLE_LABEL",
-    "Access",
-    "Container",
-    "Engine",
-    "EngineError",
-    "EngineInfo",
-    "Event",
-    "Events",
-    "GpuAccessError",
-    "Image",
-    "ImageMissing",
-    "LogLine",
-    "Mount",
-    "NameTaken",
-    "PortTaken",
-    "Spec",
-    "read_access",
-    "remember_access",
-]
 
 
 class Events:
@@ -105,7 +89,8 @@ class Engine:
     ) -> Self:
         """Reach the engine that flag, `DOCKER_HOST`, `state` or the current context names.
 
-        One that was named by hand and answers is remembered in `state`.
+        One that was named by hand and answers is remembered in `state`. What a command that was
+        killed left on it is removed.
 
         Raises:
             EngineError: none answers, no permission, or it is too old.
@@ -114,7 +99,9 @@ class Engine:
         api = open_api(target)
         if state is not None:
             remember_target(target, state, environ)
-        return cls(api, target, proxies=read_proxies(target.host, environ))
+        engine = cls(api, target, proxies=read_proxies(target.host, environ))
+        engine.remove_abandoned()
+        return engine
 
     def __enter__(self) -> Self:
         return self
@@ -154,15 +141,21 @@ class Engine:
                 )
         return self._info
 
-    def containers(
-        self, labels: Mapping[str, str | None], *, include_ended: bool = True
-    ) -> list[Container]:
+    def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         """Containers that carry all of `labels` (None: with any value), by name."""
-        wanted = _filters(labels)
+        wanted = label_filters(labels)
         with translated("list containers"):
-            rows = self._api.containers(all=include_ended, filters={"label": wanted})
-        found = (self.find(row["Id"]) for row in rows)
+            rows = self._api.containers(all=True, filters={"label": wanted})
+        found = (read_listed(row) or self.find(row["Id"]) for row in rows)
         return sorted((one for one in found if one is not None), key=lambda one: one.name)
+
+    def places_of(self, identity: str) -> Places | None:
+        """Working folder and mounts of a container; None where it is gone."""
+        with translated(f"look at container `{identity[:12]}`"):
+            try:
+                return read_places(self._api.inspect_container(identity))
+            except NotFound:
+                return None
 
     def find(self, name: str) -> Container | None:
         """The container of this name or ID."""
@@ -182,21 +175,20 @@ class Engine:
             PortTaken: a published port is in use.
             EngineError: anything else.
         """
+        started = self.find(self.launch(spec))
+        if started is None:
+            raise NameTaken(f"cannot start `{spec.name}`: another command removed it at once")
+        return started
+
+    def launch(self, spec: Spec) -> str:
+        """As `start`, without a look at what became of it; the container's ID."""
         identity = self._create(spec)
         try:
             self._start(identity, spec)
         except BaseException:  # Ctrl-C too: nothing half-made is left behind
             self.remove(identity, kill=True)
             raise
-        started = self.find(identity)
-        if started is None:
-            raise NameTaken(f"cannot start `{spec.name}`: another command removed it at once")
-        return started
-
-    def start_again(self, identity: str) -> None:
-        """Start a container that has ended or was never started."""
-        with translated(f"start container `{identity[:12]}`"):
-            self._api.start(identity)
+        return identity
 
     def stop(self, identity: str, *, grace_s: int, stay_down: bool = True) -> int | None:
         """SIGTERM, then SIGKILL after the grace period; the exit code, None where it is gone.
@@ -281,7 +273,7 @@ class Engine:
 
     def events(self, labels: Mapping[str, str | None], *, since_s: float | None = None) -> Events:
         """What happens to the containers with these labels; with `since_s` what was missed too."""
-        wanted = _filters(labels)
+        wanted = label_filters(labels)
         filters = {"type": "container", "label": wanted}
         with translated("follow the engine's events"):
             since = None if since_s is None else f"{since_s:.6f}"
@@ -297,7 +289,7 @@ class Engine:
 
     def images(self, labels: Mapping[str, str | None]) -> list[Image]:
         """The images that carry all of `labels`."""
-        wanted = _filters(labels)
+        wanted = label_filters(labels)
         with translated("list images"):
             rows = self._api.images(filters={"label": wanted})
         found = (self.image(row["Id"]) for row in rows)
@@ -313,21 +305,31 @@ class Engine:
         self, image: str, command: tuple[str, ...], *, entrypoint: tuple[str, ...] = ()
     ) -> tuple[int, str]:
         """Exit code and output of a throw-away container without network."""
-        name = f"runner-probe-{os.getpid()}-{os.urandom(4).hex()}"
-        spec = Spec(
-            name,
-            image,
-            command,
-            entrypoint=entrypoint,
-            network="none",
-            tmpfs={"/tmp": "exec"},  # noqa: S108
-        )
-        started = self.start(spec)
+        tmpfs = {"/tmp": "exec"}  # noqa: S108
+        with self.short_lived(Spec("", image, command, entrypoint=entrypoint, tmpfs=tmpfs)) as box:
+            code = self.wait(box.id, timeout_s=TIMEOUT_S)
+            return code, "\n".join(line.text for line in self.logs(box.id))
+
+    @contextmanager
+    def short_lived(self, spec: Spec) -> Iterator[Container]:
+        """A container without network and with a name of its own, gone afterwards.
+
+        Its name has this process's mark: where this process is killed, the next command that
+        connects to the engine removes it.
+        """
+        started = self.start(replace(spec, name=make_name(), network="none"))
         try:
-            code = self.wait(started.id, timeout_s=TIMEOUT_S)
-            return code, "\n".join(line.text for line in self.logs(started.id))
+            yield started
         finally:
             self.remove(started.id, kill=True)
+
+    def remove_abandoned(self) -> None:
+        """Remove the short-lived containers of commands that were killed."""
+        with translated("list containers"):
+            rows = self._api.containers(all=True, filters={"name": SHORT_LIVED_NAMES})
+        for row in rows:
+            if is_abandoned(str(row["Names"][0]), time.time() - row["Created"]):
+                self.remove(row["Id"], kill=True)
 
     def changed_files(self, identity: str) -> list[str]:
         """Paths that were added or changed in the container's own file system."""
@@ -459,7 +461,3 @@ class Engine:
 def _release(stream: CancellableStream) -> None:
     """Close an answer that is read no further; its own `close` leaves the socket's file open."""
     stream._response.close()  # noqa: SLF001 - docker-py has no public way
-
-
-def _filters(labels: Mapping[str, str | None]) -> list[str]:
-    return [key if value is None else f"{key}={value}" for key, value in labels.items()]

@@ -8,9 +8,10 @@ from docker.errors import DockerException
 from docker.utils.config import load_general_config
 from requests.exceptions import HTTPError, RequestException, Timeout
 
-from runner.engine.errors import PERMISSION_HINT, START_HINT, EngineError, find_os_error, translate
+from runner.engine.errors import EngineError
 from runner.engine.payload import proxy_environment
 from runner.engine.target import Target
+from runner.engine.translate import PERMISSION_HINT, START_HINT, find_os_error, translate
 
 OLDEST_API = (1, 41)  # Docker 20.10; builds want 23.0, see `doctor`
 TIMEOUT_S = 120
@@ -81,7 +82,7 @@ def _no_engine(error: Exception, target: Target) -> EngineError:
     setting = {
         "flag": "`engine` in the settings",
         "DOCKER_HOST": "`DOCKER_HOST`",
-        "state": "`host` in the state folder's `engine.json`",
+        "state": "the engine that this fleet remembers, by `DOCKER_HOST` once",
         "context": "the Docker context",
     }[target.origin]
     answered = isinstance(error.__cause__ or error.__context__, HTTPError)

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from runner.agent.contract import limits, servers, variables
 from runner.engine.types import Mount, Spec
 
 NANO = 1_000_000_000
-_LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "50m", "max-file": "3"}}
-_LOCAL = ("runner-server", "localhost", "127.0.0.1")  # never reached through a proxy
+_LOG_CONFIG = {
+    "Type": "json-file",
+    "Config": {"max-size": limits.LOG_SIZE, "max-file": limits.LOG_FILES},
+}
 
 
 def create_body(
@@ -62,7 +65,7 @@ def proxy_environment(configured: Mapping[str, str], environ: Mapping[str, str])
         return {}
     direct = environ.get("no_proxy") or environ.get("NO_PROXY") or configured.get("noProxy") or ""
     hosts = [host.strip() for host in direct.split(",") if host.strip()]
-    found["no_proxy"] = ",".join(dict.fromkeys([*hosts, *_LOCAL]))
+    found["no_proxy"] = ",".join(dict.fromkeys([*hosts, *servers.DIRECT_HOSTS]))
     return found | {name.upper(): value for name, value in found.items()}
 
 
@@ -134,10 +137,10 @@ def _devices(spec: Spec) -> dict[str, Any]:
 def _gpu_environment(spec: Spec) -> dict[str, str]:
     # CUDA images say `all`: with nvidia as the default runtime they would get every GPU
     if not spec.gpus:
-        return {"NVIDIA_VISIBLE_DEVICES": "void"}
+        return {variables.NVIDIA_DEVICES: variables.NO_DEVICES}
     return {
-        "NVIDIA_VISIBLE_DEVICES": ",".join(spec.gpus),
-        "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
+        variables.NVIDIA_DEVICES: ",".join(spec.gpus),
+        variables.NVIDIA_CAPABILITIES: variables.CAPABILITIES,
     }
 
 

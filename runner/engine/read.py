@@ -1,11 +1,13 @@
 """The engine's JSON as our values: pure."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from runner.engine.types import Container, ContainerState, EngineInfo, Event, Image
+from runner.engine.types import Container, ContainerState, EngineInfo, Event, Image, Places
 
+_EXITED = re.compile(r"(?:Exited|Restarting) \((\d+)\)")
 _NEVER = "0001-01-01T00:00:00Z"  # how the engine writes that something has not happened
 
 
@@ -13,17 +15,44 @@ def read_container(found: Mapping[str, Any]) -> Container:
     """The answer of `GET /containers/ID/json`."""
     state = found["State"]
     finished = _time(state.get("FinishedAt"))
+    running = state["Status"] in ("running", "paused")
     return Container(
         id=found["Id"],
         name=found["Name"].removeprefix("/"),
         state=cast("ContainerState", state["Status"]),
-        exit_code=None if finished is None else state.get("ExitCode"),
-        error=state.get("Error") or "",
+        exit_code=None if finished is None or running else state.get("ExitCode"),
         labels=found["Config"].get("Labels") or {},
         image_id=found["Image"],
         ports=_ports(found),
-        started_at=_time(state.get("StartedAt")),
-        finished_at=finished,
+    )
+
+
+def read_listed(row: Mapping[str, Any]) -> Container | None:
+    """A row of `GET /containers/json`; None where only the container itself tells all of it.
+
+    The exit code stands in the row's `Status` alone (`Exited (143) 2 hours ago`).
+    """
+    state, code = cast("ContainerState", row["State"]), _EXITED.match(row.get("Status") or "")
+    if code is None and state not in ("created", "running", "paused"):
+        return None
+    return Container(
+        id=row["Id"],
+        name=_own_name(row["Names"]),
+        state=state,
+        exit_code=int(code[1]) if code else None,
+        labels=row.get("Labels") or {},
+        image_id=row["ImageID"],
+        ports={
+            f"{one['PrivatePort']}/{one['Type']}": int(one["PublicPort"])
+            for one in reversed(row.get("Ports") or ())
+            if one.get("PublicPort")
+        },
+    )
+
+
+def read_places(found: Mapping[str, Any]) -> Places:
+    """The answer of `GET /containers/ID/json`."""
+    return Places(
         working_dir=found["Config"].get("WorkingDir") or "/",
         mounts=tuple(one["Destination"] for one in found.get("Mounts") or ()),
     )
@@ -88,6 +117,11 @@ def stamp_seconds(stamp: str) -> float:
     """Seconds since the epoch of a log line's RFC 3339 stamp, cut to microseconds."""
     whole, _, fraction = stamp.rstrip("Z").partition(".")
     return datetime.fromisoformat(f"{whole}.{fraction[:6] or '0':<06}+00:00").timestamp()
+
+
+def _own_name(names: Sequence[str]) -> str:
+    """The container's own of its names; links of others (`/other/alias`) are names, too."""
+    return min(names, key=lambda name: name.count("/")).removeprefix("/")
 
 
 def _ports(found: Mapping[str, Any]) -> dict[str, int]:

@@ -1,20 +1,25 @@
-"""Which engine is meant: flag, `DOCKER_HOST`, the state folder's, the current Docker context."""
+"""Which engine is meant: flag, `DOCKER_HOST`, the fleet's, the current Docker context."""
 
+import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from docker.context import ContextAPI
-from docker.errors import DockerException
-from docker.tls import TLSConfig
-from docker.utils import kwargs_from_env
-
+from runner import console
 from runner.engine.errors import EngineError
+from runner.engine.remembered import RememberedEngine, keep_engine, recall_engine
 from runner.engine.types import Access
+from runner.errors import RunnerError
+from runner.guard.user_state import find_user_folder
 from runner.state import State, read_json, write_json
+
+if TYPE_CHECKING:
+    from docker.tls import TLSConfig
+
+UNIX = "unix://"
+DEFAULT_HOST = f"{UNIX}/var/run/docker.sock"
 
 Origin = Literal["flag", "DOCKER_HOST", "state", "context"]
 
@@ -25,7 +30,7 @@ class Target:
 
     host: str  # as in DOCKER_HOST
     origin: Origin
-    tls: TLSConfig | None
+    tls: "TLSConfig | None"
     cli_env: Mapping[str, str]  # for `docker` as a subprocess, over the caller's environment
 
 
@@ -36,7 +41,7 @@ def find_target(host: str | None, state: State | None, environ: Mapping[str, str
         EngineError: the context is unknown, or TLS files are missing.
     """
     found = _find(host, state, environ)
-    cli_env = {**found.cli_env, **_buildx_env({**environ, **found.cli_env}, state)}
+    cli_env = {**found.cli_env, **_buildx_env({**environ, **found.cli_env})}
     return replace(found, cli_env=cli_env)
 
 
@@ -45,23 +50,37 @@ def _find(host: str | None, state: State | None, environ: Mapping[str, str]) -> 
         return Target(host, "flag", None, {"DOCKER_HOST": host})
     if environ.get("DOCKER_HOST"):
         return _from_environment(environ)
-    record = _read(state)
-    if remembered := record.get("host"):
-        return Target(remembered, "state", None, _remembered_env(record, environ))
-    return _from_context(environ.get("DOCKER_CONTEXT"))
+    if state and (remembered := recall_engine(state.root, environ)):
+        return Target(remembered.host, "state", None, _remembered_env(remembered, environ))
+    found = _from_context(environ)
+    _check_earlier(state, found.host)
+    return found
+
+
+def _check_earlier(state: State | None, host: str) -> None:
+    """An earlier version kept the engine in the state folder, which is not believed any more."""
+    named = _read(state).get("host")
+    if named not in (None, host):
+        raise EngineError(
+            f"`{state and state.engine_file}` names the engine `{named}`, and an engine is no "
+            "longer taken from there",
+            hint=f"say once that it is right: `DOCKER_HOST={named} runner ps`",
+        )
 
 
 def remember_target(target: Target, state: State, environ: Mapping[str, str]) -> None:
     """Keep an engine that was named by hand, so that the next command finds it by itself."""
-    if target.origin not in ("flag", "DOCKER_HOST") or target.tls is not None:
+    if state.read_only or target.origin not in ("flag", "DOCKER_HOST") or target.tls is not None:
         return
-    record = {"host": target.host}
-    if folder := environ.get("DOCKER_CONFIG"):
-        record["docker_config"] = folder
-    if command := shutil.which("docker", path=environ.get("PATH")):
-        record["docker"] = command
-    if not record.items() <= _read(state).items():
-        write_json(state.engine_file, {**_read(state), **record})
+    try:
+        keep_engine(state.root, target.host, environ)
+    except RunnerError as error:  # this call knows its engine all the same
+        console.note(f"the engine is not remembered: {error.message}")
+        return
+    earlier = _read(state)
+    if "host" in earlier:
+        access = {name: value for name, value in earlier.items() if name == "access"}
+        write_json(state.engine_file, access)
 
 
 def read_access(state: State) -> Access | None:
@@ -82,6 +101,14 @@ def _read(state: State | None) -> dict[str, str]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Target:
+    names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    cli_env = {name: environ[name] for name in names if name in environ}
+    if environ["DOCKER_HOST"].startswith(UNIX):  # its files are this machine's: no TLS
+        return Target(environ["DOCKER_HOST"], "DOCKER_HOST", None, cli_env)
+    # slow to load, and most engines are behind a socket
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
     try:
         found = kwargs_from_env(dict(environ))
     except DockerException as error:
@@ -89,12 +116,16 @@ def _from_environment(environ: Mapping[str, str]) -> Target:
             "the TLS files of `DOCKER_CERT_PATH` cannot be read",
             hint="unset `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` for a local engine",
         ) from error
-    names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-    cli_env = {name: environ[name] for name in names if name in environ}
     return Target(found["base_url"], "DOCKER_HOST", found.get("tls"), cli_env)
 
 
-def _from_context(name: str | None) -> Target:
+def _from_context(environ: Mapping[str, str]) -> Target:
+    name = environ.get("DOCKER_CONTEXT") or _read_current_context(environ)
+    if name in (None, "default"):
+        return Target(DEFAULT_HOST, "context", None, {"DOCKER_CONTEXT": "default"})
+    from docker.context import ContextAPI  # slow to load, and most have but the default one
+    from docker.errors import DockerException
+
     try:
         context = ContextAPI.get_context(name)
     except DockerException as error:
@@ -107,21 +138,34 @@ def _from_context(name: str | None) -> Target:
     return Target(host, "context", context.TLSConfig, {"DOCKER_CONTEXT": str(context.Name)})
 
 
-def _buildx_env(env: Mapping[str, str], state: State | None) -> dict[str, str]:
+def _read_current_context(environ: Mapping[str, str]) -> str | None:
+    """What `docker context use` chose: a name in the client's configuration."""
+    folder = environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/", ".docker")
+    try:
+        settings = json.loads(Path(folder, "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = settings.get("currentContext") if isinstance(settings, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def _buildx_env(env: Mapping[str, str]) -> dict[str, str]:
     """A folder of ours for buildx where it may not write beside Docker's own settings."""
-    if state is None or env.get("BUILDX_CONFIG"):
+    if env.get("BUILDX_CONFIG"):
         return {}
     place = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "/", ".docker"), "buildx")
-    there = next(one for one in (place, *place.absolute().parents) if one.exists())
-    return {} if os.access(there, os.W_OK) else {"BUILDX_CONFIG": str(state.cache / "buildx")}
+    there = next(one for one in (place, *place.absolute().parents) if os.path.lexists(one))
+    if os.access(there, os.W_OK):
+        return {}
+    return {"BUILDX_CONFIG": str(find_user_folder(env) / "buildx")}
 
 
-def _remembered_env(record: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    env = {"DOCKER_HOST": record["host"]}
-    if "docker_config" in record and "DOCKER_CONFIG" not in environ:
-        env["DOCKER_CONFIG"] = record["docker_config"]
-    if "docker" in record:
-        folder = str(Path(record["docker"]).parent)
+def _remembered_env(engine: RememberedEngine, environ: Mapping[str, str]) -> dict[str, str]:
+    env = {"DOCKER_HOST": engine.host}
+    if engine.docker_config and "DOCKER_CONFIG" not in environ:
+        env["DOCKER_CONFIG"] = engine.docker_config
+    if engine.docker:
+        folder = str(Path(engine.docker).parent)
         path = environ.get("PATH", "")
         if folder not in path.split(":"):
             env["PATH"] = f"{folder}:{path}"

@@ -4,34 +4,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from runner.agent.contract import labels as contract
+
 Access = Literal["cdi", "runtime", "gpus"]
 ContainerState = Literal["created", "running", "restarting", "paused", "removing", "exited", "dead"]
 
-ROLE_LABEL = "dev.runner.role"
-FLEET_LABEL = "dev.runner.fleet"
+ROLE_LABEL, FLEET_LABEL = contract.ROLE, contract.FLEET
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container as the engine described it at one moment."""
+    """One container as the engine described it at one moment, listed or looked at alone."""
 
     id: str
     name: str
     state: ContainerState
-    exit_code: int | None  # None until its process has ended once
-    error: str  # the engine's own, of a start that failed
+    exit_code: int | None  # of its process's last end; None before it, and while it runs
     labels: Mapping[str, str]
     image_id: str
     ports: Mapping[str, int]  # "8080/tcp" → port on the host
-    started_at: str | None  # RFC 3339, as the engine writes it
-    finished_at: str | None
-    working_dir: str = "/"
-    mounts: tuple[str, ...] = ()  # where folders and files of the host are, inside
 
     @property
     def alive(self) -> bool:
         """It runs or may run again by itself; its name is taken for good reason."""
         return self.state in ("created", "running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a container's program works, and what of the host is mounted into it."""
+
+    working_dir: str
+    mounts: tuple[str, ...]  # targets, inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Mount:
 class Spec:
     """All that decides what a container is; without capabilities, with an init, always."""
 
-    name: str
+    name: str  # empty where the engine's door gives it one
     image: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -1,24 +1,20 @@
 """The agent's code as containers mount it: a copy, so that an upgrade changes no running agent."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
-import pynvml
-
 import runner.agent
+from runner.abandoned import temporary_folder
 from runner.agent.workcopy import rotate
 
+PACKAGE = Path(runner.agent.__file__).parent
 _MAIN = b'''"""The entry of an agent's container."""
 
 import sys
 
-if sys.argv[1:] == ["compose"]:
-    from runner.agent.composed import main
-else:
-    from runner.agent.entry import main
+from runner.agent.__main__ import main
 
 sys.exit(main())
 '''
@@ -33,31 +29,47 @@ def bundle_agent(cache: Path) -> Path:
     folder = cache / f"agent-{_hash(files)}"
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".agent-", dir=cache))
-    try:
+    with temporary_folder(cache) as fresh:
         for name, content in files.items():
             _write(fresh, name, content)
         fresh.chmod(0o755)
-        fresh.rename(folder)
-    except OSError:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not folder.is_dir():  # else another process was faster
-            raise
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     return folder
 
 
-def read_agent_files() -> dict[str, bytes]:
+def read_agent_files(package: Path = PACKAGE) -> dict[str, bytes]:
     """Path in the bundle → content. The package `runner` there imports nothing."""
-    package = Path(runner.agent.__file__).parent
     files = {
         "__main__.py": _MAIN,
-        "pynvml.py": Path(pynvml.__file__).read_bytes(),
+        "pynvml.py": _find_pynvml().read_bytes(),
         "runner/__init__.py": b'"""The part of runner that works inside a container."""\n',
     }
-    for file in sorted(package.glob("*.py")):
-        files[f"runner/agent/{file.name}"] = file.read_bytes()
+    for file in list_files(package):
+        files[f"runner/agent/{file.relative_to(package)}"] = file.read_bytes()
     return files
+
+
+def _find_pynvml() -> Path:
+    """Its file; to import it takes ten times as long as to find it."""
+    found = find_spec("pynvml")
+    assert found is not None  # noqa: S101 - it is among our dependencies
+    assert found.origin is not None  # noqa: S101
+    return Path(found.origin)
+
+
+def list_files(package: Path) -> list[Path]:
+    """The files of a package and of those inside it: code and data, no bytecode, nothing hidden."""
+    found = (file for file in package.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    hidden = (".", "__pycache__")
+    return sorted(
+        file
+        for file in found
+        if not any(part.startswith(hidden) for part in file.relative_to(package).parts)
+    )
 
 
 def rotate_workspace(work_dir: Path, files_manifest: Path, sweep_id: str) -> Path | None:

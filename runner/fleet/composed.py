@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from runner.agent.contract.labels import COMPOSE_FOLDER as FOLDER_LABEL
 from runner.engine.types import Container
 from runner.state import State
 
-FOLDER_LABEL = "com.docker.compose.project.working_dir"
+__all__ = ["FOLDER_LABEL", "is_composed", "is_here"]
 
 
 def is_composed(container: Container) -> bool:

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from runner.agent.contract import exits
 from runner.answers import RunInfo, SweepInfo
 from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.observe import find_state_of
 from runner.fleet.plan import Agent
+from runner.terminal import inline
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
-REFUSED = 69  # the agent's exit code where it may not start
 _LIVE = ("pending", "running", "preempting")
 
 
@@ -88,13 +89,11 @@ def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[
     """A line for each thing that happened between two moments, causes before effects."""
     pairs = [(before.agents.get(name), agent) for name, agent in after.agents.items()]
     begun = [
-        f"agent {agent.name} started on {agent.gpu}"
+        f"agent {agent.name} started on {agent.place}"
         for old, agent in pairs
         if _is_up(agent, after.now) and not (old and _is_up(old, before.now))
     ]
-    ended = [
-        _describe_end(run, search) for run in new_runs(before, after) if run.state not in _LIVE
-    ]
+    ended = [_describe_end(run, search) for run in after.runs.values() if _has_ended(run, before)]
     started = [
         _describe_start(run, search)
         for run in after.runs.values()
@@ -113,27 +112,27 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
     rows = []
     for name, agent in last.agents.items():
         state, reason = find_state_of(agent, now=last.now)
-        status = agent.status or {}
-        finished, failed = status.get("runs_finished", 0), status.get("runs_failed", 0)
-        rows.append((name, state, finished, failed, reason or ""))
+        status = agent.status
+        counts = (status.runs_finished, status.runs_failed) if status else (0, 0)
+        rows.append((name, state, *counts, reason or ""))
     text = table(("AGENT", "STATE", "FINISHED", "FAILED", "REASON"), rows)
     best = find_best(new_runs(first, last), search)
     if best is None:
         ended = [run for run in new_runs(first, last) if run.state == "finished"]
         if search.metric and ended:
-            return f"{text}\n\nno best run: none of {len(ended)} logged `{search.metric}`"
+            return f"{text}\n\nno best run: none of {len(ended)} logged `{inline(search.metric)}`"
         return text
-    return (
-        f"{text}\n\nbest run {best.id}: {search.metric} {best.best:.6g} ({_config(best, search)})"
+    return f"{text}\n\nbest run " + inline(
+        f"{best.id}: {search.metric} {best.best:.6g} ({_config(best, search)})"
     )
 
 
 def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
     """6 if an agent was refused, 1 if one crashed, 5 if a run failed, else 0."""
     codes = {agent.exit_code for agent in last.agents.values()}
-    if REFUSED in codes:
+    if exits.AGENT_REFUSED in codes:
         return ExitCode.UNFIT
-    if codes - {0, 143}:
+    if codes - {exits.AGENT_DONE, exits.AGENT_STOPPED}:
         return ExitCode.FAILED
     failed = [  # W&B's server names no agent: a run there may be anybody's
         run for run in new_runs(first, last) if run.agent and run.state in ("failed", "crashed")
@@ -161,6 +160,12 @@ def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
     return choose(rated, key=lambda pair: pair[0])[1]
 
 
+def _has_ended(run: RunInfo, before: Snapshot) -> bool:
+    """Since then; or it is known only now how: its stream's end may be corrected by its agent."""
+    old = before.runs.get(run.id)
+    return run.state not in _LIVE and (old is None or run.state != old.state)
+
+
 def _is_idle(run: RunInfo | None) -> bool:
     """Not begun, or waiting to be resumed."""
     return run is None or run.state == "preempted"
@@ -171,8 +176,7 @@ def _was_live(run: RunInfo | None) -> bool:
 
 
 def _count_failed(agent: Agent) -> int:
-    count = (agent.status or {}).get("runs_failed")
-    return count if isinstance(count, int) else 0
+    return agent.status.runs_failed if agent.status else 0
 
 
 def _describe_start(run: RunInfo, search: Search) -> str:

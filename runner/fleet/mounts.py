@@ -3,22 +3,55 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from runner.agent.contract import paths
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
+from runner.guard.sources import find_danger
+from runner.settings.load import FLAG
+from runner.settings.mounts import UserMount, not_a_mount
 
-WORKSPACE = PurePosixPath("/workspace")
+WORKSPACE = PurePosixPath(paths.WORKSPACE)
 _SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container
-_OURS = ("/runs", "/checkpoints", "/cache", "/leases", "/status", "/opt/runner", "/run/runner")
 
 
-def parse_mounts(texts: Sequence[str], base: Path) -> tuple[Mount, ...]:
-    """Mounts as the engine wants them; sources are relative to `base` and must exist.
+def resolve_mounts(
+    mounts: Sequence[UserMount], base: Path, *, own: Sequence[str] = paths.OWN_MOUNTS
+) -> tuple[Mount, ...]:
+    """Mounts as the engine wants them; of two with one target the last counts.
+
+    Args:
+        mounts: the user's.
+        base: the project, from which relative sources are meant; each source must exist.
+        own: where agents have mounts of their own.
 
     Raises:
-        RunnerError: no such form (2), a target of our own (2), no such source (3).
+        RunnerError: a target of our own (2), no such source (3).
     """
-    mounts = {mount.target: mount for mount in (_parse(text, base) for text in texts)}
-    return tuple(mounts.values())
+    found = {mount.target: _resolve(mount, base, own) for mount in mounts}
+    return tuple(found.values())
+
+
+def describe_outside(mounts: Sequence[UserMount], base: Path) -> list[dict[str, str]]:
+    """The mounts whose sources lie outside of the project, for the user to read.
+
+    Args:
+        mounts: the user's, which `resolve_mounts` has let pass.
+        base: the project.
+    """
+    return [
+        {
+            "source": str(source),
+            "target": str(mount.target),
+            "mode": "ro" if mount.read_only else "rw",
+            "origin": mount.origin,
+        }
+        for mount in mounts
+        if not (source := _find_source(mount, base)).is_relative_to(base.resolve())
+    ]
+
+
+def _find_source(mount: UserMount, base: Path) -> Path:
+    return (base / Path(mount.source).expanduser()).resolve()
 
 
 def make_mount_points(mounts: Sequence[Mount], workspace: Path) -> None:
@@ -35,28 +68,30 @@ def make_mount_points(mounts: Sequence[Mount], workspace: Path) -> None:
             place.touch()
 
 
-def _parse(text: str, base: Path) -> Mount:
-    parts = text.split(":")
-    if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
-        raise _wrong(text, "a mount is `SRC:DST`, or `SRC:DST:ro`")
-    target = PurePosixPath(parts[1])
-    if not target.is_absolute() or ".." in target.parts:
-        raise _wrong(text, f"`{parts[1]}` must be an absolute path; the project is `{WORKSPACE}`")
-    if target in (PurePosixPath("/"), WORKSPACE) or any(
-        target == PurePosixPath(ours) or PurePosixPath(ours) in target.parents for ours in _OURS
-    ):
-        raise _wrong(text, f"`{target}` is used by the agent itself; mount below `{WORKSPACE}`")
-    if any(target == PurePosixPath(one) or PurePosixPath(one) in target.parents for one in _SYSTEM):
-        raise _wrong(text, f"`{target}` belongs to the engine; mount below `{WORKSPACE}`")
-    source = (base / Path(parts[0]).expanduser()).resolve()
+def _resolve(mount: UserMount, base: Path, own: Sequence[str]) -> Mount:
+    target = mount.target
+    if target in (PurePosixPath("/"), WORKSPACE) or _is_in(target, own):
+        hint = f"`{target}` is used by the agent itself; mount below `{WORKSPACE}`"
+        raise not_a_mount(mount, hint)
+    if _is_in(target, _SYSTEM):
+        raise not_a_mount(mount, f"`{target}` belongs to the engine; mount below `{WORKSPACE}`")
+    source = _find_source(mount, base)
     if not source.exists():
         raise RunnerError(
-            f"mount `{text}`: there is no `{source}`",
+            f"mount `{mount}`: there is no `{source}`",
             hint="make the folder first, or correct the path",
             code=ExitCode.NOT_FOUND,
         )
-    return Mount(str(source), str(target), read_only=parts[2:] == ["ro"])
+    danger = find_danger(source, read_only=mount.read_only)
+    if danger and mount.origin != FLAG:
+        raise RunnerError(
+            f"mount `{mount}` ({mount.origin}) would open {danger}, to every program of a run",
+            hint=f"where that is meant: `--mount {mount}`",
+            code=ExitCode.USAGE,
+        )
+    return Mount(str(source), str(target), read_only=mount.read_only)
 
 
-def _wrong(text: str, hint: str) -> RunnerError:
-    return RunnerError(f"`{text}` is no mount", hint=hint, code=ExitCode.USAGE)
+def _is_in(target: PurePosixPath, folders: Sequence[str]) -> bool:
+    """Whether it is one of these folders or below one."""
+    return any(target.is_relative_to(folder) for folder in folders)

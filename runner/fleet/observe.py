@@ -4,63 +4,71 @@ import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner import gpus
+from runner.agent.contract import exits, labels
+from runner.agent.contract.limits import STATUS_STALE_S
+from runner.agent.contract.slots import SlotId, parse_slot
+from runner.agent.contract.status import Status, status_file
+from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
 from runner.errors import RunnerError
-from runner.fleet import agentspec
-from runner.fleet.composed import FOLDER_LABEL, is_here
+from runner.fleet.composed import is_here
 from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
-from runner.state import State, read_json
+from runner.guard.foreign_files import open_lock
+from runner.state import State
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
 
-STALE_S = 60.0  # agents write their status every 10 s
-_NAMED = ("starting", "running", "waiting", "finished", "failed", "stopped", "quarantined")
+ROLE = {ROLE_LABEL: labels.AGENT_ROLE}
+_Value = TypeVar("_Value")
 
 
 def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
     """The agents of all fleets on this engine; with `state` those of ours have their status."""
-    found = engine.containers({ROLE_LABEL: agentspec.AGENT_ROLE})
-    return [read_agent(container, state) for container in found]
+    return [read_agent(container, state) for container in engine.containers(ROLE)]
 
 
 def read_fleet(engine: "Engine", state: State) -> list[Agent]:
     """The agents of this state folder, those that were put aside among them."""
-    role = {ROLE_LABEL: agentspec.AGENT_ROLE}
-    found = engine.containers({**role, FLEET_LABEL: state.fleet})
-    composed = engine.containers({**role, FOLDER_LABEL: None})
-    known = {container.id for container in found}
-    found += [one for one in composed if one.id not in known and is_here(one, state)]
-    return [read_agent(container, state) for container in found]
+    return select_fleet(engine.containers(ROLE), state)
+
+
+def select_fleet(containers: Sequence[Container], state: State) -> list[Agent]:
+    """The agents of this state folder among all of an engine."""
+    found = (read_agent(container, state) for container in containers)
+    return [agent for agent in found if agent.fleet == state.fleet]
 
 
 def read_agent(container: Container, state: State | None) -> Agent:
     """One container and, where it is its own, its status file."""
-    labels = container.labels
-    name = labels.get(agentspec.AGENT_LABEL) or container.name.removeprefix(agentspec.PREFIX)
-    fleet = labels.get(FLEET_LABEL, "")
+    told = container.labels
+    name = told.get(labels.AGENT) or container.name.removeprefix(labels.NAME_PREFIX)
+    fleet = told.get(FLEET_LABEL, "")
     status = None
     if state is not None and not fleet and is_here(container, state):
         fleet = state.fleet
     if state is not None and fleet == state.fleet:
-        status = read_json(state.agents / f"{name}.json")
-    if status is not None and status.get("container") != container.id[:12]:
+        status = _read_status(state.agents / status_file(name))
+    if status is not None and status.container != labels.short_id(container.id):
         status = None  # another container wrote it
+    slot, sweep = told.get(labels.SLOT), told.get(labels.SWEEP)
+    if status is not None:  # an agent says itself what Compose could not know
+        slot, sweep = slot or status.gpu.uuid, status.sweep or sweep
     return Agent(
         name=name,
         container=container.id,
         fleet=fleet,
-        gpu=labels.get(agentspec.GPU_LABEL) or _told(status, "gpu", "uuid"),
+        slot=_parse(parse_slot, slot),
         engine_state=container.state,
         exit_code=container.exit_code,
-        sweep=_told(status, "sweep") or labels.get(agentspec.SWEEP_LABEL, ""),
-        image=labels.get(agentspec.IMAGE_LABEL) or container.image_id,
-        settings=labels.get(agentspec.SETTINGS_LABEL, ""),
-        server=labels.get(agentspec.SERVER_LABEL, ""),
+        sweep=_parse(SweepPath.parse, sweep),
+        image=told.get(labels.IMAGE) or container.image_id,
+        settings=told.get(labels.SETTINGS, ""),
+        server=told.get(labels.SERVER, ""),
         status=status,
     )
 
@@ -69,9 +77,10 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
     """GPUs as NVML has them, each with who has it: agents of this engine, and leases of others."""
     alive = [agent for agent in agents if agent.alive]
     holders = [
-        Holder(agent.gpu, agent.name, agent.container, f"fleet `{agent.fleet}`") for agent in alive
+        Holder(agent.place, agent.name, agent.container, f"fleet `{agent.fleet}`")
+        for agent in alive
     ]
-    known = {agent.gpu for agent in alive}
+    known = {agent.place for agent in alive}
     for uuid, pid in gpus.read_leases().items():
         if uuid not in known:
             note = f"pid {pid} of {gpus.find_owner(pid)} holds its lease"
@@ -81,14 +90,12 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
 
 def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
     """What `ps` shows: state and reason, from the container and its own status file."""
-    status = agent.status or {}
-    reason = status.get("reason")
-    why = str(reason) if reason else None
+    why = agent.status.reason if agent.status else None
     match agent.engine_state:
         case "created":
             return "created", "was never started"
         case "running":
-            return _state_alive(status, why, now)
+            return _state_alive(agent.status, why, now)
         case "restarting":
             return "starting", why or f"exit code {agent.exit_code}, the engine starts it again"
         case "paused":
@@ -100,16 +107,16 @@ def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
 def to_record(agent: Agent, indices: Mapping[str, int], *, now: float) -> dict[str, Any]:
     """One agent as `ps --json` shows it."""
     state, reason = find_state_of(agent, now=now)
-    status = agent.status or {}
-    run = status.get("run")
+    status, slot = agent.status, agent.slot
+    run = status.run if status else None
     return {
         "name": agent.name,
-        "gpus": [{"index": find_index(agent.gpu, indices), "uuid": agent.gpu}],
+        "gpus": [{"index": find_index(slot, indices), "uuid": str(slot or "")}],
         "state": state,
-        "sweep": agent.sweep,
-        "run": {"id": run.get("id"), "state": run.get("state")} if isinstance(run, dict) else None,
-        "runs_finished": status.get("runs_finished", 0),
-        "runs_failed": status.get("runs_failed", 0),
+        "sweep": str(agent.sweep or ""),
+        "run": {"id": run.id, "state": run.state} if run else None,
+        "runs_finished": status.runs_finished if status else 0,
+        "runs_failed": status.runs_failed if status else 0,
         "reason": reason,
         "exit_code": None if agent.alive else agent.exit_code,
         "image": agent.image,
@@ -117,17 +124,24 @@ def to_record(agent: Agent, indices: Mapping[str, int], *, now: float) -> dict[s
     }
 
 
-def find_index(uuid: str, indices: Mapping[str, int]) -> int | None:
+def find_index(slot: SlotId | None, indices: Mapping[str, int]) -> int | None:
     """The index of a GPU or CPU slot; None where NVML does not show it."""
-    word, _, number = uuid.partition("-")
-    return int(number) if word == "cpu" and number.isdecimal() else indices.get(uuid)
+    if slot is None:
+        return None
+    return slot.index if slot.is_cpu else indices.get(slot.text)
 
 
 @contextmanager
 def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> Iterator[None]:
-    """One `up` of a state folder at a time: what it observed still holds when it acts."""
+    """One `up` of a state folder at a time: what it observed still holds when it acts.
+
+    A dry run does not act, so it locks nothing.
+    """
+    if state.read_only:
+        yield
+        return
     try:
-        lock = Path(state.root / "lock").open("a")  # noqa: SIM115 - closed by `with` below
+        lock = open_lock(state.root / "lock")
     except OSError as error:
         raise RunnerError(
             f"cannot write in `{state.root}`: {error.strerror}",
@@ -144,43 +158,52 @@ def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> I
 
 def read_indices() -> dict[str, int]:
     """UUID → index of GPUs and MIG slices; empty where NVML does not answer."""
+    from runner.nvml import read_gpus  # slow to load, and a fleet on CPUs has no use for it
+
     try:
-        found = gpus.read_gpus()
+        found = read_gpus()
     except RunnerError:  # the fleet is shown all the same; `runner gpus` tells the cause
         return {}
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
 
 
-def _told(status: Mapping[str, Any] | None, *keys: str) -> str:
-    """What an agent itself says: Compose could not know it."""
-    value: Any = status
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) else ""
+def _read_status(file: Path) -> Status | None:
+    """What an agent wrote; None where it wrote nothing that can be read."""
+    try:
+        return Status.from_json(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
-def _state_alive(status: Mapping[str, Any], why: str | None, now: float) -> tuple[str, str | None]:
-    if not status:
+def _parse(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
+    """The value in a label or status; None where there is none that we know."""
+    try:
+        return parse(text) if text else None
+    except ValueError:
+        return None
+
+
+def _state_alive(status: Status | None, why: str | None, now: float) -> tuple[str, str | None]:
+    if status is None:
         return "starting", None
-    age_s = now - float(status.get("updated_at") or 0)
-    if age_s > STALE_S:
+    age_s = now - status.updated_at
+    if age_s > STATUS_STALE_S:
         return "unknown", f"no sign of life for {age_s:.0f} s"
-    state = status.get("state")
-    return (str(state) if state in _NAMED else "unknown"), why
+    return status.state, why
 
 
 def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
-    state = agent.status.get("state") if agent.status else None
-    if agent.exit_code == 143:
+    state = agent.status.state if agent.status else None
+    if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped", why
     if agent.status is None:
         return "unknown", f"exit code {agent.exit_code}, and no status of its own"
-    if agent.exit_code == 0:
+    if agent.exit_code == exits.AGENT_DONE:
         return ("quarantined" if state == "quarantined" else "finished"), why
     return "failed", why or _explain_code(agent.exit_code)
 
 
 def _explain_code(code: int | None) -> str:
-    if code == 137:
-        return "killed by SIGKILL (exit code 137)"
+    if code == exits.AGENT_KILLED:
+        return f"killed by SIGKILL (exit code {code})"
     return f"exit code {code}"

@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.agent.contract import exits
+from runner.agent.contract.labels import short_id
+from runner.agent.contract.slots import SlotId
+from runner.agent.contract.status import Status
+from runner.agent.contract.sweeps import SweepPath
 from runner.fleet.slots import Slot
 
 Verb = Literal["start", "keep", "stop", "replace", "refuse"]
-Outcome = Literal["done", "failed", "planned"]
 
 ALIVE = ("created", "running", "restarting", "paused")
 
@@ -21,14 +25,14 @@ class Agent:
     name: str  # the container's without `runner-`
     container: str  # its ID
     fleet: str
-    gpu: str  # UUID, or `cpu-0`
+    slot: SlotId | None  # None: neither label nor status names one
     engine_state: str
     exit_code: int | None
-    sweep: str
+    sweep: SweepPath | None
     image: str  # ID
     settings: str  # the hash that `hash_settings` gave when it was started
     server: str = ""
-    status: Mapping[str, object] | None = None  # of this very container, else None
+    status: Status | None = None  # of this very container, else None
 
     @property
     def alive(self) -> bool:
@@ -38,19 +42,23 @@ class Agent:
     @property
     def running_run(self) -> str | None:
         """The ID of the run that it works on."""
-        run = self.status.get("run") if self.status and self.alive else None
-        return str(run["id"]) if isinstance(run, dict) and run.get("id") else None
+        run = self.status.run if self.status and self.alive else None
+        return run.id if run else None
 
     @property
     def runs_ended(self) -> int:
         """How many runs it has brought to an end, whichever."""
-        counts = [(self.status or {}).get(key) for key in ("runs_finished", "runs_failed")]
-        return sum(count for count in counts if isinstance(count, int))
+        return self.status.runs_ended if self.status else 0
+
+    @property
+    def place(self) -> str:
+        """Its slot as people read it."""
+        return str(self.slot or "an unknown slot")
 
     @property
     def retired(self) -> bool:
         """Whether a later container took its name, so that it only keeps its log and reason."""
-        return self.name.endswith(f"-{self.container[:12]}")
+        return self.name.endswith(f"-{short_id(self.container)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Wanted:
     """What each named GPU is to have."""
 
     fleet: str
-    sweep: str
+    sweep: SweepPath | None  # None: it is still to be created
     image: str
     settings: str
     count: int | None = None
@@ -98,9 +106,9 @@ def plan_fleet(
 def plan_stop(agents: Sequence[Agent]) -> list[Action]:
     """Stop what is alive; what has ended already is kept, with that cause."""
     return [
-        Action("stop", agent.name, agent.gpu, _stop_cause(agent), agent)
+        Action("stop", agent.name, agent.place, _stop_cause(agent), agent)
         if agent.alive
-        else Action("keep", agent.name, agent.gpu, f"has ended already: {describe_end(agent)}")
+        else Action("keep", agent.name, agent.place, f"has ended already: {describe_end(agent)}")
         for agent in agents
     ]
 
@@ -113,12 +121,12 @@ def hash_settings(settings: Mapping[str, object]) -> str:
 
 def describe_end(agent: Agent) -> str:
     """How an agent that is not alive came to its end: `stopped`, `failed (exit 69): lease held`."""
-    state = agent.status.get("state") if agent.status else None
-    reason = agent.status.get("reason") if agent.status else None
+    state = agent.status.state if agent.status else None
+    reason = agent.status.reason if agent.status else None
     tail = f": {reason}" if reason else ""
-    if agent.exit_code == 0:
+    if agent.exit_code == exits.AGENT_DONE:
         return f"{state or 'finished'}{tail}"
-    if agent.exit_code == 143:
+    if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped"
     return f"failed (exit {agent.exit_code}){tail}"
 
@@ -163,14 +171,14 @@ def _find_refusal(slot: Slot, *, force: bool) -> str | None:
 
 def _find_change(agent: Agent, wanted: Wanted) -> str | None:
     if agent.sweep != wanted.sweep:
-        return f"sweep changed: `{agent.sweep}` → `{wanted.sweep}`"
+        return f"sweep changed: `{agent.sweep}` → `{wanted.sweep or 'a new one'}`"
     if agent.image != wanted.image:
         return "image changed"
     return "settings changed" if agent.settings != wanted.settings else None
 
 
 def _has_its_count(agent: Agent, wanted: Wanted) -> bool:
-    if wanted.count is None or agent.exit_code != 0 or agent.fleet != wanted.fleet:
+    if wanted.count is None or agent.exit_code != exits.AGENT_DONE or agent.fleet != wanted.fleet:
         return False
     return _find_change(agent, wanted) is None and agent.runs_ended >= wanted.count
 

@@ -1,15 +1,32 @@
 """What a program wrote in a container that is about to be removed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from runner.agent.contract import paths
+from runner.agent.contract.labels import short_id
 from runner.engine.client import Engine
-from runner.engine.types import Container
-from runner.fleet.mounts import WORKSPACE
+from runner.engine.types import Places
 from runner.fleet.plan import Agent
 from runner.state import State
 
+THREADS = 8
 _ENGINES = ("/.dockerenv", "/sbin/docker-init")  # put into every container by the engine
+
+
+def remove_agents(
+    engine: Engine, state: State, agents: Sequence[Agent], report: Callable[[str], None]
+) -> None:
+    """Remove the agents' containers, several at a time, after what they wrote was saved."""
+
+    def remove(agent: Agent) -> None:
+        if saved := save_files(engine, state, agent, report):
+            report(f"{agent.name}: what it wrote is in `{saved}`")
+        engine.remove(agent.container)
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="remove") as pool:
+        list(pool.map(remove, agents))
 
 
 def save_files(
@@ -22,25 +39,25 @@ def save_files(
     Returns:
         The folder; None where nothing was copied.
     """
-    container = engine.find(agent.container)
-    if container is None or container.working_dir == str(WORKSPACE):
+    places = engine.places_of(agent.container)
+    if places is None or places.working_dir == paths.WORKSPACE:
         return None
-    changed = select_files(engine.changed_files(container.id), container)
+    changed = select_files(engine.changed_files(agent.container), places)
     if not changed:
         return None
     folder = state.work / agent.name
     if folder.is_dir() and any(folder.iterdir()):
-        folder = state.work / f"{agent.name}.{container.id[:12]}"
-    left = engine.copy_out(container.id, container.working_dir, folder, only=changed)
+        folder = state.work / f"{agent.name}.{short_id(agent.container)}"
+    left = engine.copy_out(agent.container, places.working_dir, folder, only=changed)
     for path in left:
         report(f"{agent.name}: `{path}` was not copied: it leads out of the working folder")
     return folder if folder.is_dir() and any(folder.iterdir()) else None
 
 
-def select_files(changed: list[str], container: Container) -> set[str]:
+def select_files(changed: list[str], places: Places) -> set[str]:
     """Paths below the working folder that a program may have written."""
-    root = container.working_dir.rstrip("/") + "/"
-    foreign = (*_ENGINES, *container.mounts)
+    root = places.working_dir.rstrip("/") + "/"
+    foreign = (*_ENGINES, *places.mounts)
     return {
         path
         for path in changed

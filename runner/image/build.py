@@ -1,45 +1,23 @@
-"""The agents' image: built where something changed, found again, compared with the project."""
+"""The agents' image: built where something changed, and compared with the project."""
 
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
+from runner.abandoned import temporary_folder
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build, Report, interruptible, run_build
+from runner.image.built import RECORD, AgentImage, read_record, record_file, to_agent_image
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
-from runner.image.probe import OURS, Probe, check_program, probe_image
-from runner.image.recipe import HASH_LABEL, Kind, Recipe, pinned_torch, read_recipe
-from runner.image.server import add_secrets, ensure_server_image, select_secrets
-from runner.image.variant import BASES, Name, choose_variant, find_torch_index
+from runner.image.recipe import HASH_LABEL, Recipe, read_recipe
+from runner.image.server import add_secrets, select_secrets
+from runner.image.variant import BASES, choose_variant
 from runner.project import Project
 from runner.settings.load import Settings
-from runner.state import State, read_json, write_json
-
-__all__ = ["AgentImage", "Probe", "build_image", "check_program", "ensure_server_image"]
-__all__ += ["find_image", "plan_build", "probe_image", "project_changed"]
-
-_STAGING = "build-"
-_RECORD = ("id", "tag", "kind", "variant", "base", "hash")
-
-
-@dataclass(frozen=True, slots=True)
-class AgentImage:
-    """An image that agents run in."""
-
-    id: str
-    tag: str
-    interpreter: str
-    kind: Kind
-    labels: Mapping[str, str]
-    size_bytes: int = 0
-    built: bool = False  # by this call
+from runner.state import State, write_json
 
 
 @interruptible()
@@ -74,7 +52,7 @@ def build_image(
     if found is None:
         raise RunnerError(f"the engine does not have `{recipe.tag}` that it just built")
     _remember(state, recipe, found, base)
-    return replace(_to_agent_image(engine, found, recipe.tag, recipe.kind, state), built=built)
+    return replace(to_agent_image(engine, found, recipe.tag, recipe.kind, state), built=built)
 
 
 def plan_build(
@@ -96,46 +74,12 @@ def plan_build(
     return _complete(plan, recipe, pip, secrets | ({"ca": pip.ca} if pip.ca else {}))
 
 
-def find_image(
-    engine: Engine,
-    project: Project,
-    settings: Settings,
-    state: State,
-    *,
-    override: str | None = None,
-) -> AgentImage:
-    """The image that agents take: `--image` or `[image] name`, else the last that was built.
-
-    Raises:
-        RunnerError: it is not there (exit 3).
-    """
-    if name := override or settings.image.name:
-        found = engine.image(name)
-        if found is None:
-            raise RunnerError(
-                f"the engine has no image `{name}`",
-                hint=f"`docker pull {name}`, or correct the name",
-                code=ExitCode.NOT_FOUND,
-            )
-        return _to_agent_image(engine, found, name, "foreign", state)
-    record = _read_record(state)
-    found = engine.image(record["id"]) if record else None
-    if record is None or found is None:
-        raise RunnerError(
-            f"the image of `{project.root.name}` is not built",
-            hint="`runner build`, or `runner build --cpu` for a machine without GPUs",
-            code=ExitCode.NOT_FOUND,
-        )
-    kind: Kind = "dockerfile" if record["kind"] == "dockerfile" else "ours"
-    return _to_agent_image(engine, found, record["tag"], kind, state)
-
-
 def project_changed(project: Project, settings: Settings, state: State) -> bool:
     """Whether a build now would give another image than the last one."""
-    record = _read_record(state)
-    if record is None or settings.image.name:
+    record = read_record(state)
+    if record is None or record["variant"] not in BASES or settings.image.name:
         return False
-    variant = cast("Name", record["variant"])
+    variant = record["variant"]
     recipe = read_recipe(project, settings, variant=variant, base=record["base"] or None)
     return recipe.digest != record["hash"]
 
@@ -153,9 +97,9 @@ def _build(
     for source in pip.left_out:
         report(f"note: pip's `{source}` is a path of this machine and stays out of the build")
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
-    with _staging(state) as folder:
+    with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
-        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), folder)
+        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"))
         return engine.image(run_build(build, environ=engine.cli_env(), report=report))
 
 
@@ -164,41 +108,11 @@ def _complete(
     recipe: Recipe,
     pip: PipSettings,
     secrets: Mapping[str, Path],
-    staging: Path | None = None,
 ) -> Build:
-    """Add what is this machine's and no part of the image: indexes, wheels, proxies, secrets."""
-    index = _find_index(recipe, pip)
-    args = {**build.args, **({"TORCH_INDEX": index} if index else {}), **select_proxies(os.environ)}
-    wheels = _find_wheels(recipe, pip, staging)
-    contexts = {"wheels": wheels} if wheels else {}
+    """Add what is this machine's and no part of the image: wheels, proxies, secrets."""
+    args = {**build.args, **select_proxies(os.environ)}
+    contexts = {"wheels": pip.wheels} if pip.wheels and recipe.kind == "ours" else {}
     return replace(build, args=args, contexts=contexts, secrets=secrets)
-
-
-def _find_wheels(recipe: Recipe, pip: PipSettings, staging: Path | None) -> Path | None:
-    """The user's folder of wheels; with CUDA without those built for CPUs.
-
-    `2.13.0+cpu` is a later version than `2.13.0`, so an installer would prefer it.
-    """
-    if pip.wheels is None or recipe.kind != "ours":
-        return None
-    every = [one for one in pip.wheels.iterdir() if one.is_file()]
-    kept = [one for one in every if recipe.variant == "cpu" or "+cpu" not in one.name]
-    if len(kept) == len(every):
-        return pip.wheels
-    if not kept or staging is None:
-        return Path("WHEELS") if kept else None
-    (staging / "wheels").mkdir()
-    for one in kept:
-        shutil.copyfile(one, staging / "wheels" / one.name)
-    return staging / "wheels"
-
-
-def _find_index(recipe: Recipe, pip: PipSettings) -> str | None:
-    if recipe.kind != "ours":
-        return None
-    wanted = recipe.dependencies
-    needed_by = wanted.source if wanted.torch else None
-    return find_torch_index(recipe.variant, pinned_torch(), pip, needed_by=needed_by)
 
 
 def _refuse_foreign(settings: Settings) -> None:
@@ -210,40 +124,6 @@ def _refuse_foreign(settings: Settings) -> None:
         )
 
 
-def _to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: State) -> AgentImage:
-    interpreter = OURS
-    if kind != "ours":
-        interpreter = probe_image(engine, image.id, state, ours=False).interpreter
-    return AgentImage(image.id, tag, interpreter, kind, image.labels, image.size_bytes)
-
-
 def _remember(state: State, recipe: Recipe, image: Image, base: str | None) -> None:
     values = (image.id, recipe.tag, recipe.kind, recipe.variant, base or "", recipe.digest)
-    write_json(_record_file(state), dict(zip(_RECORD, values, strict=True)))
-
-
-def _read_record(state: State) -> dict[str, str] | None:
-    """What was built last; a damaged record counts as none, so that a build mends it."""
-    found = read_json(_record_file(state)) or {}
-    record = {key: str(found[key] or "") for key in _RECORD if key in found}
-    return record if len(record) == len(_RECORD) and record["variant"] in BASES else None
-
-
-def _record_file(state: State) -> Path:
-    return state.cache / "image.json"
-
-
-@contextmanager
-def _staging(state: State) -> Iterator[Path]:
-    """A folder for one build, gone afterwards; those of builds that were killed go as well."""
-    state.cache.mkdir(parents=True, exist_ok=True)
-    for old in state.cache.glob(f"{_STAGING}*"):
-        pid = old.name.removeprefix(_STAGING).partition("-")[0]
-        if not Path("/proc", pid).exists():
-            shutil.rmtree(old, ignore_errors=True)
-    folder = state.cache / f"{_STAGING}{os.getpid()}-{secrets.token_hex(4)}"
-    try:  # Ctrl-C may come at any moment, also while the folder is made
-        folder.mkdir(mode=0o700)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    write_json(record_file(state), dict(zip(RECORD, values, strict=True)))

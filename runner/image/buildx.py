@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.abandoned import temporary_folder
 from runner.console import format_duration
 from runner.errors import ExitCode, RunnerError
 
@@ -69,6 +69,7 @@ class Progress:
     names: dict[str, str] = field(default_factory=dict)
     logs: dict[str, deque[str]] = field(default_factory=dict)
     failed: str | None = None
+    exit_code: int | None = None  # of the command of the step that failed
     rest: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
 
     def read(self, line: str) -> None:
@@ -87,7 +88,7 @@ class Progress:
         elif done := re.fullmatch(r"DONE (\d+\.\d+)s", text):
             self._finish(step, float(done.group(1)))
         elif text.startswith("ERROR"):
-            self.failed = self.failed or step
+            self._fail(step, text)
             if step not in self.logs:
                 self._log(step, text)
         else:
@@ -103,6 +104,12 @@ class Progress:
     def tail(self) -> list[str]:
         """The last lines of the step that failed, or of what buildx itself said."""
         return list(self.logs.get(self.failed or "", self.rest))
+
+    def _fail(self, step: str, text: str) -> None:
+        if self.failed is None:
+            self.failed = step
+            code = re.search(r"exit code: (\d+)$", text)
+            self.exit_code = int(code[1]) if code else None
 
     def _finish(self, step: str, seconds: float) -> None:
         self.started.pop(step, None)
@@ -128,8 +135,8 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
     env = {**os.environ, **environ, "DOCKER_CLI_HINTS": "false"}
     _check_buildx(env)
     progress = Progress(report)
-    with tempfile.TemporaryDirectory(prefix="runner-build-") as folder:
-        id_file = Path(folder, "id")
+    with temporary_folder() as folder:
+        id_file = folder / "id"
         words = ["docker", *build.arguments(), "--iidfile", str(id_file)]
         with _beating(progress):
             code = _stream(words, env, progress.read)
@@ -137,10 +144,18 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
             if progress.cached:
                 report(f"  {progress.cached} steps from the cache")
             return id_file.read_text("utf-8").strip()
+    raise _explain(progress, report)
+
+
+def _explain(progress: Progress, report: Report) -> RunnerError:
+    """Why a build failed: in the words of our own script where one ended with the code for that."""
+    said = dict(line.split(": ", 1) for line in progress.tail() if ": " in line)
+    if progress.exit_code == ExitCode.UNFIT and {"error", "hint"} <= said.keys():
+        return RunnerError(said["error"], hint=said["hint"], code=ExitCode.UNFIT)
     for line in progress.tail():
         report(f"  | {line}")
     where = progress.names.get(progress.failed or "", "before its first step")
-    raise RunnerError(
+    return RunnerError(
         f"the image was not built: `{where}` failed",
         hint="the lines above say why; `runner build --dry-run` prints the whole command",
     )

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -12,6 +11,8 @@ from pathlib import Path
 
 from runner.console import format_bytes
 from runner.errors import RunnerError
+from runner.guard.foreign_files import read_regular
+from runner.guard.git import ask_git, find_git_root
 
 NEVER = frozenset({".git", ".runner", "wandb", ".env", ".netrc", "__pycache__"})
 SAID_BYTES = 200 * 10**6  # more than this is told, with the largest files
@@ -92,19 +93,13 @@ def stage_files(files: Files, target: Path) -> None:
 
 
 def _list_paths(root: Path, notes: list[str]) -> list[str]:
-    listed = list(_list_git(root, notes)) if _in_git(root) else []
+    listed = list(_list_git(root, notes)) if find_git_root(root) else []
     return listed or list(_list_plain(root))
 
 
-def _in_git(folder: Path) -> bool:
-    return any((one / ".git").exists() for one in (folder, *folder.parents))
-
-
 def _list_git(folder: Path, notes: list[str], prefix: str = "") -> Iterator[str]:
-    words = ["git", "-C", str(folder), "ls-files", "-z", "-co", "--exclude-standard"]
-    try:
-        asked = subprocess.run(words, capture_output=True, check=False)
-    except FileNotFoundError:
+    asked = ask_git(folder, "ls-files", "-z", "-co", "--exclude-standard")
+    if asked is None:
         return  # no git here: the folder is taken as it is
     if asked.returncode:
         raise RunnerError(
@@ -136,14 +131,17 @@ def _read_dockerignore(root: Path) -> list[str]:
     file = root / ".dockerignore"
     if not file.is_file():
         return []
-    lines = (line.strip() for line in file.read_text("utf-8", errors="replace").splitlines())
+    text = read_regular(file).decode("utf-8", errors="replace")
+    lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def _read(root: Path, path: str) -> list[File]:
+    if _leads_out(root, path):
+        return []  # an index may name anything
     try:
         found = (root / path).lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []  # git lists what was deleted, too
     if stat.S_ISLNK(found.st_mode):
         return [File(path, 0, 0o777, str((root / path).readlink()))]
@@ -151,6 +149,14 @@ def _read(root: Path, path: str) -> list[File]:
         return []  # sockets and pipes
     mode = 0o755 if found.st_mode & 0o100 else 0o644
     return [File(path, found.st_size, mode, None)]
+
+
+def _leads_out(root: Path, path: str) -> bool:
+    """Whether a folder on the way to it is a link, or it climbs out by itself."""
+    parts = Path(path).parts
+    if ".." in parts or Path(path).is_absolute():
+        return True
+    return any((root / Path(*parts[:depth])).is_symlink() for depth in range(1, len(parts)))
 
 
 def _without_environments(files: list[File]) -> tuple[File, ...]:

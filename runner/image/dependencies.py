@@ -2,14 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from runner.errors import ExitCode, RunnerError
-from runner.project import DEPENDENCY_FILES, Project, read_toml
+from runner.guard.foreign_files import read_regular, read_regular_text
+from runner.project import DEPENDENCY_FILES, Project
 from runner.settings.load import ImageSettings
+from runner.tomlfile import Toml, read_toml
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 
@@ -37,6 +41,8 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     if file is None:
         note = f"no dependency file ({', '.join(DEPENDENCY_FILES)}): the image has Python only"
         return _with_project(project, Dependencies(None, notes=(note,)))
+    for one in (file, file.parent / "pyproject.toml") if file.name == "uv.lock" else (file,):
+        _check_bounds(one, _bounds(project, settings))
     if file.name == "uv.lock":
         found = _read_uv_lock(file, settings.extras, cpu=cpu)
     elif file.name.startswith("pylock"):
@@ -44,14 +50,33 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     elif file.name == "pyproject.toml":
         found = _read_pyproject(file, settings.extras)
     else:
-        found = _read_requirements(file, cpu=cpu)
+        found = _read_requirements(file, _bounds(project, settings), cpu=cpu)
     return _with_project(project, found)
+
+
+def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
+    """The folders in which dependency files lie: the repository's, and one that was accepted."""
+    base = (project.git_root or project.root).resolve()
+    named = project.root / settings.dependencies if settings.dependencies else None
+    return (base,) if named is None else (base, named.resolve().parent)
+
+
+def _check_bounds(file: Path, bounds: Iterable[Path]) -> None:
+    if "\0" in str(file):
+        raise RunnerError(f"`{file}` is no name of a file", code=ExitCode.USAGE)
+    if any(file.resolve().is_relative_to(one) for one in bounds):
+        return
+    raise RunnerError(
+        f"`{file}` lies outside of the project, as `{file.resolve()}`, and would go into the image",
+        hint="copy it into the project, or name it: `RUNNER_IMAGE_DEPENDENCIES=…`",
+        code=ExitCode.USAGE,
+    )
 
 
 def name_of(requirement: str) -> str:
     """The package that a requirement names, normalised (PEP 503)."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
-    return re.sub(r"[-_.]+", "-", found.group(0)).lower() if found else ""
+    return canonicalize_name(found.group(0)) if found else ""
 
 
 def _find_file(project: Project, settings: ImageSettings) -> Path | None:
@@ -78,14 +103,14 @@ def _with_project(project: Project, found: Dependencies) -> Dependencies:
     if not file.is_file() or re.search(r"(^|\s)\.(\[\S*\])?(\s|$)", found.install):
         return found
     content = read_toml(file)
-    if "build-system" not in content or "project" not in content:
+    if not content.has("build-system") or not content.has("project"):
         return found
     return replace(found, install=f"{found.install} --no-deps -e .".strip())
 
 
 def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependencies:
     lock = read_toml(file)
-    versions = {one["name"]: one.get("version") for one in lock.get("package", [])}
+    versions = {one.get("name"): one.get("version") for one in lock.tables("package")}
     torch = f"torch=={versions['torch']}" if versions.get("torch") else None
     words = ["--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
     for extra in _check_extras(file.parent / "pyproject.toml", extras):
@@ -95,7 +120,7 @@ def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependenci
     return Dependencies(
         file.name,
         files={
-            name: (file.parent / name).read_text("utf-8") for name in ("pyproject.toml", file.name)
+            name: read_regular_text(file.parent / name) for name in ("pyproject.toml", file.name)
         },
         requirements=f"-r {LOCKED}",
         export=" ".join(words),
@@ -104,12 +129,12 @@ def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependenci
 
 
 def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
-    packages = read_toml(file).get("packages", [])
+    packages = [_read_package(file, one) for one in read_toml(file).tables("packages")]
     torch = next(
         (f"torch=={p['version']}" for p in packages if name_of(p["name"]) == "torch"), None
     )
     if not (cpu and torch):
-        text = file.read_text("utf-8")
+        text = read_regular_text(file)
         return Dependencies(file.name, {"pylock.toml": text}, "-r pylock.toml", torch=torch)
     lines = [_pin(one) for one in packages if not _brings_cuda(name_of(one["name"]))]
     note = f"`{file.name}` locks a torch with CUDA: its versions are kept, its hashes are not"
@@ -122,8 +147,19 @@ def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
     )
 
 
-def _pin(package: Mapping[str, Any]) -> str:
-    marker = f" ; {package['marker']}" if package.get("marker") else ""
+def _read_package(file: Path, package: Mapping[str, Any]) -> dict[str, str]:
+    found = {key: package.get(key, "") for key in ("name", "version", "marker")}
+    if isinstance(found["name"], str) and all(isinstance(one, str) for one in found.values()):
+        return found
+    raise RunnerError(
+        f"`{file}` has a package that is none: {dict(package)!r:.80}",
+        hint="lock it anew",
+        code=ExitCode.USAGE,
+    )
+
+
+def _pin(package: Mapping[str, str]) -> str:
+    marker = f" ; {package['marker']}" if package["marker"] else ""
     return f"{package['name']}=={package['version']}{marker}"
 
 
@@ -133,18 +169,17 @@ def _brings_cuda(name: str) -> bool:
 
 def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
     content = read_toml(file)
-    project = content.get("project", {})
     wanted = _check_extras(file, extras)
     named = f"`{file.name}`" + "".join(f" [{extra}]" for extra in wanted)
-    if "dependencies" in project.get("dynamic", []):
+    if "dependencies" in content.texts("project", "dynamic"):
         note = f"{named}: its dependencies are dynamic, so they are installed with the project"
         chosen = f"[{','.join(wanted)}]" if wanted else ""
         return Dependencies(file.name, install=f"-e .{chosen}", notes=(note,))
-    lines = list(_flatten(project, wanted))
+    lines = list(_flatten(content, wanted))
     torch = next((one for one in lines if name_of(one) == "torch"), None)
-    if "uv" in content.get("tool", {}):  # its sources and indexes count: uv reads the file itself
+    if content.has("tool", "uv"):  # its sources and indexes count: uv reads the file itself
         words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
-        files = {"pyproject.toml": file.read_text("utf-8")}
+        files = {"pyproject.toml": read_regular_text(file)}
         return Dependencies(file.name, files, words, torch=torch)
     if not lines:
         return Dependencies(file.name)
@@ -152,38 +187,45 @@ def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
     return Dependencies(file.name, files, "-r requirements.txt", torch=torch)
 
 
-def _flatten(project: Mapping[str, Any], extras: Iterable[str]) -> Iterator[str]:
+def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
     """Dependencies and those of the extras; an extra that names the project itself is followed."""
-    own = name_of(project.get("name", ""))
-    tables: Mapping[str, list[str]] = project.get("optional-dependencies", {})
+    own = name_of(content.text("project", "name") or "")
+    optional = ("project", "optional-dependencies")
+    tables = {
+        str(canonicalize_name(name)): content.texts(*optional, name)
+        for name in content.table(*optional)
+    }
     todo, seen = list(extras), set(extras)
-    yield from project.get("dependencies", [])
+    yield from content.texts("project", "dependencies")
     while todo:
         for line in tables.get(todo.pop(0), []):
             if not own or name_of(line) != own:
                 yield line
                 continue
             inside = re.search(r"\[(.*?)\]", line)
-            more = [one.strip() for one in inside.group(1).split(",")] if inside else []
+            named = inside.group(1).split(",") if inside else []
+            more = [canonicalize_name(one.strip()) for one in named]
             todo += [one for one in more if one not in seen]
             seen.update(more)
 
 
 def _check_extras(file: Path, extras: Iterable[str]) -> list[str]:
-    known = read_toml(file).get("project", {}).get("optional-dependencies", {})
+    """The extras by their normalised names (PEP 685), by which uv and pip know them as well."""
+    known = read_toml(file).table("project", "optional-dependencies")
+    names = {canonicalize_name(name) for name in known}
     for extra in extras:
-        if extra not in known:
+        if canonicalize_name(extra) not in names:
             raise RunnerError(
                 f"`{file.name}` has no extra `{extra}`",
                 hint=f"it has: {', '.join(sorted(known)) or 'none'} (`[image] extras`)",
                 code=ExitCode.USAGE,
             )
-    return list(extras)
+    return [canonicalize_name(extra) for extra in extras]
 
 
-def _read_requirements(file: Path, *, cpu: bool) -> Dependencies:
+def _read_requirements(file: Path, bounds: Sequence[Path], *, cpu: bool) -> Dependencies:
     wanted: dict[str, list[str]] = {"-r": [], "-c": [], "local": []}
-    for flag, line in _logical_lines(file, "-r", set()):
+    for flag, line in _logical_lines(file, "-r", set(), bounds):
         wanted["local" if flag == "-r" and _is_local(line) else flag].append(line)
     torch = next((one for one in wanted["-r"] if name_of(one) == "torch"), None)
     if cpu:  # torch is there already, and pinned; hashes of what it is not would not fit
@@ -205,14 +247,17 @@ def _read_requirements(file: Path, *, cpu: bool) -> Dependencies:
     )
 
 
-def _logical_lines(file: Path, flag: str, seen: set[Path]) -> Iterator[tuple[str, str]]:
+def _logical_lines(
+    file: Path, flag: str, seen: set[Path], bounds: Sequence[Path]
+) -> Iterator[tuple[str, str]]:
     """Lines with their continuations, each a requirement (-r) or constraint (-c); no comments."""
     file = Path(os.path.normpath(file))
     if file in seen:
         return
     seen.add(file)
+    _check_bounds(file, bounds)
     try:
-        text = file.read_text("utf-8-sig")
+        text = read_regular(file).decode("utf-8-sig")
     except OSError as error:
         raise RunnerError(
             f"cannot read the requirements `{file}`: {error.strerror}",
@@ -223,7 +268,7 @@ def _logical_lines(file: Path, flag: str, seen: set[Path]) -> Iterator[tuple[str
         included = re.match(r"(-r|--requirement|-c|--constraint)[ =]*(\S+)$", plain)
         if included:
             inner = "-c" if included.group(1) in ("-c", "--constraint") else flag
-            yield from _logical_lines(file.parent / included.group(2), inner, seen)
+            yield from _logical_lines(file.parent / included.group(2), inner, seen, bounds)
         elif plain:
             yield flag, plain
 

@@ -47,13 +47,6 @@ class PipSettings:
         lines = [f"{key} = {' '.join(values)}" for key, values in found.items() if values]
         return "\n".join(["[global]", *lines, ""]) if lines else ""
 
-    def has_wheel(self, requirement: str) -> bool:
-        """Whether the local folder holds a wheel of `name==version`."""
-        if self.wheels is None:
-            return False
-        name, _, version = requirement.partition("==")
-        return any(self.wheels.glob(f"{name}-{version}-*.whl"))
-
 
 def read_pip_settings(environ: Mapping[str, str]) -> PipSettings:
     """Ask pip itself, so that its files and variables count as they do for its user."""

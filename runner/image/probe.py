@@ -4,14 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from runner.agent.contract import paths, variables
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError
 from runner.errors import ExitCode, RunnerError
 from runner.state import State, read_json, write_json
 
 OLDEST = (3, 10)  # of the agent's code
-OURS = "/opt/venv/bin/python"
-PROJECT_DIR = "/opt/project"
 _MARK = "runner-probe:"
 _SCRIPT = f"""
 import json, os, sys
@@ -22,18 +21,18 @@ try:
 except Exception as error:
     found["wandb_error"] = "%s: %s" % (type(error).__name__, error)
 files = None
-if os.path.isdir({PROJECT_DIR!r}):
+if os.path.isdir({paths.PROJECT!r}):
     files = []
-    for folder, _, names in os.walk({PROJECT_DIR!r}):
-        files += [os.path.relpath(os.path.join(folder, name), {PROJECT_DIR!r}) for name in names]
+    for folder, _, names in os.walk({paths.PROJECT!r}):
+        files += [os.path.relpath(os.path.join(folder, name), {paths.PROJECT!r}) for name in names]
         if len(files) > 20000:
             break
 found["files"] = files
 print("{_MARK}" + json.dumps(found))
 """
 # every interpreter on the image's PATH; the one that has wandb is the project's
-_SEARCH = """
-for one in "$RUNNER_PYTHON" python python3 /opt/venv/bin/python /opt/conda/bin/python; do
+_SEARCH = f"""
+for one in "${variables.PYTHON}" python python3 {paths.INTERPRETER} /opt/conda/bin/python; do
     if [ -n "$one" ] && command -v "$one" >/dev/null 2>&1; then "$one" -c "$1"; fi
 done
 """
@@ -75,7 +74,8 @@ def probe_image(engine: Engine, image_id: str, state: State, *, ours: bool) -> P
     found = read_json(file)
     if found is None:
         found = _ask(engine, image_id, ours=ours)
-        write_json(file, found)
+        if not state.read_only:
+            write_json(file, found)
     return _to_probe(found)
 
 
@@ -113,7 +113,7 @@ def _ask(engine: Engine, image_id: str, *, ours: bool) -> dict[str, Any]:
     raise RunnerError(
         f"image `{image_id[:19]}` has no Python of {OLDEST[0]}.{OLDEST[1]} or newer"
         + (f" (it has {versions})" if versions else ""),
-        hint="choose an image with a newer Python, or set `RUNNER_PYTHON` in it",
+        hint=f"choose an image with a newer Python, or set `{variables.PYTHON}` in it",
         code=ExitCode.UNFIT,
     )
 
@@ -121,7 +121,7 @@ def _ask(engine: Engine, image_id: str, *, ours: bool) -> dict[str, Any]:
 def _read_answers(engine: Engine, image_id: str, *, ours: bool) -> list[dict[str, Any]]:
     try:
         if ours:
-            _, text = engine.probe(image_id, ("-I", "-c", _SCRIPT), entrypoint=(OURS,))
+            _, text = engine.probe(image_id, ("-I", "-c", _SCRIPT), entrypoint=(paths.INTERPRETER,))
         else:
             command = ("-c", _SEARCH, "sh", _SCRIPT)
             _, text = engine.probe(image_id, command, entrypoint=("/bin/sh",))

@@ -2,27 +2,26 @@
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
+from runner.agent.contract import labels as contract
 from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_regular_text
+from runner.guard.git import ask_git
 from runner.image.buildx import Build
+from runner.image.built import Kind
 from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
-from runner.image.server import DOCKERFILE, KIND_LABEL, PACKAGE
-from runner.image.variant import BASES, Name
+from runner.image.server import DOCKERFILE, PACKAGE
+from runner.image.variant import BASES, CUDA12_INDEX, Name
 from runner.project import Project
 from runner.settings.load import Settings
 
-Kind = Literal["ours", "dockerfile", "foreign"]
 CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs
-HASH_LABEL = "dev.runner.project.hash"
-COMMIT_LABEL = "dev.runner.project.commit"
-DIRTY_LABEL = "dev.runner.project.dirty"
-VARIANT_LABEL = "dev.runner.variant"
+HASH_LABEL, VARIANT_LABEL = contract.PROJECT_HASH, contract.VARIANT
+COMMIT_LABEL, DIRTY_LABEL = contract.PROJECT_COMMIT, contract.PROJECT_DIRTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def read_recipe(
     project: Project, settings: Settings, *, variant: Name, base: str | None = None
 ) -> Recipe:
     """Read the project's files and dependencies, and hash them."""
-    mounted = [project.root / one.partition(":")[0] for one in settings.run.mounts]
+    mounted = [project.root / one.source for one in settings.run.mounts]
     inside = [one for one in mounted if one.resolve() != project.root.resolve()]
     files = list_files(project.root, leave_out=inside)
     if settings.image.dockerfile:
@@ -86,7 +85,7 @@ def read_recipe(
         recipe = _ours(project, settings, files, variant, base)
     digest = _digest(recipe)
     labels = {
-        KIND_LABEL: "agent",
+        contract.KIND: contract.AGENT_ROLE,
         HASH_LABEL: digest,
         VARIANT_LABEL: variant,
         **_read_provenance(project),
@@ -125,6 +124,7 @@ def _ours(
         "OVERRIDES": CONSTRAINTS if cpu else "",
         "EXPORT": found.export,
         "INSTALL": found.install,
+        "TORCH_INDEX": CUDA12_INDEX if variant == "cuda12" else "",
     }
     args |= {name: value for name, value in given.items() if value}
     target = "installed" if found.install else "agent"
@@ -162,7 +162,7 @@ def _digest(recipe: Recipe) -> str:
         "variant": recipe.variant,
         "args": dict(recipe.args),
         "deps": dict(recipe.dependencies.files),
-        "dockerfile": recipe.dockerfile.read_text("utf-8"),
+        "dockerfile": read_regular_text(recipe.dockerfile),
         "constraints": read_constraints() if recipe.variant == "cpu" else "",
         "target": recipe.target,
         "files": hash_files(recipe.files),
@@ -174,17 +174,11 @@ def _read_provenance(project: Project) -> dict[str, str]:
     """Commit and whether the files differ from it; nothing outside a repository."""
     if project.git_root is None:
         return {}
-    git = ["git", "-C", str(project.root)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return {}
-    if head.returncode:
-        return {}  # no commit yet
+    head = ask_git(project.root, "rev-parse", "HEAD")
+    # what changed inside of submodules would be asked with their own settings
+    words = ("status", "--porcelain", "--ignore-submodules=dirty", "--", ".")
+    changed = ask_git(project.root, *words, compares=True)
+    if not (head and changed) or head.returncode:
+        return {}  # no git, or no commit yet
     dirty = "true" if changed.stdout.strip() else "false"
-    return {COMMIT_LABEL: head.stdout.strip(), DIRTY_LABEL: dirty}
+    return {COMMIT_LABEL: head.stdout.decode("ascii").strip(), DIRTY_LABEL: dirty}

@@ -2,25 +2,30 @@
 
 import hashlib
 import os
-import re
 import shutil
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
 import runner
+from runner.abandoned import temporary_folder
+from runner.agent.contract import labels
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.agentcode import list_files
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 
 BASE = "debian:bookworm-slim"
 DISTRIBUTION = "sweep-runner"
-# of runner's own dependencies what `runner serve` and, for Compose, `runner.composed` import
+# of runner's own dependencies what `runner serve` and, for Compose, `runner.compose` import
 CORE = ("nvidia-ml-py", "pyyaml", "typer")
 PACKAGE = Path(runner.__file__).parent
 DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
-KIND_LABEL = "dev.runner.kind"
+
+
+def server_tag() -> str:
+    """The tag of the server's image for this very code."""
+    return f"runner-server:{_hash()}"
 
 
 @interruptible()
@@ -30,12 +35,12 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
     Raises:
         RunnerError: it cannot be built.
     """
-    tag = f"runner-server:{_hash()}"
+    tag = server_tag()
     if found := engine.image(tag):
         return found.id
     report("building the server's image")
-    with tempfile.TemporaryDirectory(prefix="runner-server-") as folder:
-        build = _stage(Path(folder), tag, read_pip_settings(os.environ))
+    with temporary_folder() as folder:
+        build = _stage(folder, tag, read_pip_settings(os.environ))
         identity = run_build(build, environ=engine.cli_env(), report=report)
     report(f"built {tag}")
     return identity
@@ -61,19 +66,25 @@ def select_secrets(pip: PipSettings) -> dict[str, str]:
 
 def select_requirements(requires: list[str]) -> list[str]:
     """Of a distribution's metadata what the server needs; markers are dropped."""
+    from packaging.requirements import Requirement  # slow to load, and only a build needs it
+    from packaging.utils import canonicalize_name
+
     found = []
-    for line in requires:
-        requirement, _, marker = (part.strip() for part in line.partition(";"))
-        name = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
-        if re.search(r"extra\s*==\s*['\"]server['\"]", marker) or (not marker and name in CORE):
-            found.append(requirement)
+    for requirement in map(Requirement, requires):
+        marker, requirement.marker = requirement.marker, None
+        if marker is None:
+            wanted = canonicalize_name(requirement.name) in CORE
+        else:
+            wanted = marker.evaluate({"extra": "server"}) and not marker.evaluate({"extra": ""})
+        if wanted:
+            found.append(str(requirement))
     return sorted(found)
 
 
 def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
     folder.chmod(0o755)
     code, context = folder / "runner", folder / "context"
-    for file in _code_files():
+    for file in list_code():
         target = code / file.relative_to(PACKAGE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
@@ -90,31 +101,39 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
         args={"BASE": BASE, **select_proxies(os.environ)},
         contexts={"runner": code, **({"wheels": pip.wheels} if pip.wheels else {})},
         secrets=add_secrets(pip, folder / "secrets"),
-        labels={KIND_LABEL: "server"},
+        labels={labels.KIND: labels.SERVER_ROLE},
     )
 
 
 def _hash() -> str:
-    digest = hashlib.sha256(_requirements().encode())
+    digest = hashlib.sha256("\n".join(_read_requires()).encode())
     digest.update(DOCKERFILE.read_bytes())
-    for file in _code_files():
+    for file in list_code():
         content = hashlib.sha256(file.read_bytes()).digest()
         digest.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + content)
     return digest.hexdigest()[:12]
 
 
-def _code_files() -> list[Path]:
-    """The code alone: `files/` holds links in a clone and copies in a wheel."""
-    return sorted(one for one in PACKAGE.rglob("*.py") if one.is_file())
+def list_code(package: Path = PACKAGE) -> list[Path]:
+    """The code, SQL and the agent's data files included: Compose's `init` bundles agents from here.
+
+    Not `files/`, which holds links in a clone and copies in a wheel.
+    """
+    found = (one for kind in ("*.py", "*.sql") for one in package.rglob(kind))
+    modules = {one for one in found if one.is_file()}
+    return sorted(modules.union(list_files(package / "agent")))
 
 
 def _requirements() -> str:
+    return "".join(f"{one}\n" for one in select_requirements(_read_requires()))
+
+
+def _read_requires() -> list[str]:
     try:
-        requires = metadata.requires(DISTRIBUTION) or []
+        return metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError as error:
         raise RunnerError(
             f"`{DISTRIBUTION}` is not installed, so what the server depends on is not known",
             hint="`pip install sweep-runner`, or `pip install -e .` in a clone",
             code=ExitCode.UNFIT,
         ) from error
-    return "".join(f"{one}\n" for one in select_requirements(requires))

@@ -7,13 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.agent.contract import labels, limits, paths, servers
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
-from runner.errors import ExitCode
+from runner.errors import ExitCode, RunnerError
 from runner.fleet.composed import FOLDER_LABEL, is_composed, is_here
-from runner.localserver.files import ensure_key, find_data
+from runner.localserver.files import (
+    ensure_key,
+    make_data,
+    read_agent_key,
+    read_key,
+    restore_key,
+)
 from runner.localserver.health import KeyRefused, read_health
+from runner.settings.server import LOCAL
 from runner.state import State, check_owner, read_json, write_json
 
 __all__ = [
@@ -27,14 +35,12 @@ __all__ = [
     "start_server",
 ]
 
-INNER_URL = "http://runner-server:8080"
-IMAGE_LABEL = "dev.runner.image"
-NETWORK_LABEL = "dev.runner.network"  # where Compose's server is
-ONE_SHOTS = ("init", "sweep")  # roles in compose.yaml
+INNER_URL = servers.URL
+ONE_SHOTS = (labels.INIT_ROLE, labels.SWEEP_ROLE)  # of Compose
 READY_S = 60  # from start to the first answer; 2 s is usual
-GRACE_S = 15
+GRACE_S = limits.SERVER_GRACE_S
 STALE_S = 10  # a container that was made and not started this long ago is left over
-_PORT = "8080/tcp"
+_PORT = f"{servers.PORT}/tcp"
 _ADDRESS = "127.0.0.1"
 
 Report = Callable[[str], None]
@@ -69,7 +75,7 @@ def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServe
 
 def start_server(engine: Engine, state: State, image: str, *, report: Report) -> LocalServer:
     """The running server from `image` (an ID), started or replaced as needed."""
-    key_file = ensure_key(state)
+    key_file = _ensure_key(engine, state, report)
     deadline = time.monotonic() + READY_S
     while True:
         found = _find(engine, state)
@@ -83,6 +89,47 @@ def start_server(engine: Engine, state: State, image: str, *, report: Report) ->
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
+
+
+def _ensure_key(engine: Engine, state: State, report: Report) -> Path:
+    """The key's file; a damaged one is restored, and costs no server that is at work.
+
+    Raises:
+        RunnerError: the key is lost, and the server works on with it.
+    """
+    if read_key(state):
+        return state.secrets / "server"
+    found = find_server(engine, state)
+    mine = {FLEET_LABEL: state.fleet, ROLE_LABEL: labels.AGENT_ROLE, labels.SERVER: LOCAL}
+    names = (one.name.removeprefix(labels.NAME_PREFIX) for one in engine.containers(mine))
+    copies = {name: key for name in names if (key := read_agent_key(state, name))}
+    for name, key in copies.items():
+        if found is None or _opens(found.url, key):
+            report(f"the server's key was lost or damaged: restored from the copy of {name}")
+            return restore_key(state, key)
+    if found is not None and _is_at_work(found.url):
+        raise RunnerError(
+            f"`{state.secrets / 'server'}` holds no key, no agent has a copy, and the server "
+            f"`{found.container}` works on with the lost one",
+            hint="put the key back; or `runner down`, and the next `runner up` makes a new one",
+        )
+    return ensure_key(state)
+
+
+def _opens(url: str, key: str) -> bool:
+    """Whether the server at `url` takes this key."""
+    try:
+        return read_health(url, key) is not None
+    except RunnerError:
+        return False
+
+
+def _is_at_work(url: str) -> bool:
+    """Whether a server answers there, be it with a refusal."""
+    try:
+        return read_health(url, "-") is not None
+    except KeyRefused:
+        return True
 
 
 def find_server(engine: Engine, state: State) -> LocalServer | None:
@@ -110,17 +157,17 @@ def _find(engine: Engine, state: State) -> Container | None:
     """The server's container: ours, or the one that Compose started for this folder."""
     if found := engine.find(_name(state)):
         return found
-    composed = engine.containers({ROLE_LABEL: "server", FOLDER_LABEL: None})
+    composed = engine.containers({ROLE_LABEL: labels.SERVER_ROLE, FOLDER_LABEL: None})
     return next((one for one in composed if one.alive and is_here(one, state)), None)
 
 
 def _network_of(found: Container | None, state: State) -> str:
-    return (found and found.labels.get(NETWORK_LABEL)) or network_name(state)
+    return (found and found.labels.get(labels.NETWORK)) or network_name(state)
 
 
 def network_name(state: State) -> str:
     """The user-defined network of a fleet and its server."""
-    return f"runner-{state.fleet}"
+    return labels.network_name(state.fleet)
 
 
 def _keep(found: Container, image: str, key: str, report: Report) -> bool:
@@ -158,10 +205,9 @@ def _clear(engine: Engine, found: Container, deadline: float) -> bool:
 
 def _start(engine: Engine, state: State, image: str, key_file: Path, report: Report) -> Container:
     check_owner(state)
-    data = find_data(state, report=report)
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    labels = {FLEET_LABEL: state.fleet, ROLE_LABEL: "server"}
-    engine.ensure_network(network_name(state), labels)
+    data = make_data(state, report=report)
+    marks = {FLEET_LABEL: state.fleet, ROLE_LABEL: labels.SERVER_ROLE}
+    engine.ensure_network(network_name(state), marks)
     port = select_port(state, report)
     try:
         try:
@@ -183,29 +229,29 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
 
 
 def _spec(engine: Engine, state: State, image: str, port: int, data: Path, key_file: Path) -> Spec:
-    serve = ("serve", "--host", "0.0.0.0", "--port", "8080", "--data", "/data")  # noqa: S104
+    serve = ("serve", "--host", "0.0.0.0", "--port", str(servers.PORT), "--data", paths.DATA)  # noqa: S104
     return Spec(
         name=_name(state),
         image=image,
-        command=(*serve, "--key-file", "/run/runner/key"),
+        command=(*serve, "--key-file", paths.KEY),
         environment={"RUNNER_PUBLIC_URL": f"http://{_ADDRESS}:{port}", "HOME": "/tmp"},  # noqa: S108
         labels={
             FLEET_LABEL: state.fleet,
-            ROLE_LABEL: "server",
-            IMAGE_LABEL: image,
-            "dev.runner.schema": "1",
+            ROLE_LABEL: labels.SERVER_ROLE,
+            labels.IMAGE: image,
+            labels.SCHEMA: labels.SCHEMA_VERSION,
         },
         mounts=(
-            Mount(str(data), "/data"),
-            Mount(str(key_file), "/run/runner/key", read_only=True),
+            Mount(str(data), paths.DATA),
+            Mount(str(key_file), paths.KEY, read_only=True),
         ),
         user=engine.info().user(os.getuid(), os.getgid()),
         network=network_name(state),
-        aliases=("runner-server",),
+        aliases=(servers.HOST,),
         ports={_PORT: (_ADDRESS, port)},
-        pids_limit=512,
+        pids_limit=limits.SERVICE_PIDS,
         read_only=True,
-        tmpfs={"/tmp": "rw,nosuid,nodev,noexec,size=256m"},  # noqa: S108
+        tmpfs={paths.TEMPORARY: limits.SERVICE_TMPFS},
         restart="unless-stopped",
         stop_timeout_s=GRACE_S,
     )
@@ -246,11 +292,10 @@ def _not_up(engine: Engine, started: Container, why: str) -> EngineError:
 
 
 def _describe(state: State, found: Container, *, fresh: bool) -> LocalServer:
-    key_file = ensure_key(state)
     return LocalServer(
         url=_url(found),
-        key=key_file.read_text("ascii").strip(),
-        key_file=key_file,
+        key=read_key(state),
+        key_file=state.secrets / "server",
         container=found.name,
         network=_network_of(found, state),
         fresh=fresh,
@@ -258,7 +303,7 @@ def _describe(state: State, found: Container, *, fresh: bool) -> LocalServer:
 
 
 def _name(state: State) -> str:
-    return f"runner-{state.fleet}-server"
+    return labels.server_name(state.fleet)
 
 
 def _url(found: Container) -> str:

@@ -6,9 +6,11 @@ import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
+from pathlib import Path
 from urllib.error import HTTPError
 
 from runner.errors import ExitCode, RunnerError
+from runner.reach import make_opener
 
 
 class KeyRefused(RunnerError):  # noqa: N818 - an answer, not a fault
@@ -24,7 +26,9 @@ class Health:
     runs_live: int
 
 
-def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
+def read_health(
+    url: str, key: str, *, ca_bundle: Path | None = None, timeout_s: float = 5
+) -> Health | None:
     """What the server at `url` says; None while it does not answer.
 
     Raises:
@@ -34,9 +38,8 @@ def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
     request = urllib.request.Request(  # noqa: S310 - a URL of our own
         f"{url}/healthz", headers={"Authorization": f"Basic {token}"}
     )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(request, timeout=timeout_s) as answer:
+        with make_opener(url, ca_bundle).open(request, timeout=timeout_s) as answer:
             body = json.load(answer)
     except HTTPError as error:
         with error:
@@ -44,8 +47,9 @@ def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
                 return None
             if error.code == HTTPStatus.UNAUTHORIZED:
                 raise KeyRefused(
-                    f"{url} refuses this folder's key",
-                    hint="`runner down`, then `runner up`: the server then takes the key anew",
+                    f"{url} refuses the key that is meant for it",
+                    hint="of this folder's own server: `runner down`, then `runner up`, and it "
+                    "takes the key anew",
                     code=ExitCode.AUTH,
                 ) from error
             raise _not_ours(url, f"it answers {error.code}") from error
@@ -60,6 +64,6 @@ def read_health(url: str, key: str, *, timeout_s: float = 5) -> Health | None:
 
 def _not_ours(url: str, why: str) -> RunnerError:
     return RunnerError(
-        f"{url} is not this folder's sweep server ({why})",
+        f"{url} is not a sweep server of runner ({why})",
         hint="`runner down` and again; the server then gets another port",
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runner.agent.contract.sweeps import SweepPath
 from runner.answers import SweepInfo
 from runner.errors import RunnerError
 from runner.offline.ledger import Ledger
@@ -21,7 +22,6 @@ class Sweeps:
         self._target, self._ledger = target, ledger
         self._config_of, self._report = config_of, report
         self._known: dict[tuple[str, str, str], SweepInfo | None] = {}
-        self.created: list[SweepInfo] = []
 
     def get(self, sweep_id: str, entity: str, project: str) -> SweepInfo | None:
         """The sweep for these runs; None where it exists nowhere and its YAML is not known."""
@@ -30,16 +30,17 @@ class Sweeps:
             self._known[key] = self._find(*key) or self._create(*key)
         return self._known[key]
 
-    def would(self, sweep_id: str, entity: str, project: str) -> str | None:
+    def would(self, sweep_id: str, entity: str, project: str) -> SweepPath | None:
         """The same for `--dry-run`: its path, with `(new)` where it would be created."""
         if found := self._find(entity, project, sweep_id):
             return found.path
-        return f"{entity}/{project}/(new)" if self._config_of(sweep_id) else None
+        return SweepPath(entity, project, "(new)") if self._config_of(sweep_id) else None
 
     def _find(self, entity: str, project: str, sweep_id: str) -> SweepInfo | None:
-        _, remote = self._ledger.sweep(f"{entity}/{project}/{sweep_id}")
-        for path in (f"{entity}/{project}/{sweep_id}", remote):
-            if path and (found := self._target.find_sweep(*path.split("/"))):
+        local = SweepPath(entity, project, sweep_id)
+        _, remote = self._ledger.sweep(str(local))
+        for path in (local, remote and SweepPath.parse(remote)):
+            if path and (found := self._target.find_sweep(path)):
                 return found
         return None
 
@@ -47,15 +48,14 @@ class Sweeps:
         config = self._config_of(sweep_id)
         if config is None:
             return None
-        local = f"{entity}/{project}/{sweep_id}"
+        local = str(SweepPath(entity, project, sweep_id))
         begun, _ = self._ledger.sweep(local)
         self._ledger.put_sweep(local, None)
         sweep = self._orphan(config, entity, project) if begun else None
         if sweep is None:
             sweep = self._target.create_sweep(config, entity=entity, project=project)
         self._pause(sweep)  # before it is entered: who is killed between finds it as an orphan
-        self._ledger.put_sweep(local, sweep.path)
-        self.created.append(sweep)
+        self._ledger.put_sweep(local, str(sweep.path))
         self._report(f"sweep {sweep_id}: created as {sweep.path}")
         return sweep
 

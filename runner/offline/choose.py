@@ -1,9 +1,10 @@
-"""Which W&B server offline runs go to: never this folder's own."""
+"""Which W&B server offline runs go to: never one of ours."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from runner.agent.contract.servers import ServerKind
 from runner.errors import ExitCode, RunnerError
 from runner.settings.load import Settings
 from runner.settings.server import ServerChoice, choose_server, name_server
@@ -19,6 +20,7 @@ def choose_target(
     state: State | None,
     environ: Mapping[str, str],
     home: Path,
+    find_kind: Callable[[str], ServerKind],
 ) -> ServerChoice:
     """Flag > `[sync] to` > the sweeps' server if it is W&B > the W&B that this user has.
 
@@ -29,30 +31,41 @@ def choose_target(
         state: of this folder.
         environ: the process's environment.
         home: the user's.
+        find_kind: whose server is at a URL.
 
     Raises:
-        RunnerError: there is none, it is our own, or the sweeps' are several.
+        RunnerError: there is none, it is a sweep server of ours, or the sweeps' are several.
     """
 
-    def choose(named: str | None, surroundings: Mapping[str, str]) -> ServerChoice:
-        plain = replace(settings, server=None)
-        return choose_server(
-            flag=named, environ=surroundings, settings=plain, home=home, state=state
-        )
+    def is_wandb(choice: ServerChoice) -> bool:
+        return choice.url is not None and find_kind(choice.url) == "wandb"
 
     if named := flag or settings.sync.to:
         why = "--to" if flag else settings.origins.get("sync.to", "[sync] to")
         choice = name_server(named, why, state)
-        if choice.kind == LOCAL:
-            raise RunnerError(
-                f"{why}: `{named}` is this folder's own server, and sync-offline sends to W&B",
-                hint="`--to https://api.wandb.ai`",
-                code=ExitCode.USAGE,
-            )
+        if not is_wandb(choice):
+            raise _is_ours(choice, named)
         return choice
+    if found := _find_server_of(sweeps, state):
+        return found
+    for choice in _usual(settings, state=state, environ=environ, home=home):
+        if is_wandb(choice):
+            return choice
+    raise RunnerError(
+        "no W&B server to send to: no key for one was found",
+        hint="`--to URL`, `wandb login`, or set `WANDB_API_KEY`",
+        code=ExitCode.AUTH,
+    )
+
+
+def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice | None:
+    """W&B's server of the sweeps that this folder knows; those of our servers do not count."""
     records = load_records(state) if state else {}
-    servers = {sweep: str(records.get(sweep, {}).get("server", LOCAL)) for sweep in sweeps}
-    theirs = {server: sweep for sweep, server in servers.items() if server != LOCAL}
+    theirs = {
+        record.server: sweep
+        for sweep in sweeps
+        if (record := records.get(sweep)) and record.server != LOCAL and record.kind != "runner"
+    }
     if len(theirs) > 1:
         raise RunnerError(
             f"these runs belong to sweeps on several servers: {', '.join(sorted(theirs))}",
@@ -60,18 +73,26 @@ def choose_target(
             code=ExitCode.USAGE,
         )
     for server, sweep in theirs.items():
-        return ServerChoice("wandb", server, f"the server of sweep {sweep}")
-    if settings.server and settings.server != LOCAL:
-        choice = choose(settings.server, environ)
-        if choice.kind != LOCAL:
-            return replace(choice, why=settings.origins.get("server", "settings"))
+        return ServerChoice(server, f"the server of sweep {sweep}")
+    return None
+
+
+def _usual(
+    settings: Settings, *, state: State | None, environ: Mapping[str, str], home: Path
+) -> Iterator[ServerChoice]:
+    """The servers that other commands would use, the likeliest first; ours may be among them."""
+    if settings.server:
+        yield name_server(settings.server, settings.origins.get("server", "settings"), state)
+    plain = replace(settings, server=None)
     without = {name: value for name, value in environ.items() if name != "WANDB_BASE_URL"}
-    for surroundings in (environ, without):  # WANDB_BASE_URL may name our own server
-        choice = choose(None, surroundings)
-        if choice.kind != LOCAL:
-            return choice
-    raise RunnerError(
-        "no W&B server to send to: no key for one was found",
-        hint="`--to URL`, `wandb login`, or set `WANDB_API_KEY`",
-        code=ExitCode.AUTH,
+    for surroundings in (environ, without):  # WANDB_BASE_URL may name a server of ours
+        yield choose_server(flag=None, environ=surroundings, settings=plain, home=home, state=state)
+
+
+def _is_ours(choice: ServerChoice, named: str) -> RunnerError:
+    whose = "this folder's own server" if choice.own else "a sweep server of runner"
+    return RunnerError(
+        f"{choice.why}: `{named}` is {whose}, and sync-offline sends to W&B",
+        hint="`--to https://api.wandb.ai`",
+        code=ExitCode.USAGE,
     )

@@ -1,34 +1,23 @@
 """What was sent where: a receipt per run and target, and the sweeps that were brought along."""
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runner.abandoned import temporary_folder
 from runner.errors import RunnerError
+from runner.migrations import check_format, migrate, read_migrations
 from runner.offline.runlog import RunLog
 from runner.offline.staging import Destination
 
 Mark = tuple[str, int]  # a log's folder and size
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS receipts (
-    target TEXT, path TEXT, logs TEXT NOT NULL, state TEXT NOT NULL,
-    rows INTEGER NOT NULL, bytes INTEGER NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (target, path)
-) STRICT;
-CREATE TABLE IF NOT EXISTS sweeps (
-    target TEXT, local TEXT, remote TEXT, PRIMARY KEY (target, local)
-) STRICT;
-CREATE TABLE IF NOT EXISTS lacking (
-    target TEXT, path TEXT, artifact TEXT, PRIMARY KEY (target, path, artifact)
-) STRICT;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +40,21 @@ class Ledger:
     """The file `sync.db`; every entry is on disk when the method returns.
 
     Raises:
-        RunnerError: the file is damaged, or cannot be written, at this or at a later call.
+        RunnerError: the file is damaged, is of a newer version, or cannot be written, at this or
+            at a later call.
     """
 
     def __init__(self, file: Path, target: str) -> None:
         self._target, self._lock, self._file = target, threading.Lock(), file
+        file.parent.mkdir(parents=True, exist_ok=True)
         with translated(file):
             self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             try:
-                self._db.executescript(
-                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA
-                )
-            except sqlite3.Error:
+                known = read_migrations("runner.offline")
+                found = check_format(self._db, file, known)
+                self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
+                migrate(self._db, file, known, found=found)
+            except BaseException:
                 self._db.close()
                 raise
 
@@ -127,6 +119,21 @@ class Ledger:
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+@contextmanager
+def opened(file: Path, target: str, *, read_only: bool) -> Iterator[Ledger]:
+    """The ledger; with `read_only` a copy of it, since SQLite writes beside what it reads."""
+    with ExitStack() as stack:
+        if read_only:
+            folder = stack.enter_context(temporary_folder())
+            for one in (file, file.with_name(f"{file.name}-wal")):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(one, folder / one.name)
+            file = folder / file.name
+        ledger = Ledger(file, target)
+        stack.callback(ledger.close)
+        yield ledger
 
 
 @contextmanager

@@ -156,8 +156,7 @@ class Sync:
         if path is None:
             reason = f"sweep {sweep_id} is not there and its YAML is not known here: `--sweep`"
             return Outcome(found.run_id, found.folder, "failed", reason)
-        entity, project, sweep_id = path.split("/")
-        return entity, project, sweep_id
+        return path.entity, path.project, path.id
 
     def _look(
         self, going: Sequence[Addressed], receipts: dict[Destination, Receipt | None]

@@ -23,7 +23,7 @@ class Target(Client):
     def __init__(
         self, url: str, key: str, report: Callable[[str], None], *, ca_bundle: Path | None = None
     ) -> None:
-        super().__init__(url, key, ours=False, report=report, ca_bundle=ca_bundle)
+        super().__init__(url, key, kind="wandb", report=report, ca_bundle=ca_bundle)
         self.key = key
 
     def find_runs(self, runs: Sequence[Destination]) -> list[Seen | None]:
@@ -83,7 +83,8 @@ class Target(Client):
             "query SweepId($entity:String,$project:String,$sweep:String!){"
             "project(name:$project,entityName:$entity){sweep(sweepName:$sweep){id}}}"
         )
-        where = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
+        path = sweep.path
+        where = {"entity": path.entity, "project": path.project, "sweep": path.id}
         node = self._graphql(query, **where)["project"]["sweep"]
         mutation = (
             "mutation PauseSweep($id:ID,$state:String){"

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
 from runner.server.heartbeat import reap
@@ -29,6 +30,7 @@ from runner.server.tokens import Tokens
 from runner.server.wire import Refused
 
 log = logging.getLogger(__name__)
+TELEMETRY = "/sdk/otel/"  # asked without a key; W&B's client complains unless this is 404 or 405
 REAP_EVERY_S = 5.0
 GRACE_S = 5  # for requests under way when the server is told to end
 
@@ -36,6 +38,7 @@ GRACE_S = 5  # for requests under way when the server is told to end
 def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
     """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL."""
     with locked(data):
+        remove_incoming(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
             _announce(host, listener)
@@ -66,13 +69,20 @@ def create_app(service: Service) -> Starlette:
             Route("/files/{entity}/{project}/{run}/file_stream", handlers.stream, methods=["POST"]),
             Route("/storage/{path:path}", handlers.upload, methods=["PUT"]),
             Route("/storage/{path:path}", handlers.download, methods=["GET"]),
+            Route("/storage/{path:path}", handlers.preflight, methods=["OPTIONS"]),
             Route("/healthz", handlers.health),
             Route("/", handlers.index),
             Route("/sweeps/{entity}/{project}/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/sweeps/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/runs/{run}", handlers.run),
         ],
-        exception_handlers={Refused: _refusal, HTTPException: _http_refusal, 500: _fault},
+        exception_handlers={
+            Refused: _refusal,
+            HTTPException: _http_refusal,
+            OSError: _not_stored,
+            sqlite3.OperationalError: _not_stored,
+            500: _fault,
+        },
         lifespan=_lifespan(service),
     )
     app.add_middleware(_Key, tokens=service.tokens)
@@ -80,7 +90,10 @@ def create_app(service: Service) -> Starlette:
 
 
 class _Key:
-    """Lets in who has the key; uploads and downloads show a token of their URL instead."""
+    """Lets in who has the key; uploads and downloads show a token of their URL instead.
+
+    Who gives no key is told which server this is (`/healthz`), and that it takes no telemetry.
+    """
 
     def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
         self._app, self._tokens = app, tokens
@@ -88,15 +101,21 @@ class _Key:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             request = Request(scope)
-            known = self._tokens.admits(request.headers.get("authorization"))
+            given = request.headers.get("authorization")
+            known = self._tokens.admits(given)
             scope.setdefault("state", {})["known"] = known
-            if not known and not scope["path"].startswith("/storage/"):
+            if not known and not _needs_no_key(scope["path"], given):
                 await _denied()(scope, receive, send)
                 return
             if _is_foreign(request):
                 await refused(403, "a page of another site asks")(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _needs_no_key(path: str, given: str | None) -> bool:
+    """A key that is given, and wrong, is refused by `/healthz` as well."""
+    return path.startswith(("/storage/", TELEMETRY)) or (path == "/healthz" and given is None)
 
 
 def _is_foreign(request: Request) -> bool:
@@ -125,6 +144,12 @@ async def _http_refusal(_: Request, error: Exception) -> Response:
     return refused(error.status_code, error.detail)
 
 
+async def _not_stored(request: Request, error: Exception) -> Response:
+    """The disk is full, or fails: nothing has changed, and clients and agents try again."""
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    return refused(503, f"the server cannot use its disk now, try again: {error}")
+
+
 async def _fault(_: Request, __: Exception) -> Response:
     return refused(500, "the server failed; its log says why")
 
@@ -144,7 +169,7 @@ async def _reap_for_ever(service: Service) -> None:
         await asyncio.sleep(REAP_EVERY_S)
         try:
             await run_in_threadpool(reap, service)
-        except (sqlite3.Error, Refused) as error:  # a full disk may have room again
+        except (sqlite3.Error, OSError, Refused) as error:  # a full disk may have room again
             log.warning("runs were not looked after: %s", error)
 
 

@@ -112,15 +112,17 @@ class Artifacts:
 
     def commit(self, args: Args) -> Node:
         """All files are here: the version counts from now on."""
-        artifact = replace(self._known(required(args, "artifactID")), state="COMMITTED")
-        self.service.store.put(artifact)
+        with self.service.store.transaction():
+            artifact = replace(self._known(required(args, "artifactID")), state="COMMITTED")
+            self.service.store.put(artifact)
         return {"artifact": self.views.artifact(artifact)}
 
     def update(self, args: Args) -> Node:
         """New metadata."""
-        artifact = self._known(required(args, "artifactID"))
-        artifact = replace(artifact, metadata=text(args, "metadata") or artifact.metadata)
-        self.service.store.put(artifact)
+        with self.service.store.transaction():
+            artifact = self._known(required(args, "artifactID"))
+            artifact = replace(artifact, metadata=text(args, "metadata") or artifact.metadata)
+            self.service.store.put(artifact)
         return {"artifact": self.views.artifact(artifact)}
 
     def use(self, args: Args) -> Node:

@@ -3,8 +3,10 @@
 import os
 import tempfile
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -34,23 +36,35 @@ async def read_json(request: Request) -> Any:
         raise Refused(400, "the body is not JSON") from None
 
 
-async def save(request: Request, path: Path) -> int:
-    """Write the body to `path`, whole or not at all; gives its size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".upload-")
-    size = 0
+@asynccontextmanager
+async def received(request: Request, folder: Path) -> AsyncIterator[tuple[Path, int]]:
+    """The body as a file in `folder`, whole and on the disk, with its size; to be moved away."""
+    aside = await run_in_threadpool(_begin, folder)
     try:
-        with os.fdopen(handle, "wb") as file:
+        size = 0
+        with aside.open("wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > LARGEST_FILE:
                     raise Refused(413, f"the file is larger than {LARGEST_FILE >> 30} GiB")
                 await run_in_threadpool(file.write, chunk)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
+            await run_in_threadpool(_settle, file)
+        yield aside, size
     finally:
-        Path(aside).unlink(missing_ok=True)
-    return size
+        aside.unlink(missing_ok=True)
+
+
+def _begin(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".")
+    os.close(handle)
+    return Path(name)
+
+
+def _settle(file: BinaryIO) -> None:
+    file.flush()
+    os.fchmod(file.fileno(), 0o644)
+    os.fsync(file.fileno())
 
 
 def _unpacked(unpack: Any, chunk: bytes) -> bytes:

@@ -5,24 +5,32 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from runner.server.wire import loads, number, pick
 
-LONGEST_LIVED = 4096  # runs kept in memory: some 40 bytes per row each
+CACHE_SIZE = 4096  # runs kept in memory: some 40 bytes per row each
 
 
 class Curve:
-    """Steps of a run's rows and the values of one metric, in the order of the rows."""
+    """Steps of a run's rows and the values of one metric, in the order of the rows.
 
-    def __init__(self, metric: str | None, lines: Iterable[str]) -> None:
+    One that is in the cache is never changed: it is what the disk holds. A request that brings rows
+    adds them to a copy, which takes its place once the rows are stored.
+    """
+
+    def __init__(
+        self,
+        metric: str | None,
+        size: int = 0,
+        steps: Iterable[int] = (),
+        values: Iterable[float] = (),
+    ) -> None:
         self.metric = metric
-        self.size = 0  # bytes of the history file that this knows
-        self._steps: array[int] = array("q")  # sorted
-        self._values: array[float] = array("d")
+        self.size = size  # bytes of the history file that this knows
+        self._steps = array("q", steps)  # sorted
+        self._values = array("d", values)
         self._frozen: tuple[float, ...] | None = None
-        for line in lines:
-            self.add(loads(line))
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -30,11 +38,6 @@ class Curve:
         if self._frozen is None:
             self._frozen = tuple(self._values)
         return self._frozen
-
-    @property
-    def last_step(self) -> int:
-        """The highest step so far, -1 before the first."""
-        return self._steps[-1] if self._steps else -1
 
     def has(self, step: int) -> bool:
         """Is there a row of this step?"""
@@ -48,17 +51,26 @@ class Curve:
             if self.has(step):
                 return False
             self._steps.insert(bisect_left(self._steps, step), step)
+        self.add_value(row)
+        return True
+
+    def add_value(self, row: dict[str, Any]) -> None:
+        """Take in the metric's value of a row that counts, if it has one."""
         value = number(pick(row, self.metric)) if self.metric else None
         if value is not None:
             self._values.append(value)
             self._frozen = None
-        return True
+
+    def copy(self) -> Self:
+        """The same, to be changed."""
+        return type(self)(self.metric, self.size, self._steps, self._values)
 
 
 class Curves:
     """The curves of the runs used last, read from their files where they are not known."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Curve] = Curve) -> None:
+        self._kind = kind
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Curve] = OrderedDict()
 
@@ -81,21 +93,32 @@ class Curves:
             ):
                 self._known.move_to_end(path)
                 return curve
-        curve = Curve(metric, lines())
-        curve.size = size
+        curve = self.read(metric, lines(), size)
         with self._lock:
-            self._known[path] = curve
-            while len(self._known) > LONGEST_LIVED:
-                self._known.popitem(last=False)
+            known = self._known.get(path)
+        if known is None or known.metric != metric or known.size < size:
+            self.keep(path, curve)
         return curve
 
-    def drop(self, path: str) -> None:
-        """Forget a run whose history was cut."""
+    def read(self, metric: str | None, lines: Iterable[str], size: int) -> Curve:
+        """The curve of the rows in `lines`, which are `size` bytes on the disk."""
+        curve = self._kind(metric, size)
+        for line in lines:
+            curve.add(loads(line))
+        return curve
+
+    def keep(self, path: str, curve: Curve) -> None:
+        """Remember the curve of a run; what it says has to be on the disk."""
         with self._lock:
-            self._known.pop(path, None)
+            self._known[path] = curve
+            self._known.move_to_end(path)
+            while len(self._known) > CACHE_SIZE:
+                self._known.popitem(last=False)
 
 
 def step_of(row: dict[str, Any]) -> int | None:
-    """The row's `_step`, if it has one."""
+    """The row's `_step`, if it has one of 64 bits."""
     step = row.get("_step")
-    return step if isinstance(step, int) and not isinstance(step, bool) else None
+    if not isinstance(step, int) or isinstance(step, bool):
+        return None
+    return step if -(1 << 63) <= step < 1 << 63 else None

@@ -3,11 +3,13 @@
 import fcntl
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import RunnerError
+from runner.server.disk import sync_folder
 
 KEY_LENGTH = 40  # what W&B's client takes for a key
 LONGEST_KEY = 1024
@@ -20,23 +22,27 @@ def locked(data: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             raise RunnerError(
                 f"another server (pid {holder}) uses the folder {data}",
                 hint=f"stop it with `kill {holder}`, or choose another --data folder",
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise _unwritable(data, error) from error
         yield
     finally:
         os.close(handle)
 
 
 def read_key(path: Path) -> str:
-    """The key in the file; a new one, for its owner alone, where there is no file."""
+    """The key in the file, made where there is no file; the first of two makers wins."""
     try:
-        key = path.read_text().strip() if path.exists() else _new_key(path)
+        if not path.exists():
+            _make_key(path)
+        key = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise RunnerError(
             f"the key file {path} cannot be read or made: {error}",
@@ -55,21 +61,27 @@ def _open_lock(data: Path) -> int:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         return os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise RunnerError(
-            f"the data folder {data} cannot be written: {error.strerror}",
-            hint="choose a folder of your own with --data",
-        ) from error
+        raise _unwritable(data, error) from error
 
 
-def _new_key(path: Path) -> str:
-    """Made aside and linked into place, so that a kill leaves a whole key or none."""
-    key = secrets.token_hex(KEY_LENGTH // 2)
+def _unwritable(data: Path, error: OSError) -> RunnerError:
+    return RunnerError(
+        f"the data folder {data} cannot be written: {error.strerror}",
+        hint="choose a folder of your own with --data, on a disk that has room",
+    )
+
+
+def _make_key(path: Path) -> None:
+    """Made aside, for its owner alone, and linked into place: a kill leaves a whole key or none."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    return key
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(KEY_LENGTH // 2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(aside, path)
+    finally:
+        Path(aside).unlink()
+    sync_folder(path.parent)

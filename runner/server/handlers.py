@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from runner import __version__
 from runner.server import pages
 from runner.server.artifacts import FOLDER
-from runner.server.bodies import read_json, save
+from runner.server.bodies import read_json, received
 from runner.server.logs import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
@@ -46,11 +46,10 @@ class Handlers:
     async def upload(self, request: Request) -> Response:
         self._admit(request, write=True)
         names = _names(request)
-        size = await save(request, self._file(names))
-        if names[0] != FOLDER:
-            upload = Upload("/".join(names[3:]), size, self._service.clock())
-            put = self._service.store.put_upload
-            await run_in_threadpool(put, names[0], names[1], names[2], upload)
+        path = self._file(names)
+        folder = self._service.store.disk.find_incoming(path)
+        async with received(request, folder) as (aside, size):
+            await run_in_threadpool(self._keep, names, path, aside, size)
         return _json({})
 
     async def download(self, request: Request) -> Response:
@@ -61,13 +60,24 @@ class Handlers:
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
         return FileResponse(path, media_type="application/octet-stream", headers=headers)
 
-    async def health(self, _: Request) -> Response:
+    async def preflight(self, request: Request) -> Response:
+        """What a page may do with files: one of this server may read and write them."""
+        origin = request.headers.get("origin") or _base(request)  # others were refused before
+        allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        return Response(headers={**allowed, "Access-Control-Allow-Methods": "GET, PUT"})
+
+    async def health(self, request: Request) -> Response:
+        """Which server this is; how it is, only to who has the key."""
+        named: dict[str, object] = {"name": "runner"}
+        if not request.state.known:
+            return _json(named)
+
         def count() -> dict[str, object]:
             store = self._service.store
             return {"sweeps": len(store.sweeps()), "runs_live": len(store.live_runs())}
 
-        known = {"name": "runner", "version": __version__, "schema": 1}
-        return _json({**known, **await run_in_threadpool(count)})
+        known = {"version": __version__, "schema": 1}
+        return _json({**named, **known, **await run_in_threadpool(count)})
 
     async def index(self, _: Request) -> Response:
         return _page(await run_in_threadpool(pages.index, self._service))
@@ -87,6 +97,15 @@ class Handlers:
         if run is None:
             raise Refused(404, f"run {'/'.join(where)} not found")
         return RedirectResponse(pages.run_link(run), status_code=303)
+
+    def _keep(self, names: list[str], path: Path, aside: Path, size: int) -> None:
+        """Give an uploaded file its name, and note it where it is a run's."""
+        store = self._service.store
+        with store.transaction():
+            if names[0] != FOLDER:
+                upload = Upload("/".join(names[3:]), size, self._service.clock())
+                store.put_upload(names[0], names[1], names[2], upload)
+            store.disk.replace(aside, path)
 
     def _admit(self, request: Request, *, write: bool) -> None:
         query, now = request.query_params, self._service.clock()

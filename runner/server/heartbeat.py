@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from runner.server.accounts import read_account, settle
+from runner.server.ends import Report, begin_anew, hear_agent
 from runner.server.records import LIVE, OVER, Agent, Run, RunState, Sweep, blank_run
 from runner.server.search import next_config
-from runner.server.service import Service, new_id, read_spec, seed_of
+from runner.server.service import Service, new_id, seed_of
 from runner.server.wire import Args, Refused, dumps, json_object, local_names, required, text
 
 Command = dict[str, Any]
@@ -36,16 +36,12 @@ def beat(service: Service, args: Args) -> list[Command]:
         service.store.put(agent)
         if agent.ours and not known_before:
             _relieve(service, agent, sweep)
-        _take_accounts(service, agent, metrics)
+        verdicts = _take_reports(service, agent, metrics)
         leaving = bool(metrics.get("leaving"))
         commands = _attend(service, agent, listed, leaving=leaving)
-    if listed or commands or leaving:
-        return commands
-    if sweep.state == "PAUSED":
-        return []
-    if sweep.state != "RUNNING":
-        return [{"type": "exit"}]
-    return _hand_out(service, agent, sweep)
+    if not (listed or commands or leaving):
+        commands = _hand_out(service, agent, sweep)
+    return [*verdicts, *commands]
 
 
 def reap(service: Service) -> None:
@@ -103,13 +99,19 @@ def _returned(run: Run, now: float) -> Run:
     return replace(run, state="preempted", ended=now, lost=0)
 
 
-def _take_accounts(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> None:
+def _take_reports(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> list[Command]:
+    """Note how the agent's processes ended; tells it what their runs are now, for its counts."""
+    verdicts: list[Command] = []
     ended = metrics.get("ended")
     for raw in ended if isinstance(ended, list) else []:
-        account = read_account(raw)
-        run = account and service.store.run(agent.entity, agent.project, account.run)
-        if account and run and run.agent == agent.id:
-            service.store.put(settle(run, account, service.clock()))
+        report = Report.read(raw)
+        run = report and service.store.run(agent.entity, agent.project, report.run)
+        if report and run and run.agent == agent.id:
+            run = hear_agent(run, report, service.clock())
+            service.store.put(run)
+            state = run.state if run.state in OVER else "preempted"
+            verdicts.append({"type": "ended", "run_id": run.id, "state": state})
+    return verdicts
 
 
 def _vanished(run: Run) -> RunState:
@@ -152,27 +154,34 @@ def _may_be_unheard(service: Service, run: Run, agent: Agent) -> bool:
 
 def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[Command]:
     """A run for an idle agent: one that was preempted, else a new one, else the end."""
-    store, spec = service.store, read_spec(sweep.config)
+    store = service.store
     with service.lock(sweep):
         with store.transaction():
-            sweep = store.sweep(sweep.entity, sweep.project, sweep.id) or sweep
+            sweep = _known(service, agent.id)[1]
             if sweep.state != "RUNNING":
-                return [] if sweep.state == "PAUSED" else [{"type": "exit"}]
+                return _without_run(sweep)
             for run in store.runs_of_agent(agent.id):  # the same request, answered meanwhile
                 if run.state == "pending" and not run.seen:
                     return [_start(service, run)]
             again = _requeued(service, agent, sweep)
             if again:
                 return [_start(service, again)]
-        config = next_config(spec, service.views(sweep, spec), seed=seed_of(sweep))
+        config = next_config(service.spec(sweep), service.views(sweep), seed=seed_of(sweep))
         with store.transaction():
+            sweep = _known(service, agent.id)[1]
+            if sweep.state != "RUNNING":  # since then
+                return _without_run(sweep)
             if config is None:
-                service.exhausted.add(sweep.path)
                 _finish_if_drained(service, sweep)
+                store.after_commit(lambda: service.exhausted.add(sweep.path))
                 return [{"type": "exit"}]
             run = _new_run(service, agent, sweep, config)
             store.put(run)
             return [_start(service, run)]
+
+
+def _without_run(sweep: Sweep) -> list[Command]:
+    return [] if sweep.state == "PAUSED" else [{"type": "exit"}]
 
 
 def _requeued(service: Service, agent: Agent, sweep: Sweep) -> Run | None:
@@ -182,18 +191,12 @@ def _requeued(service: Service, agent: Agent, sweep: Sweep) -> Run | None:
         return None
     first = min(waiting, key=lambda run: run.ended or 0.0)
     run = replace(
-        first,
+        begin_anew(first),
         state="pending",
         agent=agent.id,
         issued=service.clock(),
         attempts=first.attempts + 1,
         seen=0,
-        lost=0,
-        exit_code=None,
-        ended=None,
-        stop=None,
-        stop_at=None,
-        failure=None,
     )
     service.store.put(run)
     return run
@@ -218,7 +221,7 @@ def _new_run(service: Service, agent: Agent, sweep: Sweep, config: Mapping[str, 
 
 def _start(service: Service, run: Run) -> Command:
     sweep = service.store.sweep(run.entity, run.project, run.sweep or "")
-    program = read_spec(sweep.config).program if sweep else None
+    program = service.spec(sweep).program if sweep else None
     chosen: dict[str, Any] = json.loads(run.suggested or "{}")
     return {
         "type": "resume" if run.attempts > 1 else "run",
@@ -230,7 +233,7 @@ def _start(service: Service, run: Run) -> Command:
 
 
 def _capped(service: Service, sweep: Sweep) -> bool:
-    cap = read_spec(sweep.config).run_cap
+    cap = service.spec(sweep).run_cap
     return cap is not None and service.store.count_runs(sweep) >= cap
 
 

@@ -27,11 +27,6 @@ class Stop:
     value: float  # the run's, as logged
     threshold: float  # what it had to reach there
 
-    @property
-    def cause(self) -> str:
-        """One line for a person."""
-        return f"at {self.band} values: {self.value:g}, the limit is {self.threshold:g}"
-
 
 def bands(rules: Hyperband, longest: int) -> list[int]:
     """The bands, in iterations, that a curve of `longest` values has reached, rising."""

@@ -1,30 +1,16 @@
 """Append-only files of a run: history, system events and console output, one line each.
 
 The store records how many bytes of a file count. Bytes beyond are the rest of a request that never
-was acknowledged; the next append cuts them off. So a kill at any moment loses nothing that was
-acknowledged and counts nothing twice.
+was acknowledged; the next `Disk.append` cuts them off. So a kill at any moment, and a write that
+fails, loses nothing that was acknowledged and counts nothing twice.
 """
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 LONGEST = 200  # bytes of a file's name; file systems allow 255
-
-
-def append(path: Path, size: int, lines: Iterable[str]) -> int:
-    """Write `lines` after the first `size` bytes, safely on disk; gives the new size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with os.fdopen(handle, "r+b") as file:
-        file.truncate(size)
-        file.seek(size)
-        file.write(b"".join(line.encode(errors="replace") + b"\n" for line in lines))
-        file.flush()
-        os.fdatasync(file.fileno())
-        return file.tell()
 
 
 def read(path: Path, size: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from html import escape
 from urllib.parse import quote
 
 from runner.server.records import LIVE, Agent, Run, Sweep
-from runner.server.service import Service, chosen_config, read_spec
+from runner.server.service import Service, chosen_config
 from runner.server.views import ENGINES, Views
 from runner.server.wire import Refused
 
@@ -37,7 +37,7 @@ def index(service: Service) -> str:
             f'<a href="{sweep_link(one)}">{escape(one.path)}</a>',
             escape(one.name or ""),
             escape(one.state.lower()),
-            escape(_method(one)),
+            escape(_method(service, one)),
             str(service.store.count_runs(one)),
         ]
         for one in sweeps
@@ -48,7 +48,7 @@ def index(service: Service) -> str:
 
 def sweep(service: Service, sweep: Sweep) -> str:
     """One sweep: how far it is, the best so far, each run, its configuration."""
-    spec, runs = read_spec(sweep.config), service.store.runs_of_sweep(sweep)
+    spec, runs = service.spec(sweep), service.store.runs_of_sweep(sweep)
     sign = -1.0 if spec.goal == "maximize" else 1.0
     scored = [(sign * run.best, run) for run in runs if run.best is not None]
     best = min(scored, key=lambda pair: pair[0])[1] if scored else None
@@ -93,9 +93,9 @@ def run_link(run: Run) -> str:
     return f"{where}#{quote(run.id, safe='')}"
 
 
-def _method(sweep: Sweep) -> str:
+def _method(service: Service, sweep: Sweep) -> str:
     try:
-        return read_spec(sweep.config).method
+        return service.spec(sweep).method
     except Refused:  # an older version took it
         return "not readable"
 

@@ -95,7 +95,7 @@ class Run:
     stop: str | None  # why it is to stop: "early", "user", "canceled"
     stop_at: float | None
     failure: str | None  # JSON: why it failed, as our agent says
-    account: str | None  # JSON of our agent's last account, to know a repeated one
+    report: str | None  # JSON of our agent's report of this attempt's end
     attempts: int
     issued: float | None  # when it was last handed to its agent
     seen: int  # 1: its agent has listed it since
@@ -108,6 +108,9 @@ class Run:
     output_bytes: int
     best: float | None  # of the sweep's metric, by its goal
     last: float | None
+    stream_code: int | None  # the exit code with which its stream ended in this attempt
+    preempting: int  # 1: its stream has announced that this attempt will be interrupted
+    report_before: str | None  # the report of the attempt before, to know a repeated one
 
     @property
     def path(self) -> str:
@@ -175,7 +178,7 @@ def blank_run(entity: str, project: str, run_id: str, now: float) -> Run:
         stop=None,
         stop_at=None,
         failure=None,
-        account=None,
+        report=None,
         attempts=1,
         issued=None,
         seen=0,
@@ -188,4 +191,7 @@ def blank_run(entity: str, project: str, run_id: str, now: float) -> Run:
         output_bytes=0,
         best=None,
         last=None,
+        stream_code=None,
+        preempting=0,
+        report_before=None,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from runner.server.ends import begin_anew
 from runner.server.records import OVER, RUN_STATES, Run, blank_run
 from runner.server.service import DEFAULT_ENTITY, Service, new_id, place_of
 from runner.server.stream import rewind, score
@@ -58,7 +59,8 @@ class RunChanges:
                 run = _present(run, self.service.clock())
             run = self._described(run, args)
             if text(args, "summaryMetrics") or inserted:
-                run = score(self.service, run)
+                spec = self.service.spec_of(run)
+                run = score(run, spec, self.service.curve(run, spec.metric if spec else None))
             store.put(run)
         return {"bucket": self.views.run(run), "inserted": inserted}
 
@@ -155,13 +157,11 @@ class RunChanges:
 
 def _present(run: Run, now: float) -> Run:
     """The run as its process reports for duty; one that had ended is resumed."""
-    run = replace(run, heartbeat=now)
     if run.state in OVER or run.state == "preempted":
-        run = replace(run, stop=None, stop_at=None, exit_code=None, failure=None, ended=None)
-        return replace(run, state="running", started=now, lost=0)
-    if run.state == "pending" or run.started is None:
-        return replace(run, state="running", started=now, lost=0)
-    return run
+        run = replace(begin_anew(run), state="running", started=now)
+    elif run.state == "pending" or run.started is None:
+        run = replace(run, state="running", started=now, lost=0)
+    return replace(run, heartbeat=now)
 
 
 def _kept(args: Args, key: str, before: str | None) -> str | None:

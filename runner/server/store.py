@@ -2,13 +2,14 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
 from runner.server import schema
+from runner.server.disk import Disk
 from runner.server.logs import safe_name
 from runner.server.records import LIVE, Agent, Artifact, Project, Run, Sweep, Upload
 
@@ -27,9 +28,10 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.disk = root, Disk(root)
         self._lock = threading.RLock()
-        self._depth = 0
+        self._begun = False
+        self._committed: list[Callable[[], None]] = []
         self._database = schema.connect(root / "server.db")
 
     def close(self) -> None:
@@ -39,27 +41,44 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; may be nested, then the outermost decides."""
+        """All or nothing; may be nested, then the outermost decides.
+
+        Raises:
+            sqlite3.OperationalError: the disk does not take it, at the latest when it is committed;
+                nothing has changed then, and the next transaction begins anew.
+        """
         with self._lock:
-            if self._depth:
+            if self._begun:
                 yield
                 return
-            self._database.execute("begin immediate")
-            self._depth = 1
+            self._run("begin immediate")
+            self._begun = True
             try:
                 yield
-            except BaseException:
-                self._database.execute("rollback")
-                raise
-            else:
                 self._database.execute("commit")
+                committed = self._committed
+            except BaseException:
+                if self._database.in_transaction:  # SQLite has undone some failures itself
+                    self._database.execute("rollback")
+                raise
             finally:
-                self._depth = 0
+                self._begun, self._committed = False, []
+            for tell in committed:
+                tell()
+
+    def after_commit(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once the present transaction is on the disk; never, if it is undone.
+
+        What is remembered outside of the database is changed here and nowhere else.
+        """
+        with self.transaction():
+            self._committed.append(tell)
 
     def put(self, record: Project | Sweep | Agent | Run | Artifact) -> None:
         """Write a record over the one with the same key."""
         names = NAMES[type(record)]
-        self._run(_PUT[type(record)], [getattr(record, name) for name in names])
+        with self.transaction():
+            self._run(_PUT[type(record)], [getattr(record, name) for name in names])
 
     def project(self, entity: str, name: str) -> Project | None:
         """The project, if anything was ever put into it."""
@@ -121,10 +140,11 @@ class Store:
 
     def put_upload(self, entity: str, project: str, run: str, upload: Upload) -> None:
         """Note that a run's file is here."""
-        self._run(
-            "insert or replace into upload values(?,?,?,?,?,?)",
-            (entity, project, run, upload.name, upload.size, upload.updated),
-        )
+        with self.transaction():
+            self._run(
+                "insert or replace into upload values(?,?,?,?,?,?)",
+                (entity, project, run, upload.name, upload.size, upload.updated),
+            )
 
     def uploads(self, run: Run) -> list[Upload]:
         """The files of a run by name."""
@@ -146,10 +166,11 @@ class Store:
 
     def put_output(self, artifact: Artifact, run_id: str) -> None:
         """Note that a run of the artifact's project logged this version, made by it or not."""
-        self._run(
-            "insert or ignore into output values(?,?,?,?)",
-            (artifact.id, artifact.entity, artifact.project, run_id),
-        )
+        with self.transaction():
+            self._run(
+                "insert or ignore into output values(?,?,?,?)",
+                (artifact.id, artifact.entity, artifact.project, run_id),
+            )
 
     def outputs(self, run: Run) -> list[Artifact]:
         """The artifact versions that a run logged, oldest first."""
@@ -175,8 +196,10 @@ class Store:
         rows = self._run(sql, values)
         return [kind(*row) for row in rows]
 
-    def _run(self, sql: str, values: Sequence[Value]) -> list[sqlite3.Row]:
+    def _run(self, sql: str, values: Sequence[Value] = ()) -> list[sqlite3.Row]:
         with self._lock:
+            if not self._begun and self._database.in_transaction:  # a rollback has failed
+                self._database.execute("rollback")
             return self._database.execute(sql, values).fetchall()
 
 

@@ -2,17 +2,18 @@
 
 import json
 import logging
+import math
 from dataclasses import replace
 from typing import Any
 
-from runner.server import logs
-from runner.server.curves import step_of
-from runner.server.records import Run, RunState, Sweep
-from runner.server.service import EVENTS, HISTORY, OUTPUT, Service, read_spec
+from runner.server.curves import Curve, step_of
+from runner.server.ends import hear_stream
+from runner.server.records import Run
+from runner.server.service import EVENTS, HISTORY, OUTPUT, Service
 from runner.server.wire import Refused, dumps, json_object, loads, number, pick
+from runner.sweepfile import Sweep as Spec
 
 log = logging.getLogger(__name__)
-RUN_ME_AGAIN = 75  # a program's exit code: saved, and not done
 Chunk = tuple[int, list[str]]  # offset of the first line, lines
 
 
@@ -25,70 +26,68 @@ def receive(
         run = store.run(entity, project, run_id)
         if run is None:
             raise Refused(404, f"run {entity}/{project}/{run_id} not found")
-        sweep = store.sweep(entity, project, run.sweep) if run.sweep else None
-        before = _metric_values(service, run, sweep)
-        run = _take_files(service, _awake(run, service.clock()), sweep, body.get("files"))
-        if body.get("preempting"):
-            run = replace(run, state="preempting")
-        if body.get("complete"):
-            run = close(run, _exit_code(body.get("exitcode")), service.clock())
+        run = _take_files(service, _awake(run, service.clock()), body.get("files"))
+        run = hear_stream(
+            run,
+            preempting=bool(body.get("preempting")),
+            exit_code=_exit_code(body.get("exitcode")) if body.get("complete") else None,
+            now=service.clock(),
+        )
         store.put(run)
-        is_news = _metric_values(service, run, sweep) > before
-    if sweep is not None and is_news:
-        service.stop_early(sweep, read_spec(sweep.config))
+    if service.stop_early(run):
         run = store.run(entity, project, run_id) or run
     return {"exitcode": run.exit_code, "stopped": run.stop is not None, "limits": {}}
 
 
-def close(run: Run, exit_code: int, now: float) -> Run:
-    """The run as its stream's end says."""
-    state: RunState
-    again = exit_code == RUN_ME_AGAIN and run.sweep is not None and run.stop is None
-    if again or (run.state in ("preempting", "preempted") and exit_code):
-        state = "preempted"
-    elif exit_code == 0:
-        state = "finished"
-    else:
-        state = "killed" if run.stop else "failed"
-    return replace(run, state=state, exit_code=exit_code, ended=now, lost=0)
-
-
 def rewind(service: Service, run: Run, step: float) -> Run:
-    """The run without its rows after `step`."""
-    service.curves.drop(run.path)
-    kept, size = [], 0
+    """The run without its rows after `step`; to be called in a transaction that stores it."""
+    kept: list[str] = []
     for line in service.history(run):
-        row = loads(line)
-        at = number(row.get("_step"))
-        if at is None or at <= step:
-            kept.append(row)
-            size += len(line.encode()) + 1
-        else:
+        at = number(loads(line).get("_step"))
+        if at is not None and at > step:
             break
-    return score(service, replace(run, history_rows=len(kept), history_bytes=size))
+        kept.append(line)
+    size = sum(len(line.encode()) + 1 for line in kept)
+    spec = service.spec_of(run)
+    curve = service.curves.read(spec.metric if spec else None, kept, size)
+
+    def remember() -> None:
+        service.curves.keep(run.path, curve)
+        service.judged.pop(run.path, None)
+
+    service.store.after_commit(remember)
+    return score(replace(run, history_rows=len(kept), history_bytes=size), spec, curve)
 
 
-def _metric_values(service: Service, run: Run, sweep: Sweep | None) -> int:
-    """How many values hyperband has of this run; 0 where nothing asks."""
-    spec = read_spec(sweep.config) if sweep else None
-    if spec is None or spec.early_terminate is None or spec.metric is None:
-        return 0
-    return len(service.curve(run, spec.metric).values)
+def score(run: Run, spec: Spec | None, curve: Curve) -> Run:
+    """The run with best and last of its sweep's metric, or its summary's where it logs none."""
+    if spec is None or spec.metric is None:
+        return run
+    values = [one for one in curve.values if math.isfinite(one)]
+    summary = number(pick(json.loads(run.summary), spec.metric))
+    if not values and summary is not None and math.isfinite(summary):
+        values = [summary]
+    if not values:
+        return replace(run, best=None, last=None)
+    best = max(values) if spec.goal == "maximize" else min(values)
+    return replace(run, best=best, last=values[-1])
 
 
 def _awake(run: Run, now: float) -> Run:
-    """A stream that speaks is alive, whatever was thought of it."""
+    """A stream that speaks is alive, unless it is that of the attempt before."""
     run = replace(run, heartbeat=now)
-    if run.state in ("pending", "crashed"):
+    if run.state == "crashed" or (run.state == "pending" and run.attempts == 1):
         run = replace(run, state="running", ended=None, started=run.started or now)
     return run
 
 
-def _take_files(service: Service, run: Run, sweep: Sweep | None, files: object) -> Run:
+def _take_files(service: Service, run: Run, files: object) -> Run:
     if files is None:
         return run
     if not isinstance(files, dict):
         raise Refused(400, "`files` must be an object")
+    spec = service.spec_of(run)
+    curve = service.curve(run, spec.metric if spec else None)
     for name, value in files.items():
         offset, lines = _chunk(name, value)
         if not lines:
@@ -98,14 +97,14 @@ def _take_files(service: Service, run: Run, sweep: Sweep | None, files: object) 
                 summary = json_object(lines[-1], name=name)
                 run = replace(run, summary=dumps(summary))
             case "wandb-history.jsonl":
-                run = _take_history(service, run, sweep, (offset, lines))
+                run, curve = _take_history(service, run, curve, (offset, lines))
             case "wandb-events.jsonl":
                 run = _take_events(service, run, (offset, lines))
             case "output.log":
                 run = _take_output(service, run, (offset, lines))
             case _:
                 log.warning("run %s streams an unknown file", run.path)
-    return score(service, run)
+    return score(run, spec, curve)
 
 
 def _chunk(name: str, value: object) -> Chunk:
@@ -119,10 +118,9 @@ def _chunk(name: str, value: object) -> Chunk:
     return offset, lines
 
 
-def _take_history(service: Service, run: Run, sweep: Sweep | None, chunk: Chunk) -> Run:
+def _take_history(service: Service, run: Run, known: Curve, chunk: Chunk) -> tuple[Run, Curve]:
     """Rows whose step is new; of rows without a step, those at an offset that is new."""
-    metric = read_spec(sweep.config).metric if sweep else None
-    curve, fresh = service.curve(run, metric), []
+    curve, fresh = known.copy(), []
     for at, line in enumerate(chunk[1], chunk[0]):
         row = _row(line)
         if row is None:
@@ -130,27 +128,29 @@ def _take_history(service: Service, run: Run, sweep: Sweep | None, chunk: Chunk)
         elif (step_of(row) is not None or at >= run.history_rows) and curve.add(row):
             fresh.append(dumps(row) if "N" in line or "I" in line or "\n" in line else line)
     if not fresh:
-        return run
-    size = curve.size = logs.append(service.path(run, HISTORY), run.history_bytes, fresh)
-    return replace(run, history_rows=run.history_rows + len(fresh), history_bytes=size)
+        return run, known
+    curve.size = service.append(run, HISTORY, run.history_bytes, fresh)
+    service.store.after_commit(lambda: service.curves.keep(run.path, curve))
+    rows = run.history_rows + len(fresh)
+    return replace(run, history_rows=rows, history_bytes=curve.size), curve
 
 
 def _take_events(service: Service, run: Run, chunk: Chunk) -> Run:
-    fresh = []
-    for line in chunk[1][max(0, run.events_rows - chunk[0]) :]:
-        row = _row(line)
-        if row is not None:
-            fresh.append(dumps(row))
-    if not fresh:
+    """Lines at an offset that is new; one that is not a JSON object counts and is left out."""
+    new = chunk[1][max(0, run.events_rows - chunk[0]) :]
+    if not new:
         return run
-    size = logs.append(service.path(run, EVENTS), run.events_bytes, fresh)
-    return replace(run, events_rows=run.events_rows + len(fresh), events_bytes=size)
+    size, fresh = run.events_bytes, [dumps(row) for row in map(_row, new) if row is not None]
+    if fresh:
+        size = service.append(run, EVENTS, size, fresh)
+    rows = chunk[0] + len(chunk[1])
+    return replace(run, events_rows=rows, events_bytes=size)
 
 
 def _take_output(service: Service, run: Run, chunk: Chunk) -> Run:
     """Console lines; a terminal may write an earlier line again."""
     lines = [json.dumps([at, line]) for at, line in enumerate(chunk[1], chunk[0])]
-    size = logs.append(service.path(run, OUTPUT), run.output_bytes, lines)
+    size = service.append(run, OUTPUT, run.output_bytes, lines)
     rows = max(run.output_rows, chunk[0] + len(lines))
     return replace(run, output_rows=rows, output_bytes=size)
 
@@ -161,24 +161,6 @@ def _row(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
-
-
-def score(service: Service, run: Run) -> Run:
-    """The run with best and last of its sweep's metric, or its summary's where it logs none."""
-    sweep = service.store.sweep(run.entity, run.project, run.sweep) if run.sweep else None
-    if sweep is None:
-        return run
-    spec = read_spec(sweep.config)
-    if spec.metric is None:
-        return run
-    values = [one for one in service.curve(run, spec.metric).values if abs(one) < float("inf")]
-    summary = number(pick(json.loads(run.summary), spec.metric))
-    if not values and summary is not None and abs(summary) < float("inf"):
-        values = [summary]
-    if not values:
-        return replace(run, best=None, last=None)
-    best = max(values) if spec.goal == "maximize" else min(values)
-    return replace(run, best=best, last=values[-1])
 
 
 def _exit_code(value: object) -> int:

@@ -2,10 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from runner import sweepfile
 from runner.server.heartbeat import beat
 from runner.server.records import OVER, SWEEP_STATES, Agent, Sweep
 from runner.server.service import Service, new_id, place_of
@@ -20,6 +19,8 @@ from runner.server.wire import (
     required,
     text,
 )
+from runner.sweepfile import Finding
+from runner.sweepfile import Sweep as Spec
 
 CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -40,15 +41,12 @@ class SweepChanges:
         }
 
     def upsert_sweep(self, args: Args) -> Node:
-        """Create a sweep, or change the state of one."""
-        config, findings = text(args, "config"), list[sweepfile.Finding]()
-        if config is not None:
-            findings = _checked(config)
+        """Create a sweep, or change one."""
         with self.service.store.transaction():
             if text(args, "id"):
-                sweep = self._changed(self._sweep_of(required(args, "id")), args)
+                sweep, findings = self._changed(self._sweep_of(required(args, "id")), args)
             else:
-                sweep = self._created(args, required(args, "config"))
+                sweep, findings = self._created(args, required(args, "config"))
         warnings = [str(one) for one in findings if one.level == "warning"]
         return {"sweep": self.views.sweep(sweep), "configValidationWarnings": warnings}
 
@@ -68,18 +66,18 @@ class SweepChanges:
         commands = beat(self.service, args)
         return {"agent": {"id": args.get("id")}, "commands": dumps(commands)}
 
-    def _created(self, args: Args, config: str) -> Sweep:
+    def _created(self, args: Args, config: str) -> tuple[Sweep, Sequence[Finding]]:
         store, now = self.service.store, self.service.clock()
         entity, project = place_of(args)
         sweep_id = text(args, "name") or new_id()
         if not CHOSEN_ID.fullmatch(sweep_id):
             raise Refused(400, "a sweep's ID is 1-64 letters, digits, `-` and `_`")
-        spec, _ = sweepfile.read_sweep(config)
+        spec, findings = reading = self._read(f"{entity}/{project}/{sweep_id}", config)
         known = store.sweep(entity, project, sweep_id)
         if known is not None:
             if known.config != config:
                 raise Refused(409, f"sweep {known.path} exists with another configuration")
-            return known
+            return known, findings
         self.service.ensure_project(entity, project)
         sweep = Sweep(
             entity=entity,
@@ -87,35 +85,47 @@ class SweepChanges:
             id=sweep_id,
             config=config,
             state="RUNNING",
-            name=text(args, "displayName") or (spec.name if spec else None),
+            name=text(args, "displayName") or spec.name,
             prior=json.dumps(_prior(args)),
-            description=text(args, "description") or (spec.description if spec else None),
+            description=text(args, "description") or spec.description,
             created=now,
             updated=now,
         )
         store.put(sweep)
-        return sweep
+        store.after_commit(lambda: self.service.remember_config(sweep, reading))
+        return sweep, findings
 
-    def _changed(self, sweep: Sweep, args: Args) -> Sweep:
-        state = text(args, "state") or sweep.state
+    def _changed(self, sweep: Sweep, args: Args) -> tuple[Sweep, Sequence[Finding]]:
+        store, now = self.service.store, self.service.clock()
+        state, config = text(args, "state") or sweep.state, text(args, "config")
         if state not in SWEEP_STATES:
             raise Refused(400, f"a sweep's state is one of {', '.join(SWEEP_STATES)}")
-        sweep = replace(
+        reading = self._read(sweep.path, config) if config else None
+        changed = replace(
             sweep,
             state=state,
-            config=text(args, "config") or sweep.config,
+            config=config or sweep.config,
             name=text(args, "displayName") or sweep.name,
             description=text(args, "description") or sweep.description,
-            updated=self.service.clock(),
+            updated=now,
         )
-        self.service.store.put(sweep)
+        store.put(changed)
         if state == "CANCELED":
-            for run in self.service.store.runs_of_sweep(sweep):
+            for run in store.runs_of_sweep(changed):
                 if run.state not in OVER and run.stop is None:
-                    stopped = replace(run, stop="canceled", stop_at=self.service.clock())
-                    self.service.store.put(stopped)
-        self.service.exhausted.discard(sweep.path)
-        return sweep
+                    store.put(replace(run, stop="canceled", stop_at=now))
+        if reading:
+            store.after_commit(lambda: self.service.remember_config(changed, reading))
+        store.after_commit(lambda: self.service.exhausted.discard(changed.path))
+        return changed, reading[1] if reading else ()
+
+    def _read(self, path: str, config: str) -> tuple[Spec, list[Finding]]:
+        """The sweep file and its findings; refused with all of its errors where it has some."""
+        spec, findings = self.service.read_config(path, config)
+        if spec is None:
+            wrong = [one for one in findings if one.level == "error"]
+            raise Refused(400, *(f"{one} ({one.hint})" if one.hint else str(one) for one in wrong))
+        return spec, findings
 
     def _sweep_of(self, opaque: str) -> Sweep:
         names = local_names(opaque, "Sweep")
@@ -125,15 +135,6 @@ class SweepChanges:
         if sweep is None:
             raise Refused(404, "sweep not found")
         return sweep
-
-
-def _checked(config: str) -> list[sweepfile.Finding]:
-    """The sweep file's findings; refused with all of its errors where it has some."""
-    spec, findings = sweepfile.read_sweep(config)
-    if spec is None:
-        wrong = [one for one in findings if one.level == "error"]
-        raise Refused(400, *(f"{one} ({one.hint})" if one.hint else str(one) for one in wrong))
-    return findings
 
 
 def _prior(args: Args) -> list[str]:

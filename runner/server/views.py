@@ -1,6 +1,7 @@
 """The store's records as GraphQL nodes: the names that W&B's clients 0.17 to 0.31 ask for."""
 
 import json
+import posixpath
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +9,17 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.server.filters import connection, matches, ordered
-from runner.server.history import history_keys, history_page, parquet_rows, sampled
+from runner.server.history import (
+    history_keys,
+    history_page,
+    parquet_rows,
+    sampled,
+    spread,
+    tail,
+)
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
 from runner.server.runfields import run_fields
-from runner.server.service import DEFAULT_ENTITY, Service, read_spec
+from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.wire import (
     Args,
     Node,
@@ -22,6 +30,7 @@ from runner.server.wire import (
     local_names,
     text,
     texts,
+    whole,
 )
 
 AGENT_SILENT_S = 60.0  # an agent that polls every 5 s is gone by then
@@ -110,7 +119,7 @@ class Views:
 
     def sweep(self, sweep: Sweep) -> Node:
         """A sweep with its agents and runs."""
-        store, spec = self.service.store, read_spec(sweep.config)
+        store, spec = self.service.store, self.service.spec(sweep)
 
         def runs(args: Args) -> list[Run]:
             return self._selected(store.runs_of_sweep(sweep), args)
@@ -225,19 +234,19 @@ class Views:
             return connection(lines, args, lambda one: {"number": one[0], "line": one[1]})
 
         def files(args: Args) -> list[Upload]:
-            names = texts(args, "names")
+            names = [posixpath.normpath(name) for name in texts(args, "names")]  # `./a.txt`
             return [one for one in service.store.uploads(run) if not names or one.name in names]
 
         return {
             "historyLineCount": run.history_rows,
             "eventsLineCount": run.events_rows,
             "logLineCount": run.output_rows,
-            "historyTail": lambda _: dumps(service.history(run)[-1:]),
+            "historyTail": lambda _: dumps(tail(service.history(run))),
             "eventsTail": lambda _: dumps(service.events(run)[-1:]),
             "historyKeys": lambda _: history_keys(service.history(run)),
             "history": lambda args: history_page(service.history(run), args),
             "sampledHistory": lambda args: sampled(service.history(run), args),
-            "events": lambda _: service.events(run),
+            "events": lambda args: spread(service.events(run), whole(args, "samples")),
             "parquetHistory": lambda args: {
                 "parquetUrls": [],
                 "liveData": parquet_rows(service.history(run), args),

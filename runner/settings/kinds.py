@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from runner.settings.mounts import parse_mount
+
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -36,14 +38,14 @@ def parse_size(text: str) -> int:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and "\0" not in value:
         return value
     raise ValueError
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, list | tuple) and all(isinstance(one, str) and one for one in value):
-        return tuple(value)
+    if isinstance(value, list | tuple):
+        return tuple(_text(one) for one in value)
     raise ValueError
 
 
@@ -99,6 +101,11 @@ def _positive(value: object) -> float:
 
 TEXT = Kind("a text", _text, _text)
 TEXTS = Kind("a list of texts", _texts, _parse_texts)
+MOUNTS = Kind(
+    "a list of `SRC:DST[:ro]`",
+    lambda value: tuple(parse_mount(one) for one in _texts(value)),
+    lambda text: tuple(parse_mount(one) for one in _parse_texts(text)),
+)
 MAP = Kind("a table of texts", _map, _parse_map)
 SIZE = Kind('a size like "16g"', _size, parse_size)
 SIZE_OR_UNLIMITED = Kind('a size like "8m", or -1', _size_or_unlimited, _size_or_unlimited)

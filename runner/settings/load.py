@@ -2,15 +2,20 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.agent.contract import limits
 from runner.errors import ExitCode, RunnerError
-from runner.project import SETTINGS_FILE, Project, read_toml
+from runner.guard.acceptance import Claim, is_accepted
+from runner.project import SETTINGS_FILE, Project
 from runner.settings import kinds
+from runner.settings.claims import find_claims
 from runner.settings.kinds import Kind
+from runner.settings.mounts import UserMount
 from runner.settings.server import ServerChoice, choose_server, find_key, read_wandb_settings
+from runner.tomlfile import read_toml
 
 __all__ = ["ServerChoice", "Settings", "choose_server", "find_key", "load_settings"]
 __all__ += ["read_wandb_settings"]
@@ -41,12 +46,12 @@ class RunSettings:
 
     program: str | None = None
     sweep: str | None = None
-    mounts: tuple[str, ...] = ()
+    mounts: tuple[UserMount, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     shm_size: int | None = None  # bytes; None: a share of the host's memory
     memory: int | None = None  # bytes; None: no limit
     cpus: float | None = None
-    grace_s: int = 30
+    grace_s: int = limits.GRACE_S
     foreign_mib: int = 500
 
 
@@ -72,6 +77,7 @@ class Settings:
     pin: Pin = "uuid"
     memlock: int | None = None  # bytes, -1 unlimited; None: the engine's default
     origins: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()  # what the project's file has and nobody has accepted yet
 
     def get(self, key: str) -> object:
         """The value of a dotted key."""
@@ -98,7 +104,7 @@ KEYS: Mapping[str, Kind] = {
     "image.name": kinds.TEXT,
     "run.program": kinds.TEXT,
     "run.sweep": kinds.TEXT,
-    "run.mounts": kinds.TEXTS,
+    "run.mounts": kinds.MOUNTS,
     "run.env": kinds.MAP,
     "run.shm_size": kinds.SIZE,
     "run.memory": kinds.SIZE,
@@ -117,7 +123,11 @@ SECTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 def load_settings(
-    project: Project, *, environ: Mapping[str, str], flags: Mapping[str, object] | None = None
+    project: Project,
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+    believed: bool = False,
 ) -> Settings:
     """Flag > `RUNNER_*` environment > settings file > default.
 
@@ -126,23 +136,31 @@ def load_settings(
         environ: the process's environment; `run.shm_size` is `RUNNER_RUN_SHM_SIZE`.
         flags: by dotted key; None and empty lists mean "not given". Texts are parsed as in the
             environment. Lists and tables add to what environment or file have.
+        believed: all of the project's file counts: who calls has vouched for it.
+
+    Returns:
+        The settings, without what still has to be accepted (see `claims`): that stands in
+        `Settings.claims`, for what no flag and no variable overrides.
 
     Raises:
         RunnerError: an unknown key (with a suggestion), or a value of the wrong type.
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
-    for key, value, origin in [
-        *_read_file(project.settings_file),
+    from_file = [*_read_file(project.settings_file)]
+    claims = () if believed else _find_open_claims(project, from_file, environ)
+    for key, given, origin in [
+        *(one for one in from_file if one[0] not in {claim.key for claim in claims}),
         *_read_environment(environ),
         *_read_flags(flags or {}),
     ]:
+        value = _with_origin(given, origin)
         if origin == FLAG and key in values and isinstance(value, tuple | Mapping):
             values[key], origins[key] = _join(values[key], value), f"{origins[key]}, {FLAG}"
         else:
             values[key], origins[key] = value, origin
     _check_image(values, origins)
-    return _assemble(values, origins)
+    return _assemble(values, origins, tuple(one for one in claims if one.key not in values))
 
 
 def variable_of(key: str) -> str:
@@ -150,13 +168,31 @@ def variable_of(key: str) -> str:
     return "RUNNER_" + key.replace(".", "_").upper()
 
 
+def _find_open_claims(
+    project: Project, from_file: Iterable[tuple[str, object, str]], environ: Mapping[str, str]
+) -> tuple[Claim, ...]:
+    """What the project's file has that still has to be accepted."""
+    values = {key: value for key, value, _ in from_file}
+    return tuple(
+        claim for claim in find_claims(project, values, environ) if not is_accepted(claim, environ)
+    )
+
+
+def _with_origin(value: object, origin: str) -> object:
+    """Mounts know who asked for them: not everything may be mounted by everyone."""
+    if not isinstance(value, tuple):
+        return value
+    return tuple(
+        replace(one, origin=origin) if isinstance(one, UserMount) else one for one in value
+    )
+
+
 def _read_file(file: Path | None) -> Iterator[tuple[str, object, str]]:
     if file is None:
         return
-    content = read_toml(file)
-    where = file.name
+    content, where = read_toml(file).content, file.name
     if file.name != SETTINGS_FILE:
-        content, where = content["tool"]["runner"], f"{file.name} [tool.runner]"
+        content, where = read_toml(file).table("tool", "runner"), f"{file.name} [tool.runner]"
     for name, value in content.items():
         if name not in SECTIONS:
             yield name, _check(name, value, where), where
@@ -234,13 +270,15 @@ def _check_image(values: Mapping[str, object], origins: Mapping[str, str]) -> No
         )
 
 
-def _assemble(values: Mapping[str, object], origins: Mapping[str, str]) -> Settings:
+def _assemble(
+    values: Mapping[str, object], origins: Mapping[str, str], claims: tuple[Claim, ...]
+) -> Settings:
     parts: dict[str, Any] = {}
     for name, make in SECTIONS.items():
         inside = {key: value for key, value in values.items() if key.startswith(f"{name}.")}
         parts[name] = make(**{key.partition(".")[2]: value for key, value in inside.items()})
     parts.update({key: value for key, value in values.items() if "." not in key})
-    return Settings(**parts, origins=dict(origins))
+    return Settings(**parts, origins=dict(origins), claims=claims)
 
 
 def _misfit(where: str, key: str, expected: str, value: object) -> RunnerError:

@@ -4,11 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.agent.contract.variables import TRUST as NAMES
 from runner.errors import ExitCode, RunnerError
 from runner.state import write_atomic
-
-# OpenSSL's and Go's name, then those of requests: W&B's client heeds all of them
-NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
@@ -33,11 +31,14 @@ def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
     return None
 
 
-def copy_ca_bundle(bundle: Path, folder: Path) -> Path:
-    """A copy of this very text in `folder`, for mounts: the original may be replaced any time."""
+def copy_ca_bundle(bundle: Path, folder: Path, *, dry_run: bool = False) -> Path:
+    """A copy of this very text in `folder`, for mounts: the original may be replaced any time.
+
+    In a dry run only its name is given.
+    """
     text = bundle.read_text("utf-8")
     copy = folder / f"ca-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pem"
-    if not copy.exists():
+    if not dry_run and not copy.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(copy, text, mode=0o644)
     return copy

@@ -1,6 +1,5 @@
 """The sweep file: W&B's YAML in, a validated `Sweep` and everything wrong with it out."""
 
-from runner.sweepfile.command import DEFAULT_COMMAND, MACROS, needs_program
 from runner.sweepfile.model import (
     Beta,
     Choice,
@@ -15,11 +14,9 @@ from runner.sweepfile.model import (
     Range,
     Sweep,
 )
-from runner.sweepfile.read import leaves, read_config, read_sweep, sweep_hash
+from runner.sweepfile.read import leaves, read_sweep, sweep_hash
 
 __all__ = [
-    "DEFAULT_COMMAND",
-    "MACROS",
     "Beta",
     "Choice",
     "Constant",
@@ -33,8 +30,6 @@ __all__ = [
     "Range",
     "Sweep",
     "leaves",
-    "needs_program",
-    "read_config",
     "read_sweep",
     "sweep_hash",
 ]

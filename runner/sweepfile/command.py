@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 
-from runner.sweepfile.model import Sweep
+from runner.agent.contract.commands import ENVVAR, MACROS
 from runner.sweepfile.tree import Node, Report, did_you_mean, kind, shorten
 
-DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
-MACROS = {  # what each stands for, given `lr` 0.1 and `flip` true (wandb 0.31, wandb_agent.py)
-    "env": "/usr/bin/env",
-    "interpreter": "python",
-    "program": "the sweep's program",
-    "args": "--lr=0.1 --flip=True",
-    "args_no_equals": "--lr 0.1 --flip True",
-    "args_no_hyphens": "lr=0.1 flip=True",
-    "args_no_boolean_flags": "--lr=0.1 --flip; a false one is left out",
-    "args_append_hydra": "+lr=0.1 +flip=True",
-    "args_override_hydra": "++lr=0.1 ++flip=True",
-    "args_json": '{"lr": 0.1, "flip": true}',
-    "args_json_file": "a file that holds the JSON",
-}
-_ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")  # W&B's: the variable, else its name
-
-
-def needs_program(sweep: Sweep) -> bool:
-    """Does the command run `${program}` while the file names none?"""
-    return sweep.program is None and "${program}" in (sweep.command or DEFAULT_COMMAND)
+_NAMES = [macro[2:-1] for macro in MACROS]
 
 
 def read_command(node: Node, report: Report) -> tuple[str, ...] | None:
@@ -56,14 +36,14 @@ def _check_word(node: Node, key: str, report: Report) -> None:
         report.error(node.line, key, f"must be a word, not {kind(node)}", "quote it")
         return
     node.data = str(node.data)  # as W&B's agent does: 1 is "1", true is "True"
-    word = _ENVVAR.sub("", node.data)
+    word = ENVVAR.sub("", node.data)
     if word.startswith("${") and word.endswith("}"):
         _check_macro(word, node, key, report)
-    elif inside := [name for name in MACROS if f"${{{name}}}" in word]:
+    elif inside := [macro for macro in MACROS if macro in word]:
         report.warn(
             node.line,
             key,
-            f"`${{{inside[0]}}}` is replaced only where it stands alone, as in W&B",
+            f"`{inside[0]}` is replaced only where it stands alone, as in W&B",
             "make it an item of its own",
         )
     elif "${envvar:" in word:
@@ -72,12 +52,11 @@ def _check_word(node: Node, key: str, report: Report) -> None:
 
 
 def _check_macro(word: str, node: Node, key: str, report: Report) -> None:
-    name = word[2:-1]
-    if name in MACROS:
+    if word in MACROS:
         return
-    hint = did_you_mean(name, MACROS)
+    hint = did_you_mean(word[2:-1], _NAMES)
     if hint is None:
-        hint = f"the macros are {', '.join(f'${{{known}}}' for known in MACROS)}, ${{envvar:NAME}}"
+        hint = f"the macros are {', '.join(MACROS)}, ${{envvar:NAME}}"
     message = f"`{shorten(word)}` is no macro, W&B's agent drops it"
     report.error(node.line, key, message, hint)
 

@@ -111,7 +111,7 @@ class Sweep:
     metric: str | None = None
     goal: Goal = "minimize"
     target: float | None = None  # the sweep ends once a run has reached it
-    command: tuple[str, ...] | None = None  # None: DEFAULT_COMMAND
+    command: tuple[str, ...] | None = None  # None: W&B's default
     program: str | None = None
     run_cap: int | None = None
     early_terminate: Hyperband | None = None

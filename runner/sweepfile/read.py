@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar, cast, get_args
 
 from runner.sweepfile.command import read_command
@@ -69,12 +68,6 @@ def read_sweep(text: str | bytes) -> tuple[Sweep | None, list[Finding]]:
     sweep = _read_root(root, report) if root is not None else None
     found = sorted(report.findings, key=lambda one: (one.line is not None, one.line or 0))
     return (None if report.failed else sweep), found
-
-
-def read_config(config: Mapping[str, object]) -> tuple[Sweep | None, list[Finding]]:
-    """`read_sweep` for a config that is at hand as plain values; the findings have no lines."""
-    sweep, findings = read_sweep(json.dumps(config, default=str))
-    return sweep, [replace(finding, line=None) for finding in findings]
 
 
 def sweep_hash(config: Mapping[str, object]) -> str:

@@ -120,7 +120,7 @@ def test_a_killed_sync_leaves_every_run_whole_or_named(tmp_path: Path) -> None:
             assert code == (7 if any(run["status"] == "failed" for run in runs) else 0), runs
             done = {run["id"] for run in runs if run["status"] != "failed"}
             assert receipts_in(home) == done, (seed, number)
-            client = Client(cloud.url, cloud.key, ours=False, ca_bundle=cloud.ca_file)
+            client = Client(cloud.url, cloud.key, kind="wandb", ca_bundle=cloud.ca_file)
             [sweep] = client.sweeps(cloud.entity, "p")  # one, however often it was begun
             assert sweep.state == "PAUSED", (seed, number)
             assert {run.sweep for run in cloud.runs("p") if run.id in done} <= {sweep.id}, seed

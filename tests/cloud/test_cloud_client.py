@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.agent.contract.sweeps import SweepPath
 from runner.client import Client as OurClient
 from runner.state import open_state, write_json
 from tests.cloud.targets import PROJECT, Target, wait_until
@@ -40,7 +41,7 @@ def our_client(cloud: Target, monkeypatch: pytest.MonkeyPatch) -> OurClient:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     if cloud.ca_file:
         monkeypatch.setenv("SSL_CERT_FILE", str(cloud.ca_file))
-    return OurClient(cloud.url, cloud.key, ours=False)
+    return OurClient(cloud.url, cloud.key, kind="wandb")
 
 
 def make_sweep(client: Client) -> str:
@@ -112,12 +113,12 @@ def test_our_agent_works_off_a_sweep_that_wandb_sweep_made(
     client: Client, our_client: OurClient, cloud: Target
 ) -> None:
     path = make_sweep(client)
-    before = our_client.find_sweep(*path.split("/"))
+    before = our_client.find_sweep(SweepPath.parse(path))
 
     output = run_agent(client, cloud, path)
 
     assert before is not None
-    assert (before.path, before.state, before.method) == (path, "RUNNING", "grid")
+    assert (str(before.path), before.state, before.method) == (path, "RUNNING", "grid")
     after = wait_until(
         lambda: list(our_client.runs(before)),
         lambda runs: [one.state for one in runs] == ["finished"] * 2,

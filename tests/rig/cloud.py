@@ -1,7 +1,7 @@
 """A stand-in for W&B's cloud: our sweep server in a profile harsher than our own.
 
     with start_cloud(folder) as cloud:
-        client = Client(cloud.url, cloud.key, ours=False)
+        client = Client(cloud.url, cloud.key, kind="wandb")
 
 or from a shell, for containers: `python -m tests.rig.cloud --data DIR --host 172.30.0.1`.
 """
@@ -32,7 +32,7 @@ from runner.server.service import Service, new_id
 from runner.server.tokens import Tokens
 from tests.rig.certificate import make_certificate
 from tests.rig.clouddoor import Record, make_app
-from tests.rig.strict import AppendingCurves, Profile, StrictStore
+from tests.rig.strict import AppendingCurve, Profile, StrictStore
 
 START_S = 20.0
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # of wandb-core and urllib; of `requests`
@@ -50,8 +50,7 @@ class Cloud:
         self.host, self.port = host, port
         self.record = Record()
         self.store = StrictStore(folder, time.time)
-        curves: Curves = AppendingCurves()
-        self.service = Service(self.store, Tokens(key), curves=curves)
+        self.service = Service(self.store, Tokens(key), curves=Curves(AppendingCurve))
         self._app = make_app(self.service, self.store, profile, self.record)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -37,24 +38,33 @@ class Composed:
         self, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = 120
     ) -> str:
         """`docker compose …`, which succeeds; stdout and stderr together."""
-        command = [*self.folder.command[: -len(RUNNER)], "docker", "compose", *arguments]
+        line = shlex.join(["docker", "compose", *arguments])
+        return self.type(line, env=env, timeout_s=timeout_s)
+
+    def type(
+        self, line: str, *, env: Mapping[str, str] | None = None, timeout_s: float = 120
+    ) -> str:
+        """A command line, which succeeds; stdout and stderr together."""
+        process = self.start(line, env=env)
+        said, _ = process.communicate(timeout=timeout_s)
+        assert process.returncode == 0, f"{line}: {process.returncode}\n{said}"
+        return said
+
+    def start(self, line: str, *, env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+        """A command line, not waited for."""
         other = {"DOCKER_CONFIG": str(self.client)} if self.client else {}
         full = {**os.environ, **self.folder.env, **other, **(env or {})}
         for name in CALLERS:
             if name not in (env or {}):
                 full.pop(name, None)
-        done = subprocess.run(
-            command,
+        return subprocess.Popen(
+            [*self.folder.command[: -len(RUNNER)], *shlex.split(line)],
             cwd=self.folder.root,
             env=full,
-            check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=timeout_s,
         )
-        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"
-        return done.stdout
 
     def wait(self, container: str) -> int:
         """Its exit code."""

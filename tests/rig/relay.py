@@ -1,20 +1,26 @@
 """The engine's socket once more, for everybody: as if the caller were in its group."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_REQUEST = re.compile(rb"^((?:DELETE|GET|HEAD|POST|PUT) \S+) HTTP/1\.1\r$", re.MULTILINE)
+
 
 @contextmanager
-def relay(engine: Path, door: Path) -> Iterator[str]:
-    """Answer at the Unix socket `door` what the one at `engine` answers; gives its address."""
+def relay(engine: Path, door: Path, asked: list[str] | None = None) -> Iterator[str]:
+    """Answer at the Unix socket `door` what the one at `engine` answers; gives its address.
+
+    `asked` gets the first line of each request: `GET /v1.45/containers/json?all=1`.
+    """
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(door))
         door.chmod(0o666)
         listener.listen(64)
-        accepting = threading.Thread(target=_accept, args=(listener, engine))
+        accepting = threading.Thread(target=_accept, args=(listener, engine, asked))
         accepting.start()
         try:
             yield f"unix://{door}"
@@ -24,23 +30,23 @@ def relay(engine: Path, door: Path) -> Iterator[str]:
             door.unlink()
 
 
-def _accept(listener: socket.socket, engine: Path) -> None:
+def _accept(listener: socket.socket, engine: Path, asked: list[str] | None) -> None:
     serving = []
     while True:
         try:
             caller, _ = listener.accept()
         except OSError:  # it was shut down
             break
-        serving.append(threading.Thread(target=_serve, args=(caller, engine)))
+        serving.append(threading.Thread(target=_serve, args=(caller, engine, asked)))
         serving[-1].start()
     for one in serving:
         one.join(timeout=10)
 
 
-def _serve(caller: socket.socket, engine: Path) -> None:
+def _serve(caller: socket.socket, engine: Path, asked: list[str] | None) -> None:
     with caller, socket.socket(socket.AF_UNIX) as behind:
         behind.connect(str(engine))
-        asking = threading.Thread(target=_pump, args=(caller, behind))
+        asking = threading.Thread(target=_pump, args=(caller, behind, asked))
         asking.start()
         _pump(behind, caller)
         with suppress(OSError):
@@ -48,9 +54,11 @@ def _serve(caller: socket.socket, engine: Path) -> None:
         asking.join()
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, asked: list[str] | None = None) -> None:
     """Pass bytes on until their end."""
     with suppress(OSError):  # one of the two has gone
         while data := source.recv(1 << 16):
+            if asked is not None:
+                asked += [line.decode() for line in _REQUEST.findall(data)]
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)

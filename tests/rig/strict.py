@@ -1,17 +1,17 @@
 """What the tests' stand-in for W&B's cloud does otherwise than our server, below HTTP."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner.server.curves import Curve, Curves, step_of
+from runner.server.curves import Curve, step_of
 from runner.server.records import OVER, Agent, Artifact, Project, Run, Sweep
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.views import Views
-from runner.server.wire import Args, Node, Refused, number, pick
+from runner.server.wire import Args, Node, Refused
 
 ONLY_OURS = {  # fields that our server has and W&B has not
     *("engine", "attempts", "failure", "agentName", "stoppedEarly", "durationS"),
@@ -50,33 +50,8 @@ class AppendingCurve(Curve):
         step = step_of(row)
         if step is None or not self.has(step):
             return super().add(row)
-        value = number(pick(row, self.metric)) if self.metric else None
-        if value is not None:
-            self._values.append(value)
-            self._frozen = None
+        self.add_value(row)
         return True
-
-
-class AppendingCurves(Curves):
-    """Curves that drop no row."""
-
-    def get(
-        self,
-        path: str,
-        size: int,
-        metric: str | None,
-        lines: Callable[[], Iterable[str]],
-        *,
-        newer: bool = False,
-    ) -> Curve:
-        """As the base's, of `AppendingCurve`s."""
-        with self._lock:
-            curve = self._known.get(path)
-            known = curve is not None and (curve.size == size or (newer and curve.size > size))
-            if curve is None or not known or curve.metric != metric:
-                curve = self._known[path] = AppendingCurve(metric, lines())
-                curve.size = size
-            return curve
 
 
 class StrictStore(Store):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runner.agent.contract.sweeps import SweepPath
 from runner.client import Client
 from runner.errors import ExitCode, RunnerError
 from runner.server.wire import global_id
@@ -163,11 +164,13 @@ def test_our_own_fields_are_refused_and_our_client_asks_only_its_own_server_for_
     monkeypatch.setenv("SSL_CERT_FILE", str(cloud.ca_file))
     monkeypatch.setenv("NO_PROXY", cloud.host)
 
-    sweep = Client(cloud.url, cloud.key, ours=False).find_sweep(entity, project, sweep_id)
+    sweep = Client(cloud.url, cloud.key, kind="wandb").find_sweep(
+        SweepPath(entity, project, sweep_id)
+    )
     assert sweep is not None
-    assert list(Client(cloud.url, cloud.key, ours=False).runs(sweep)) == []
+    assert list(Client(cloud.url, cloud.key, kind="wandb").runs(sweep)) == []
     with pytest.raises(RunnerError, match='Cannot query field "engine"'):
-        Client(cloud.url, cloud.key, ours=True).find_sweep(entity, project, sweep_id)
+        Client(cloud.url, cloud.key, kind="runner").find_sweep(SweepPath(entity, project, sweep_id))
     assert cloud.request("/healthz")[0] == 404
 
 
@@ -176,7 +179,7 @@ def test_a_wrong_key_is_noted_and_refused(cloud: Cloud, monkeypatch: pytest.Monk
     monkeypatch.setenv("NO_PROXY", cloud.host)
 
     with pytest.raises(RunnerError) as raised:
-        Client(cloud.url, "w" * 40, ours=False).find_sweep("acme", "p", "s")
+        Client(cloud.url, "w" * 40, kind="wandb").find_sweep(SweepPath("acme", "p", "s"))
 
     assert raised.value.code is ExitCode.AUTH
     assert "w" * 40 in cloud.record.keys
@@ -186,7 +189,7 @@ def test_a_client_without_its_authority_does_not_speak(cloud: Cloud, tmp_path: P
     with start_cloud(tmp_path / "other") as other:
         requests = len(cloud.record.requests)
         with pytest.raises(RunnerError, match="CERTIFICATE_VERIFY_FAILED"):
-            Client(cloud.url, cloud.key, ours=False).find_sweep("acme", "p", "s")
+            Client(cloud.url, cloud.key, kind="wandb").find_sweep(SweepPath("acme", "p", "s"))
         assert other.ca_file != cloud.ca_file
 
     assert len(cloud.record.requests) == requests

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from runner.compose.file import render
 from tests.rig.composed import Composed, composed_folder, image_tags
 from tests.rig.engine import TestEngine
-from tests.rig.plain import ROOT, PlainImage, make_folder
+from tests.rig.plain import PlainImage, make_folder
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +49,8 @@ def composed(
         pytest.skip("no second Compose is here; fetch one: docker/engine.sh compose")
     tags = image_tags(fleet, plain_image, server_image)
     with composed_folder(engine_env, fleet, tags) as made:
-        for name in ("compose.yaml", "compose.cpu.yaml"):
-            shutil.copyfile(ROOT / name, made.folder.root / name)
+        for name, text in render().items():  # as `runner compose` writes them
+            (made.folder.root / name).write_text(text)
         if newer:
             made.client = engine_env.newer
         yield made

@@ -6,20 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from runner.agent.contract.slots import cpu_slot, parse_slot
+from runner.agent.contract.sweeps import SweepPath
 from runner.engine.payload import create_body
 from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agentspec import Folders, Host, Launch, check_env, make_command, make_spec
-from runner.fleet.mounts import make_mount_points, parse_mounts
+from runner.fleet.mounts import make_mount_points, resolve_mounts
 from runner.fleet.slots import Slot
+from runner.settings.mounts import parse_mount
 from runner.state import State
 
-GPU = Slot(3, "GPU-dddddddd-0000-4000-8000-000000000003", "H100")
-CPU = Slot(1, "cpu-1", "CPU")
+GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
+CPU = Slot(1, cpu_slot(1), "CPU")
 LAUNCH = Launch(
     fleet="demo-1a2b",
-    sweep="me/hands/s1",
+    sweep=SweepPath("me", "hands", "s1"),
     server="local",
+    server_kind="runner",
     base_url="http://runner-server:8080",
     app_url="http://127.0.0.1:4000",
     network="runner-demo-1a2b",
@@ -56,7 +60,7 @@ def test_pin_by_index_is_the_containers_own() -> None:
 
 def test_runs_that_log_offline_and_a_bundle_of_the_callers_reach_the_agent() -> None:
     """Another way of logging replaces agents; another copy of the same authorities does not."""
-    online, trusting = LAUNCH, replace(LAUNCH, server="https://w.example", ca_bundle=Path("/s/ca"))
+    online, trusting = LAUNCH, replace(LAUNCH, server_kind="wandb", ca_bundle=Path("/s/ca"))
     offline = replace(LAUNCH, offline=True)
 
     spec = spec_of(launch=trusting)
@@ -171,7 +175,8 @@ def test_what_the_user_asked_for_changes_the_settings_hash() -> None:
 
     assert len(hashes | {LAUNCH.settings}) == len(changes) + 1
     assert (
-        replace(LAUNCH, sweep="x/y/z", image="sha256:2", base_url="b").settings == LAUNCH.settings
+        replace(LAUNCH, sweep=SweepPath("x", "y", "z"), image="sha256:2", base_url="b").settings
+        == LAUNCH.settings
     )
 
 
@@ -216,10 +221,8 @@ def test_mounts_are_parsed_and_their_places_made(tmp_path: Path) -> None:
     """Relative sources are the project's; a folder gets a folder, a file gets a file."""
     (tmp_path / "data").mkdir()
     (tmp_path / "weights.pt").touch()
-    mounts = parse_mounts(
-        ["data:/workspace/data:ro", "./weights.pt:/workspace/w/weights.pt", f"{tmp_path}:/big"],
-        tmp_path,
-    )
+    texts = ["data:/workspace/data:ro", "./weights.pt:/workspace/w/weights.pt", f"{tmp_path}:/big"]
+    mounts = resolve_mounts([parse_mount(text) for text in texts], tmp_path)
 
     make_mount_points(mounts, tmp_path / "work")
 
@@ -232,12 +235,12 @@ def test_mounts_are_parsed_and_their_places_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("data", ExitCode.USAGE, "`data` is no mount"),
-        ("data:relative", ExitCode.USAGE, "`data:relative` is no mount"),
-        ("data:/workspace/d:rx", ExitCode.USAGE, "`data:/workspace/d:rx` is no mount"),
-        ("data:/runs/x", ExitCode.USAGE, "`data:/runs/x` is no mount"),
-        ("data:/workspace", ExitCode.USAGE, "`data:/workspace` is no mount"),
-        ("data:/proc", ExitCode.USAGE, "`data:/proc` is no mount"),
+        ("data", ExitCode.USAGE, "`data` is not a mount"),
+        ("data:relative", ExitCode.USAGE, "`data:relative` is not a mount"),
+        ("data:/workspace/d:rx", ExitCode.USAGE, "`data:/workspace/d:rx` is not a mount"),
+        ("data:/runs/x", ExitCode.USAGE, "`data:/runs/x` is not a mount"),
+        ("data:/workspace", ExitCode.USAGE, "`data:/workspace` is not a mount"),
+        ("data:/proc", ExitCode.USAGE, "`data:/proc` is not a mount"),
         ("nope:/workspace/d", ExitCode.NOT_FOUND, "mount `nope:/workspace/d`: there is no"),
     ],
 )
@@ -246,7 +249,7 @@ def test_a_wrong_mount_is_named(tmp_path: Path, text: str, code: ExitCode, messa
     (tmp_path / "data").mkdir()
 
     with pytest.raises(RunnerError) as caught:
-        parse_mounts([text], tmp_path)
+        resolve_mounts([parse_mount(text)], tmp_path)
 
     assert caught.value.code == code
     assert caught.value.message.startswith(message)

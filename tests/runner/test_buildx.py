@@ -51,6 +51,27 @@ def test_the_failed_steps_own_lines_are_kept() -> None:
     assert progress.tail()[0] == "the reason"
 
 
+def test_what_our_own_script_says_is_the_error(tmp_path: Path) -> None:
+    """It ends with 6 where this machine cannot build, as every command does."""
+    docker = tmp_path / "docker"
+    log = LOG.replace("the reason", "error: no torch\n#10 0.102 hint: let it in")
+    shown = {6: log.replace("exit code: 1", "exit code: 6"), 1: log}
+    said: list[str] = []
+    for code, text in shown.items():
+        docker.write_text(f"#!/bin/sh\n[ $2 = version ] || {{ cat <<'E'\n{text}E\nexit 1; }}\n")
+        docker.chmod(0o755)
+        build = Build(Path("Dockerfile"), tmp_path, ("a:1",))
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+        with pytest.raises(RunnerError) as caught:
+            run_build(build, environ=path, report=said.append)
+
+        ours = ("no torch", "let it in", ExitCode.UNFIT)
+        told = (caught.value.message, caught.value.hint, caught.value.code)
+        assert (told == ours) == (code == 6)
+    assert "  | error: no torch" in said
+
+
 def test_a_long_step_is_told_while_it_runs() -> None:
     said: list[str] = []
     now = 0.0

@@ -53,7 +53,7 @@ def test_help_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
         (("--versoin",), "no such option: --versoin"),
         (("server",), "missing command"),
         (("logs", "-n", "-1"), "invalid value for `-n`"),
-        (("up", "--gpus", "cpu:x", "--sweep", "a"), "`--gpus cpu:x` is no selection of GPUs"),
+        (("up", "--gpus", "cpu:x", "--sweep", "a"), "`--gpus cpu:x` is not a GPU selection"),
         (("up", "--gpus", " "), "which GPUs? `--gpus` is missing"),
         (("up", "--gpus", "0", "1", "--sweep", "a"), "got unexpected words: `1`"),
         (("up", "--gpus", "cpu:1"), "which sweep? `--sweep` is missing"),
@@ -87,6 +87,18 @@ def test_a_file_of_bytes_is_told_as_such(tmp_path: Path) -> None:
     assert "is no text in UTF-8, so no sweep file\nhint: " in as_sweep.stderr
     assert as_env.stderr.startswith("error: `sweep.yaml` is no text in UTF-8\nhint: ")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
+    (tmp_path / "runner.toml").write_text('[run]\nprogram = "größe.py"\n', "utf-8")
+
+    shown = run("config", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    as_json = run("config", "--json", cwd=tmp_path, PYTHONIOENCODING="ascii")
+
+    assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr
+    assert "gr\\xf6\\xdfe.py" in shown.stdout
+    values = {one["key"]: one["value"] for one in json.loads(as_json.stdout)["settings"]}
+    assert values["run.program"] == "größe.py"
 
 
 def test_an_engine_out_of_reach_leaves_no_state_folder(tmp_path: Path) -> None:

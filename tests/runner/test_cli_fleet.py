@@ -121,9 +121,9 @@ def test_what_is_missing_is_said_in_one_line_with_a_way_out(
 def test_gpus_asks_the_engine_of_the_settings(folder: Path, nvml: FakeNvml) -> None:
     """Before `DOCKER_HOST`; the GPUs are shown without an engine as well."""
     nvml.write([FakeGpu(UUIDS[0])])
-    (folder / "runner.toml").write_text('engine = "unix:///elsewhere/docker.sock"\n')
+    env = {**nvml.env(), "RUNNER_ENGINE": "unix:///elsewhere/docker.sock"}
 
-    done = run(folder, "gpus", "--json", **nvml.env())
+    done = run(folder, "gpus", "--json", **env)
 
     assert done.returncode == 0
     assert "no Docker engine answers at unix:///elsewhere/docker.sock" in done.stderr
@@ -177,4 +177,4 @@ def test_a_folder_without_a_fleet_says_so(tmp_path: Path, command: str) -> None:
     ],
 )
 def test_what_offline_makes_blind_is_named(config: dict[str, object], blind: str | None) -> None:
-    assert Goal("me/p/s", config, None, None).blind_offline == blind
+    assert Goal(None, "me/p/s", config, None).blind_offline == blind

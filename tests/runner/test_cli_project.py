@@ -81,17 +81,22 @@ def test_the_cpu_image_has_its_own_base_and_keeps_cuda_out(run: Run) -> None:
     assert not [one for one in arguments if one.startswith("TORCH=")]  # nothing asks for torch
 
 
-def test_wheels_for_cpus_stay_out_of_an_image_with_cuda(
+def test_a_folder_of_wheels_goes_along(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     (tmp_path / "wheels").mkdir()
-    (tmp_path / "wheels" / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
 
-    assert f"wheels={tmp_path / 'wheels'}" in run("build", "--cpu", "--dry-run")[1]
-    assert "wheels" not in run("build", "--cuda", "13", "--dry-run")[1]
-    (tmp_path / "wheels" / "own-1.0-py3-none-any.whl").touch()
-    assert "wheels=WHEELS" in run("build", "--cuda", "13", "--dry-run")[1]
+    for variant in (("--cpu",), ("--cuda", "13")):
+        assert f"wheels={tmp_path / 'wheels'}" in run("build", *variant, "--dry-run")[1]
+
+
+def test_only_cuda_12_needs_an_index_of_its_own(run: Run) -> None:
+    """Where a torch for CPUs is, the build itself finds out."""
+    said = {v: run("build", *v, "--dry-run")[1] for v in (("--cpu",), ("--cuda", "12"))}
+
+    assert "TORCH_INDEX" not in said["--cpu",]
+    assert "TORCH_INDEX=https://download.pytorch.org/whl/cu126" in said["--cuda", "12"]
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has NVML")

@@ -62,7 +62,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 )
 def test_no_whole_answer_is_one_line(answer: bytes, words: str, told: list[str]) -> None:
     with answering(answer) as url, pytest.raises(RunnerError) as caught:
-        Client(url, "k", ours=True, report=told.append).viewer()
+        Client(url, "k", kind="runner", report=told.append).viewer()
 
     assert caught.value.message.endswith(words)
     assert "\n" not in caught.value.message
@@ -71,7 +71,7 @@ def test_no_whole_answer_is_one_line(answer: bytes, words: str, told: list[str])
 
 def test_a_server_that_was_there_is_waited_for(told: list[str]) -> None:
     with answering(WHOLE, CUT, b"", WHOLE) as url:
-        client = Client(url, "k", ours=True, report=told.append)
+        client = Client(url, "k", kind="runner", report=told.append)
 
         assert [client.viewer() for _ in range(2)] == [Viewer("me", "me", ())] * 2
 
@@ -80,7 +80,7 @@ def test_a_server_that_was_there_is_waited_for(told: list[str]) -> None:
 
 def test_a_change_is_not_repeated_where_it_may_have_been_made(told: list[str]) -> None:
     with answering(WHOLE, b"", WHOLE) as url:
-        client = Client(url, "k", ours=True, report=told.append)
+        client = Client(url, "k", kind="runner", report=told.append)
         client.viewer()
         with pytest.raises(RunnerError, match="closed connection"):
             client.create_sweep({"method": "grid"}, entity="me", project="p")
@@ -91,7 +91,7 @@ def test_a_change_is_not_repeated_where_it_may_have_been_made(told: list[str]) -
 
 def test_a_server_that_stays_away_is_given_up(told: list[str]) -> None:
     with answering(WHOLE) as url:
-        client = Client(url, "k", ours=True, report=told.append)
+        client = Client(url, "k", kind="runner", report=told.append)
         client.viewer()
 
     with pytest.raises(RunnerError, match=r"no answer from .*: Connection refused$"):

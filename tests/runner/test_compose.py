@@ -1,8 +1,8 @@
 """What `runner compose` writes for compose.yaml, and what the services make of it."""
 
+import json
 import re
 import subprocess
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,36 +11,41 @@ from typing import Any
 import pytest
 import yaml
 from docker.utils.build import PatternMatcher
-from packaging.requirements import Requirement
 
-from runner.agent.composed import make_devices, make_environment, select_only
+from runner.agent.compose_entry import (
+    complete,
+    make_devices,
+    make_environment,
+    select_only,
+)
+from runner.agent.contract.servers import ComposeServer
+from runner.agent.contract.slots import cpu_slot, parse_slot
+from runner.agent.contract.sweeps import SweepPath
 from runner.agent.gpu import SeenGpu
 from runner.agent.refusals import RefusedError
-from runner.compose import (
+from runner.compose.clone import make_files
+from runner.compose.env_file import (
     BEGIN,
     END,
-    Chosen,
+    ComposePins,
     agent_tag,
     make_extra,
     make_values,
     read_variable,
-    without_builds,
     write_block,
 )
-from runner.composed import read_key
+from runner.compose.file import AGENTS, CPU_FILE, FILE, render
+from runner.compose.given_key import read_key
 from runner.engine.types import Mount
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot
-from runner.image.recipe import read_recipe
-from runner.image.server import BASE, select_requirements
-from runner.image.variant import CPU_INDEX, Name
-from runner.project import find_project
-from runner.settings.load import load_settings
 from runner.state import State
 
 ROOT = Path(__file__).parents[2]
-GPUS = tuple(Slot(n, f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000", "H100") for n in (1, 3))
-CHOSEN = Chosen(
+GPUS = tuple(
+    Slot(n, parse_slot(f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000"), "H100") for n in (1, 3)
+)
+CHOSEN = ComposePins(
     fleet="hands-1a2b",
     user="1000:1001",
     image="sha256:aa",
@@ -87,7 +92,9 @@ def test_cdi_names_its_devices() -> None:
 
 
 def test_cpu_slots_take_the_second_file() -> None:
-    values = make_values(replace(CHOSEN, slots=(Slot(0, "cpu-0", "CPU"), Slot(1, "cpu-1", "CPU"))))
+    values = make_values(
+        replace(CHOSEN, slots=tuple(Slot(n, cpu_slot(n), "CPU") for n in range(2)))
+    )
 
     assert values["COMPOSE_FILE"] == "compose.yaml:compose.cpu.yaml"
     assert values["RUNNER_NAME_1"] == "runner-hands-1a2b-cpu-1"
@@ -99,10 +106,15 @@ def test_mounts_and_variables_of_the_settings_come_in_a_third_file() -> None:
 
     extra = make_extra([data], {"COST": "5$"}, agents=2)
     single = make_extra([data], {}, agents=1, files=[data])
+    odd = make_extra([], {}, agents=1, memlock=-1, pin_index=True)
     values = make_values(replace(CHOSEN, extra=".runner/compose/extra.yaml"))
 
     service = {
-        "environment": {"COST": "5$$", "RUNNER_MOUNTS": '["/workspace/data"]'},
+        "environment": {
+            "COST": "5$$",
+            "RUNNER_GIVEN": "COST",
+            "RUNNER_MOUNTS": '["/workspace/data"]',
+        },
         "volumes": [
             {"type": "bind", "source": "/big/data", "target": "/workspace/data", "read_only": True}
         ],
@@ -111,6 +123,17 @@ def test_mounts_and_variables_of_the_settings_come_in_a_third_file() -> None:
     assert single["x-points"] == {"/workspace/data": "file"}
     assert extra["services"] == {"agent-0": service, "agent-1": service}
     assert values["COMPOSE_FILE"] == "compose.yaml:.runner/compose/extra.yaml"
+    assert odd["services"] == {
+        "agent-0": {
+            "environment": {
+                "CUDA_VISIBLE_DEVICES": "0",
+                "RUNNER_GIVEN": "CUDA_VISIBLE_DEVICES",
+                "RUNNER_MOUNTS": "[]",
+            },
+            "volumes": [],
+            "ulimits": {"memlock": -1},
+        }
+    }
 
 
 def test_a_server_of_wandb_has_no_port_here() -> None:
@@ -122,15 +145,14 @@ def test_a_server_of_wandb_has_no_port_here() -> None:
 
 
 def test_more_gpus_than_agents_are_refused() -> None:
-    slots = tuple(Slot(n, f"GPU-{n:08d}-0000", "H100") for n in range(9))
+    slots = tuple(Slot(n, parse_slot(f"GPU-{n:08d}-0000"), "H100") for n in range(9))
 
     with pytest.raises(RunnerError, match="8 agents, and 9 GPUs"):
         make_values(replace(CHOSEN, slots=slots))
 
 
 def test_compose_yaml_knows_every_variable_that_is_written() -> None:
-    texts = [(ROOT / name).read_text() for name in ("compose.yaml", "compose.cpu.yaml")]
-    known = set(re.findall(r"\$\{([A-Z_0-9]+)", "".join(texts)))
+    known = set(re.findall(r"\$\{([A-Z_0-9]+)", "".join(render().values())))
     full = replace(CHOSEN, memory_bytes=1, cpus=1.5, program="train.py", data="/data", driver="cdi")
 
     assert {name for name in make_values(full) if name.startswith("RUNNER_")} <= known
@@ -207,7 +229,9 @@ def test_the_one_gpu_that_is_here_is_the_agents() -> None:
 
 
 def test_sweep_and_server_become_the_agents_environment() -> None:
-    found = make_environment("e/p/abc", {"kind": "wandb", "url": "https://w.example"})
+    found = make_environment(
+        SweepPath("e", "p", "abc"), ComposeServer("wandb", "https://w.example", "")
+    )
 
     assert found == {
         "RUNNER_SWEEP": "e/p/abc",
@@ -216,9 +240,44 @@ def test_sweep_and_server_become_the_agents_environment() -> None:
         "WANDB_ENTITY": "e",
         "WANDB_PROJECT": "p",
     }
-    assert make_devices({"RUNNER_GPU_UUID": "GPU-1"}) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
-    cpu = {"RUNNER_GPU_UUID": "cpu-1", "RUNNER_CPUS": "2.5"}
+
+
+def test_a_run_is_pinned_by_the_uuid() -> None:
+    gpu, cpu = {"RUNNER_GPU_UUID": "GPU-1"}, {"RUNNER_GPU_UUID": "cpu-1", "RUNNER_CPUS": "2.5"}
+
+    assert make_devices(gpu) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
     assert make_devices(cpu) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
+    with pytest.raises(RefusedError, match="`3` is not a slot"):
+        make_devices({"RUNNER_GPU_UUID": "3"})
+
+
+def test_the_entry_completes_what_compose_could_not_say(tmp_path: Path) -> None:
+    """It goes before what the image says, and what the user says before it."""
+    (tmp_path / "ca.pem").touch()
+    environ = {
+        "RUNNER_KEY_FILE": str(tmp_path / "key"),
+        "RUNNER_GPU_UUID": "GPU-1",
+        "RUNNER_CPUS": "4",
+        "RUNNER_COUNT": "",
+        "RUNNER_DEFAULT_PROGRAM": "",
+        "RUNNER_PROVENANCE": '{"image": "sha256:aa"}',
+        "RUNNER_GIVEN": "CURL_CA_BUNDLE,CUDA_VISIBLE_DEVICES",
+        "CURL_CA_BUNDLE": "/mine.pem",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "SSL_CERT_FILE": "/the-image's.pem",
+        "OMP_NUM_THREADS": "64",
+        "EMPTY": "",
+    }
+    server = ComposeServer("runner", "http://runner-server:8080", "")
+
+    found = complete(environ, SweepPath("e", "p", "abc"), server, {"sweep_hash": "f00d"})
+
+    assert not {"RUNNER_COUNT", "RUNNER_DEFAULT_PROGRAM"} & found.keys()
+    assert found["EMPTY"] == ""
+    assert found["SSL_CERT_FILE"] == str(tmp_path / "ca.pem")
+    assert found["OMP_NUM_THREADS"] == "4"
+    assert (found["CURL_CA_BUNDLE"], found["CUDA_VISIBLE_DEVICES"]) == ("/mine.pem", "0")
+    assert json.loads(found["RUNNER_PROVENANCE"]) == {"image": "sha256:aa", "sweep_hash": "f00d"}
 
 
 class Loader(yaml.SafeLoader):
@@ -232,42 +291,12 @@ def read_compose(text: str) -> dict[str, Any]:
     return dict(yaml.load(text, Loader))
 
 
-@pytest.mark.parametrize(
-    ("variant", "files"),
-    [("cuda13", ["compose.yaml"]), ("cpu", ["compose.yaml", "compose.cpu.yaml"])],
-)
-def test_compose_builds_with_the_arguments_of_runner_build(variant: Name, files: list[str]) -> None:
-    settings = load_settings(find_project(ROOT), environ={})
-    wanted = read_recipe(find_project(ROOT), settings, variant=variant)
-    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
-    base = re.findall(r"^ARG BASE=(.*)$", dockerfile, re.MULTILINE)[0]
-    args, labels = {"INSTALL": "--no-deps -e .", "BASE": base}, dict[str, str]()
-    for build in (
-        read_compose((ROOT / name).read_text())["services"]["agent-0"]["build"] for name in files
-    ):
-        args |= build["args"]
-        labels |= build["labels"]
-        assert build.get("target", wanted.target) == wanted.target
+def test_what_is_made_is_what_is_committed() -> None:
+    """`make generated` writes it anew: compose files, requirements, a block of the Dockerfile."""
+    made = make_files(ROOT, cpu_sweep="amt/tiny_sweep.yaml")
 
-    assert args.items() >= wanted.args.items()
-    requirements = (ROOT / "docker" / "agent-requirements.txt").read_text()
-    assert wanted.dependencies.files == {"requirements.txt": requirements}
-    assert labels.items() <= wanted.labels.items()
-    assert variant == "cuda13" or CPU_INDEX in args["TORCH_INDEX"]
-
-
-def test_compose_builds_the_server_from_what_runner_takes() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extra = [f"{one}; extra == 'server'" for one in project["optional-dependencies"]["server"]]
-    wanted = select_requirements([*project["dependencies"], *extra])
-    lines = (ROOT / "docker" / "server-requirements.txt").read_text().splitlines()
-    normal = [
-        str(Requirement(one)) for one in wanted
-    ]  # as the metadata of what is installed has it
-    build = read_compose((ROOT / "compose.yaml").read_text())["services"]["init"]["build"]
-
-    assert lines == sorted(normal)
-    assert (build["target"], build["args"]["BASE"]) == ("server", BASE)
+    assert {name: (ROOT / name).read_text() for name in made} == made
+    assert set(made) >= {FILE, CPU_FILE, "docker/Dockerfile"}
 
 
 def test_a_build_gets_what_git_knows_and_no_keys(tmp_path: Path) -> None:
@@ -294,10 +323,37 @@ def test_a_folder_that_is_no_clone_gets_no_builds() -> None:
             return value
         return {k: strip(v) for k, v in value.items() if k not in ("build", "x-build", "secrets")}
 
-    for name in ("compose.yaml", "compose.cpu.yaml"):
-        text = (ROOT / name).read_text()
-        written = without_builds(text)
+    for name, text in render().items():
+        clone = read_compose((ROOT / name).read_text())
+        if name == CPU_FILE:
+            del clone["services"]["sweep"]
+        assert read_compose(text) == strip(clone)
+        assert "build:" not in text
+        assert "amt" not in text
+        assert "\n\n\n" not in text
 
-        assert read_compose(written) == strip(read_compose(text))
-        assert written.count("build:") == 0
-        assert text.count("\n\n") >= written.count("\n\n")
+
+def test_a_clone_without_gpus_works_on_the_small_sweep() -> None:
+    """The large search wants DINOv2's weights and 400,000 images. Other projects keep theirs."""
+    clone, own = (ROOT / CPU_FILE).read_text(), render()[CPU_FILE]
+
+    found = read_compose(clone)["services"]["sweep"]
+
+    small = "${SWEEP:-${RUNNER_SWEEP:-amt/tiny_sweep.yaml}}"
+    assert found == {"environment": {"RUNNER_SWEEP": small}}
+    assert "sweep" not in read_compose(own)["services"]
+    assert "RUNNER_SWEEP" in read_compose(render()[FILE])["services"]["sweep"]["environment"]
+
+
+def test_the_files_say_nothing_twice() -> None:
+    """Eight agents differ in their number alone, and name no variable that nobody knows."""
+    services = read_compose(render()[FILE])["services"]
+    texts = {
+        json.dumps(services[f"agent-{number}"], sort_keys=True)
+        .replace(f"agent-{number}", "agent-N")
+        .replace(f"_{number}", "_N")
+        .replace(f"N:-{number}}}", "N:-N}")
+        for number in range(1, AGENTS)
+    }
+
+    assert len(texts) == 1

@@ -2,7 +2,12 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import pytest
 from runner.gpus import LEASES
 from tests.rig.composed import BOTH, DEAD_PROXIES, Composed, hand_over
 from tests.rig.nvml import FakeGpu, FakeNvml
-from tests.rig.plain import RUNNER, PlainImage
+from tests.rig.plain import ROOT, RUNNER, PlainImage
 from tests.rig.relay import relay
 from tests.runner.test_other_user import become
 
@@ -208,6 +213,83 @@ def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: Plain
     assert [one for one in folder.root.rglob("*") if one.lstat().st_uid != UID] == []
     assert (folder.root / ".env").read_text().startswith("OWN=1\n")
     assert composed.containers() == []
+
+
+def test_compose_files_of_the_version_before_go_on_working(
+    composed: Composed, plain_image: PlainImage
+) -> None:
+    """They stay in people's folders; images, pins and the agents' code are of this version."""
+    folder = composed.folder
+    for file in (ROOT / "tests" / "runner" / "records" / "0eb7efa").glob("compose*.yaml"):
+        shutil.copyfile(file, folder.root / file.name)
+    folder.use_image(plain_image)
+    folder.write_sweep("sweep.yaml", "wandb")
+
+    folder.run("compose", "--gpus", "cpu")
+    composed.compose("up", "--detach")
+    code = composed.wait(f"runner-{folder.fleet}-cpu-0")
+
+    (agent,) = folder.json("ps")["agents"]
+    assert (code, agent["state"], agent["runs_finished"]) == (0, "finished", 1)
+    folder.run("down")
+    assert composed.containers() == []
+
+
+@contextmanager
+def served(host: str, data: Path) -> Iterator[str]:
+    """The address of a server of ours that no compose.yaml started."""
+    command = [sys.executable, "-m", "runner", "serve", "--host", host, "--port", "0"]
+    serving = subprocess.Popen([*command, "--data", str(data)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert serving.stdout is not None
+        yield serving.stdout.readline().strip()
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=30)
+
+
+def test_another_server_of_ours_is_recognized(composed: Composed) -> None:
+    """The service `sweep` asks it, and agents name themselves in their heartbeats."""
+    folder, host = composed.folder, composed.engine.gateway()
+    folder.write_sweep("sweep.yaml", "wandb")
+    data = folder.root.parent / "served"
+    with served(host, data) as url:
+        given = {"WANDB_BASE_URL": url, "RUNNER_KEY_FILE": str(data / "key"), "NO_PROXY": host}
+
+        composed.compose(*BOTH, "up", "--detach", env=given)
+        code = composed.wait(f"{composed.project}-agent-0-1")
+
+        (agent,) = folder.json("ps")["agents"]
+        folder.env |= {"WANDB_BASE_URL": url, "WANDB_API_KEY": (data / "key").read_text().strip()}
+        shown = folder.json("sweep", "show", agent["sweep"], "--server", url)
+    assert (code, agent["runs_finished"]) == (0, 1)
+    assert [run["agent"] for run in shown["runs"]] == ["agent-0"]
+
+
+def test_a_sweep_of_the_settings_is_left_to_the_services(
+    composed: Composed, plain_image: PlainImage
+) -> None:
+    """They read the file themselves; what stands in the caller's environment they cannot."""
+    folder = composed.folder
+    folder.use_image(plain_image)
+    folder.write_sweep("mine.yaml", "wandb")
+    (folder.root / "runner.toml").write_text('[run]\nsweep = "mine.yaml"\n')
+    dry = ("compose", "--gpus", "cpu", "--dry-run")
+
+    by_file = folder.run(*dry)[0].splitlines()
+    told = json.loads(folder.run(*dry, "--json")[0])
+    folder.env["RUNNER_RUN_SWEEP"] = "mine.yaml"
+    by_caller = folder.run(*dry)[0].splitlines()
+    del folder.env["RUNNER_RUN_SWEEP"]
+    (folder.root / "mine.yaml").unlink()
+    _, said = folder.run(*dry, code=3)
+
+    assert not [line for line in by_file if line.startswith("RUNNER_SWEEP=")]
+    assert [*told["values"]] == [line.partition("=")[0] for line in by_file]
+    assert (told["dry_run"], told["folder"]) == (True, str(folder.root))
+    assert ".env" in told["files"]
+    assert "RUNNER_SWEEP=mine.yaml" in by_caller
+    assert "there is no sweep file `mine.yaml`" in said
 
 
 def _join(composed: Composed, sweep: str, image: PlainImage) -> str:

@@ -5,7 +5,16 @@ import math
 
 import pytest
 
-from runner.console import format_bytes, format_duration, report_error, table, to_json
+from runner.console import (
+    data,
+    format_bytes,
+    format_duration,
+    log_line,
+    note,
+    report_error,
+    table,
+    to_json,
+)
 from runner.errors import ExitCode, RunnerError
 
 
@@ -52,3 +61,51 @@ def test_bytes_have_units(count: int, shown: str) -> None:
 )
 def test_durations_have_units(seconds: float, shown: str) -> None:
     assert format_duration(seconds) == shown
+
+
+HOSTILE = "a\x1b[2J\x1b]0;title\x07b\x9b31m\x00\x7f\udcff\u202eevil\u2066\nerror: forged\r\tc"
+
+
+def test_hidden_characters_are_written_out_and_lines_are_not_forged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = r"a\x1b[2J\x1b]0;title\x07b\x9b31m\x00\x7f\udcff\u202eevil\u2066\nerror: forged\x0d\tc"
+
+    note(HOSTILE)
+    data(table(("NAME", "X"), [(HOSTILE, 1)]))
+    report_error(RunnerError(HOSTILE, hint=HOSTILE), as_json=False)
+
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == f"{shown}  1"
+    first, second = shown.split(r"\n")
+    assert err.splitlines() == [shown, f"error: {first}", f"       {second}", f"hint: {shown}"]
+
+
+def test_json_says_the_same_and_shows_nothing_hidden() -> None:
+    text = to_json({"name": HOSTILE})
+
+    assert json.loads(text)["name"] == HOSTILE
+    assert not set(text) & set("\x1b\x9b\x7f\udcff\u202e\u2066\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m"),
+        ("\x1b[31mleft on", "\x1b[31mleft on\x1b[0m"),
+        ("a\x1b[2Jb\x1b[10;5Hc\x1b[?1049hd", "abcd"),
+        ("a\x1b]0;title\x07b\x1b]52;c;aGk=\x1b\\c", "abc"),
+        ("a\x1bP1$r\x1b\\b\x1b_x\x1b\\c\x1b(0d\x1bce", "abcde"),
+        ("a\x9b2Jb\x9d0;t\x9cc\x90d", "abc"),
+        ("a\x00b\x08c\x7fd\u202ee\udcfff\tg", "abcdef\tg"),
+        ("cut \x1b[", "cut "),
+        ("cut \x1b]0;never ends", "cut "),
+    ],
+)
+def test_a_log_keeps_its_colors_and_loses_all_other_sequences(
+    capsys: pytest.CaptureFixture[str], text: str, shown: str
+) -> None:
+    log_line("agent", text)
+
+    assert capsys.readouterr().out == f"agent | {shown}\n"

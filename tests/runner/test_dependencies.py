@@ -65,6 +65,19 @@ def test_extras_of_pyproject_may_name_each_other(tmp_path: Path) -> None:
     assert found.install == ""  # no [build-system]
 
 
+@pytest.mark.parametrize("wanted", ["gpu-x", "gpu_x", "GPU.x"])
+def test_extras_are_the_same_by_their_normalised_names(tmp_path: Path, wanted: str) -> None:
+    """PEP 685, as pip and uv compare them; also where an extra names another one."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "p"\n[project.optional-dependencies]\n'
+        'Gpu_X = ["torch", "p[log.ging]"]\nlog-ging = ["wandb"]\n'
+    )
+
+    found = read(tmp_path, extras=(wanted,))
+
+    assert found.files == {"requirements.txt": "torch\nwandb\n"}
+
+
 def test_an_unknown_extra_is_refused_with_those_that_exist(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "x"\n[project.optional-dependencies]\ntrain = []\n'

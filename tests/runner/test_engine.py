@@ -50,7 +50,6 @@ def test_stop_lets_the_agent_finish_and_clears_its_policy(engine: Engine) -> Non
     ended = engine.find(started.name)
     assert ended is not None
     assert (ended.state, ended.exit_code, ended.alive) == ("exited", 42, False)
-    assert engine.containers(LABELS, include_ended=False) == []
     engine.remove(started.id)
     engine.remove(started.id)
     assert engine.stop(started.id, grace_s=1) is None

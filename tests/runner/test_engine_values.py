@@ -16,13 +16,12 @@ from runner.engine.errors import (
     GpuAccessError,
     NameTaken,
     PortTaken,
-    find_os_error,
-    translate,
 )
 from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
 from runner.engine.payload import create_body, proxy_environment
 from runner.engine.read import read_container, read_event, read_info, stamp_seconds
 from runner.engine.target import find_target, read_access, remember_access, remember_target
+from runner.engine.translate import find_os_error, translate
 from runner.engine.types import LogLine, Mount, Spec
 from runner.errors import ExitCode
 from runner.state import State
@@ -228,7 +227,7 @@ def test_a_container_that_never_ran_has_no_exit_code() -> None:
         }
     )
 
-    assert (found.name, found.exit_code, found.started_at) == ("runner-x", None, None)
+    assert (found.name, found.exit_code) == ("runner-x", None)
     assert found.alive
     assert found.ports == {"8080/tcp": 80}
 

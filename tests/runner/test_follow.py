@@ -1,13 +1,15 @@
 """What `ps` and `up --follow` say of a fleet, from plain values."""
 
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.agent.contract.slots import cpu_slot, parse_slot
+from runner.agent.contract.status import AgentState, LiveRun, SeenSlot, Status
+from runner.agent.contract.sweeps import SweepPath
 from runner.answers import RunInfo
 from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
@@ -26,20 +28,24 @@ from runner.state import State
 
 NOW = 1_700_000_000.0
 SEARCH = Search("loss", False, ["lr"])
-AGENT = Agent("a-0", "c" * 64, "demo", "GPU-a", "running", None, "me/p/s1", "sha256:1", "f00d")
+SWEEP = SweepPath("me", "p", "s1")
+AGENT = Agent(
+    "a-0", "c" * 64, "demo", parse_slot("GPU-a"), "running", None, SWEEP, "sha256:1", "f00d"
+)
+STATUS = Status("a-0", "c" * 12, 7, str(SWEEP), SeenSlot("GPU-a"), updated_at=NOW)
 RUN = RunInfo(
     "r1", "r1", "running", {"lr": 0.1, "seed": 3}, {}, 1, "a-0", None, False, None, None, None
 )
 
 
-def alive(state: str = "running", **fields: Any) -> Agent:
+def alive(state: AgentState = "running", **fields: Any) -> Agent:
     """A live agent with this status."""
-    return replace(AGENT, status={"state": state, "updated_at": NOW, **fields})
+    return replace(AGENT, status=replace(STATUS, state=state, **fields))
 
 
-def ended(code: int, state: str, reason: str | None = None, **fields: Any) -> Agent:
+def ended(code: int, state: AgentState, reason: str | None = None, **fields: Any) -> Agent:
     """An agent that is no more."""
-    status = {"state": state, "reason": reason, "updated_at": NOW, **fields}
+    status = replace(STATUS, state=state, reason=reason, **fields)
     return replace(AGENT, engine_state="exited", exit_code=code, status=status)
 
 
@@ -58,7 +64,7 @@ def at(agent: Agent | None, *runs: RunInfo) -> Snapshot:
             ("waiting", "the server does not answer"),
         ),
         (
-            replace(alive(), status={"state": "running", "updated_at": NOW - 90}),
+            alive(updated_at=NOW - 90),
             ("unknown", "no sign of life for 90 s"),
         ),
         (replace(AGENT, engine_state="paused"), ("waiting", "paused by the engine")),
@@ -102,10 +108,8 @@ def test_a_run_that_waited_is_told_when_it_goes_on_and_counts_as_this_calls() ->
 def test_ps_has_the_shape_that_scripts_rely_on() -> None:
     """Every field of the contract, a CPU slot by its number."""
     agent = replace(
-        alive(
-            run={"id": "r1", "state": "running", "started_at": 1.0}, runs_finished=2, runs_failed=1
-        ),
-        gpu="cpu-1",
+        alive(run=LiveRun("r1", "running", started_at=1.0), runs_finished=2, runs_failed=1),
+        slot=cpu_slot(1),
     )
 
     assert to_record(agent, {}, now=NOW) == {
@@ -129,14 +133,13 @@ def test_a_status_of_another_container_is_void(tmp_path: Path) -> None:
     state = State(tmp_path, "demo")
     state.agents.mkdir()
     labels = {"dev.runner.fleet": "demo", "dev.runner.gpu": "GPU-a", "dev.runner.settings": "f00d"}
-    container = Container(
-        "c" * 64, "runner-a-0", "running", None, "", labels, "sha256:1", {}, None, None
-    )
-    (state.agents / "a-0.json").write_text(json.dumps({"container": "b" * 12, "runs_finished": 7}))
+    container = Container("c" * 64, "runner-a-0", "running", None, labels, "sha256:1", {})
+    written = replace(STATUS, container="b" * 12, runs_finished=7)
+    (state.agents / "a-0.json").write_text(written.to_json())
 
     assert read_agent(container, state).status is None
 
-    (state.agents / "a-0.json").write_text(json.dumps({"container": "c" * 12, "runs_finished": 7}))
+    (state.agents / "a-0.json").write_text(replace(written, container="c" * 12).to_json())
     assert read_agent(container, state).runs_ended == 7
 
 

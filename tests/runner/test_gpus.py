@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.slots import check_spec, needs_gpus, select_gpus
+from runner.fleet.slots import CpuSlots, FreeGpus, Slot, parse_selection, select_slots
 from runner.gpus import Gpu, Holder, Mig, Process, mark_gpus, read_leases
 
 GIB = 1 << 30
@@ -20,6 +20,11 @@ SLICES = (
     Mig("MIG-22222222-0000-5000-8000-000000000002", "2g.20gb", 20 * GIB),
 )
 SPLIT = Gpu(4, "GPU-eeeeeeee-0000-4000-8000-000000000004", "H100", "580.95", mig=SLICES)
+
+
+def select(gpus: list[Gpu], text: str) -> list[Slot]:
+    """What `--gpus` with this text takes of a machine with these GPUs."""
+    return select_slots(gpus, parse_selection(text))
 
 
 def taken(*indices: int) -> list[Gpu]:
@@ -47,15 +52,15 @@ def taken(*indices: int) -> list[Gpu]:
 )
 def test_every_form_of_a_selection_is_understood(spec: str, indices: list[int]) -> None:
     """Indices, ranges, words and UUIDs; each GPU once, in the order given."""
-    assert [slot.index for slot in select_gpus(taken(1), spec)] == indices
+    assert [slot.index for slot in select(taken(1), spec)] == indices
 
 
 def test_cpu_slots_need_no_gpu() -> None:
     """`cpu:2` is two slots, numbered from 0, and NVML is not asked."""
-    assert [slot.uuid for slot in select_gpus([], "cpu:2")] == ["cpu-0", "cpu-1"]
-    assert [slot.uuid for slot in select_gpus([], "cpu")] == ["cpu-0"]
-    assert not needs_gpus("cpu:2")
-    assert needs_gpus("free:2")
+    assert [slot.uuid for slot in select([], "cpu:2")] == ["cpu-0", "cpu-1"]
+    assert [slot.uuid for slot in select([], "cpu")] == ["cpu-0"]
+    assert parse_selection("cpu:2") == CpuSlots(2)
+    assert parse_selection("free:2") == FreeGpus(2)
 
 
 @pytest.mark.parametrize(
@@ -65,17 +70,17 @@ def test_cpu_slots_need_no_gpu() -> None:
         ("2-5", ExitCode.NOT_FOUND, "no GPU 4"),
         ("GPU-9", ExitCode.NOT_FOUND, "no GPU `GPU-9`"),
         ("free:4", ExitCode.UNFIT, "3 of 4 GPUs are free"),
-        ("0,cpu", ExitCode.USAGE, "`--gpus 0,cpu` is no selection of GPUs"),
-        ("3-1", ExitCode.USAGE, "`--gpus 3-1` is no selection of GPUs"),
-        ("cpu:0", ExitCode.USAGE, "`--gpus cpu:0` is no selection of GPUs"),
-        ("all:2", ExitCode.USAGE, "`--gpus all:2` is no selection of GPUs"),
-        ("", ExitCode.USAGE, "`--gpus ` is no selection of GPUs"),
+        ("0,cpu", ExitCode.USAGE, "`--gpus 0,cpu` is not a GPU selection"),
+        ("3-1", ExitCode.USAGE, "`--gpus 3-1` is not a GPU selection"),
+        ("cpu:0", ExitCode.USAGE, "`--gpus cpu:0` is not a GPU selection"),
+        ("all:2", ExitCode.USAGE, "`--gpus all:2` is not a GPU selection"),
+        ("", ExitCode.USAGE, "`--gpus ` is not a GPU selection"),
     ],
 )
 def test_a_wrong_selection_says_what_is_wrong(spec: str, code: ExitCode, message: str) -> None:
     """Each error has its exit code, and names what was asked."""
     with pytest.raises(RunnerError) as caught:
-        select_gpus(taken(1), spec)
+        select(taken(1), spec)
 
     assert (caught.value.message, caught.value.code) == (message, code)
 
@@ -83,20 +88,20 @@ def test_a_wrong_selection_says_what_is_wrong(spec: str, code: ExitCode, message
 @pytest.mark.parametrize("spec", ["cpu:x", "0,cpu", "3-1", "0.5", "free:0", "0;1", ""])
 def test_a_wrong_form_is_seen_without_a_gpu(spec: str) -> None:
     """Wrong usage is told as such also where there is no driver to ask."""
-    with pytest.raises(RunnerError, match="is no selection of GPUs"):
-        check_spec(spec)
+    with pytest.raises(RunnerError, match="is not a GPU selection"):
+        parse_selection(spec)
 
 
 @pytest.mark.parametrize("spec", ["cpu", "cpu:2", "all", "free:3", "0, 1", "0-3", "GPU-ab,MIG-1"])
 def test_a_right_form_needs_no_gpu_to_be_one(spec: str) -> None:
     """Whether such GPUs exist is another question."""
-    check_spec(spec)
+    parse_selection(spec)
 
 
 def test_a_missing_gpu_is_answered_with_those_that_exist() -> None:
     """`--gpus 7` lists index, UUID and state of each."""
     with pytest.raises(RunnerError) as caught:
-        select_gpus(taken(1), "7")
+        select(taken(1), "7")
 
     assert caught.value.hint == (
         "there are 0 (GPU-aaaaaaaa, free), 1 (GPU-bbbbbbbb, agent), "
@@ -109,27 +114,27 @@ def test_a_prefix_of_two_gpus_is_not_guessed() -> None:
     twins = [Gpu(i, f"GPU-abcd000{i}-0000", "H100", "580") for i in range(2)]
 
     with pytest.raises(RunnerError, match="`GPU-abcd` fits `GPU-abcd0000-0000`, `GPU-abcd0001"):
-        select_gpus(twins, "GPU-abcd")
+        select(twins, "GPU-abcd")
 
 
 def test_a_split_gpu_gives_its_slices() -> None:
     """`all` and a slice's UUID take slices; the GPU's own index is refused with their names."""
-    assert [slot.uuid[:12] for slot in select_gpus([FOUR[0], SPLIT], "all")] == [
+    assert [slot.uuid[:12] for slot in select([FOUR[0], SPLIT], "all")] == [
         "GPU-aaaaaaaa",
         "MIG-11111111",
         "MIG-22222222",
     ]
-    assert [slot.uuid for slot in select_gpus([SPLIT], "MIG-2222")] == [SLICES[1].uuid]
+    assert [slot.uuid for slot in select([SPLIT], "MIG-2222")] == [SLICES[1].uuid]
     with pytest.raises(RunnerError, match="GPU 4 is split by MIG") as caught:
-        select_gpus([SPLIT], "4")
+        select([SPLIT], "4")
     assert SLICES[0].uuid in (caught.value.hint or "")
 
 
 def test_names_come_from_the_uuid_or_the_fleet() -> None:
     """The engine admits one container of a name: GPUs by UUID, CPU slots within the fleet."""
-    assert select_gpus(FOUR, "1")[0].agent_name("demo-1a2b") == "bbbbbbbb0000-0"
-    assert select_gpus([SPLIT], "MIG-1")[0].agent_name("demo-1a2b") == "111111110000-0"
-    assert select_gpus([], "cpu:2")[1].agent_name("demo-1a2b") == "demo-1a2b-cpu-1"
+    assert select(FOUR, "1")[0].agent_name("demo-1a2b") == "bbbbbbbb0000-0"
+    assert select([SPLIT], "MIG-1")[0].agent_name("demo-1a2b") == "111111110000-0"
+    assert select([], "cpu:2")[1].agent_name("demo-1a2b") == "demo-1a2b-cpu-1"
 
 
 def test_a_gpu_is_marked_by_who_uses_it() -> None:
@@ -162,7 +167,7 @@ def test_a_busy_slice_marks_its_gpu() -> None:
     )
 
     assert (marked[0].state, [mig.state for mig in marked[0].mig]) == ("agent", ["agent", "free"])
-    assert [slot.uuid for slot in select_gpus(marked, "free")] == [SLICES[1].uuid]
+    assert [slot.uuid for slot in select(marked, "free")] == [SLICES[1].uuid]
 
 
 def test_a_lease_is_seen_without_touching_it(tmp_path: Path) -> None:

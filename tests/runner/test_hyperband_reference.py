@@ -9,7 +9,7 @@ import pytest
 
 from runner.server.hyperband import hyperband_stops
 from runner.server.search import RunView, next_config
-from runner.sweepfile import Hyperband, read_config, read_sweep
+from runner.sweepfile import Hyperband, read_sweep
 from runner.sweepfile.model import Goal
 from tests.runner.reference_env import ask_reference
 from tests.runner.sweep_snippets import SNIPPETS
@@ -94,7 +94,7 @@ def test_after_every_row_the_same_runs_are_stopped_as_by_wandb() -> None:
             "early_terminate": {"type": "hyperband", **settings},
             "parameters": {"x": {"value": 1}},
         }
-        sweep, findings = read_config(config)
+        sweep, findings = read_sweep(json.dumps(config))
         assert sweep is not None, findings
         assert sweep.early_terminate == rules
         jobs.append({"config": config, "runs": RUNS, "rows": rows, "obeyed": obeyed})
@@ -130,7 +130,7 @@ def test_grids_come_in_the_order_of_wandb_and_end_with_it() -> None:
     jobs, ours = [], []
     for parameters in GRIDS.values():
         config = {"method": "grid", "parameters": parameters}
-        sweep, findings = read_config(config)
+        sweep, findings = read_sweep(json.dumps(config))
         assert sweep is not None, findings
         found: list[dict[str, object]] = []
         while (cell := next_config(sweep, views(found), seed=0)) is not None:

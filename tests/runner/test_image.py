@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.image.build import AgentImage, build_image, find_image, project_changed
+from runner.image.build import build_image, project_changed
+from runner.image.built import AgentImage, find_image
 from runner.image.probe import check_program, probe_image
 from runner.image.recipe import COMMIT_LABEL, HASH_LABEL
 from runner.project import find_project
@@ -104,7 +106,7 @@ def test_a_plain_project_is_built_once_and_runs_as_anybody(
 
     history = engine_env.docker("history", "--no-trunc", first.id)
     assert SECRET not in history + engine_env.docker("inspect", first.id)
-    assert list(place.state.cache.glob("build-*")) == []
+    assert list(place.state.cache.glob("*runner-tmp-*")) == []
 
 
 @pytest.mark.engine
@@ -139,6 +141,52 @@ def test_a_project_with_a_build_system_is_installed(
 
     words = ("sh", "-c", "cd / && python -c 'import helpers; print(helpers.ANSWER)'")
     assert run_in(engine_env, image, *words).strip() == "42"
+
+
+def make_wheel(folder: Path, version: str) -> None:
+    """A wheel of the package `own`, whose module says its version."""
+    info = f"own-{version}.dist-info"
+    files = {
+        "own.py": f"VERSION = {version!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: own\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / f"own-{version}-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+
+
+@pytest.mark.engine
+def test_wheels_for_cpus_stay_out_of_an_image_with_cuda(
+    place: Workplace, engine_env: TestEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To an installer the `+cpu` build of a version is the later one."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    make_wheel(wheels, "1.0")
+    make_wheel(wheels, "1.0+cpu")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    (place.root / "requirements.txt").write_text("own\n")
+    found = {}
+
+    for variant in ("cpu", "cuda"):
+        project = find_project(place.root)
+        image = build_image(
+            place.engine,
+            project,
+            load_settings(project, environ={}),
+            place.state,
+            cpu=variant == "cpu",
+            cuda=13 if variant == "cuda" else None,
+            base="debian:bookworm-slim",
+            report=place.said.append,
+        )
+        found[variant] = run_in(
+            engine_env, image, "python", "-c", "import own; print(own.VERSION)"
+        ).strip()
+
+    assert found == {"cpu": "1.0+cpu", "cuda": "1.0"}
 
 
 @pytest.mark.engine

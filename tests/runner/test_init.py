@@ -33,7 +33,7 @@ def test_a_folder_gets_settings_and_a_sweep(tmp_path: Path) -> None:
 
     settings = load_settings(find_project(tmp_path), environ={})
     assert settings.run.program == "train.py"
-    assert settings.run.mounts == ("./data:/workspace/data:ro",)
+    assert list(map(str, settings.run.mounts)) == ["./data:/workspace/data:ro"]
     assert settings.image.dependencies == "requirements.txt"
     assert "wrote runner.toml" in said
     sweep, findings = read_sweep((tmp_path / "sweep.yaml").read_text())

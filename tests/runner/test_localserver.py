@@ -16,18 +16,11 @@ from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.localserver.container import LocalServer, find_server, remove_server, start_server
 from runner.localserver.files import ensure_key
-from runner.localserver.filesystem import find_file_system, is_network
 from runner.localserver.health import read_health
 from runner.state import State
 from tests.rig.engine import TINY, TestEngine
 
 STANDIN = Path(__file__).parent / "standin_server.py"
-
-MOUNTS = """\
-22 1 8:1 / / rw - ext4 /dev/sda1 rw
-30 22 0:40 / /home rw,nosuid shared:3 - nfs4 host:/home rw
-31 30 8:2 / /home/my\\040disk rw - xfs /dev/sdb rw
-"""
 
 
 @pytest.fixture
@@ -187,17 +180,90 @@ def test_one_that_was_stopped_is_started_anew_elsewhere_if_its_port_is_taken(
     assert "in use by something else" in said[0]
 
 
+def lose_key(file: Path, how: str) -> None:
+    """As a full disk, a restored backup or a slip leaves it."""
+    key = file.read_text()
+    file.unlink()
+    contents = {
+        "gone": None,
+        "empty": b"",
+        "cut": key[:17].encode(),
+        "zeros": b"\0" * 40,
+        "not text": b"\xff" * 40,
+        "blank": b" " * 40,
+    }
+    if how == "a link":
+        file.symlink_to(file.with_name("nothing"))
+    elif (content := contents[how]) is not None:
+        file.write_bytes(content)
+
+
 @pytest.mark.engine
-def test_a_lost_key_makes_a_new_server_instead_of_locking_the_folder_out(
+@pytest.mark.parametrize("how", ["gone", "empty", "cut", "zeros", "not text", "blank", "a link"])
+def test_a_damaged_key_costs_no_server_that_is_at_work(
+    engine: Engine, engine_env: TestEngine, cleaned: State, images: tuple[str, str], how: str
+) -> None:
+    """It is restored from an agent's copy; keys of other servers among these are passed over."""
+    old = start_server(engine, cleaned, images[0], report=print)
+    copies = cleaned.secrets / "agents"
+    copies.mkdir()
+    marks = {"dev.runner.fleet": cleaned.fleet, "dev.runner.role": "agent"}
+    boxes = []
+    for number, (key, server) in enumerate(
+        [("w" * 40, "https://api.wandb.ai"), ("x" * 40, "local"), (old.key, "local")]
+    ):
+        name = f"{cleaned.fleet}-cpu-{number}"
+        (copies / name).write_text(key)
+        told = [
+            f"{mark}={value}" for mark, value in (marks | {"dev.runner.server": server}).items()
+        ]
+        words = [part for one in told for part in ("--label", one)]
+        boxes.append(engine_env.docker("create", "--name", f"runner-{name}", *words, TINY).strip())
+    lose_key(old.key_file, how)
+    said: list[str] = []
+
+    try:
+        new = start_server(engine, cleaned, images[0], report=said.append)
+    finally:
+        engine_env.docker("rm", *boxes)
+
+    assert (new.fresh, new.url, new.key) == (False, old.url, old.key)
+    assert [one for one in said if "restored from the copy" in one]
+    assert old.key_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_key_that_nobody_has_is_said_and_down_makes_way(
+    engine: Engine, cleaned: State, images: tuple[str, str], how: str
+) -> None:
+    old = start_server(engine, cleaned, images[0], report=print)
+    lose_key(old.key_file, how)
+
+    with pytest.raises(RunnerError, match="holds no key") as caught:
+        start_server(engine, cleaned, images[0], report=print)
+    still = find_server(engine, cleaned)
+    remove_server(engine, cleaned)
+    new = start_server(engine, cleaned, images[0], report=print)
+
+    assert "runner down" in str(caught.value.hint)
+    assert still
+    assert still.url == old.url
+    assert len(new.key) == 40
+    assert (new.url, new.key == old.key) == (old.url, False)
+
+
+@pytest.mark.engine
+def test_a_key_that_was_changed_by_hand_gets_a_new_server(
     engine: Engine, cleaned: State, images: tuple[str, str]
 ) -> None:
-    said: list[str] = []
     old = start_server(engine, cleaned, images[0], report=print)
-    old.key_file.unlink()
+    old.key_file.write_text("a" * 40)
+    said: list[str] = []
 
     new = start_server(engine, cleaned, images[0], report=said.append)
 
-    assert (new.fresh, new.url, new.key == old.key) == (True, old.url, False)
+    assert (new.fresh, new.url, new.key) == (True, old.url, "a" * 40)
     assert said[0] == "the sweep server is replaced: the folder's key is another one"
 
 
@@ -247,15 +313,3 @@ def test_what_answers_in_its_place_is_told_apart() -> None:
 
     assert refused.value.code == ExitCode.AUTH
     assert read_health(url, "key") is None
-
-
-def test_a_network_file_system_is_recognised_by_the_mount_it_lies_on() -> None:
-    kinds = [
-        find_file_system(Path(path), MOUNTS)
-        for path in ("/srv/x", "/home/a/.runner", "/home/my disk/a", "/homework")
-    ]
-
-    assert kinds == ["ext4", "nfs4", "xfs", "ext4"]
-    assert [is_network(kind) for kind in kinds] == [False, True, False, False]
-    assert is_network("fuse.sshfs")
-    assert find_file_system(Path("/proc")) == "proc"

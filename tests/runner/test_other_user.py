@@ -38,6 +38,7 @@ def folder(engine_env: TestEngine, plain_image: PlainImage, fleet: str) -> Itera
         env = engine_env.env | {
             "DOCKER_HOST": address,
             "HOME": str(place / "home"),
+            "XDG_STATE_HOME": "",
             "RUNNER_FLEET": fleet,
         }
         yield Folder(place / "other", fleet, env, command=become(UID))
@@ -78,5 +79,5 @@ def test_everything_works_and_belongs_to_the_user(
     assert all((work / agent / "line.txt").is_file() for agent in agents)
     state = [folder.root / ".runner", *(folder.root / ".runner").rglob("*")]
     assert [one for one in state if one.lstat().st_uid != UID] == []
-    assert (folder.root / ".runner" / "cache" / "buildx").is_dir()
+    assert Path(folder.env["HOME"], ".local/state/runner/buildx").is_dir()
     assert not engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.fleet={fleet}")

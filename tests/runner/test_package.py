@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = ("docker/Dockerfile", "docker/constraints-cpu.txt", "compose.yaml", "compose.cpu.yaml")
+FILES = ("docker/Dockerfile", "docker/constraints-cpu.txt")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,16 @@ def test_the_wheel_holds_the_contents_of_linked_files(built: Path) -> None:
         packages = {name.partition("/")[0] for name in wheel.namelist()}
 
     assert {one for one in packages if not one.endswith(".dist-info")} == {"runner"}
+
+
+def test_the_wheel_holds_the_migrations_of_the_databases(built: Path) -> None:
+    files = list(ROOT.glob("runner/*/migrations/*.sql"))
+    known = {str(one.relative_to(ROOT)): one.read_bytes() for one in files}
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        inside = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".sql")}
+
+    assert inside == known
+    assert {file.parts[-3] for file in files} == {"offline", "server"}
 
 
 def test_the_source_archive_holds_runner_and_what_its_links_mean(built: Path) -> None:

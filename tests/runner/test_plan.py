@@ -5,12 +5,17 @@ from typing import Any
 
 import pytest
 
+from runner.agent.contract.slots import parse_slot
+from runner.agent.contract.status import AgentState, LiveRun, SeenSlot, Status
+from runner.agent.contract.sweeps import SweepPath
 from runner.fleet.plan import Agent, Wanted, hash_settings, plan_fleet, plan_stop
 from runner.fleet.slots import Slot
 
 UUIDS = [f"GPU-{letter * 8}-0000-4000-8000-00000000000{i}" for i, letter in enumerate("abcd")]
-SLOTS = [Slot(i, uuid, "H100") for i, uuid in enumerate(UUIDS)]
-WANTED = Wanted("demo", "me/hands/s1", "sha256:1", "f00d")
+SLOTS = [Slot(i, parse_slot(uuid), "H100") for i, uuid in enumerate(UUIDS)]
+WANTED = Wanted("demo", SweepPath("me", "hands", "s1"), "sha256:1", "f00d")
+
+STATUS = Status("a-0", "c" * 12, 7, "me/hands/s1", SeenSlot(UUIDS[0]))
 
 
 def agent(index: int, **changes: Any) -> Agent:
@@ -19,7 +24,7 @@ def agent(index: int, **changes: Any) -> Agent:
         name=SLOTS[index].agent_name("demo"),
         container=f"{index}" * 64,
         fleet="demo",
-        gpu=UUIDS[index],
+        slot=SLOTS[index].id,
         engine_state="running",
         exit_code=None,
         sweep=WANTED.sweep,
@@ -38,13 +43,10 @@ def plan(
     return [f"{action.do}: {action.cause}" for action in actions]
 
 
-def ended(code: int, state: str, reason: str | None = None, **counts: int) -> dict[str, Any]:
+def ended(code: int, state: AgentState, reason: str = "", **counts: Any) -> dict[str, Any]:
     """What an agent that is no more shows."""
-    return {
-        "engine_state": "exited",
-        "exit_code": code,
-        "status": {"state": state, "reason": reason, **counts},
-    }
+    status = replace(STATUS, state=state, reason=reason or None, **counts)
+    return {"engine_state": "exited", "exit_code": code, "status": status}
 
 
 def test_an_action_prints_what_where_and_why() -> None:
@@ -179,7 +181,7 @@ def test_a_renamed_container_holds_no_slot() -> None:
 
 def test_stop_ends_what_is_alive_and_keeps_the_rest() -> None:
     """Each with its cause."""
-    busy = agent(0, status={"run": {"id": "r1"}})
+    busy = agent(0, status=replace(STATUS, run=LiveRun("r1", "running", 1.0)))
     actions = plan_stop([busy, agent(1), agent(2, **ended(143, "stopped"))])
 
     assert [f"{action.do}: {action.cause}" for action in actions] == [

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-from runner.agent import refusals
 from runner.agent.command import find_unknown_macros
+from runner.agent.contract import exits
 from runner.cli.app import app
 from runner.errors import ExitCode
 from runner.settings.load import KEYS
@@ -105,6 +105,14 @@ def test_the_commands_table_has_every_command_with_all_its_options() -> None:
             assert shown, f"`{path} {names[0]}`"
 
 
+def test_the_commands_without_json_are_those_that_the_page_names() -> None:
+    sentence = re.search(r"on every command below but ([^.]*)\.", COMMANDS)
+    assert sentence
+    without = {path for path, one in every_command() if "--json" not in options(one)}
+
+    assert without == {f"runner {name}" for name in re.findall(r"`(\w+)`", sentence.group(1))}
+
+
 def test_options_on_their_own_are_some_commands() -> None:
     known = set().union(*(options(one) for _, one in every_command()), FOREIGN_OPTIONS)
     known |= options(typer.main.get_command(app))
@@ -150,9 +158,18 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 
 def test_the_agents_exit_codes_are_those_of_the_code() -> None:
     section = README.partition("\n## The agent\n")[2].partition("\n## ")[0]
-    ours = {getattr(refusals, name) for name in dir(refusals) if name.startswith("EXIT_")}
+    ours = [exits.AGENT_DONE, exits.AGENT_STOPPED, exits.AGENT_REFUSED, exits.AGENT_CRASHED]
 
-    assert set(numbers(section)) == ours
+    assert numbers(section) == ours
+
+
+def test_the_exit_codes_of_a_program_are_those_of_the_code() -> None:
+    section = README.partition("How a run ends:")[2].partition("\n## ")[0]
+    codes = [int(one) for one in re.findall(r"^\| (\d+)\b", section, re.MULTILINE)]
+
+    wanted = [exits.RUN_FINISHED, exits.RUN_BAD_CONFIG, exits.RUN_NOT_FINITE, exits.RUN_PREEMPTED]
+
+    assert codes == wanted
 
 
 def test_the_settings_are_those_of_the_code() -> None:

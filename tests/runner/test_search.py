@@ -18,12 +18,12 @@ from runner.server.search import (
     select_stops,
     target_reached,
 )
-from runner.sweepfile import Sweep, read_config
+from runner.sweepfile import Sweep, read_sweep
 
 
 def sweep(method: str, parameters: dict[str, object], **more: object) -> Sweep:
     config = {"method": method, "metric": {"name": "loss"}, "parameters": parameters, **more}
-    made, findings = read_config(config)
+    made, findings = read_sweep(json.dumps(config))
     assert made is not None, findings
     return made
 

@@ -5,8 +5,16 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
+from runner.guard.acceptance import accept
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice, choose_server, find_key, find_netrc_trouble
+from runner.settings.server import (
+    ServerChoice,
+    choose_server,
+    find_key,
+    find_netrc_trouble,
+    find_wandb_claims,
+    read_wandb_settings,
+)
 from runner.state import State
 
 CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"
@@ -53,15 +61,15 @@ def test_each_origin_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
     assert choose(tmp_path, environ=environ).url == "https://env.example"
 
     assert choose(tmp_path, environ=environ, setting="https://file.example") == ServerChoice(
-        "wandb", "https://file.example", "runner.toml"
+        "https://file.example", "runner.toml"
     )
     assert choose(tmp_path, environ=environ, setting="https://x", flag="local") == ServerChoice(
-        "local", None, "--server"
+        None, "--server"
     )
 
 
 def test_without_a_key_it_is_local(tmp_path: Path) -> None:
-    assert choose(tmp_path) == ServerChoice("local", None, "no W&B key was found")
+    assert choose(tmp_path) == ServerChoice(None, "no W&B key was found")
 
 
 @pytest.mark.parametrize("host", [CLOUD, FORGE])
@@ -75,7 +83,7 @@ def test_the_cloud_is_the_host_that_a_key_is_for(tmp_path: Path, host: str) -> N
 def test_a_key_for_another_host_is_no_key_for_the_cloud(tmp_path: Path) -> None:
     write_netrc(tmp_path, "github.com", "secret")
 
-    assert choose(tmp_path).kind == "local"
+    assert choose(tmp_path).own
 
 
 def test_netrc_elsewhere_is_found(tmp_path: Path) -> None:
@@ -90,8 +98,27 @@ def test_netrc_elsewhere_is_found(tmp_path: Path) -> None:
 def test_the_folders_own_wandb_settings_win_over_the_homes(tmp_path: Path) -> None:
     write_wandb(tmp_path / ".config/wandb", base_url="https://home.example")
     write_wandb(tmp_path / "project/wandb", base_url="https://folder.example")
+    write_netrc(tmp_path, "folder.example", "key")
 
     assert choose(tmp_path).url == "https://folder.example"
+
+
+def test_the_folders_own_wandb_settings_name_no_strangers_server_or_key(tmp_path: Path) -> None:
+    """They may have come with a repository; W&B's own client would believe them."""
+    environ = {"WANDB_API_KEY": "of the user", "XDG_STATE_HOME": str(tmp_path / "state")}
+    folder = tmp_path / "project"
+    write_wandb(folder / "wandb", base_url="https://folder.example", api_key="a stranger's")
+    claims = find_wandb_claims(tmp_path, folder, environ)
+
+    before = read_wandb_settings(tmp_path, folder, environ)
+    choice = choose(tmp_path, environ=environ)
+    accept(claims, environ, remember=True)
+
+    assert before == {}
+    assert choice.url in (CLOUD, FORGE)
+    assert [claim.key for claim in claims] == ["wandb.base_url", "wandb.api_key"]
+    assert "stranger" not in "".join(map(str, claims))
+    assert choose(tmp_path, environ=environ).url == "https://folder.example"
 
 
 def test_a_word_that_is_no_url_is_refused(tmp_path: Path) -> None:
@@ -142,7 +169,7 @@ def test_the_clouds_two_names_share_a_key(tmp_path: Path) -> None:
 def test_a_damaged_netrc_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine\nmachine machine")
 
-    assert choose(tmp_path).kind == "local"
+    assert choose(tmp_path).own
     assert find_netrc_trouble({}, tmp_path) == f"`{tmp_path}/.netrc` cannot be read: it is damaged"
 
 
@@ -177,11 +204,11 @@ def test_a_url_of_this_folders_own_server_means_local(
     by_settings = choose(tmp_path, setting=url, state=own)
     by_environment = choose(tmp_path, environ={"WANDB_BASE_URL": url + "/"}, state=own)
 
-    assert by_flag == ServerChoice("local", None, "--server names it")
-    assert by_settings == ServerChoice("local", None, "runner.toml names it")
-    assert by_environment == ServerChoice("local", None, "WANDB_BASE_URL names it")
-    assert choose(tmp_path, flag=f"http://{host}:4712", state=own).kind == "wandb"
-    assert choose(tmp_path, flag="http://elsewhere:4711", state=own).kind == "wandb"
+    assert by_flag == ServerChoice(None, "--server names it")
+    assert by_settings == ServerChoice(None, "runner.toml names it")
+    assert by_environment == ServerChoice(None, "WANDB_BASE_URL names it")
+    assert choose(tmp_path, flag=f"http://{host}:4712", state=own).own is False
+    assert choose(tmp_path, flag="http://elsewhere:4711", state=own).own is False
 
 
 def test_the_own_servers_key_goes_nowhere_else(tmp_path: Path, own: State) -> None:
@@ -192,10 +219,10 @@ def test_the_own_servers_key_goes_nowhere_else(tmp_path: Path, own: State) -> No
     def key(url: str, **environ: str) -> str | None:
         return find_key(url, environ=environ, home=tmp_path, state=own, folder=tmp_path)
 
-    assert choose(tmp_path, environ=environ, state=own).kind == "local"
+    assert choose(tmp_path, environ=environ, state=own).own
     assert key(CLOUD) is None
     assert key(CLOUD, WANDB_API_KEY=OWN_KEY) is None
     self_hosted = "https://self.example"
     assert key(self_hosted, WANDB_API_KEY=OWN_KEY, WANDB_BASE_URL=self_hosted) is None
-    write_wandb(tmp_path / "wandb", api_key="another key")
+    write_wandb(tmp_path / ".config" / "wandb", api_key="another key")
     assert key(CLOUD, WANDB_API_KEY=OWN_KEY) == "another key"

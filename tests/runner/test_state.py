@@ -57,7 +57,7 @@ def test_git_does_not_see_the_state_folder(tmp_path: Path) -> None:
         ["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, text=True, check=True
     )
     assert shown.stdout == ""
-    assert (tmp_path / ".git/info/exclude").read_text().count(".runner/") == 1
+    assert (tmp_path / ".runner/.gitignore").read_text() == "*\n"
 
 
 def test_runner_home_and_runner_fleet_override(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from runner.agent.contract.sweeps import SweepPath
 from runner.errors import ExitCode, RunnerError
 from runner.state import State
-from runner.sweeps import is_file_spec, load_records
+from runner.sweeps import SweepRecord, is_file_spec, load_records
 from runner.sweepspec import read_spec
 
 
@@ -27,7 +28,8 @@ def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
 
     records = load_records(state)
 
-    assert records == {"abc": {"path": "e/p/abc", "server": "local"}}
+    path = SweepPath("e", "p", "abc")
+    assert records == {"abc": SweepRecord(path, "local", None, "", None, None)}
 
 
 @pytest.mark.parametrize(

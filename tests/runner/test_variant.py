@@ -1,13 +1,10 @@
 """Which image a machine needs."""
 
-from pathlib import Path
-
 import pytest
 
-from runner.errors import ExitCode, RunnerError
+from runner.errors import RunnerError
 from runner.gpus import Gpu
-from runner.image.pipconfig import PipSettings
-from runner.image.variant import choose_variant, find_torch_index, select_cuda
+from runner.image.variant import choose_variant, select_cuda
 
 
 def gpu(driver: str, capability: tuple[int, int] | None) -> Gpu:
@@ -51,19 +48,3 @@ def test_flags_decide_without_nvml() -> None:
         choose_variant(cpu=True, cuda=13)
     with pytest.raises(RunnerError, match="no CUDA 11"):
         choose_variant(cpu=False, cuda=11)
-
-
-def test_without_a_cpu_torch_in_reach_the_build_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("runner.image.variant.CPU_INDEX", "http://127.0.0.1:9/whl/cpu")
-    pinned = "torch==2.13.0+cpu"
-
-    with pytest.raises(RunnerError, match=r"`requirements.txt` needs torch") as caught:
-        find_torch_index("cpu", pinned, PipSettings(), needed_by="requirements.txt")
-
-    assert caught.value.code == ExitCode.UNFIT
-    assert find_torch_index("cpu", pinned, PipSettings(), needed_by=None) is None
-    (tmp_path / "torch-2.13.0+cpu-cp311-cp311-x.whl").touch()
-    pip = PipSettings(wheels=tmp_path)
-    assert find_torch_index("cpu", pinned, pip, needed_by="requirements.txt") is None

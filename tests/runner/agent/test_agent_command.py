@@ -11,7 +11,8 @@ from wandb.sdk import wandb_config
 from wandb.sdk.launch.sweeps import utils as upstream
 from wandb.sdk.lib import config_util
 
-from runner.agent.command import DEFAULT_COMMAND, Place, find_unknown_macros, make_argv
+from runner.agent.command import find_unknown_macros, make_argv
+from runner.agent.contract.commands import DEFAULT_COMMAND, MacroValues
 from runner.agent.params import format_params
 
 # client 0.31 leaves the file open for the garbage collector
@@ -72,10 +73,11 @@ def test_the_command_is_that_of_wandb_agent(
     template: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_NAME", "a value")
-    place = Place("python", "train.py", "args.json", {"A_NAME": "a value"})
-
     for values in (VALUES, {}, {"only": False}):
-        assert make_argv(template, values, place) == upstream_argv(template, values)
+        run = MacroValues(values, "python", "train.py", "args.json")
+        argv = make_argv(template, run, {"A_NAME": "a value"})
+
+        assert argv == upstream_argv(template, values)
 
 
 def test_tokens_that_will_vanish_are_named() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,8 @@ import pytest
 from runner.agent.lease import Lease
 from runner.agent.refusals import RefusedError
 from runner.agent.workcopy import Filled, fill, hold, is_held
-from runner.fleet.agentcode import bundle_agent, rotate_workspace
+from runner.fleet.agentcode import PACKAGE, bundle_agent, read_agent_files, rotate_workspace
+from runner.image.server import list_code
 
 
 class Copy:
@@ -188,3 +190,43 @@ def test_the_bundle_stands_alone_and_is_named_by_its_content(tmp_path: Path) -> 
         check=False,
     )
     assert (done.returncode, done.stderr) == (69, "runner: `RUNNER_SWEEP` is not set\n")
+
+
+def test_subpackages_and_their_data_are_shipped_and_what_python_left_is_not(tmp_path: Path) -> None:
+    """The bundle of `up`, and the server's image, from which Compose's service makes its own."""
+    host = tmp_path / "runner"
+    package = shutil.copytree(PACKAGE, host / "agent")
+    left = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, package / "deep" / "deeper", ignore=left)
+    (package / "deep" / "__init__.py").touch()
+    (package / "deep" / "table.json").write_text("{}")
+    for name in ("__pycache__/a.cpython-310.pyc", "deep/b.pyc", "deep/.c.py.swp"):
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).touch()
+    fresh = {"deep/__init__.py", "deep/table.json", "deep/deeper/loop.py", "loop.py"}
+
+    shipped = {name.removeprefix("runner/agent/") for name in read_agent_files(package)}
+    in_image = {str(file.relative_to(package)) for file in list_code(host)}
+
+    assert fresh <= shipped
+    assert fresh <= in_image
+    assert not [name for name in shipped | in_image if "pyc" in name or ".swp" in name]
+
+
+def test_every_module_of_the_agent_is_found_in_its_bundle(tmp_path: Path) -> None:
+    """Imported from the bundle alone, as an image without runner does."""
+    folder = bundle_agent(tmp_path)
+    modules = [
+        ".".join(file.relative_to(PACKAGE.parent.parent).with_suffix("").parts)
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if file.name != "__main__.py"
+    ]
+    code = (
+        f"import sys; sys.path[:0] = [{str(folder)!r}]\nfor name in {modules!r}: __import__(name)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,11 +1,12 @@
 """Parts of the agent that decide without an outside world."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
+from runner.agent.contract.slots import parse_slot
+from runner.agent.contract.status import SeenSlot, Status
 from runner.agent.failures import classify, pause_before_next
 from runner.agent.gpu import SeenGpu, select_gpu
 from runner.agent.output import MAX_LINE, SHOW_AFTER_S, LineCutter, Relay
@@ -18,8 +19,8 @@ SLICE, OTHER = SeenGpu("MIG-1", "1g.10gb"), SeenGpu("MIG-2", "1g.10gb")
 
 
 def test_the_only_gpu_is_the_one() -> None:
-    assert select_gpu([A], "GPU-a", only=True) == A
-    assert select_gpu([SeenGpu("GPU-a", "H100", (SLICE,))], "MIG-1", only=True) == SLICE
+    assert select_gpu([A], parse_slot("GPU-a"), only=True) == A
+    assert select_gpu([SeenGpu("GPU-a", "H100", (SLICE,))], parse_slot("MIG-1"), only=True) == SLICE
 
 
 @pytest.mark.parametrize(
@@ -35,18 +36,18 @@ def test_the_only_gpu_is_the_one() -> None:
 )
 def test_any_other_sight_is_refused(seen: list[SeenGpu], wanted: str, words: str) -> None:
     with pytest.raises(RefusedError, match=words):
-        select_gpu(seen, wanted, only=True)
+        select_gpu(seen, parse_slot(wanted), only=True)
 
 
 def test_outside_of_a_container_others_may_be_seen() -> None:
-    assert select_gpu([A, B], "GPU-b", only=False) == B
+    assert select_gpu([A, B], parse_slot("GPU-b"), only=False) == B
 
 
 @pytest.mark.parametrize(
     ("code", "stopped", "line", "failure"),
     [
         (0, False, "", None),
-        (0, True, "", "stopped"),
+        (0, True, "", None),  # it saved and says that it is done
         (255, True, "", "stopped"),
         (-15, True, "", "stopped"),
         (75, True, "", "preempted"),
@@ -109,9 +110,8 @@ def test_a_huge_line_is_cut_and_nothing_of_it_is_lost() -> None:
 
 
 def test_counts_come_back_only_from_this_container_and_sweep() -> None:
-    text = json.dumps(
-        {"container": "0123456789ab", "sweep": "e/p/s", "runs_finished": 3, "runs_failed": 1}
-    )
+    slot = SeenSlot("cpu-0")
+    text = Status("a", "0123456789ab", 7, "e/p/s", slot, runs_finished=3, runs_failed=1).to_json()
 
     assert read_counts(text, "0123456789ab", "e/p/s") == (3, 1)
     assert read_counts(text, "fedcba987654", "e/p/s") == (0, 0)
@@ -129,6 +129,7 @@ def test_counts_come_back_only_from_this_container_and_sweep() -> None:
         ({"RUNNER_COMMAND": "[1"}, "`RUNNER_COMMAND` is not JSON"),
         ({"RUNNER_AGENT": "../x"}, "RUNNER_AGENT"),
         ({"RUNNER_GPU_UUID": "../x"}, "RUNNER_GPU_UUID"),
+        ({"RUNNER_GPU_UUID": "0"}, "`0` is not a slot"),
         ({"WANDB_BASE_URL": "ftp://x"}, "WANDB_BASE_URL"),
         ({"RUNNER_KEY_FILE": "/nowhere/key"}, "cannot read the key"),
         ({"WANDB_API_KEY": ""}, "no key"),

@@ -41,6 +41,21 @@ def test_a_sweep_of_two_runs_is_worked_off(tmp_path: Path, door: Door) -> None:
     assert status["run"] is None
 
 
+@pytest.mark.parametrize(("named", "started"), [("train.py", "own"), (None, "other")])
+def test_the_projects_program_is_for_sweeps_that_name_none(
+    tmp_path: Path, door: Door, named: str | None, started: str
+) -> None:
+    door.config = json.dumps({"program": named} if named else {})
+    door.add("r1")
+    door.waiting[0]["program"] = named
+    hand = Hand(tmp_path, door, "print('own')", RUNNER_DEFAULT_PROGRAM="other.py")
+    (hand.project / "other.py").write_text("print('other')")
+
+    code, out, _ = hand.run()
+
+    assert (code, out) == (0, f"r1 | {started}\n")
+
+
 def test_a_run_finds_what_it_may_rely_on(tmp_path: Path, door: Door) -> None:
     program = """
 import json, os

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.agent.contract.sweeps import SweepPath
 from runner.client import Client
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.conftest import Made
@@ -83,10 +84,10 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     cloud = slow_cloud
     home = tmp_path / "home"
     home.mkdir()
-    sweep = Client(local.url, local.key, ours=True).create_sweep(
+    sweep = Client(local.url, local.key, kind="runner").create_sweep(
         yaml.safe_load(GRID), entity="local", project="p"
     )
-    remember_sweep(home, sweep.path, GRID)
+    remember_sweep(home, str(sweep.path), GRID)
     runs = home / ".runner" / "runs"
     online = {"WANDB_BASE_URL": local.url, "WANDB_API_KEY": local.key, "WANDB_MODE": "online"}
     of_sweep = {"WANDB_SWEEP_ID": sweep.id, "WANDB_PROJECT": "p"}
@@ -126,8 +127,8 @@ def test_runs_of_three_kinds_arrive_as_they_were_and_are_sent_once(
     joined = {name: run["sweep"] for name, run in there.items() if run["sweep"]}
     assert set(joined) == {"on1", "on2", "on3", "off1"}
     assert len(set(joined.values())) == 1
-    made = Client(cloud.url, cloud.key, ours=False, ca_bundle=cloud.ca_file).find_sweep(
-        cloud.entity, "p", joined["on1"]
+    made = Client(cloud.url, cloud.key, kind="wandb", ca_bundle=cloud.ca_file).find_sweep(
+        SweepPath(cloud.entity, "p", joined["on1"])
     )
     assert made is not None
     assert (made.state, made.config) == ("PAUSED", yaml.safe_load(GRID))

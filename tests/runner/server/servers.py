@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,21 +77,48 @@ class Server:
     data: Path
     process: subprocess.Popen[str] | None = None
     url: str = ""
+    code: Path = Path(__file__).parents[3]  # the checkout whose server it is
 
     def start(self, *, port: int = 0) -> None:
         """Start it; returns once it listens."""
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "runner.server", "--data", str(self.data)),
-                *("--port", str(port)),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[3],
-        )
+        assert self.try_start({}, port=port), self.errors
+
+    def try_start(self, environment: Mapping[str, str], *, port: int = 0) -> bool:
+        """Start it; says whether it listens. Of one that has ended `errors` has the words."""
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "runner.server", "--data", str(self.data)),
+                    *("--port", str(port)),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=self.code,
+                env={**os.environ, "PYTHONPATH": str(self.code), **environment},
+            )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
-        assert self.url.startswith("http://127.0.0.1:"), self.url
+        if self.url.startswith("http://127.0.0.1:"):
+            return True
+        self.process.wait(timeout=20)
+        self.process.stdout.close()
+        return False
+
+    @property
+    def errors(self) -> str:
+        """What it has written on stderr."""
+        return self._log.read_text()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def _log(self) -> Path:
+        return self.data.with_name(f"{self.data.name}.log")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; gives the exit code."""

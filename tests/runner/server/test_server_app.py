@@ -42,8 +42,14 @@ def with_key(server: Server) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"api:{server.key}".encode()).decode()}
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/graphql", "/sweeps/a/b/c", "/nothing"])
-@pytest.mark.parametrize("credentials", [None, "Basic !", "Basic YXBpOndyb25n", "Bearer x"])
+PATHS = ("/", "/healthz", "/healthz/", "/graphql", "/sweeps/a/b/c", "/nothing")
+WRONG = (None, "", "Basic !", "Basic YXBpOndyb25n", "Bearer x")
+
+
+@pytest.mark.parametrize(
+    ("path", "credentials"),
+    [(path, one) for path in PATHS for one in WRONG if (path, one) != ("/healthz", None)],
+)
 def test_nothing_is_told_without_the_key(
     server: Server, path: str, credentials: str | None
 ) -> None:
@@ -61,6 +67,30 @@ def test_a_page_of_another_site_cannot_use_a_browsers_key(server: Server) -> Non
     foreign = {**with_key(server), "Origin": "https://evil.example"}
     assert raw(server, "POST", "/graphql", body, **own)[0].status == 200
     assert raw(server, "POST", "/graphql", body, **foreign)[0].status == 403
+
+
+def test_who_has_no_key_is_told_which_server_this_is_and_nothing_more(server: Server) -> None:
+    reply, content = raw(server, "GET", "/healthz")
+
+    assert (reply.status, content) == (200, b'{"name":"runner"}')
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize("path", ["/sdk/otel/v1/metrics", "/sdk/otel/v1/logs", "/sdk/otel/x"])
+def test_telemetry_is_not_taken_whoever_brings_it(server: Server, path: str, method: str) -> None:
+    """Another answer than 404 makes W&B's client 0.30 complain at the end of every run."""
+    for headers in ({}, with_key(server), {"Authorization": "Basic YXBpOndyb25n"}):
+        assert raw(server, method, path, b"{}", **headers)[0].status == 404
+
+
+def test_only_a_page_of_its_own_may_use_its_files(server: Server) -> None:
+    """`wandb verify` asks so, without a key."""
+    asked = {"Access-Control-Request-Method": "GET"}
+    own, _ = raw(server, "OPTIONS", "/storage/a/b/c/d", Origin=server.url, **asked)
+    foreign, _ = raw(server, "OPTIONS", "/storage/a/b/c/d", Origin="https://evil.example", **asked)
+
+    assert (own.status, own.getheader("Access-Control-Allow-Origin")) == (200, server.url)
+    assert (foreign.status, foreign.getheader("Access-Control-Allow-Origin")) == (403, None)
 
 
 def test_health_tells_what_serves(server: Server) -> None:

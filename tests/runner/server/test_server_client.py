@@ -135,6 +135,29 @@ def test_what_programs_do_beside_logging_costs_no_row(server: Server, tmp_path: 
 
 @pytest.mark.client
 @pytest.mark.usefixtures("started")
+@pytest.mark.parametrize("version", [OLDEST, OURS])
+def test_readers_get_every_row_and_see_no_noise(
+    server: Server, tmp_path: Path, version: str
+) -> None:
+    client, path = Client(server, tmp_path, version), f"local/readers/{version.replace('.', '-')}"
+    telemetry = {"WANDB_ERROR_REPORTING": "true"}  # as where nobody has switched it off
+
+    wrote = client.script("read_rows.py", "write", path, **telemetry)
+    output = client.script("read_rows.py", "read", path, **telemetry)
+
+    assert "Failed to export" not in wrote + output
+    read, whole = json.loads(output.splitlines()[-1]), list(range(40))
+    assert read["all"] == read["keys"] == [whole] * 6
+    assert read["third"] == whole[::3]
+    assert read["text"] == read["nested"] == read["history"] == whole
+    assert read["part"] == read["part of all"] == [5, 6, 7, 8]
+    for ten in (read["ten"], read["ten by keys"]):
+        assert (len(ten), ten[0], ten[-1]) == (10, 0, 39)
+    assert {"x", "third", "text", "nested.deep"} <= set(read["known"])
+
+
+@pytest.mark.client
+@pytest.mark.usefixtures("started")
 def test_a_stopped_run_is_interrupted_and_keeps_its_rows(server: Server, tmp_path: Path) -> None:
     client = Client(server, tmp_path)
     process = client.start(str(SCRIPTS / "long_run.py"), "stopped", "s1", **FAST)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from runner.server.accounts import Ended, settle
+from runner.server import pages
 from runner.server.heartbeat import beat, reap
 from runner.server.records import Run, Sweep, blank_run
 from runner.server.runchanges import RunChanges
@@ -17,7 +18,15 @@ from runner.server.stream import receive
 from runner.server.sweepchanges import SweepChanges
 from runner.server.views import Views
 from runner.server.wire import Refused, global_id
-from tests.runner.server.servers import Clock, history, make_sweep, open_service, row
+from tests.runner.server.servers import (
+    GRID,
+    Clock,
+    history,
+    make_sweep,
+    open_service,
+    row,
+    sweep_gid,
+)
 
 
 def join(service: Service, sweep: Sweep, host: str = "box") -> str:
@@ -27,6 +36,12 @@ def join(service: Service, sweep: Sweep, host: str = "box") -> str:
 
 
 def ask(service: Service, agent: str, /, *alive: str, **metrics: object) -> list[dict[str, Any]]:
+    """What the agent is to do."""
+    return [one for one in answer(service, agent, *alive, **metrics) if one["type"] != "ended"]
+
+
+def answer(service: Service, agent: str, /, *alive: str, **metrics: object) -> list[dict[str, Any]]:
+    """All that an agent is told."""
     state = json.dumps(dict.fromkeys(alive, True))
     return beat(service, {"id": agent, "runState": state, "metrics": json.dumps(metrics)})
 
@@ -65,6 +80,43 @@ def test_a_grid_is_handed_out_once_each_and_then_finishes(service: Service) -> N
     found = service.store.sweep("local", "demo", "s1")
     assert found is not None
     assert found.state == "FINISHED"
+
+
+def test_a_sweep_file_is_parsed_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at each request, and not twice when the sweep is created."""
+    parsed: list[str] = []
+    compose = yaml.compose
+
+    def count(text: str, **given: Any) -> Any:
+        parsed.append(text)
+        return compose(text, **given)
+
+    monkeypatch.setattr(yaml, "compose", count)
+    changes, views = SweepChanges(service, Views(service, "")), Views(service, "")
+    config = GRID + "early_terminate: {type: hyperband, min_iter: 1}\nmystery: 1\n"
+    chosen = {"config": config, "projectName": "demo", "name": "s1"}
+    for _ in range(2):  # the same again
+        made = changes.upsert_sweep(chosen)
+        assert "mystery" in made["configValidationWarnings"][0]
+    sweep = service.store.sweeps()[0]
+    agent = join(service, sweep)
+
+    for _ in range(3):
+        [command] = ask(service, agent)
+        begin(service, command["run_id"])
+        receive(service, "local", "demo", command["run_id"], history(0, row(0, loss=1)))
+        finish(service, command["run_id"])
+        views.sweep(sweep)
+        pages.index(service)
+        pages.sweep(service, sweep)
+        reap(service)
+    changes.upsert_sweep({"id": sweep_gid(sweep), "state": "PAUSED"})
+    assert parsed == [config]
+
+    changed = config + "run_cap: 3\n"
+    changes.upsert_sweep({"id": sweep_gid(sweep), "config": changed, "state": "RUNNING"})
+    assert ask(service, agent) == [{"type": "exit"}]
+    assert parsed == [config, changed]
 
 
 def test_a_lost_reply_does_not_lose_its_run(service: Service, clock: Clock) -> None:
@@ -205,30 +257,32 @@ def test_our_agent_says_how_a_process_ended(
     assert (run.failure is not None) == (state == "failed")
 
 
-def test_the_streams_end_outranks_the_agents_account() -> None:
-    run = replace(blank_run("e", "p", "r", 0.0), state="finished", exit_code=0)
-    assert settle(run, Ended("r", -9, 9, "signal", ()), 1.0).state == "finished"
+@pytest.mark.parametrize(
+    ("stop", "code", "cause", "state"),
+    [
+        (None, 0, None, "finished"),
+        (None, 1, "crash", "failed"),
+        (None, 75, "preempted", "preempted"),
+        ("early", -2, "signal", "killed"),  # its client was told, its agent was not
+    ],
+)
+def test_an_agent_is_told_what_its_run_is_now(
+    service: Service, stop: str | None, code: int, cause: str | None, state: str
+) -> None:
+    """So that its counts are those of the server."""
+    sweep = make_sweep(service)
+    agent = join(service, sweep)
+    [start] = ask(service, agent, agent="gpu-a")
+    begin(service, start["run_id"])
+    [run] = service.store.runs_of_sweep(sweep)
+    service.store.put(replace(run, stop=stop))
 
-    run = replace(run, state="failed", exit_code=1)
-    after = settle(run, Ended("r", 1, None, "nan", ("x",)), 1.0)
-    assert (after.state, json.loads(after.failure or "{}")["class"]) == ("failed", "nan")
-
-
-def test_an_interrupted_run_goes_back_whatever_its_stream_said() -> None:
-    """Its process may have told W&B of its exit code; one that the sweep stopped stays stopped."""
-    account = Ended("r", 143, None, "preempted", ())
-    failed = replace(blank_run("e", "p", "r", 0.0), state="failed", exit_code=143)
-
-    assert settle(failed, account, 1.0).state == "preempted"
-    assert settle(replace(failed, state="finished"), account, 1.0).state == "finished"
-    assert settle(replace(failed, stop="early"), account, 1.0).state == "failed"
-    assert settle(replace(failed, state="running", stop="early"), account, 1.0).state == "killed"
-
-
-def test_a_run_that_the_server_stopped_is_killed_not_failed() -> None:
-    run = replace(blank_run("e", "p", "r", 0.0), stop="early")
-    after = settle(run, Ended("r", -2, 2, "signal", ()), 1.0)
-    assert (after.state, after.failure) == ("killed", None)
+    verdict = {"type": "ended", "run_id": run.id, "state": state}
+    report = ended(run.id, code, cause)
+    for _ in range(2):  # the reply was lost
+        told = answer(service, agent, agent="gpu-a", ended=[report])
+        assert told[0] == verdict
+        assert [one["type"] for one in told[1:]] == ["resume" if state == "preempted" else "run"]
 
 
 def test_a_preempted_run_is_resumed_by_the_next_agent(service: Service) -> None:
@@ -246,6 +300,71 @@ def test_a_preempted_run_is_resumed_by_the_next_agent(service: Service) -> None:
     run = service.store.run("local", "demo", start["run_id"])
     assert run is not None
     assert (run.attempts, run.agent) == (2, service.store.agents(sweep)[1].id)
+
+
+def test_late_words_of_the_attempt_before_do_not_end_the_next(
+    service: Service, clock: Clock
+) -> None:
+    """A detached uploader may still send when the run was handed out again."""
+    sweep = make_sweep(service)
+    agent = join(service, sweep)
+    [start] = ask(service, agent, agent="gpu-a")
+    name = start["run_id"]
+    begin(service, name)
+    report = ended(name, 143, "preempted")
+    assert ask(service, agent, agent="gpu-a", ended=[report]) == [{**start, "type": "resume"}]
+
+    receive(service, "local", "demo", name, history(0, row(0, loss=1)))
+    receive(service, "local", "demo", name, {"preempting": True})
+    finish(service, name, 143)
+
+    run = service.store.run("local", "demo", name)
+    assert run is not None
+    assert (run.state, run.attempts, run.history_rows) == ("pending", 2, 1)
+    begin(service, name)
+    assert states(service, sweep) == ["running"]
+
+    clock.now += 1
+    finish(service, name)
+    assert states(service, sweep) == ["finished"]
+
+
+def test_a_run_whose_stream_ended_as_finished_is_never_handed_out_again(
+    service: Service, clock: Clock
+) -> None:
+    """Whatever its agent says, or does not say, of its process."""
+    sweep = make_sweep(service)
+    reports = [
+        ended("", 75, "preempted"),
+        ended("", 143, "preempted"),
+        ended("", -9, "signal"),
+        ended("", 1, "crash"),
+        None,
+    ]
+    handed_out = []
+    for report in reports:
+        agent = join(service, sweep)
+        [start] = ask(service, agent, agent=f"gpu-{agent}")
+        handed_out.append(name := start["run_id"])
+        begin(service, name)
+        ask(service, agent, name, agent=f"gpu-{agent}")
+        receive(service, "local", "demo", name, {"preempting": True})
+        finish(service, name)
+        metrics = {"ended": [{**report, "run": name}]} if isinstance(report, dict) else {}
+        ask(service, agent, agent=f"gpu-{agent}", leaving=True, **metrics)
+        ask(service, join(service, sweep), agent=f"gpu-{agent}", leaving=True)  # it came back
+        clock.now += 400
+        reap(service)
+
+    last = join(service, sweep)
+    while (told := ask(service, last))[0]["type"] != "exit":
+        handed_out.append(told[0]["run_id"])
+        assert told[0]["type"] == "run"
+        begin(service, told[0]["run_id"])
+        finish(service, told[0]["run_id"])
+
+    assert len(handed_out) == len(set(handed_out)) == 12
+    assert states(service, sweep)[:5] == ["finished", "finished", "failed", "failed", "finished"]
 
 
 def test_a_late_account_of_the_attempt_before_does_not_end_the_next(service: Service) -> None:

@@ -1,5 +1,6 @@
 """The data folder: one server at a time, a key, a known format, names that are harmless."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.server import schema
+from runner.server.disk import Disk
 from runner.server.folder import locked, read_key
-from runner.server.logs import LONGEST, append, read, safe_name
+from runner.server.logs import LONGEST, read, safe_name
 from runner.server.records import Upload, blank_run
 from runner.server.service import Service
 from tests.runner.server.servers import Clock, make_sweep, open_service
@@ -32,22 +33,46 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert read_key(file) == key
 
 
+def test_of_two_that_make_the_key_the_first_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has seen no key, and takes the one that came while it made its own."""
+    file, first, link = tmp_path / "key", "f" * 40, os.link
+
+    def link_late(source: str, target: Path) -> None:
+        target.write_text(first)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", link_late)
+
+    assert read_key(file) == first
+    assert file.read_text() == first
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]  # nothing is left beside it
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_key_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(RunnerError, match="cannot be read or made"):
+            read_key(tmp_path / "key")
+
+    assert list(tmp_path.iterdir()) == []
+    assert len(read_key(tmp_path / "key")) == 40
+
+
 @pytest.mark.parametrize("text", ["", "short", "x" * 39, "é" * 40])
 def test_a_file_without_a_key_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "key"
     file.write_text(text)
     with pytest.raises(RunnerError, match="holds no key"):
         read_key(file)
-
-
-def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    database = sqlite3.connect(tmp_path / "server.db")
-    database.execute(f"pragma user_version={schema.VERSION + 1}")
-    database.close()
-
-    with pytest.raises(RunnerError, match="format 2") as refused:
-        schema.connect(tmp_path / "server.db")
-    assert "newer version" in (refused.value.hint or "")
 
 
 def test_what_was_put_is_there_after_a_restart(
@@ -80,6 +105,26 @@ def test_a_transaction_is_all_or_nothing(service: Service) -> None:
     with pytest.raises(RuntimeError):
         half_done()
     assert service.store.sweeps() == [sweep]
+
+
+def test_what_waits_for_a_commit_happens_after_it_and_never_without(service: Service) -> None:
+    sweep, heard = make_sweep(service), list[str]()
+
+    def fail() -> None:
+        with service.store.transaction():
+            service.store.after_commit(lambda: heard.append("undone"))
+            raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(sqlite3.OperationalError):
+        fail()
+    with service.store.transaction():
+        service.store.put(replace(sweep, state="PAUSED"))
+        with service.store.transaction():
+            service.store.after_commit(lambda: heard.append("inner"))
+        assert heard == []
+    service.store.after_commit(lambda: heard.append("alone"))
+
+    assert heard == ["inner", "alone"]
 
 
 def test_threads_do_not_come_between_each_others_transactions(service: Service) -> None:
@@ -124,11 +169,53 @@ def test_any_name_is_one_harmless_component_of_a_path(tmp_path: Path, name: str)
 
 
 def test_append_cuts_off_what_was_never_acknowledged(tmp_path: Path) -> None:
-    file = tmp_path / "log"
-    size = append(file, 0, ["a", "b"])
-    append(file, size, ["lost"])
+    disk, file = Disk(tmp_path), tmp_path / "folder" / "log"
+    size = disk.append(file, 0, ["a", "b"])
+    disk.append(file, size, ["lost"])
 
-    size = append(file, size, ["c"])
+    size = disk.append(file, size, ["c"])
 
     assert list(read(file, size)) == ["a", "b", "c"]
     assert file.read_text() == "a\nb\nc\n"
+
+
+def test_each_new_name_is_put_on_the_disk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder's own name as well, again where it failed, and not at every file in it."""
+    synced: list[str] = []
+    fails = {"run"}
+
+    def note(handle: int) -> None:
+        name = Path(f"/proc/self/fd/{handle}").readlink().name
+        if name in fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        synced.append(name)
+
+    monkeypatch.setattr(os, "fsync", note)
+    root = tmp_path / "root"
+    root.mkdir()
+    disk, run = Disk(root), root / "runs" / "project" / "run"
+
+    with pytest.raises(OSError, match="Input/output"):
+        disk.append(run / "a", 0, ["1"])
+    fails.clear()
+    size = disk.append(run / "a", 0, ["1"])
+    assert synced == ["run", "project", "runs", "root"]
+    disk.append(run / "a", size, ["2"])
+    disk.append(run / "b", 0, ["1"])
+    disk.append(run.parent / "other" / "a", 0, ["1"])
+
+    assert synced[4:] == ["run", "other", "project"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_a_folder_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    assert Disk(tmp_path).append(tmp_path / "folder" / "log", 0, ["a"]) == 2

@@ -1,6 +1,11 @@
 """What a run's stream leaves behind: rows once each, in order, whatever happens on the way."""
 
+import errno
 import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +13,11 @@ import pytest
 
 from runner.server.records import Run, blank_run
 from runner.server.service import HISTORY, Service
+from runner.server.store import Store
 from runner.server.stream import receive, rewind
+from runner.server.tokens import Tokens
 from runner.server.wire import Refused
-from tests.runner.server.servers import Clock, history, make_sweep, open_service, row
+from tests.runner.server.servers import KEY, Clock, history, make_sweep, open_service, row
 
 
 def send(service: Service, body: dict[str, object]) -> dict[str, object]:
@@ -25,6 +32,20 @@ def stored(service: Service) -> Run:
     run = service.store.run("local", "demo", "r1")
     assert run is not None
     return run
+
+
+def make_hyperband(service: Service) -> None:
+    """A sweep with an early stop, and runs a, b, c and d."""
+    config = """
+method: random
+metric: {name: loss, goal: minimize}
+parameters: {lr: {min: 0.0, max: 1.0}}
+early_terminate: {type: hyperband, min_iter: 2, eta: 2}
+"""
+    make_sweep(service, config, "h1")
+    for name in ("a", "b", "c", "d"):
+        run = replace(blank_run("local", "demo", name, service.clock()), sweep="h1")
+        service.store.put(run)
 
 
 @pytest.fixture
@@ -96,10 +117,96 @@ def test_a_refused_request_leaves_nothing(service: Service) -> None:
 
 
 @pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("call", ["open", "fdatasync", "fsync"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_write_that_fails_is_remembered_nowhere(
+    service: Service, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """Neither best nor hyperband sees a value that is not on the disk; the repeated one counts."""
+    body = history(0, row(0, loss=3), row(1, loss=2))
+    body["files"]["output.log"] = {"offset": 0, "content": ["a"]}
+    body["files"]["wandb-events.jsonl"] = {"offset": 0, "content": ['{"cpu":1}']}
+    before = stored(service)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            send(service, body)
+    assert stored(service) == before
+    assert service.curve(before, "loss", newer=True).values == ()
+    for _ in range(2):
+        send(service, body)
+
+    after = stored(service)
+    assert (steps(service), after.history_rows, after.events_rows) == ([0, 1], 2, 1)
+    assert (after.best, service.output(after)) == (2, ["a"])
+
+
+class FailingStore(Store):
+    """A commit fails where `failures` says so, for one after the other."""
+
+    failures: Sequence[bool] = ()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As the base's."""
+        outermost = not self._begun
+        with super().transaction():
+            yield
+            if outermost and self.failures:
+                fails, *self.failures = self.failures
+                if fails:
+                    raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_what_hyperband_could_not_store_is_decided_again(tmp_path: Path, clock: Clock) -> None:
+    """The rows were stored, the decision was not: the client repeats, and brings nothing new."""
+    store = FailingStore(tmp_path)
+    service = Service(store, Tokens(KEY), clock)
+    make_hyperband(service)
+    for at, name in enumerate(("a", "b", "c")):
+        receive(service, "local", "demo", name, history(0, row(0, loss=at), row(1, loss=at)))
+    body = history(0, row(0, loss=9), row(1, loss=9))
+
+    store.failures = [False, True]
+    with pytest.raises(sqlite3.OperationalError):
+        receive(service, "local", "demo", "d", body)
+    run = store.run("local", "demo", "d")
+    assert run is not None
+    assert (run.history_rows, run.stop) == (2, None)
+
+    assert receive(service, "local", "demo", "d", body)["stopped"]
+    store.close()
+
+
+@pytest.mark.usefixtures("run")
+def test_a_system_event_that_is_left_out_counts_as_a_line(service: Service) -> None:
+    lines = ["no json", '{"a":1}', '{"a":2}']
+    body: dict[str, object] = {"files": {"wandb-events.jsonl": {"offset": 0, "content": lines}}}
+
+    for _ in range(2):
+        send(service, body)
+
+    run = stored(service)
+    assert [json.loads(line)["a"] for line in service.events(run)] == [1, 2]
+    assert run.events_rows == 3
+
+
+@pytest.mark.usefixtures("run")
+def test_a_step_beyond_64_bits_is_a_row_without_a_step(service: Service) -> None:
+    send(service, history(0, row(1 << 70, loss=3), row(1, loss=2)))
+    assert (stored(service).history_rows, stored(service).best) == (2, 2)
+
+
+@pytest.mark.usefixtures("run")
 def test_a_rewind_cuts_and_the_run_goes_on_from_there(service: Service) -> None:
     send(service, history(0, *(row(step, loss=9 - step) for step in range(6))))
 
-    service.store.put(rewind(service, stored(service), 2))
+    with service.store.transaction():
+        service.store.put(rewind(service, stored(service), 2))
     assert (steps(service), stored(service).best) == ([0, 1, 2], 7)
     send(service, history(3, row(3, loss=5), row(4, loss=1)))
 
@@ -162,16 +269,7 @@ def test_an_unknown_run_is_404(service: Service) -> None:
 
 
 def test_hyperband_stops_a_run_in_the_answer_to_its_own_row(service: Service) -> None:
-    config = """
-method: random
-metric: {name: loss, goal: minimize}
-parameters: {lr: {min: 0.0, max: 1.0}}
-early_terminate: {type: hyperband, min_iter: 2, eta: 2}
-"""
-    make_sweep(service, config, "h1")
-    for name in ("a", "b", "c", "d"):
-        run = replace(blank_run("local", "demo", name, service.clock()), sweep="h1")
-        service.store.put(run)
+    make_hyperband(service)
 
     stopped = {}
     for at, name in enumerate(("a", "b", "c", "d")):

@@ -5,21 +5,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from runner.agent.contract import labels, limits, variables
+from runner.compose import pins
+from runner.compose.file import AGENTS, CPU_FILE, FILE
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.slots import Slot
 
-FILE, CPU_FILE, ENV_FILE = "compose.yaml", "compose.cpu.yaml", ".env"
+ENV_FILE = ".env"
 BEGIN = "# >>> runner compose: the lines up to the next mark are its own, and written anew by it"
 END = "# <<< runner compose"
-SLOTS = 8  # compose.yaml has so many agents
-_BUILD = re.compile(r"^( *)(?:x-build|build|secrets):.*\n(?:\1 +.*\n)*", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+=-]*")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ComposePins:
     """All that compose.yaml leaves open, as it was found here. None leaves its default."""
 
     fleet: str
@@ -45,79 +46,96 @@ class Chosen:
     data: str | None  # the server's data where they are not in the state folder
 
 
-def make_values(chosen: Chosen) -> dict[str, str]:
+def make_values(chosen: ComposePins) -> dict[str, str]:
     """The variables of compose.yaml.
 
     Raises:
         RunnerError: more agents than it has.
     """
-    if len(chosen.slots) > SLOTS:
+    if len(chosen.slots) > AGENTS:
         raise RunnerError(
-            f"{FILE} has {SLOTS} agents, and {len(chosen.slots)} GPUs were chosen",
+            f"{FILE} has {AGENTS} agents, and {len(chosen.slots)} GPUs were chosen",
             hint="`runner up` has no such limit",
             code=ExitCode.USAGE,
         )
     uid, _, gid = chosen.user.partition(":")
     local = chosen.server == "local"
     agents = [slot.agent_name(chosen.fleet) for slot in chosen.slots]
-    profiles = [f"agent-{number}" for number in range(1, len(agents))]
+    profiles = [pins.agent_service(number) for number in range(1, len(agents))]
     address = f"http://127.0.0.1:{chosen.port}" if local and chosen.port else None
     files = [FILE, *([CPU_FILE] if _is_cpu(chosen) else []), *filter(None, [chosen.extra])]
     values: dict[str, object] = {
-        "COMPOSE_FILE": ":".join(files) if len(files) > 1 else None,
-        "COMPOSE_PROFILES": ",".join(profiles),
-        "RUNNER_UID": uid,
-        "RUNNER_GID": gid,
-        "RUNNER_FLEET": chosen.fleet,
-        "RUNNER_NETWORK": chosen.network,
-        "RUNNER_IMAGE": chosen.image,
-        "RUNNER_PYTHON": chosen.interpreter,
-        "RUNNER_READ_ONLY": "true" if chosen.read_only else "false",
-        "RUNNER_SERVER_IMAGE": chosen.server_image,
-        "RUNNER_SERVER": chosen.server,
-        "RUNNER_SERVER_NAME": f"runner-{chosen.fleet}-server",
-        "RUNNER_PORT": chosen.port if local else None,
-        "RUNNER_APP_URL": address,
-        "RUNNER_DATA": chosen.data,
-        "RUNNER_CA_FILE": chosen.trust,
-        "RUNNER_SWEEP": chosen.sweep,
-        "RUNNER_PROGRAM": chosen.program,
-        "RUNNER_PROVENANCE": chosen.provenance,
-        "RUNNER_GRACE_S": chosen.grace_s,
-        "RUNNER_STOP_AFTER": f"{chosen.grace_s + 5}s",
-        "RUNNER_SHM_SIZE": chosen.shm_bytes,
-        "RUNNER_MEMORY": chosen.memory_bytes,
-        "RUNNER_CPUS": chosen.cpus,
-        "RUNNER_AGENTS": ",".join(agents),
-        **_slots(chosen, agents),
+        pins.FILES: ":".join(files) if len(files) > 1 else None,
+        pins.PROFILES: ",".join(profiles),
+        pins.UID: uid,
+        pins.GID: gid,
+        variables.FLEET: chosen.fleet,
+        pins.NETWORK: chosen.network,
+        pins.IMAGE: chosen.image,
+        variables.PYTHON: chosen.interpreter,
+        pins.READ_ONLY: "true" if chosen.read_only else "false",
+        pins.SERVER_IMAGE: chosen.server_image,
+        variables.SERVER: chosen.server,
+        pins.SERVER_NAME: labels.server_name(chosen.fleet),
+        pins.PORT: chosen.port if local else None,
+        pins.APP_URL: address,
+        pins.DATA: chosen.data,
+        pins.CA_FILE: chosen.trust,
+        variables.SWEEP: chosen.sweep,
+        variables.PROGRAM: chosen.program,
+        variables.PROVENANCE: chosen.provenance,
+        variables.GRACE_S: chosen.grace_s,
+        pins.STOP_AFTER: f"{chosen.grace_s + limits.STOP_MARGIN_S}s",
+        pins.SHM_SIZE: chosen.shm_bytes,
+        pins.MEMORY: chosen.memory_bytes,
+        variables.CPUS: None if chosen.cpus is None else f"{chosen.cpus:g}",
+        variables.AGENTS: ",".join(agents),
+        **_pin_slots(chosen, agents),
     }
     return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
 
 def make_extra(
-    mounts: Sequence[Mount], env: Mapping[str, str], *, agents: int, files: Sequence[Mount] = ()
+    mounts: Sequence[Mount],
+    env: Mapping[str, str],
+    *,
+    agents: int,
+    files: Sequence[Mount] = (),
+    memlock: int | None = None,
+    pin_index: bool = False,
 ) -> dict[str, object]:
-    """What Compose reads over compose.yaml so that agents have the user's mounts and variables.
+    """What Compose reads over compose.yaml, of the settings that it has no variables for.
 
-    `x-points` is for the service `sweep`: what lies below the working copy must be made there, a
-    folder or, for those of `files`, a file.
+    Args:
+        mounts: the user's.
+        env: the user's variables.
+        agents: how many there are.
+        files: those of `mounts` that are no folders.
+        memlock: bytes, -1 for unlimited; None leaves the engine's default.
+        pin_index: CUDA is told an index in place of the UUID.
+
+    Returns:
+        Its content; `x-points` is for the service `sweep`: what lies below the working copy must
+        be made there, a folder or a file.
     """
-    volumes = [
-        {"type": "bind", "source": one.source, "target": one.target, "read_only": one.read_only}
-        for one in mounts
-    ]
-    fixed = {"RUNNER_MOUNTS": json.dumps([one.target for one in mounts])}
-    kept = {name: value.replace("$", "$$") for name, value in env.items()}
-    service = {"environment": {**kept, **fixed}, "volumes": volumes}
+    given = {**env, **({variables.CUDA_DEVICES: "0"} if pin_index else {})}
+    told = {
+        variables.GIVEN: ",".join(given),
+        variables.MOUNTS: json.dumps([one.target for one in mounts]),
+    }
+    service: dict[str, object] = {
+        "environment": {**{k: v.replace("$", "$$") for k, v in given.items()}, **told},
+        "volumes": [
+            {"type": "bind", "source": one.source, "target": one.target, "read_only": one.read_only}
+            for one in mounts
+        ],
+    }
+    if memlock is not None:
+        service["ulimits"] = {"memlock": memlock}
     return {
         "x-points": {one.target: "file" if one in files else "folder" for one in mounts},
-        "services": {f"agent-{number}": service for number in range(agents)},
+        "services": {pins.agent_service(number): service for number in range(agents)},
     }
-
-
-def without_builds(text: str) -> str:
-    """A compose file for a folder that is no clone: nothing there is what it would build from."""
-    return re.sub(r"\n{3,}", "\n\n", _BUILD.sub("", text))
 
 
 def write_block(text: str, values: Mapping[str, str]) -> str:
@@ -151,7 +169,7 @@ def read_variable(text: str, name: str) -> str | None:
 
 def make_project_name(folder: str, environ: Mapping[str, str]) -> str:
     """What Compose calls the project in a folder of this name (its own rule)."""
-    if named := environ.get("COMPOSE_PROJECT_NAME"):
+    if named := environ.get(variables.COMPOSE_PROJECT):
         return named
     return re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-")
 
@@ -173,21 +191,21 @@ def _names(line: str, name: str) -> bool:
     return found is not None and found[1] == name
 
 
-def _is_cpu(chosen: Chosen) -> bool:
+def _is_cpu(chosen: ComposePins) -> bool:
     return any(slot.is_cpu for slot in chosen.slots)
 
 
-def _slots(chosen: Chosen, agents: Sequence[str]) -> dict[str, object]:
+def _pin_slots(chosen: ComposePins, agents: Sequence[str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for number, (slot, agent) in enumerate(zip(chosen.slots, agents, strict=True)):
-        values[f"RUNNER_NAME_{number}"] = f"runner-{agent}"
-        values[f"RUNNER_AGENT_{number}"] = agent
+        values[pins.container(number)] = labels.container_name(agent)
+        values[pins.agent(number)] = agent
         if not slot.is_cpu:
-            values[f"RUNNER_UUID_{number}"] = slot.uuid
+            values[pins.slot(number)] = slot.uuid
             cdi = chosen.driver == "cdi"
-            values[f"RUNNER_GPU_{number}"] = f"nvidia.com/gpu={slot.uuid}" if cdi else slot.uuid
+            values[pins.device(number)] = f"nvidia.com/gpu={slot.uuid}" if cdi else slot.uuid
     if chosen.slots and not _is_cpu(chosen):
-        values["RUNNER_GPU_DRIVER"] = chosen.driver
+        values[pins.GPU_DRIVER] = chosen.driver
     return values
 
 

@@ -1,0 +1,7 @@
+"""`python -m runner.compose SERVICE`, in the server's image."""
+
+import sys
+
+from runner.compose.services import main
+
+sys.exit(main())

@@ -1,0 +1,173 @@
+"""compose.yaml and compose.cpu.yaml, made from what host and containers agree on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.agent.contract import labels, limits, paths, servers, variables
+from runner.agent.contract.commands import BY_COMPOSE
+from runner.agent.contract.slots import cpu_slot
+from runner.compose import pins, templates
+from runner.compose.folders import key_folder, shared_folder
+from runner.fleet.agentspec import Folders
+from runner.state import FOLDER, State
+
+FILE, CPU_FILE = "compose.yaml", "compose.cpu.yaml"
+AGENTS = 8
+
+_STATE = State(Path(FOLDER), fleet="")
+_SHARED, _KEYS = f"./{shared_folder(_STATE)}", f"./{key_folder(_STATE)}"
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_EVERY_PROXY = (*_PROXIES, *(name.lower() for name in _PROXIES))
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """What only a clone of this repository has: how its images are built, and a small sweep."""
+
+    server: Mapping[str, str]  # build arguments
+    agent: Mapping[str, str]
+    agent_labels: Mapping[str, str]
+    target: str
+    cpu: Mapping[str, str]  # over those of `agent`
+    cpu_labels: Mapping[str, str]
+    cpu_sweep: str  # a file: what a machine without a GPU works on, unless a sweep is named
+
+
+def render(builds: Builds | None = None) -> dict[str, str]:
+    """Name → text of both files; without `builds` they take the images that `runner build` made."""
+    return {FILE: _render_file(builds), CPU_FILE: _render_cpu(builds)}
+
+
+def ask(name: str, default: str = "") -> str:
+    """A variable that Compose replaces by its value, or by `default` where it has none."""
+    return f"${{{name}:-{default}}}"
+
+
+def _render_file(builds: Builds | None) -> str:
+    parts = [
+        templates.fill(
+            templates.HEADER,
+            up=("docker compose up" if builds else "runner build && docker compose up").ljust(53),
+            images=templates.IMAGES_OF_CLONE if builds else templates.IMAGES,
+            state=FOLDER,
+        ),
+        templates.fill(templates.BUILD) if builds else "",
+        templates.fill(
+            templates.SHARED,
+            proxies=_lines("  ", dict.fromkeys(_EVERY_PROXY, "")),
+            direct=",".join(servers.DIRECT_HOSTS),
+            environment=_lines("  ", _environment()),
+            by_compose=BY_COMPOSE,
+            stop_after=f"{limits.GRACE_S + limits.STOP_MARGIN_S}s",
+        ),
+        templates.fill(
+            templates.SERVICES,
+            build=_build("server", builds.server, {labels.KIND: labels.SERVER_ROLE})
+            if builds
+            else "",
+            server_data=str(_STATE.server),
+            server_key=str(_STATE.secrets / "server"),
+            shared=_SHARED,
+            keys=_KEYS,
+        ),
+        *(_render_agent(number, builds) for number in range(AGENTS)),
+        templates.fill(templates.SECRETS) if builds else "",
+        templates.fill(templates.NETWORKS),
+    ]
+    return "".join(parts)
+
+
+def _render_agent(number: int, builds: Builds | None) -> str:
+    name = pins.agent_service(number)
+    head = "" if number == 0 else f"    profiles: [{name}]\n"
+    if number == 0 and builds:
+        kind = {labels.KIND: labels.AGENT_ROLE}
+        head = _build(builds.target, builds.agent, {**kind, **builds.agent_labels})
+    workspace = Folders(_STATE, ask(pins.agent(number), name), Path()).workspace
+    own = f"./{workspace}:{paths.WORKSPACE}:z"
+    shared = [
+        f"*{anchor}" if number else f"&{anchor} {volume}" for anchor, volume in _list_volumes()
+    ]
+    return templates.fill(
+        templates.AGENT,
+        name=name,
+        number=str(number),
+        head=head,
+        container=pins.container(number),
+        agent=pins.agent(number),
+        slot=pins.slot(number),
+        device=pins.device(number),
+        volumes="\n".join(f"      - {one}" for one in ("*compose", *shared, own)),
+    )
+
+
+def _render_cpu(builds: Builds | None) -> str:
+    text = templates.fill(templates.CPU_HEADER, made=templates.CPU_MADE if builds else "")
+    if builds:
+        text += templates.fill(templates.CPU_SWEEP, sweep=builds.cpu_sweep)
+    for number in range(AGENTS):
+        head = _build_over(builds.cpu, builds.cpu_labels) if builds and number == 0 else ""
+        text += templates.fill(
+            templates.CPU_AGENT,
+            name=pins.agent_service(number),
+            head=head,
+            slot=str(cpu_slot(number)),
+        )
+    return text
+
+
+def _list_volumes() -> list[tuple[str, str]]:
+    """Anchor and text of each volume that all agents share."""
+    found = []
+    for mount in Folders(_STATE, agent="", code=Path(_SHARED, paths.CODE_LINK)).mounts():
+        source, target = mount.source, mount.target
+        if target == paths.WORKSPACE:  # each has its own
+            continue
+        if target == paths.KEY:  # and beside it certificates, where there are any
+            source, target = _KEYS, paths.SECRETS
+        source = source if source.startswith(("/", "./")) else f"./{source}"
+        mode = "ro,z" if mount.read_only else "z"
+        found.append((_ANCHORS.get(target) or target[1:], f"{source}:{target}:{mode}"))
+    return found
+
+
+_ANCHORS = {paths.CODE: "code", paths.SECRETS: "key"}
+
+
+def _environment() -> dict[str, str]:
+    """What all agents have; `agent.compose_entry` adds what is found out inside."""
+    of_all = [variables.COUNT, variables.CPUS, variables.PROVENANCE]
+    return {
+        **{name: ask(name) for name in of_all},
+        variables.DEFAULT_PROGRAM: ask(variables.PROGRAM),  # `.env` has the project's own
+        variables.MOUNTS: '"[]"',
+        variables.GRACE_S: ask(variables.GRACE_S, str(limits.GRACE_S)),
+        variables.COMPOSE_DIR: paths.COMPOSE,
+        variables.PROJECT_DIR: paths.PROJECT,
+        variables.WORKSPACE: paths.WORKSPACE,
+        variables.APP_URL: ask(pins.APP_URL),
+        variables.MODE: variables.ONLINE,
+        variables.NVIDIA_CAPABILITIES: variables.CAPABILITIES,
+        **variables.FIXED,
+        **variables.CACHES,
+    }
+
+
+def _build(target: str, args: Mapping[str, str], marks: Mapping[str, str]) -> str:
+    return (
+        f"    build:\n      <<: *build\n      target: {target}\n"
+        f"      args:\n{_lines('        ', args)}        <<: *proxies\n"
+        f"      labels:\n{_lines('        ', marks)}"
+    )
+
+
+def _build_over(args: Mapping[str, str], marks: Mapping[str, str]) -> str:
+    return (
+        f"    build:\n      args:\n{_lines('        ', args)}"
+        f"      labels:\n{_lines('        ', marks)}"
+    )
+
+
+def _lines(indent: str, values: Mapping[str, str]) -> str:
+    return "".join(f"{indent}{name}: {value}".rstrip() + "\n" for name, value in values.items())

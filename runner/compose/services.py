@@ -1,0 +1,138 @@
+"""What compose.yaml runs in the server's image: `init`, `server`, `sweep`, `health`.
+
+Each becomes the owner of the folder that it is given before it touches anything. Only `runner`'s
+own code and the server's dependencies are here: no Docker, no wandb, no git.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner import console
+from runner.agent.contract import labels, paths, servers, variables
+from runner.agent.contract.servers import ComposeServer
+from runner.agent.lease import make_folder
+from runner.agent.owner import become_owner
+from runner.compose.folders import key_folder, shared_folder
+from runner.compose.given_key import find_key
+from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
+from runner.errors import ExitCode, RunnerError
+from runner.state import FOLDER, State, hand_over, write_atomic
+
+DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
+GIVEN_CA = Path(paths.GIVEN_CA)
+
+
+def main() -> int:
+    """Run the service of this name; its exit code."""
+    services = {
+        labels.INIT_ROLE: init,
+        labels.SERVER_ROLE: server,
+        labels.SWEEP_ROLE: sweep,
+        "health": health,
+    }
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in services:
+        console.note(f"usage: python -m runner.compose {'|'.join(services)}")
+        return int(ExitCode.USAGE)
+    try:
+        return services[name]()
+    except RunnerError as error:
+        console.report_error(error, as_json=False)
+        return int(error.code)
+
+
+def init() -> int:
+    """Make what the other services mount: folders, keys, the agents' code."""
+    from runner.fleet.agentcode import bundle_agent
+    from runner.localserver.files import ensure_key
+
+    if (left := PROJECT / FOLDER).is_dir():
+        hand_over(left, PROJECT)
+    become_owner(PROJECT)
+    environ = read_environ(os.environ)
+    state = open_fleet(environ)
+    chosen = choose(environ, state)
+    own_key = ensure_key(state).read_text("ascii")
+    shared, agents = shared_folder(state), environ[variables.AGENTS].split(",")
+    works = (state.work / agent for agent in agents)
+    kept = (state.runs, state.checkpoints, state.agents, state.sweeps, state.server)
+    for folder in (*kept, *works, state.cache / "agents", shared):
+        folder.mkdir(parents=True, exist_ok=True)
+    keys = key_folder(state)
+    keys.mkdir(mode=0o700, exist_ok=True)
+    key = own_key if chosen.own else find_key(chosen.url, state, environ)
+    write_atomic(keys / KEY.name, key.strip() + "\n", mode=0o400)
+    _copy_trust(keys / CA_BUNDLE.name)
+    write_atomic(shared / paths.SERVER_FILE, chosen.to_json())
+    _link(shared / paths.CODE_LINK, bundle_agent(state.cache))
+    make_folder(Path(paths.HOST_LEASES))
+    where = "this folder's own" if chosen.own else chosen.url
+    console.note(f"server: {where} ({chosen.why})")
+    return 0
+
+
+def server() -> int:
+    """Serve this folder's sweeps, or wait to be stopped where another server does."""
+    import signal
+
+    become_owner(DATA)
+    chosen = read_server(SHARED)
+    if not chosen.own:
+        console.note(f"the sweep server is {chosen.url}: nothing to do here")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.pause()
+        return 0
+    from runner.server.app import serve
+
+    serve("0.0.0.0", servers.PORT, DATA, KEY)  # noqa: S104 - the container's network
+    return 0
+
+
+def health() -> int:
+    """0 once the server answers, or where it has nothing to do."""
+    from runner.localserver.health import read_health
+
+    become_owner(DATA)
+    if not read_server(SHARED).own:
+        return 0
+    found = read_health(f"http://127.0.0.1:{servers.PORT}", KEY.read_text("ascii").strip())
+    return 0 if found else 1
+
+
+def sweep() -> int:
+    """Leave the path of the sweep for the agents."""
+    from runner.compose.sweep_service import provide_sweep
+
+    return provide_sweep()
+
+
+def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
+    """The server, by the order of every other command; `sweep` asks another one what it is."""
+    from runner.project import find_project
+    from runner.settings.load import load_settings
+    from runner.settings.server import WANDB_AI, choose_server
+
+    settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
+    named = settings.server or environ.get(variables.BASE_URL)
+    flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None
+    nobody = Path("/nonexistent")  # no home of the caller's is in here
+    choice = choose_server(flag=flag, environ=environ, settings=settings, home=nobody, state=state)
+    if choice.own:
+        return ComposeServer("runner", servers.URL, choice.why)
+    return ComposeServer("wandb", str(choice.url), choice.why if not flag else "a key")
+
+
+def _link(link: Path, target: Path) -> None:
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.symlink_to(os.path.relpath(target, link.parent))
+    fresh.replace(link)
+
+
+def _copy_trust(copy: Path) -> None:
+    """What the caller trusts beyond the images' own certificates; none of an earlier call."""
+    if GIVEN_CA.is_file():
+        write_atomic(copy, GIVEN_CA.read_text("utf-8"), mode=0o444)
+    else:
+        copy.unlink(missing_ok=True)

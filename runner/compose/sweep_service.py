@@ -1,0 +1,179 @@
+"""Compose's service `sweep`: provides the sweep, and tells the agents which it is."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner import console
+from runner.agent.contract import paths, variables
+from runner.agent.contract.status import manifest_file, status_file
+from runner.agent.contract.sweeps import SweepPath
+from runner.agent.owner import become_owner
+from runner.agent.workcopy import is_held, rotate
+from runner.compose import pins
+from runner.compose.folders import shared_folder
+from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
+from runner.errors import ExitCode, RunnerError
+from runner.state import State, read_json, write_atomic, write_json
+from runner.sweepfile import sweep_hash
+
+if TYPE_CHECKING:
+    from runner.sweeps import Connection, Joined
+
+PATIENCE_S = 60.0  # for a server that starts
+
+
+def provide_sweep() -> int:
+    """Leave the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
+    become_owner(PROJECT)
+    environ = read_environ(os.environ)
+    state = open_fleet(environ)
+    joined, config = _join(environ, state)
+    path = joined.sweep.path
+    busy = _make_copies(environ[variables.AGENTS].split(","), state, path)
+    shared = shared_folder(state)
+    write_json(shared / paths.PROVENANCE_FILE, {"sweep_hash": sweep_hash(config)})
+    write_atomic(shared / paths.SWEEP_FILE, f"{path}\n")
+    console.note(f"{'created' if joined.created else 'joined'} sweep {path}")
+    if others := {service: old for service, old in busy.items() if old != str(path)}:
+        console.note(_tell_others(others))
+    return 0
+
+
+def _join(environ: Mapping[str, str], state: State) -> "tuple[Joined, Mapping[str, Any]]":
+    """The sweep, made now if it is that of a file, and its config."""
+    from runner.sweeps import Names, load_sweep_file, resolve_sweep, save_record, take_or_create
+
+    connection = _connect(state)
+    if connection.own:
+        _wait_for_server(connection)
+    servers = _make_servers(connection, state)
+    project = environ[variables.COMPOSE_PROJECT]
+    names = Names(environ.get(variables.ENTITY), environ.get(variables.PROJECT), project)
+    spec = environ.get(variables.SWEEP) or str(_find_file(environ))
+    if spec.endswith((".yaml", ".yml")):
+        parsed = load_sweep_file(PROJECT / spec, console.note)
+        return take_or_create(parsed, servers, names), parsed.config
+    joined = resolve_sweep(spec, servers, names, write=True)
+    save_record(state, joined)
+    return joined, joined.sweep.config
+
+
+def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[str, str | None]:
+    """Working copies for this sweep; those that agents work in stay: service → their sweep."""
+    busy = {}
+    for number, agent in enumerate(agents):
+        copy = state.work / agent
+        if is_held(copy):
+            status = read_json(state.agents / status_file(agent)) or {}
+            busy[pins.agent_service(number)] = status.get("sweep")
+            continue
+        rotate(copy, state.agents / manifest_file(agent), sweep=sweep.id)
+        _make_points(state, copy)
+    return busy
+
+
+def _find_file(environ: Mapping[str, str]) -> Path:
+    """The sweep file of the project: its settings', else the one that is found.
+
+    Raises:
+        RunnerError: there is none.
+    """
+    from runner.project import find_project
+    from runner.settings.load import load_settings
+
+    project = find_project(PROJECT)
+    named = load_settings(project, environ=environ, believed=True).run.sweep
+    if named:
+        return Path(named)
+    if project.sweep_file is None:
+        raise RunnerError(
+            f"there is no sweep file, and {pins.NAMED_SWEEP} is not set",
+            hint="write a sweep.yaml (`runner init`), or "
+            f"`{pins.NAMED_SWEEP}=abc123 docker compose up`",
+            code=ExitCode.NOT_FOUND,
+        )
+    return project.sweep_file.relative_to(PROJECT)
+
+
+def _tell_others(busy: Mapping[str, str | None]) -> str:
+    """What becomes of agents that go on with another sweep: Compose sees no change in them."""
+    old = ", ".join(sorted({f"{sweep}" for sweep in busy.values()}))
+    return (
+        f"{', '.join(busy)} go on with {old} until it ends; "
+        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and takes them over"
+    )
+
+
+def _make_points(state: State, copy: Path) -> None:
+    """The working copy, and in it what the user's mounts need: the engine would make it as root."""
+    from runner.fleet.mounts import WORKSPACE
+
+    copy.mkdir(exist_ok=True)
+    points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points", {})
+    for target, kind in points.items():
+        if Path(target).is_relative_to(WORKSPACE):
+            place = copy / Path(target).relative_to(WORKSPACE)
+            (place.parent if kind == "file" else place).mkdir(parents=True, exist_ok=True)
+            if kind == "file":
+                place.touch()
+
+
+def _connect(state: State) -> "Connection":
+    from runner.client import Client
+    from runner.sweeps import LOCAL, Connection, find_kind
+
+    chosen = read_server(shared_folder(state))
+    key, url = KEY.read_text("ascii").strip(), chosen.url
+    trust = CA_BUNDLE if CA_BUNDLE.is_file() else None
+    kind = chosen.kind if chosen.own else find_kind(url, state, trust)
+    if kind != chosen.kind:  # the agents, which begin after this service, read it there
+        text = replace(chosen, kind=kind).to_json()
+        write_atomic(shared_folder(state) / paths.SERVER_FILE, text)
+    client = Client(url, key, kind=kind, ca_bundle=trust, report=console.note)
+    return Connection(LOCAL if chosen.own else url, client, url, key, None, trust)
+
+
+def _wait_for_server(connection: "Connection") -> None:
+    """Until it answers; a health check would be asked seconds later, and then for ever as often.
+
+    Raises:
+        RunnerError: it does not within a minute.
+    """
+    from runner.localserver.health import read_health
+
+    end = time.monotonic() + PATIENCE_S
+    while read_health(connection.inner_url, connection.key) is None:
+        if time.monotonic() > end:
+            raise RunnerError(
+                "the sweep server does not answer", hint="`docker compose logs server`"
+            )
+        time.sleep(0.1)
+
+
+def _make_servers(connection: "Connection", state: State) -> Any:
+    from runner.settings.server import ServerChoice
+    from runner.sweeps import Servers
+
+    class Inside(Servers):
+        """Only the server that these services were set up for is in reach."""
+
+        def get(self, name: str | None = None) -> "Connection":
+            """That one, if it is meant."""
+            if name in (None, connection.name):
+                return connection
+            raise RunnerError(
+                f"that sweep lives on `{name}`, and this fleet works for `{connection.name}`",
+                hint=f"`{variables.SERVER}={name} docker compose up`",
+                code=ExitCode.USAGE,
+            )
+
+    choice = ServerChoice(None if connection.own else connection.name, "")
+    return Inside(choice, state, engine=_no_engine, environ={}, report=console.note)
+
+
+def _no_engine() -> Any:
+    raise RunnerError("no engine is in reach here")

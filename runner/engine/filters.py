@@ -1,0 +1,13 @@
+"""What listings are asked for."""
+
+from collections.abc import Mapping
+
+from runner.abandoned import PREFIX
+
+EARLIER_NAMES = ("runner-probe-", "runner-doctor-")  # as short-lived containers were named once
+SHORT_LIVED_NAMES = [f"^/{prefix}" for prefix in (PREFIX, *EARLIER_NAMES)]
+
+
+def label_filters(labels: Mapping[str, str | None]) -> list[str]:
+    """The engine's `label` filter: all of these, None for any value."""
+    return [key if value is None else f"{key}={value}" for key, value in labels.items()]

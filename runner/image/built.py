@@ -1,0 +1,85 @@
+"""The image that a project's agents take: the last that was built, or one that is named."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runner.agent.contract import paths
+from runner.engine.client import Engine
+from runner.engine.types import Image
+from runner.errors import ExitCode, RunnerError
+from runner.image.probe import probe_image
+from runner.project import Project
+from runner.settings.load import Settings
+from runner.state import State, read_json
+
+Kind = Literal["ours", "dockerfile", "foreign"]
+RECORD = ("id", "tag", "kind", "variant", "base", "hash")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentImage:
+    """An image that agents run in."""
+
+    id: str
+    tag: str
+    interpreter: str
+    kind: Kind
+    labels: Mapping[str, str]
+    size_bytes: int = 0
+    built: bool = False  # by this call
+
+
+def find_image(
+    engine: Engine,
+    project: Project,
+    settings: Settings,
+    state: State,
+    *,
+    override: str | None = None,
+) -> AgentImage:
+    """The image that agents take: `--image` or `[image] name`, else the last that was built.
+
+    Raises:
+        RunnerError: it is not there (exit 3).
+    """
+    if name := override or settings.image.name:
+        found = engine.image(name)
+        if found is None:
+            raise RunnerError(
+                f"the engine has no image `{name}`",
+                hint=f"`docker pull {name}`, or correct the name",
+                code=ExitCode.NOT_FOUND,
+            )
+        return to_agent_image(engine, found, name, "foreign", state)
+    record = read_record(state)
+    found = engine.image(record["id"]) if record else None
+    if record is None or found is None:
+        raise RunnerError(
+            f"the image of `{project.root.name}` is not built",
+            hint="`runner build`, or `runner build --cpu` for a machine without GPUs",
+            code=ExitCode.NOT_FOUND,
+        )
+    kind: Kind = "dockerfile" if record["kind"] == "dockerfile" else "ours"
+    return to_agent_image(engine, found, record["tag"], kind, state)
+
+
+def to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: State) -> AgentImage:
+    """An image of the engine as agents take it, its interpreter found where we did not make it."""
+    interpreter = paths.INTERPRETER
+    if kind != "ours":
+        interpreter = probe_image(engine, image.id, state, ours=False).interpreter
+    return AgentImage(image.id, tag, interpreter, kind, image.labels, image.size_bytes)
+
+
+def read_record(state: State) -> dict[str, str] | None:
+    """What was built last; a damaged record counts as none, so that a build mends it."""
+    found = read_json(record_file(state)) or {}
+    record = {key: str(found[key] or "") for key in RECORD if key in found}
+    return record if len(record) == len(RECORD) else None
+
+
+def record_file(state: State) -> Path:
+    """What the last build left here."""
+    return state.cache / "image.json"

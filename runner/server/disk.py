@@ -1,0 +1,74 @@
+"""Files that stay: what a function here has returned from survives a loss of power."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+INCOMING = ".incoming"  # below `runs` and `artifacts`: files of which only a part is here yet
+CACHE_SIZE = 4096  # folders
+_NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # how FUSE and CIFS say that they cannot do it
+
+
+class Disk:
+    """The files below one folder; one thread at a time may change them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._stay = {root}  # folders whose own names are on the disk
+
+    def append(self, path: Path, size: int, lines: Iterable[str]) -> int:
+        """Write `lines` after the first `size` bytes of a file; gives the new size."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with os.fdopen(handle, "r+b") as file:
+            file.truncate(size)
+            file.seek(size)
+            file.write(b"".join(line.encode(errors="replace") + b"\n" for line in lines))
+            file.flush()
+            os.fdatasync(file.fileno())
+            grown = file.tell()
+        if size == 0:  # nothing of it counted before: its name may be new
+            self._sync(path.parent)
+        return grown
+
+    def replace(self, aside: Path, path: Path) -> None:
+        """Give a file whose content is on the disk its name."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.replace(path)
+        self._sync(path.parent)
+
+    def find_incoming(self, path: Path) -> Path:
+        """The folder for a file that will be `path`, of which only a part is here yet."""
+        return self._root / path.relative_to(self._root).parts[0] / INCOMING
+
+    def _sync(self, folder: Path) -> None:
+        """Put the names in `folder` on the disk, and its own where that may be new."""
+        sync_folder(folder)
+        new = []
+        while folder not in self._stay:
+            sync_folder(folder.parent)
+            new.append(folder)
+            folder = folder.parent
+        if len(self._stay) > CACHE_SIZE:
+            self._stay = {self._root}
+        self._stay.update(new)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in `folder` on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_FOLDERS:
+            raise
+    finally:
+        os.close(handle)
+
+
+def remove_incoming(root: Path) -> None:
+    """Remove what a killed server had begun to take in."""
+    for name in ("runs", "artifacts"):
+        shutil.rmtree(root / name / INCOMING, ignore_errors=True)

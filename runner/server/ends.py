@@ -1,0 +1,153 @@
+"""How a run ended, from what its stream says and what our agent reports. Pure.
+
+The two arrive in any order, or one of them never. Each is kept as it came; the run's state follows
+from both, so it is the same in whichever order they came:
+
+- Where our agent reports the end of the process, its exit code decides.
+- Where it does not, the exit code of the stream's end decides.
+- A run whose stream ended as finished is never preempted: nobody runs it again.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Self
+
+from runner.agent.contract import exits
+from runner.server.records import Run, RunState
+from runner.server.wire import dumps
+
+MAX_LINES = 20  # log lines kept of a failed run
+MAX_LINE_LENGTH = 2000
+RUN_ME_AGAIN = exits.RUN_PREEMPTED  # a program's exit code: saved, and not done
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Our agent's report of a process that ended (W&B's agent sends none)."""
+
+    run: str
+    exit_code: int | None
+    signal: int | None
+    cause: str | None  # "crash", "signal", "stopped", "bad_config", "nan", "preempted"
+    lines: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Exit code 0 and no signal."""
+        return self.exit_code == 0 and self.signal is None
+
+    @classmethod
+    def read(cls, raw: object) -> Self | None:
+        """An entry of `ended` in a heartbeat's metrics; None where it is not one."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("run"), str):
+            return None
+        code, signal, cause = raw.get("exit_code"), raw.get("signal"), raw.get("class")
+        lines = raw.get("lines")
+        return cls(
+            raw["run"],
+            code if isinstance(code, int) else None,
+            signal if isinstance(signal, int) else None,
+            cause if isinstance(cause, str) else None,
+            tuple(str(one)[:MAX_LINE_LENGTH] for one in lines[-MAX_LINES:])
+            if isinstance(lines, list)
+            else (),
+        )
+
+
+def hear_stream(run: Run, *, preempting: bool, exit_code: int | None, now: float) -> Run:
+    """The run after a POST of its stream.
+
+    Args:
+        run: as it was.
+        preempting: the program has announced that it will be interrupted, and goes on later.
+        exit_code: of the stream's end; None: it goes on.
+        now: the time.
+    """
+    if run.state == "pending" and run.attempts > 1:  # the last words of the attempt before
+        return _conclude(replace(run, stream_code=0), now) if exit_code == 0 else run
+    if preempting:
+        run = replace(run, preempting=1)
+    if exit_code is not None:
+        run = replace(run, stream_code=exit_code)
+    if run.stream_code is not None or run.report is not None:
+        return _conclude(run, now)
+    return replace(run, state="preempting") if preempting and run.state == "running" else run
+
+
+def hear_agent(run: Run, report: Report, now: float) -> Run:
+    """The run after its agent's report; the same report twice changes nothing more."""
+    told = dumps(asdict(report))
+    if told == run.report_before and run.state == "pending" and not run.seen:
+        return run  # repeated, and of the attempt before this one
+    return _conclude(replace(run, report=told), now)
+
+
+def begin_anew(run: Run) -> Run:
+    """The run without what was said of its end: it goes on."""
+    return replace(
+        run,
+        stream_code=None,
+        preempting=0,
+        report=None,
+        report_before=run.report or run.report_before,
+        exit_code=None,
+        failure=None,
+        ended=None,
+        stop=None,
+        stop_at=None,
+        lost=0,
+    )
+
+
+def _conclude(run: Run, now: float) -> Run:
+    """The run as follows from what is known of its end."""
+    report = _reported(run)
+    state = _state_by_stream(run) if report is None else _state_by_report(run, report)
+    code = run.stream_code
+    if report is not None and report.exit_code is not None:
+        code = (code or None) if report.signal else report.exit_code
+    return replace(
+        run,
+        state=state,
+        exit_code=code,
+        failure=_failure(report) if report is not None and state == "failed" else None,
+        ended=now if run.ended is None else run.ended,
+        lost=0,
+    )
+
+
+def _state_by_stream(run: Run) -> RunState:
+    if run.stream_code == 0:
+        return "finished"
+    if run.stop:
+        return "killed"
+    again = run.stream_code == RUN_ME_AGAIN and run.sweep is not None
+    return "preempted" if run.preempting or again else "failed"
+
+
+def _state_by_report(run: Run, report: Report) -> RunState:
+    if report.clean or (report.cause == "preempted" and run.stream_code == 0):
+        return "finished"
+    if run.stop or report.cause == "stopped":  # what the sweep has stopped does not go on
+        return "killed"
+    if report.cause == "preempted" or (run.preempting and run.stream_code != 0):
+        return "preempted"
+    return "failed"
+
+
+def _reported(run: Run) -> Report | None:
+    if run.report is None:
+        return None
+    known = json.loads(run.report)
+    return Report(**{**known, "lines": tuple(known["lines"])})
+
+
+def _failure(report: Report) -> str:
+    return dumps(
+        {
+            "class": report.cause or ("signal" if report.signal else "crash"),
+            "signal": report.signal,
+            "exit_code": report.exit_code,
+            "lines": report.lines,
+        }
+    )

@@ -1,0 +1,179 @@
+"""The database's format: made anew, brought up from an earlier one, refused from a later one."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import RunnerError
+from runner.migrations import Migration, read_migrations
+from runner.server.schema import connect
+from tests.runner.server.format1.make import dump, log, report, restore
+from tests.runner.server.player import Player
+from tests.runner.server.servers import Server
+
+NEWEST = read_migrations("runner.server")[-1].number
+SWEEP = """query {project(name: "demo") {sweeps {edges {node {name state
+  agents {edges {node {name host}}}}}}
+  runs {edges {node {name state exitcode attempts failure agentName config history bestMetric
+    logLines {edges {node {line}}} files {edges {node {name url}}}
+    outputArtifacts {edges {node {state size}}}}}}}}"""
+
+
+def columns(database: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """Each table's columns, in an order that does not tell when they came."""
+    tables = database.execute("select name from sqlite_master where type='table'").fetchall()
+    return {
+        name: sorted(tuple(row)[1:] for row in database.execute(f"pragma table_info({name})"))
+        for (name,) in map(tuple, tables)
+    }
+
+
+def read(player: Player) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The sweep that is under way, and all runs by their ID."""
+    project = player.ask(SWEEP)["project"]
+    sweeps = [edge["node"] for edge in project["sweeps"]["edges"]]
+    runs = {edge["node"]["name"]: edge["node"] for edge in project["runs"]["edges"]}
+    return next(one for one in sweeps if one["state"] != "PAUSED"), runs
+
+
+def losses(run: dict[str, Any]) -> list[float]:
+    """What a run has logged."""
+    return [json.loads(line)["loss"] for line in run["history"]]
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    known = read_migrations("runner.server")
+    assert [one.number for one in known] == list(range(1, NEWEST + 1))
+    assert all(one.name[4] == "_" for one in known)
+
+
+def test_a_database_of_an_earlier_version_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+    restore(tmp_path / "old")
+    with closing(sqlite3.connect(tmp_path / "older.db")) as older:  # before it knew outputs
+        older.executescript(f"{read_migrations('runner.server')[0].sql}; pragma user_version=1;")
+
+    with (
+        closing(connect(tmp_path / "new.db")) as new,
+        closing(connect(tmp_path / "old" / "server.db")) as old,
+        closing(connect(tmp_path / "older.db")) as older,
+    ):
+        assert columns(new) == columns(old) == columns(older)
+        assert {one.execute("pragma user_version").fetchone()[0] for one in (new, old, older)} == {
+            NEWEST
+        }
+
+
+def test_a_sweep_that_an_earlier_version_left_in_the_middle_goes_on_to_its_end(
+    tmp_path: Path,
+) -> None:
+    """Data of version 0eb7efa: nothing is lost, nothing is run twice."""
+    restore(tmp_path / "data")
+    server = Server(tmp_path / "data")
+    server.start()
+    try:
+        with Player(server.url, server.key) as player:
+            go_on(player)
+    finally:
+        server.stop()
+
+
+def go_on(player: Player) -> None:
+    """Three agents go on with what they had."""
+    sweep, before = read(player)
+    agents = {edge["node"]["host"]: edge["node"]["name"] for edge in sweep["agents"]["edges"]}
+    by_state = {run["state"]: name for name, run in before.items()}
+    assert Counter(run["state"] for run in before.values()) == dict.fromkeys(
+        ("finished", "failed", "killed", "preempted", "running", "pending"), 1
+    )
+    assert json.loads(before[by_state["failed"]]["failure"])["lines"] == ["ValueError: no"]
+
+    def end(name: str, run: str) -> list[dict[str, Any]]:
+        player.stream(run, {"complete": True, "exitcode": 0})
+        return player.beat(agents[name], name=name, ended=[report(run, 0, None)], leaving=True)
+
+    running = by_state["running"]
+    assert player.beat(agents["gpu-a"], running, name="gpu-a") == []
+    log(player, running, 4, 2)
+    end("gpu-a", running)
+    [pending] = player.beat(agents["gpu-c"], name="gpu-c")  # its answer was lost with the server
+    assert (pending["type"], pending["run_id"]) == ("run", by_state["pending"])
+    player.begin(pending["run_id"], sweep=sweep["name"])
+    log(player, pending["run_id"], 0, 6)
+    end("gpu-c", pending["run_id"])
+    [resumed] = player.beat(agents["gpu-b"], name="gpu-b")
+    assert (resumed["type"], resumed["run_id"]) == ("resume", by_state["preempted"])
+    player.begin(resumed["run_id"], sweep=sweep["name"])
+    log(player, resumed["run_id"], 3, 3)
+    end("gpu-b", resumed["run_id"])
+    while (command := player.beat(agents["gpu-a"], name="gpu-a")[0])["type"] == "run":
+        player.begin(command["run_id"], sweep=sweep["name"])
+        log(player, command["run_id"], 0, 6)
+        end("gpu-a", command["run_id"])
+
+    sweep, after = read(player)
+    assert sweep["state"] == "FINISHED"
+    assert len({run["config"] for run in after.values()}) == len(after) == 12
+    ended = Counter(run["state"] for run in after.values())
+    assert ended == {"finished": 10, "failed": 1, "killed": 1}
+    assert all(losses(run) == [1 / (1 + step) for step in range(6)] for run in after.values())
+    lines = [f"step {step}" for step in range(6)]
+    for run in after.values():
+        assert [edge["node"]["line"] for edge in run["logLines"]["edges"]] == lines
+    assert after[resumed["run_id"]]["attempts"] == 2
+    done = after[by_state["finished"]]
+    assert player.get(done["files"]["edges"][0]["node"]["url"]) == b"lr: 0.1\n"
+    assert done["outputArtifacts"]["edges"] == [{"node": {"state": "COMMITTED", "size": 7}}]
+    for name in ("finished", "failed", "killed"):  # these had ended
+        assert after[by_state[name]] | {"files": None} == before[by_state[name]] | {"files": None}
+
+
+def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "server.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute(f"pragma user_version={NEWEST + 1}")
+    content = file.read_bytes()
+
+    with pytest.raises(RunnerError) as refused:
+        connect(file)
+
+    assert f"it has format {NEWEST + 1}, this version knows {NEWEST}" in refused.value.message
+    assert "upgrade: " in (refused.value.hint or "")
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "create table extra(a); insert into nowhere values(1)",
+        "drop table run; select no_such_function()",
+        "update run set state='x'; begin",
+    ],
+)
+def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, sql: str) -> None:
+    restore(tmp_path / "data")
+    file = tmp_path / "data" / "server.db"
+    connect(file).close()
+    before = dump(file)
+    steps: Sequence[Migration] = [
+        *read_migrations("runner.server"),
+        Migration(NEWEST + 1, f"{NEWEST + 1:04}_bad.sql", sql),
+    ]
+    with pytest.raises(RunnerError, match=r"cannot be brought to format .*_bad\.sql"):
+        connect(file, steps)
+
+    assert dump(file) == before
+    connect(file).close()
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "server.db"
+    file.write_bytes(b"no database" * 100)
+
+    with pytest.raises(RunnerError, match="cannot be opened"):
+        connect(file)
