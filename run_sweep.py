@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +24,10 @@ from amt.config import load_config
 from amt.environment import read_environment
 from amt.errors import AmtError, ConfigError
 from amt.weights import answers, require_weights
+from runner.agent.command import make_argv, needs_json_file
+from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, MacroValues
 from runner.server.search import RunView, next_config
-from runner.sweepfile import (
-    DEFAULT_COMMAND,
-    Choice,
-    Constant,
-    Finding,
-    Sweep,
-    read_config,
-    read_sweep,
-)
+from runner.sweepfile import Choice, Constant, Finding, Sweep, read_sweep
 
 ROOT = Path(__file__).resolve().parent
 PROGRAM = "amt/train.py"
@@ -159,8 +155,7 @@ def _run_offline(options: argparse.Namespace, sweep: Sweep | None) -> int:
     for number, config in enumerate(_draw(sweep, options.count), 1):
         values = ", ".join(f"{name}={value}" for name, value in config.items())
         _note(f"run {number} of at most {options.count}: {values}")
-        command = _make_command(sweep, config)
-        codes.append(subprocess.run(command, env={**os.environ, **environ}, check=False).returncode)
+        codes.append(_run_once(sweep, config, environ))
         if codes[-1] in (INTERRUPTED, -signal.SIGINT):
             left = options.count - number
             _note(f"interrupted; the other {left} runs: {_again(options, left)}")
@@ -170,6 +165,12 @@ def _run_offline(options: argparse.Namespace, sweep: Sweep | None) -> int:
     folder = Path(os.environ.get("WANDB_DIR") or ROOT) / "wandb"
     _note(f"{len(codes)} runs are in `{folder}`: `runner sync-offline {folder}` sends them")
     return int(any(codes))
+
+
+def _run_once(sweep: Sweep, config: Mapping[str, object], environ: Mapping[str, str]) -> int:
+    with tempfile.TemporaryDirectory(prefix="run_sweep-") as folder:
+        command = _make_command(sweep, config, Path(folder) / "values.json")
+        return subprocess.run(command, env={**os.environ, **environ}, check=False).returncode
 
 
 def _draw(sweep: Sweep, count: int) -> Iterator[Mapping[str, object]]:
@@ -186,28 +187,19 @@ def _add_best_metric(sweep: Sweep) -> dict[str, Any]:
     command = list(sweep.command or DEFAULT_COMMAND)
     named = any(word.startswith("--best_") for word in command)
     if _runs_amt(sweep) and sweep.metric is not None and not named:
-        place = next((n for n, word in enumerate(command) if word.startswith("${args")), None)
+        place = next((n for n, word in enumerate(command) if word.startswith(ARGS[:-1])), None)
         added = [f"--best_metric={sweep.metric}", f"--best_goal={sweep.goal}"]
         command[place:place] = added if place is not None else []
     return {**sweep.config, "command": command}
 
 
-def _make_command(sweep: Sweep, config: Mapping[str, object]) -> list[str]:
-    parts: dict[str, list[str]] = {
-        "${env}": [],
-        "${interpreter}": [sys.executable],
-        "${program}": [str(sweep.program)],
-        "${args}": [f"--{name}={value}" for name, value in config.items()],
-        "${args_no_equals}": [
-            word for name, value in config.items() for word in (f"--{name}", str(value))
-        ],
-        "${args_no_hyphens}": [f"{name}={value}" for name, value in config.items()],
-    }
+def _make_command(sweep: Sweep, config: Mapping[str, object], json_file: Path) -> list[str]:
+    """As W&B's agent makes it."""
     template = _add_best_metric(sweep)["command"]
-    unknown = [part for part in template if part.startswith("${") and part not in parts]
-    if unknown:
-        raise SweepError(f"`{unknown[0]}` in the sweep's command needs a server: unset WANDB_MODE")
-    return [word for part in template for word in parts.get(part, [part])]
+    if needs_json_file(template):
+        json_file.write_text(json.dumps(dict(config)))
+    macros = MacroValues(config, sys.executable, sweep.program, str(json_file))
+    return make_argv(template, macros, os.environ)
 
 
 def _again(options: argparse.Namespace, count: int) -> str:
@@ -277,7 +269,7 @@ def _join(wandb: Any, options: argparse.Namespace) -> _Joined:
             "entity/project/ID"
         ) from error
     joined = _Joined(str(entity), project, sweep_id, config)
-    known, _ = read_config(config)
+    known, _ = read_sweep(json.dumps(config))
     if known is not None:
         _require_weights(known)
     return joined

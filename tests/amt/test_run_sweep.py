@@ -258,3 +258,33 @@ def test_ctrl_c_prints_the_command_that_goes_on(tmp_path: Path, cloud: Cloud) ->
             environ=cloud.environment(tmp_path),
         )
         assert again.returncode == 0, again.stderr
+
+
+def test_offline_every_macro_of_a_command_is_replaced_as_w_and_bs_agent_does(
+    tmp_path: Path,
+) -> None:
+    """The values' file too, which lives as long as its run."""
+    (tmp_path / "train.py").write_text(
+        "import pathlib, sys\n"
+        "said = [pathlib.Path(sys.argv[-1]).read_text(), *sys.argv[1:-1]]\n"
+        "pathlib.Path(sys.argv[0]).with_name('said').write_text('\\n'.join(said))\n"
+    )
+    sweep = {
+        "program": str(tmp_path / "train.py"),
+        "method": "grid",
+        "parameters": {"flip": {"values": [True]}, "rate": {"values": [0.5]}},
+        "command": [
+            *("${env}", "SEEN=1", "${interpreter}", "${program}", "${args_no_boolean_flags}"),
+            *("${envvar:WANDB_MODE}", "${args_json_file}"),
+        ],
+    }
+    (tmp_path / "sweep.yaml").write_text(json.dumps(sweep))
+
+    done = run_sweep(
+        tmp_path, "--config", "sweep.yaml", environ=plain(tmp_path, WANDB_MODE="offline")
+    )
+
+    assert done.returncode == 0, done.stderr
+    values, *words = (tmp_path / "said").read_text().splitlines()
+    assert json.loads(values) == {"flip": True, "rate": 0.5}
+    assert words == ["--flip", "--rate=0.5", "offline"]
