@@ -71,7 +71,11 @@ def _make_control(chosen: Sequence[Mutant]) -> Mutant:
 
 
 def _import_heavy() -> None:
-    """What takes seconds and is never changed; nothing of amt."""
+    """What takes seconds and is never changed; nothing of amt but its declaration of operators."""
+    import amt.vision  # noqa: F401 - before timm
+
+    # isort: split
+
     import docker  # noqa: F401
     import huggingface_hub  # noqa: F401
     import pytest  # noqa: F401
@@ -79,8 +83,6 @@ def _import_heavy() -> None:
     import torch
     import wandb  # noqa: F401
     import yaml  # noqa: F401
-
-    import amt.vision  # noqa: F401 - before timm
 
     torch.set_num_threads(1)
 
@@ -139,7 +141,8 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.chdir(copy)
-    for name in [one for one in sys.modules if one.split(".")[0] in {"amt", "tests", "runner"}]:
+    ours = [one for one in sys.modules if one.split(".")[0] in {"amt", "tests", "runner"}]
+    for name in set(ours) - {"amt.vision"}:  # torch takes its declarations once
         del sys.modules[name]
     sys.path[:] = [str(copy), *(one for one in sys.path if one not in {"", str(ROOT)})]
     # plugins that timm's dependencies have imported cannot be loaded once more

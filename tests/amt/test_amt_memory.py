@@ -47,7 +47,7 @@ def raise_above(model: Amt, most: int) -> None:
     model.register_forward_pre_hook(check)
 
 
-@pytest.mark.parametrize(("fits", "micro_batch"), [(8, 8), (7, 4), (4, 4), (3, 2), (1, 1)])
+@pytest.mark.parametrize(("fits", "micro_batch"), [(7, 4), (3, 2), (1, 1)])
 def test_a_step_that_does_not_fit_is_taken_in_halves_with_the_same_result(
     cache: Path, fits: int, micro_batch: int
 ) -> None:
@@ -55,7 +55,7 @@ def test_a_step_that_does_not_fit_is_taken_in_halves_with_the_same_result(
     raise_above(parts.model, fits)
 
     for training in (whole, parts):
-        for _ in range(3):
+        for _ in range(2):
             training.train_step()
 
     assert parts.micro_batch == micro_batch

@@ -63,6 +63,20 @@ def test_its_gradient_leads_home_with_length_one_also_from_180_degrees(angle: fl
             assert gradient.norm().item() == pytest.approx(0, abs=1e-3)
 
 
+def test_an_exact_half_turn_has_a_way_back_too() -> None:
+    """As in the cube's rotations, where no rounding hides that the cosine's half is zero."""
+    halves = [one for one in CUBE_ROTATIONS if one.trace() == -1]
+    assert len(halves) == 9
+
+    for target in halves:
+        vectors = START.clone().requires_grad_()
+        loss = geodesic_angle(rotation_from_6d(vectors), target[None]).sum()
+        [gradient] = torch.autograd.grad(loss, vectors)
+
+        assert loss.item() == pytest.approx(math.pi, abs=1e-6)
+        assert gradient.norm().item() == pytest.approx(1, abs=0.5)
+
+
 def test_six_numbers_give_any_rotation_whatever_their_lengths() -> None:
     wanted = random_rotations(64)
     vectors = torch.cat([wanted[..., 0] * 3, wanted[..., 1] * 0.2 + wanted[..., 0]], -1)
