@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +22,9 @@ from amt.rotations import palm_frame
 SIZE = 56
 
 
+@functools.cache
 def make_scenes(count: int, *, seed: int = 0) -> Batch:
-    """Scenes with all labels and without a picture."""
+    """Scenes with all labels and without a picture; the same object for each call."""
     rng = np.random.default_rng(seed)
     scenes = sample_scenes(count, rng)
     known = torch.ones(count, dtype=torch.bool)
