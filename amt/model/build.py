@@ -49,7 +49,7 @@ def make_parts(config: ModelConfig, trunk: Trunk) -> Parts:
         votes=VoteHead(dim, grid),
         latent=LatentHead(dim) if config.use_sigma_reparam else None,
         fusion=fusion,
-        refiner=Refiner(dim, steps=steps, grid=grid) if steps else None,
+        refiner=Refiner(dim, steps=steps) if steps else None,
         object=ObjectHead(dim),
         contact=ContactDecoder(
             dim,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,7 @@ def sample_features(fields: Tensor, points: Tensor, camera: CropCamera) -> Tenso
     return sampled[..., 0].mT
 
 
-def to_fields(patches: Tensor, grid: int) -> Tensor:
+def to_fields(patches: Tensor) -> Tensor:
     """Patches (B, grid * grid, H), row by row, as (B, H, grid, grid)."""
+    grid = math.isqrt(patches.shape[1])
     return patches.mT.reshape(len(patches), -1, grid, grid)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from amt.model.camera import CropCamera, sample_features, to_fields
-from amt.model.layers import decoder_layer, small_mlp
+from amt.model.layers import encoder_layer, small_mlp
+from amt.model.tokens import Tokens
 from amt.rotations import palm_frame, rotation_from_6d
 
 
@@ -40,50 +41,58 @@ class ObjectHead(nn.Module):
 
 
 class ContactDecoder(nn.Module):
-    """Does each joint touch the object? Joints read the object's token and the patches."""
+    """Does each joint touch the object? Joints and object attend to each other."""
 
     def __init__(self, dim: int, width: int, *, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.joint = nn.Linear(2 * dim + 3, width)
-        self.memory = nn.Linear(dim, width)
-        self.layers = nn.ModuleList(decoder_layer(width, heads, dropout) for _ in range(layers))
+        self.object = nn.Linear(2 * dim, width)
+        self.layers = nn.ModuleList(encoder_layer(width, heads, dropout) for _ in range(layers))
         self.head = nn.Sequential(nn.LayerNorm(width), small_mlp(width, width, 1))
 
-    def forward(self, joints: Tensor, memory: Tensor) -> Tensor:
-        """Logits (B, J).
-
-        Args:
-            joints: (B, J, 2 H + 3), as `describe_joints` gives them.
-            memory: (B, M, H) object token and patches.
-        """
-        tokens, read = self.joint(joints), self.memory(memory)
+    def forward(self, seen: SeenPose) -> Tensor:
+        """Logits (B, J)."""
+        tokens = torch.cat([self.joint(seen.joints), self.object(seen.object)[:, None]], 1)
         for layer in self.layers:
-            tokens = layer(tokens, read)
-        logits: Tensor = self.head(tokens)[..., 0]
+            tokens = layer(tokens)
+        logits: Tensor = self.head(tokens[:, :-1])[..., 0]
         return logits
 
 
-def describe_joints(
-    tokens: Tensor,
-    joints: Tensor,
-    root: Tensor,
-    patches: Tensor,
-    pose: ObjectPose,
-    camera: CropCamera,
-    grid: int,
-) -> Tensor:
-    """Each joint's token, what is seen there, and its place in the object: (B, J, 2 H + 3).
+@dataclass(frozen=True, slots=True)
+class SeenPose:
+    """Hand and object as the contact decoder is given them; without a gradient to the pose."""
 
-    Args:
-        tokens: (B, J, H).
-        joints: (B, J, 3), relative to the wrist, metres.
-        root: (B, 3), the wrist in the camera frame.
-        patches: (B, P, H).
-        pose: of the object.
-        camera: of the crops.
-        grid: patches per side.
-    """
-    joints, position, rotation = joints.detach(), pose.position.detach(), pose.rotation.detach()
-    seen = sample_features(to_fields(patches, grid), joints + root.detach()[:, None], camera)
-    place = (joints - position[:, None]) @ rotation
-    return torch.cat([tokens, seen, place * 10], -1)
+    joints: Tensor  # (B, J, 2 H + 3): token, features where it appears, place in the object
+    object: Tensor  # (B, 2 H): token, features where its middle appears
+
+    @classmethod
+    def of(
+        cls,
+        tokens: Tokens,
+        joints: Tensor,
+        root: Tensor,
+        pose: ObjectPose,
+        patches: Tensor,
+        camera: CropCamera,
+    ) -> SeenPose:
+        """Look up what is seen where.
+
+        Args:
+            tokens: of the decoder.
+            joints: (B, J, 3), relative to the wrist, metres.
+            root: (B, 3), the wrist in the camera frame.
+            pose: of the object.
+            patches: (B, P, H), row by row.
+            camera: of the crops.
+        """
+        joints, position, rotation = (
+            one.detach() for one in (joints, pose.position[:, None], pose.rotation)
+        )
+        points = torch.cat([joints, position], 1) + root.detach()[:, None]
+        seen = sample_features(to_fields(patches), points, camera)
+        place = (joints - position) @ rotation * 10
+        return cls(
+            torch.cat([tokens.joints, seen[:, :-1], place], -1),
+            torch.cat([tokens.object, seen[:, -1]], -1),
+        )

@@ -58,9 +58,8 @@ class VoteHead(nn.Module):
 class Refiner(nn.Module):
     """Looks at the image where each joint is now and moves it; the same weights at every step."""
 
-    def __init__(self, dim: int, *, steps: int, grid: int) -> None:
+    def __init__(self, dim: int, *, steps: int) -> None:
         super().__init__()
-        self.grid = grid
         self.step_embedding = nn.Parameter(torch.zeros(steps, dim))
         self.offset = nn.Sequential(
             nn.Linear(2 * dim + 3, dim), nn.GELU(), nn.LayerNorm(dim), small_linear(dim, 3)
@@ -81,7 +80,7 @@ class Refiner(nn.Module):
         Returns:
             (B, J, 3) relative joints after each step.
         """
-        fields = to_fields(patches, self.grid)
+        fields = to_fields(patches)
         stages, joints = [], start
         for embedding in self.step_embedding:
             here = joints.detach()

@@ -25,3 +25,10 @@ def decoder_layer(dim: int, heads: int, dropout: float) -> nn.TransformerDecoder
     return nn.TransformerDecoderLayer(
         dim, heads, 2 * dim, dropout=dropout, activation="gelu", batch_first=True, norm_first=True
     )
+
+
+def encoder_layer(dim: int, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
+    """Self-attention and a feed-forward of twice the width, pre-norm."""
+    return nn.TransformerEncoderLayer(
+        dim, heads, 2 * dim, dropout=dropout, activation="gelu", batch_first=True, norm_first=True
+    )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from amt.model.camera import CropCamera, camera_features
-from amt.model.grasped import ContactDecoder, ObjectHead, ObjectPose, describe_joints
+from amt.model.grasped import ContactDecoder, ObjectHead, ObjectPose, SeenPose
 from amt.model.hand import Refiner, VoteHead
 from amt.model.tokens import (
     Adapter,
@@ -101,12 +101,9 @@ class Amt(nn.Module):
         if self.object is not None:
             pose = self.object(tokens.object, votes.object, stages[-1])
         if self.contact is not None and pose is not None:
-            told = describe_joints(
-                tokens.joints, stages[-1], votes.root, patches, pose, camera, self.trunk.grid
-            )
-            memory = torch.cat([tokens.object[:, None], patches], 1)
+            seen = SeenPose.of(tokens, stages[-1], votes.root, pose, patches, camera)
             with self._precision(images):
-                contact = self.contact(told, memory)
+                contact = self.contact(seen)
             contact = contact.float()
         return Prediction(tuple(stages), votes.root, pose, contact, latent)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from amt.anatomy import JOINTS
-from amt.model.layers import decoder_layer, small_linear
+from amt.model.layers import decoder_layer, encoder_layer, small_linear
 
 MOST_LOG_VARIANCE = 8.0
 
@@ -102,15 +102,7 @@ class AttentionFusion(nn.Module):
 
     def __init__(self, dim: int, *, heads: int, dropout: float) -> None:
         super().__init__()
-        self.layer = nn.TransformerEncoderLayer(
-            dim,
-            heads,
-            2 * dim,
-            dropout=dropout,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-        )
+        self.layer = encoder_layer(dim, heads, dropout)
 
     def forward(self, joints: Tensor, thing: Tensor) -> tuple[Tensor, Tensor]:
         """Joints (B, J, H) and object (B, H), each knowing of the others."""

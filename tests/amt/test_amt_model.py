@@ -12,8 +12,8 @@ from torch import Tensor
 from amt.errors import ConfigError
 from amt.geometry import project, roll_matrix, unproject
 from amt.model.build import build_model
-from amt.model.camera import CropCamera, camera_features, sample_features
-from amt.model.grasped import ObjectPose, describe_joints
+from amt.model.camera import CropCamera, camera_features, sample_features, to_fields
+from amt.model.grasped import ObjectPose, SeenPose
 from amt.model.hand import VoteHead
 from amt.model.network import Amt, Noise, Prediction
 from amt.model.tokens import AttentionFusion, LatentHead, PooledFusion, Tokens
@@ -239,26 +239,30 @@ def test_the_contact_decoder_has_its_own_width() -> None:
     model = build_model(make_config(contact_hidden_dim=16))
 
     assert model.contact is not None
-    assert model.contact.joint.out_features == model.contact.memory.out_features == 16
+    assert model.contact.joint.out_features == model.contact.object.out_features == 16
     logits = predict(model, *make_inputs(2)).contact_logits
     assert logits is not None
     assert logits.shape == (2, 21)
 
 
 def test_contact_is_told_where_joints_are_in_the_object() -> None:
-    """A point of the object's own frame, whatever way the camera looks."""
+    """In the object's own frame, whatever way the camera looks; and what is seen at its middle."""
     generator = torch.Generator().manual_seed(0)
-    tokens, patches = (torch.randn(1, n, 8, generator=generator) for n in (21, 4))
+    tokens = Tokens(
+        *(torch.randn(1, *shape, 8, generator=generator) for shape in ((21,), (), (), ()))
+    )
+    patches = torch.randn(1, 4, 8, generator=generator)
     joints, root = torch.randn(1, 21, 3, generator=generator) * 0.05, torch.tensor([[0.0, 0, 0.6]])
     turn = roll_matrix(torch.tensor([0.7]))
     pose = ObjectPose(torch.tensor([[0.01, 0.05, 0.02]]), turn, turn)
     camera = CropCamera(torch.tensor([[60.0, 60.0, 14.0, 14.0]]), 28)
 
-    told = describe_joints(tokens, joints, root, patches, pose, camera, 2)
+    seen = SeenPose.of(tokens, joints, root, pose, patches, camera)
 
-    assert torch.equal(told[..., :8], tokens)
-    expected = (joints - pose.position[:, None]) @ turn * 10
-    torch.testing.assert_close(told[..., 16:], expected)
+    assert torch.equal(seen.joints[..., :8], tokens.joints)
+    torch.testing.assert_close(seen.joints[..., 16:], (joints - pose.position[:, None]) @ turn * 10)
+    middle = sample_features(to_fields(patches), (pose.position + root)[:, None], camera)[:, 0]
+    torch.testing.assert_close(seen.object, torch.cat([tokens.object, middle], -1))
 
 
 def test_geometry_is_float32_in_mixed_precision() -> None:
