@@ -1,8 +1,7 @@
-"""Optimizer groups, learning-rate schedule, moving average of the weights."""
+"""Optimizer groups, and the moving average of the weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,37 +9,42 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from amt.model import Amt
+from amt.config.schema import OptimConfig
+from amt.model.network import Amt
+
+NEW_ENCODERS = ("adapter", "latent", "fusion")  # what turns features into tokens
 
 
-def make_optimizer(
-    model: Amt,
-    *,
-    learning_rate: float,
-    weight_decay: float,
-    trunk_multiplier: float,
-    adapter_multiplier: float,
-) -> AdamW:
+def make_optimizer(model: Amt, config: OptimConfig) -> AdamW:
     """AdamW whose groups differ in rate, by part, and in decay.
 
     Only matrices decay: no biases, norms, scales, embeddings or queries.
     """
-    multipliers = {"trunk": trunk_multiplier, "adapter": adapter_multiplier}
+    multipliers = {
+        "trunk": config.lr_mult_pretrained,
+        **dict.fromkeys(NEW_ENCODERS, config.lr_mult_new_encoders),
+    }
     matrices = {id(weight) for layer in model.modules() for weight in _matrices(layer)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            multiplier = multipliers.get(name.split(".")[0], 1.0)
-            decay = weight_decay if id(parameter) in matrices else 0.0
+            multiplier = multipliers.get(name.split(".")[0], config.lr_mult_decoders)
+            decay = config.weight_decay if id(parameter) in matrices else 0.0
             groups.setdefault((multiplier, decay), []).append(parameter)
     return AdamW(
         [
             {"params": parameters, "weight_decay": decay, "multiplier": multiplier}
             for (multiplier, decay), parameters in groups.items()
         ],
-        lr=learning_rate,
+        lr=config.learning_rate,
         fused=True,
     )
+
+
+def set_learning_rate(optimizer: AdamW, rate: float) -> None:
+    """Give every group its share of the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["multiplier"]
 
 
 def _matrices(layer: nn.Module) -> Iterator[Tensor]:
@@ -50,39 +54,36 @@ def _matrices(layer: nn.Module) -> Iterator[Tensor]:
         yield layer.in_proj_weight
 
 
-def rate_at(step: int, *, steps: int, base: float, warmup_share: float, minimum: float) -> float:
-    """Linear warm-up over a share of the steps, then a cosine down to the minimum."""
-    warmup = max(1, round(steps * warmup_share))
-    if step < warmup:
-        return base * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return minimum + (base - minimum) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def set_rate(optimizer: AdamW, rate: float) -> None:
-    """Give every group its share of the rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["multiplier"]
-
-
 class Ema:
     """An exponential moving average of the trainable weights, the ones that are validated."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay, self.updates = decay, 0
+        self.decay = decay
         self._live = {
             name: parameter
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
         self._average = {name: value.detach().clone() for name, value in self._live.items()}
+        device = next(iter(self._live.values())).device
+        self._updates = torch.zeros((), dtype=torch.float64, device=device)
+
+    @property
+    def updates(self) -> int:
+        """How many there were; waits for the device."""
+        return int(self._updates.item())
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Follow the weights; the first ones count no more than others (Adam's correction)."""
-        self.updates += 1
-        share = (1 - self.decay) / (1 - self.decay**self.updates)
-        torch._foreach_lerp_(list(self._average.values()), list(self._live.values()), share)
+    def update(self, finite: Tensor) -> None:
+        """Follow the weights if `finite`; the first ones count no more than others (as in Adam)."""
+        self._updates += finite
+        correction = 1 - self.decay ** self._updates.clamp(min=1)
+        share = ((1 - self.decay) / correction * finite).float()
+        average: list[Tensor] = list(self._average.values())
+        live: list[Tensor] = list(self._live.values())
+        change = torch._foreach_sub(live, average)  # noqa: SLF001 - a few kernels for all tensors
+        torch._foreach_mul_(change, share)
+        torch._foreach_add_(average, change)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -100,7 +101,7 @@ class Ema:
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor], *, updates: int) -> None:
         """Take averages that `state_dict` gave after so many updates."""
-        self.updates = updates
+        self._updates.fill_(updates)
         for name, value in self._average.items():
             value.copy_(state[name])
 

@@ -11,7 +11,9 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from amt.data.hand import Array, Scenes
+from amt.data import Array
+from amt.data.synthetic.grasp import Scenes
+from amt.data.synthetic.hand import CAPSULES
 
 FOCAL_PX, CENTRE_PX = 615.0, (320.0, 240.0)  # a common 640 x 480 depth camera
 CROP_MARGIN, CROP_JITTER = 1.5, 0.05
@@ -19,9 +21,6 @@ FAR_M = 9.0
 CHECKER_M = 0.03
 AMBIENT = 0.3
 
-_FINGERS = [[0, *range(first, first + 4)] for first in range(1, 21, 4)]
-_PALM = [(5, 9), (9, 13), (13, 17), (1, 5), (1, 9)]  # they close the gaps between the knuckles
-CAPSULES = [pair for finger in _FINGERS for pair in itertools.pairwise(finger)] + _PALM
 _CORNERS = np.array(list(itertools.product((-1, 1), repeat=3)), np.float32)
 
 
