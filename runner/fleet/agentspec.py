@@ -30,7 +30,7 @@ class Launch:
     network: str | None
     image: str  # ID
     interpreter: str
-    read_only: bool  # an image of ours: bytecode is compiled, nothing needs to be written
+    read_only: bool  # of an image that `build` made, in which nothing needs to be written
     project_dir: str | None = paths.PROJECT  # None: the image brings no project
     command: tuple[str, ...] | None = None  # None: as the sweep's config says
     program: str | None = None

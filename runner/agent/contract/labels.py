@@ -25,6 +25,7 @@ SWEEP_ROLE = "sweep"
 # images
 KIND = "dev.runner.kind"  # `agent` or `server`, on every image that runner built
 VARIANT = "dev.runner.variant"
+RECIPE = "dev.runner.recipe"  # `ours`, or `dockerfile` where the user's own says what is in it
 PROJECT_HASH = "dev.runner.project.hash"
 PROJECT_COMMIT = "dev.runner.project.commit"
 PROJECT_DIRTY = "dev.runner.project.dirty"
