@@ -91,7 +91,7 @@ def config(as_json: Json = False) -> None:
         environ=os.environ,
         settings=settings,
         home=find_home(),
-        state=find_state(Path.cwd(), environ=os.environ),
+        state=find_state(Path.cwd(), environ=os.environ, read_only=True),
     )
     found = {key: (_masked(settings.get(key)), _origin(settings.origins, key)) for key in KEYS}
     if not settings.server:

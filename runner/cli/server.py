@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runner.cli.context import Context
     from runner.doctor.findings import Finding
 
-_SERVER_EXTRA = {"graphql", "optuna", "starlette", "uvicorn"}
+_SERVER_EXTRA = {"graphql", "httptools", "optuna", "starlette", "uvicorn", "uvloop"}
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 

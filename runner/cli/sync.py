@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from runner.guard.user_state import find_user_folder
 if TYPE_CHECKING:
     from runner.offline.collect import Found
     from runner.offline.ledger import Ledger
+    from runner.offline.logfile import LogFile
     from runner.offline.parcel import Addresses, Outcome, Parcel
     from runner.offline.progress import Progress
     from runner.offline.send import Senders
@@ -66,8 +67,10 @@ def sync_offline(
     from runner.settings.trust import find_ca_bundle
 
     state, settings = _surroundings(to, yes=yes, dry_run=dry_run)
-    chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
-    logs = collect.find_logs(chosen)
+    if paths:
+        logs = collect.find_logs(paths)
+    else:
+        logs = collect.find_usual_logs(Path.cwd(), state.runs if state else None)
     folder = state.root if state else find_user_folder(os.environ)
     staging = (state.cache if state else folder) / "sync"
     bundle = find_ca_bundle(os.environ)
@@ -84,7 +87,7 @@ def sync_offline(
         from runner.offline.progress import Progress
 
         groups = collect.group(logs)
-        progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
+        progress = Progress(len(groups), sum(log.size for log in logs))
         target = _target(to, settings, logs, state, progress.tell, bundle)
         addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
         ledger = stack.enter_context(opened(folder / "sync.db", target.url, read_only=dry_run))
@@ -102,7 +105,7 @@ def _processes(logs: int) -> int:
 
 
 def _sync(
-    groups: Sequence[Sequence[Path]],
+    groups: "Sequence[Sequence[LogFile]]",
     target: "Target",
     ledger: "Ledger",
     addresses: "Addresses",
@@ -113,27 +116,31 @@ def _sync(
     senders: "Senders | None",
 ) -> "Sequence[Outcome | Parcel]":
     """What becomes of the runs; without `senders` what would be done."""
+    from runner.offline.artifacts import find_staging
+    from runner.offline.batches import split
     from runner.offline.bring import Sweeps
-    from runner.offline.collect import read_runs
+    from runner.offline.collect import read_chunks
     from runner.offline.openfiles import find_open
-    from runner.offline.sync import Sync, split
+    from runner.offline.sync import Sync
+    from runner.settings.server import find_home
 
-    sync = Sync(target, ledger, Sweeps(target, ledger, config_of, progress.tell), addresses)
-    live = find_open((log for group in groups for log in group), now=time.time())
+    staging = find_staging(os.environ, find_home())
+    sweeps = Sweeps(target, ledger, config_of, progress.tell)
+    sync = Sync(target, ledger, sweeps, addresses, staging)
+    live = find_open((log.path for group in groups for log in group), now=time.time())
 
-    def read(some: Sequence[Path]) -> "Sequence[Found]":
-        runs = read_runs(some, live=live)
-        for run in runs:
-            for copy in run.copies:
-                progress.tell(f"run {run.run_id}: `{copy.parent}` is a copy and is left out")
-        return runs
+    def read() -> "Iterator[list[Found]]":
+        for runs in read_chunks(split(groups, workers), live=live):
+            for run in runs:
+                for copy in run.copies:
+                    progress.tell(f"run {run.run_id}: `{copy.parent}` is a copy and is left out")
+            yield runs
 
-    chunks = (read(some) for some in split(groups, workers))
     if senders is None:
-        return [one for runs in chunks for one in sync.plan(runs, dry_run=True)]
+        return [one for runs in read() for one in sync.plan(runs, dry_run=True)]
     progress.begin()
     try:
-        return sync.carry_out(chunks, workers=workers, senders=senders, progress=progress)
+        return sync.carry_out(read(), workers=workers, senders=senders, progress=progress)
     finally:
         progress.close()
 
@@ -141,7 +148,7 @@ def _sync(
 def _target(
     to: str | None,
     settings: "Settings",
-    logs: Sequence[Path],
+    logs: "Sequence[LogFile]",
     state: "State | None",
     report: Callable[[str], None],
     bundle: Path | None,
@@ -295,10 +302,10 @@ def _to_json(
     ended: "Sequence[Outcome]", would: "Sequence[Parcel]", counts: Mapping[str, int]
 ) -> dict[str, Any]:
     rows = [
-        (one.run_id, one.folder, one.status, one.reason, one.rows, one.size, one.lacking)
+        (one.run_id, one.folder, one.status, one.reason, one.rows, one.size, one.lacking, one.files)
         for one in ended
     ] + [
-        (p.found.run_id, p.found.folder, "skipped", "dry run", p.expected.rows, p.size, ())
+        (p.found.run_id, p.found.folder, "skipped", "dry run", p.expected.rows, p.size, (), ())
         for p in would
     ]
     return {
@@ -311,8 +318,9 @@ def _to_json(
                 "history_rows": count,
                 "bytes": size,
                 "lacking_artifacts": list(lacking),
+                "lacking_files": list(files),
             }
-            for run_id, folder, status, reason, count, size, lacking in rows
+            for run_id, folder, status, reason, count, size, lacking, files in rows
         ],
         **{status: counts[status] for status in ("synced", "already", "failed")},
         "skipped": counts["skipped"],
@@ -330,4 +338,6 @@ def _summary(
     parts += [f"{counts[word]} {word}" for word in ("failed", "skipped") if counts[word]]
     if lacking := sum(len(one.lacking) for one in ended):
         parts.append(f"{lacking} artifacts lacking")
+    if left := sum(len(one.files) for one in ended):
+        parts.append(f"{left} files left out")
     return f"{url}: {', '.join(parts)}"

@@ -12,16 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from runner.agent.foreign import (
-    MANIFEST_BYTES,
-    STATUS_BYTES,
-    DamagedFile,
-    read_foreign,
-    read_up_to,
-)
+from runner.agent.foreign import STATUS_BYTES, DamagedFile, read_foreign, read_up_to
 
 __all__ = [
-    "MANIFEST_BYTES",
     "OWN_BYTES",
     "STATUS_BYTES",
     "DamagedFile",
@@ -29,6 +22,7 @@ __all__ = [
     "parse_object",
     "read_foreign",
     "read_foreign_object",
+    "read_given",
     "read_regular",
     "read_regular_text",
 ]
@@ -44,19 +38,23 @@ def read_regular(path: Path, *, max_bytes: int = PROJECT_BYTES) -> bytes:
         OSError: it cannot be read, is larger, or is no regular file (a pipe would be waited for,
             a device may never end).
     """
+    _check_regular(path.stat(), path)  # to open a pipe and go away would end who writes into it
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        kind = os.fstat(handle).st_mode
-        if stat.S_ISDIR(kind):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        _check_regular(os.fstat(handle), path)
         content = read_up_to(handle, max_bytes + 1)
     finally:
         os.close(handle)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def read_regular_text(path: Path) -> str:

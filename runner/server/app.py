@@ -8,11 +8,11 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,10 +24,12 @@ from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
 from runner.server.heartbeat import reap
+from runner.server.oldlogs import take_old_logs
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.tokens import Tokens
 from runner.server.wire import Refused
+from runner.server.writer import Writer
 
 log = logging.getLogger(__name__)
 TELEMETRY = "/sdk/otel/"  # asked without a key; W&B's client complains unless this is 404 or 405
@@ -41,9 +43,14 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
         remove_incoming(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
+            service = Service(store, Tokens(key))
+            take_old_logs(service)
             _announce(host, listener)
             config = uvicorn.Config(
-                create_app(Service(store, Tokens(key))),
+                create_app(service),
+                loop="uvloop",
+                http="httptools",
+                ws="none",
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=GRACE_S,
@@ -62,7 +69,8 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
 
 def create_app(service: Service) -> Starlette:
     """The application over one store."""
-    handlers = Handlers(service)
+    writer = Writer(service.store.database)
+    handlers = Handlers(service, writer)
     app = Starlette(
         routes=[
             Route("/graphql", handlers.graphql, methods=["POST"]),
@@ -83,7 +91,7 @@ def create_app(service: Service) -> Starlette:
             sqlite3.OperationalError: _not_stored,
             500: _fault,
         },
-        lifespan=_lifespan(service),
+        lifespan=_lifespan(service, writer),
     )
     app.add_middleware(_Key, tokens=service.tokens)
     return app
@@ -154,21 +162,24 @@ async def _fault(_: Request, __: Exception) -> Response:
     return refused(500, "the server failed; its log says why")
 
 
-def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    service: Service, writer: Writer
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_reap_for_ever(service))
+        task = asyncio.create_task(_reap_for_ever(service, writer))
         yield
         task.cancel()
+        writer.close()
 
     return lifespan
 
 
-async def _reap_for_ever(service: Service) -> None:
+async def _reap_for_ever(service: Service, writer: Writer) -> None:
     while True:
         await asyncio.sleep(REAP_EVERY_S)
         try:
-            await run_in_threadpool(reap, service)
+            await writer.run(partial(reap, service))
         except (sqlite3.Error, OSError, Refused) as error:  # a full disk may have room again
             log.warning("runs were not looked after: %s", error)
 

@@ -3,21 +3,41 @@
 import os
 import tempfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from runner.server.wire import Refused, loads
 
+Result = TypeVar("Result")
 LARGEST = 128 << 20  # of a JSON body, unpacked; the client's largest are some 10 MiB
+SMALL = 64 << 10  # bytes that are looked through on the event loop
 LARGEST_FILE = 64 << 30  # of an uploaded file
 
 
-async def read_json(request: Request) -> Any:
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's JSON."""
+
+    value: Any
+    size: int  # bytes, unpacked
+
+    @property
+    def is_large(self) -> bool:
+        """Would it hold up the event loop to look through it?"""
+        return self.size > SMALL
+
+    async def read(self, reader: Callable[[Any], Result]) -> Result:
+        """What `reader` makes of the value."""
+        return await run_in_threadpool(reader, self.value) if self.is_large else reader(self.value)
+
+
+async def read_json(request: Request) -> Body:
     """The JSON body of a request; refused with 400, 413 or 415 if it is none."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", "gzip", ""):
@@ -31,7 +51,8 @@ async def read_json(request: Request) -> Any:
     if unpack and not unpack.eof:
         raise Refused(400, "the gzip body ends too early")
     try:
-        return await run_in_threadpool(loads, bytes(body) or b"{}")
+        read = Body(bytes(body) or b"{}", len(body))
+        return Body(await read.read(loads), len(body))
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
 

@@ -1,5 +1,9 @@
 """A function for each of the server's routes."""
 
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -10,13 +14,17 @@ from runner import __version__
 from runner.server import pages
 from runner.server.artifacts import FOLDER
 from runner.server.bodies import read_json, received
-from runner.server.logs import safe_name
+from runner.server.graphql import read_operation
+from runner.server.heartbeat import Undecided
+from runner.server.names import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
 from runner.server.service import Service
-from runner.server.stream import receive
+from runner.server.stream import Post, receive
 from runner.server.wire import Refused, dumps
+from runner.server.writer import Writer
 
+APART = {"upsertSweep", "rewindRun"}  # changes that may look at everything a run or sweep has
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -29,19 +37,43 @@ PAGE_HEADERS = {
 class Handlers:
     """The routes over one service; what touches the disk runs in a thread."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, writer: Writer) -> None:
+        self._service, self._writer = service, writer
+        self._deciding: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by sweep
 
     async def graphql(self, request: Request) -> Response:
-        body = await read_json(request)
-        return _json(await run_in_threadpool(execute, self._service, _base(request), body))
+        operation = read_operation((await read_json(request)).value)
+        carry_out = partial(execute, self._service, _base(request), operation)
+        if operation.kind != "mutation":
+            return _json(await run_in_threadpool(self._read, carry_out))
+        apart = not APART.isdisjoint(one.name for one in operation.fields.values())
+        try:
+            return _json(await self._change(carry_out, apart=apart))
+        except Undecided as undecided:
+            async with self._deciding[undecided.sweep.path]:
+                return _json(await self._decide(undecided, carry_out))
 
     async def stream(self, request: Request) -> Response:
         body, path = await read_json(request), request.path_params
-        if not isinstance(body, dict):
-            raise Refused(400, "the body must be a JSON object")
         where = path["entity"], path["project"], path["run"]
-        return _json(await run_in_threadpool(receive, self._service, *where, body))
+        post = await body.read(Post.read)
+        take = partial(receive, self._service, *where, post)
+        return _json(await self._change(take, apart=body.is_large))
+
+    def _read(self, look: Callable[[], object]) -> object:
+        with self._service.store.database.snapshot():
+            return look()
+
+    async def _change(self, change: Callable[[], object], *, apart: bool = False) -> object:
+        return await (self._writer.run_apart if apart else self._writer.run)(change)
+
+    async def _decide(self, undecided: Undecided, change: Callable[[], object]) -> object:
+        """Carry out a heartbeat whose next run takes long to choose; one at a time for a sweep."""
+        try:
+            await run_in_threadpool(undecided.decide, self._service)
+            return await self._change(change)
+        finally:
+            undecided.forget(self._service)
 
     async def upload(self, request: Request) -> Response:
         self._admit(request, write=True)
@@ -74,7 +106,7 @@ class Handlers:
 
         def count() -> dict[str, object]:
             store = self._service.store
-            return {"sweeps": len(store.sweeps()), "runs_live": len(store.live_runs())}
+            return {"sweeps": store.count_sweeps(), "runs_live": store.count_live_runs()}
 
         known = {"version": __version__, "schema": 1}
         return _json({**named, **known, **await run_in_threadpool(count)})

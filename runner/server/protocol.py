@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runner.server.artifacts import Artifacts
 from runner.server.filters import connection
-from runner.server.graphql import Operation, answer, read_operation
+from runner.server.graphql import Operation, answer
 from runner.server.runchanges import RunChanges
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.sweepchanges import SweepChanges
@@ -21,13 +21,13 @@ TYPES: Mapping[str, tuple[str, ...]] = {  # what clients before 0.25 look up bef
 }
 
 
-def execute(service: Service, base: str, body: object) -> dict[str, object]:
-    """Answer one GraphQL request that came by way of the URL `base`.
+def execute(service: Service, base: str, operation: Operation) -> dict[str, object]:
+    """Answer one GraphQL operation that came by way of the URL `base`.
 
     A query's unknown root field is null; an unknown mutation is refused with 400, because a null
     answer to one crashes the client.
     """
-    return carry_out(service, Views(service, base), read_operation(body))
+    return carry_out(service, Views(service, base), operation)
 
 
 def carry_out(service: Service, views: Views, operation: Operation) -> dict[str, object]:

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from runner.server.ends import begin_anew
 from runner.server.records import OVER, RUN_STATES, Run, blank_run
+from runner.server.scores import add_summary, place_anew, score_anew
 from runner.server.service import DEFAULT_ENTITY, Service, new_id, place_of
-from runner.server.stream import rewind, score
+from runner.server.stream import rewind
 from runner.server.views import Views, storage_path
 from runner.server.wire import (
     Args,
@@ -56,11 +57,8 @@ class RunChanges:
                 run, inserted = self._run_of(required(args, "id")), False
             else:
                 run, inserted = self._named(args)
-                run = _present(run, self.service.clock())
-            run = self._described(run, args)
-            if text(args, "summaryMetrics") or inserted:
-                spec = self.service.spec_of(run)
-                run = score(run, spec, self.service.curve(run, spec.metric if spec else None))
+                run = self._present(run)
+            run = self._described(run, args, before=None if inserted else run)
             store.put(run)
         return {"bucket": self.views.run(run), "inserted": inserted}
 
@@ -73,7 +71,7 @@ class RunChanges:
             run = self.service.store.run(*place_of(args), required(args, "runName"))
             if run is None:
                 raise Refused(404, f"run {required(args, 'runName')} not found")
-            run = rewind(self.service, _present(run, self.service.clock()), step)
+            run = rewind(self.service, self._present(run), step)
             self.service.store.put(run)
         return {"rewoundRun": self.views.run(run)}
 
@@ -83,6 +81,7 @@ class RunChanges:
             run = self._run_of(required(args, "id"))
             if run.state not in OVER and run.stop is None:
                 self.service.store.put(replace(run, stop="user", stop_at=self.service.clock()))
+                self.service.ages.note("stop", run.path)
         return {"success": True, "clientMutationId": None}
 
     def upsert_model(self, args: Args) -> Node:
@@ -130,14 +129,24 @@ class RunChanges:
         self.service.ensure_project(entity, project)
         return blank_run(entity, project, name, self.service.clock()), True
 
-    def _described(self, run: Run, args: Args) -> Run:
+    def _present(self, run: Run) -> Run:
+        """The run as its process reports for duty; one that had ended is resumed."""
+        now = self.service.clock()
+        self.service.ages.note("heard", run.path)
+        if run.state in OVER or run.state == "preempted":
+            run = replace(begin_anew(run), state="running", started=now)
+        elif run.state == "pending" or run.started is None:
+            run = replace(run, state="running", started=now, lost=0)
+        return replace(run, heartbeat=now)
+
+    def _described(self, run: Run, args: Args, *, before: Run | None) -> Run:
         sweep = text(args, "sweep")
         if sweep and self.service.store.sweep(run.entity, run.project, sweep) is None:
             raise Refused(404, f"sweep {sweep} not found")  # as W&B does (wandb/wandb issue 8115)
         state = text(args, "state") or run.state
         if state not in RUN_STATES:
             raise Refused(400, f"a run's state is one of {', '.join(RUN_STATES)}")
-        return replace(
+        run = replace(
             run,
             state=state,
             sweep=sweep or run.sweep,
@@ -153,15 +162,18 @@ class RunChanges:
             git_commit=_kept(args, "commit", run.git_commit),
             tags=run.tags if args.get("tags") is None else json.dumps(texts(args, "tags")),
         )
+        return self._counted(before, run)
 
-
-def _present(run: Run, now: float) -> Run:
-    """The run as its process reports for duty; one that had ended is resumed."""
-    if run.state in OVER or run.state == "preempted":
-        run = replace(begin_anew(run), state="running", started=now)
-    elif run.state == "pending" or run.started is None:
-        run = replace(run, state="running", started=now, lost=0)
-    return replace(run, heartbeat=now)
+    def _counted(self, before: Run | None, run: Run) -> Run:
+        """The run with what follows from its place in a sweep, its configuration and summary."""
+        moved = before is None or before.sweep != run.sweep
+        if moved or (before is not None and before.config != run.config and not run.suggested):
+            run = place_anew(self.service, before, run)
+        sweep = self.service.sweep_of(run)
+        spec = self.service.spec(sweep) if sweep else None
+        if moved and before is not None:
+            return score_anew(self.service, run, spec)
+        return add_summary(run, spec)
 
 
 def _kept(args: Args, key: str, before: str | None) -> str | None:

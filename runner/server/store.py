@@ -1,27 +1,29 @@
 """The one door to what the server keeps: SQLite behind one writer, and the files beside it."""
 
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from runner.server import schema
+from runner.server.database import Database, Row, Value
 from runner.server.disk import Disk
-from runner.server.logs import safe_name
+from runner.server.lines import Lines
+from runner.server.names import safe_name
 from runner.server.records import LIVE, Agent, Artifact, Project, Run, Sweep, Upload
 
 Record = TypeVar("Record", Project, Sweep, Agent, Run, Artifact)
-Value = str | float | int | None
+Key = tuple[str, str, str]
 NAMES: dict[type, tuple[str, ...]] = {
     kind: tuple(one.name for one in fields(kind)) for kind in (Project, Sweep, Agent, Run, Artifact)
 }
+_LIVE = ", ".join(f"'{one}'" for one in LIVE)
+_OF_SWEEP = "entity=? and project=? and sweep=?"
+_IN_ORDER = "order by created, rowid"
 
 
 class Store:
-    """State in `DIR/server.db`, the runs' histories and files below `DIR/runs`.
+    """State in `DIR/server.db`, the runs' files below `DIR/runs`.
 
     Every method may be called from any thread. What is read and written inside of `transaction`
     is one unit: no other thread comes between, and a kill leaves all of it or nothing.
@@ -29,56 +31,31 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root, self.disk = root, Disk(root)
-        self._lock = threading.RLock()
-        self._begun = False
-        self._committed: list[Callable[[], None]] = []
-        self._database = schema.connect(root / "server.db")
+        self.database = Database(root / "server.db")
+        self.lines = Lines(self.database)
+        self._runs: dict[Key, Run] = {}  # as they are in the transaction
+        self._generation = -1  # of the database, when they were read
 
     def close(self) -> None:
         """Let go of the database; its write-ahead log is folded in."""
-        with self._lock:
-            self._database.close()
+        self.database.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; may be nested, then the outermost decides.
-
-        Raises:
-            sqlite3.OperationalError: the disk does not take it, at the latest when it is committed;
-                nothing has changed then, and the next transaction begins anew.
-        """
-        with self._lock:
-            if self._begun:
-                yield
-                return
-            self._run("begin immediate")
-            self._begun = True
-            try:
-                yield
-                self._database.execute("commit")
-                committed = self._committed
-            except BaseException:
-                if self._database.in_transaction:  # SQLite has undone some failures itself
-                    self._database.execute("rollback")
-                raise
-            finally:
-                self._begun, self._committed = False, []
-            for tell in committed:
-                tell()
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing; may be nested, then the outermost decides (`Database.transaction`)."""
+        return self.database.transaction()
 
     def after_commit(self, tell: Callable[[], None]) -> None:
-        """Call `tell` once the present transaction is on the disk; never, if it is undone.
-
-        What is remembered outside of the database is changed here and nowhere else.
-        """
-        with self.transaction():
-            self._committed.append(tell)
+        """Call `tell` once the present transaction is on the disk; never, if it is undone."""
+        self.database.after_commit(tell)
 
     def put(self, record: Project | Sweep | Agent | Run | Artifact) -> None:
-        """Write a record over the one with the same key."""
-        names = NAMES[type(record)]
+        """Write a record over the one with the same key; only what differs is written."""
         with self.transaction():
-            self._run(_PUT[type(record)], [getattr(record, name) for name in names])
+            if isinstance(record, Run):
+                self._put_run(record)
+                return
+            values = [getattr(record, name) for name in NAMES[type(record)]]
+            self.database.execute(_PUT[type(record)], values)
 
     def project(self, entity: str, name: str) -> Project | None:
         """The project, if anything was ever put into it."""
@@ -97,58 +74,189 @@ class Store:
     def sweeps(self, entity: str | None = None, project: str | None = None) -> list[Sweep]:
         """All sweeps (of a project), oldest first."""
         if entity is None or project is None:
-            return self._all(Sweep, "1 order by created, rowid")
-        return self._all(Sweep, "entity=? and project=? order by created, rowid", entity, project)
+            return self._all(Sweep, f"1 {_IN_ORDER}")
+        return self._all(Sweep, f"entity=? and project=? {_IN_ORDER}", entity, project)
+
+    def running_sweeps(self) -> list[Sweep]:
+        """The sweeps that hand out runs."""
+        return self._all(Sweep, f"state='RUNNING' {_IN_ORDER}")
 
     def agent(self, agent_id: str) -> Agent | None:
         """The agent, if there is one."""
         return self._one(Agent, "id=?", agent_id)
 
-    def agents(self, sweep: Sweep) -> list[Agent]:
-        """All agents that ever registered for a sweep, oldest first."""
-        where = "entity=? and project=? and sweep=? order by created, rowid"
-        return self._all(Agent, where, sweep.entity, sweep.project, sweep.id)
+    def agents(self, sweep: Sweep, *, host: str | None = None) -> list[Agent]:
+        """All agents that ever registered for a sweep (from one host), oldest first."""
+        if host is None:
+            return self._all(Agent, f"{_OF_SWEEP} {_IN_ORDER}", *_key(sweep))
+        return self._all(Agent, f"{_OF_SWEEP} and host=? {_IN_ORDER}", *_key(sweep), host)
 
     def run(self, entity: str, project: str, run_id: str) -> Run | None:
         """The run, if there is one."""
-        return self._one(Run, "entity=? and project=? and id=?", entity, project, run_id)
+        key = entity, project, run_id
+        if not self.database.is_inside:
+            return self._one(Run, "entity=? and project=? and id=?", *key)
+        found = self._read_before().get(key)
+        if found is None:
+            found = self._one(Run, "entity=? and project=? and id=?", *key)
+            if found is not None:
+                self._runs[key] = found
+        return found
 
     def runs(self, entity: str, project: str) -> list[Run]:
         """All runs of a project, oldest first."""
-        return self._all(Run, "entity=? and project=? order by created, rowid", entity, project)
+        return self._all(Run, f"entity=? and project=? {_IN_ORDER}", entity, project)
 
     def runs_of_sweep(self, sweep: Sweep) -> list[Run]:
         """All runs of a sweep, oldest first."""
-        where = "entity=? and project=? and sweep=? order by created, rowid"
-        return self._all(Run, where, sweep.entity, sweep.project, sweep.id)
+        return self._all(Run, f"{_OF_SWEEP} {_IN_ORDER}", *_key(sweep))
 
     def runs_of_agent(self, agent_id: str) -> list[Run]:
         """All runs that an agent holds or held last, oldest first."""
-        return self._all(Run, "agent=? order by created, rowid", agent_id)
+        return self._all(Run, f"agent=? {_IN_ORDER}", agent_id)
+
+    def count_runs_of_agent(self, agent_id: str) -> int:
+        """How many runs an agent holds or held last."""
+        return self.count_selected("agent=?", (agent_id,))
+
+    def count_live_runs(self) -> int:
+        """How many runs have not ended."""
+        return self.count_selected(f"state in ({_LIVE})", ())
+
+    def count_sweeps(self) -> int:
+        """How many sweeps there are."""
+        return int(self.database.execute("select count(*) from sweep")[0][0])
 
     def live_runs(self) -> list[Run]:
         """All runs that have not ended."""
-        return self._all(Run, f"state in ({','.join('?' * len(LIVE))})", *LIVE)
+        return self._all(Run, f"state in ({_LIVE})")
+
+    def live_runs_of_agent(self, agent_id: str) -> list[Run]:
+        """The runs of an agent that have not ended, oldest first."""
+        return self._all(Run, f"agent=? and state in ({_LIVE}) {_IN_ORDER}", agent_id)
+
+    def live_runs_of_sweep(self, sweep: Sweep) -> list[Run]:
+        """The runs of a sweep that have not ended, oldest first."""
+        return self._all(Run, f"{_OF_SWEEP} and state in ({_LIVE}) {_IN_ORDER}", *_key(sweep))
+
+    def unfinished_runs(self, sweep: Sweep) -> list[Run]:
+        """The runs of a sweep that have not ended, or that wait to go on, oldest first."""
+        where = f"{_OF_SWEEP} and state in ({_LIVE}, 'preempted') {_IN_ORDER}"
+        return self._all(Run, where, *_key(sweep))
+
+    def first_preempted(self, sweep: Sweep) -> Run | None:
+        """The run that waits for the longest time to go on."""
+        where = f"{_OF_SWEEP} and state='preempted' order by ended"
+        return self._one(Run, where, *_key(sweep))
+
+    def is_under_way(self, sweep: Sweep) -> bool:
+        """Has a sweep a run that has not ended, or that waits to go on?"""
+        where = f"{_OF_SWEEP} and state in ({_LIVE}, 'preempted') limit 1"
+        return bool(self.database.execute(f"select 1 from run where {where}", _key(sweep)))  # noqa: S608 - ours
 
     def count_runs(self, sweep: Sweep) -> int:
         """How many runs a sweep has, whatever became of them."""
-        rows = self._run(
-            "select count(*) from run where entity=? and project=? and sweep=?",
-            (sweep.entity, sweep.project, sweep.id),
+        return self._count(sweep, "runs")
+
+    def count_states(self, sweep: Sweep) -> dict[str, int]:
+        """How many runs of a sweep are in each state."""
+        rows = self.database.execute(
+            f"select state, count(*) from run where {_OF_SWEEP} group by state",  # noqa: S608 - ours
+            _key(sweep),
         )
-        return int(rows[0][0])
+        return dict(rows)
+
+    def cursor(self, sweep: Sweep) -> int:
+        """The number of the first cell of a sweep's grid that may be free."""
+        return self._count(sweep, "cursor")
+
+    def set_cursor(self, sweep: Sweep, cell: int) -> None:
+        """Every cell before this one is taken."""
+        self._set(sweep, "cursor", cell)
+
+    def is_taken(self, sweep: Sweep, cell: int) -> bool:
+        """Has a run of the sweep this cell of its grid?"""
+        sql = f"select 1 from run where {_OF_SWEEP} and cell=? limit 1"  # noqa: S608 - ours
+        return bool(self.database.execute(sql, (*_key(sweep), cell)))
+
+    def is_exhausted(self, sweep: Sweep) -> bool:
+        """Was an agent told that the sweep has no further configuration?"""
+        return self._count(sweep, "exhausted") == 1
+
+    def set_exhausted(self, sweep: Sweep, *, exhausted: bool) -> None:
+        """Note whether the sweep has no further configuration."""
+        self._set(sweep, "exhausted", int(exhausted))
+
+    def is_counted(self, sweep: Sweep) -> bool:
+        """Is what follows from all of the sweep's runs kept already?"""
+        return self._count(sweep, "counted") == 1
+
+    def set_counted(self, sweep: Sweep) -> None:
+        """Note that it is."""
+        self._set(sweep, "counted", 1)
+
+    def best(self, sweep: Sweep, *, highest: bool) -> float | None:
+        """The lowest or the highest of its runs' best values."""
+        name = "max" if highest else "min"
+        sql = f"select {name}(best) from run where {_OF_SWEEP}"  # noqa: S608 - ours
+        [(value,)] = self.database.execute(sql, _key(sweep))
+        best: float | None = value
+        return best
+
+    def select_runs(self, where: str, values: Sequence[Value]) -> list[Run]:
+        """The runs that a condition of `runquery` selects."""
+        return self._all(Run, where, *values)
+
+    def count_selected(self, where: str, values: Sequence[Value]) -> int:
+        """How many runs it selects."""
+        return int(self.database.execute(f"select count(*) from run where {where}", values)[0][0])  # noqa: S608 - ours
+
+    def results(self, sweep: Sweep) -> list[Row]:
+        """ID, state, config, suggested config and best value of a sweep's runs, oldest first."""
+        sql = f"select id, state, config, suggested, best from run where {_OF_SWEEP} {_IN_ORDER}"  # noqa: S608 - ours
+        return self.database.execute(sql, _key(sweep))
+
+    def put_bands(self, run: Run, losses: Mapping[int, float]) -> None:
+        """Note a run's metric, smaller is better, at bands that it has reached."""
+        key = run.entity, run.project, run.sweep
+        rows = [(*key, band, loss, run.id) for band, loss in losses.items()]
+        with self.transaction():
+            self.database.execute_many("insert or ignore into band values(?,?,?,?,?,?)", rows)
+
+    def drop_bands(self, run: Run) -> None:
+        """Forget the bands that a run has reached."""
+        with self.transaction():
+            sql = "delete from band where entity=? and project=? and run=?"
+            self.database.execute(sql, (run.entity, run.project, run.id))
+
+    def band_loss(self, run: Run, band: int) -> float | None:
+        """A run's metric at a band, if it has come that far."""
+        sql = "select loss from band where entity=? and project=? and run=? and sweep=? and band=?"
+        rows = self.database.execute(sql, (run.entity, run.project, run.id, run.sweep, band))
+        return float(rows[0][0]) if rows else None
+
+    def band_size(self, sweep: Sweep, band: int) -> int:
+        """How many runs of a sweep have reached a band."""
+        sql = f"select count(*) from band where {_OF_SWEEP} and band=?"  # noqa: S608 - ours
+        return int(self.database.execute(sql, (*_key(sweep), band))[0][0])
+
+    def band_rank(self, sweep: Sweep, band: int, rank: int) -> float:
+        """The metric of the run that is so many places behind the best at a band."""
+        where = f"{_OF_SWEEP} and band=? order by loss limit 1 offset ?"
+        sql = f"select loss from band where {where}"  # noqa: S608 - ours
+        return float(self.database.execute(sql, (*_key(sweep), band, rank))[0][0])
 
     def put_upload(self, entity: str, project: str, run: str, upload: Upload) -> None:
         """Note that a run's file is here."""
         with self.transaction():
-            self._run(
+            self.database.execute(
                 "insert or replace into upload values(?,?,?,?,?,?)",
                 (entity, project, run, upload.name, upload.size, upload.updated),
             )
 
     def uploads(self, run: Run) -> list[Upload]:
         """The files of a run by name."""
-        rows = self._run(
+        rows = self.database.execute(
             "select name, size, updated from upload where entity=? and project=? and run=?"
             " order by name",
             (run.entity, run.project, run.id),
@@ -167,7 +275,7 @@ class Store:
     def put_output(self, artifact: Artifact, run_id: str) -> None:
         """Note that a run of the artifact's project logged this version, made by it or not."""
         with self.transaction():
-            self._run(
+            self.database.execute(
                 "insert or ignore into output values(?,?,?,?)",
                 (artifact.id, artifact.entity, artifact.project, run_id),
             )
@@ -186,41 +294,69 @@ class Store:
         """Where the files of a run lie."""
         return self.root.joinpath("runs", *map(safe_name, (entity, project, run_id)))
 
+    def _put_run(self, run: Run) -> None:
+        key = run.entity, run.project, run.id
+        before = self.run(*key)
+        if before is None:
+            values = [getattr(run, name) for name in NAMES[Run]]
+            self.database.execute(_INSERT_RUN, values)
+        else:
+            names = [name for name in NAMES[Run] if getattr(run, name) != getattr(before, name)]
+            if names:
+                changes = ",".join(f"{name}=?" for name in names)
+                sql = f"update run set {changes} where entity=? and project=? and id=?"  # noqa: S608 - ours
+                self.database.execute(sql, [*(getattr(run, name) for name in names), *key])
+        self._read_before()[key] = run
+
+    def _read_before(self) -> dict[Key, Run]:
+        """The runs that were read in this transaction, as they are in it."""
+        if self._generation != self.database.generation:
+            self._runs, self._generation = {}, self.database.generation
+        return self._runs
+
     def _one(self, kind: type[Record], where: str, *values: Value) -> Record | None:
         found = self._all(kind, f"{where} limit 1", *values)
         return found[0] if found else None
 
     def _all(self, kind: type[Record], where: str, *values: Value) -> list[Record]:
-        names = ",".join(NAMES[kind])
-        sql = f"select {names} from {_table(kind)} where {where}"  # noqa: S608 - no foreign text
-        rows = self._run(sql, values)
-        return [kind(*row) for row in rows]
+        sql = f"select {','.join(NAMES[kind])} from {_table(kind)} where {where}"  # noqa: S608 - ours
+        return [kind(*row) for row in self.database.execute(sql, values)]
 
-    def _run(self, sql: str, values: Sequence[Value] = ()) -> list[sqlite3.Row]:
-        with self._lock:
-            if not self._begun and self._database.in_transaction:  # a rollback has failed
-                self._database.execute("rollback")
-            return self._database.execute(sql, values).fetchall()
+    def _count(self, sweep: Sweep, column: str) -> int:
+        sql = f"select {column} from sweep where entity=? and project=? and id=?"  # noqa: S608 - ours
+        rows = self.database.execute(sql, _key(sweep))
+        return int(rows[0][0]) if rows else 0
+
+    def _set(self, sweep: Sweep, column: str, value: int) -> None:
+        with self.transaction():
+            sql = f"update sweep set {column}=? where entity=? and project=? and id=?"  # noqa: S608 - ours
+            self.database.execute(sql, (value, *_key(sweep)))
+
+
+def _key(sweep: Sweep) -> Key:
+    return sweep.entity, sweep.project, sweep.id
 
 
 def _table(kind: type) -> str:
     return kind.__name__.lower()
 
 
+def _insert_sql(kind: type) -> str:
+    names = NAMES[kind]
+    marks = ",".join("?" * len(names))
+    return f"insert into {_table(kind)}({','.join(names)}) values({marks})"
+
+
 def _put_sql(kind: type, keys: Sequence[str]) -> str:
     """Keeps the row's place in the table, which tells what came first."""
-    names = NAMES[kind]
-    marks, changes = ",".join("?" * len(names)), ",".join(f"{one}=excluded.{one}" for one in names)
-    return (
-        f"insert into {_table(kind)}({','.join(names)}) values({marks})"
-        f" on conflict({','.join(keys)}) do update set {changes}"
-    )
+    changes = ",".join(f"{one}=excluded.{one}" for one in NAMES[kind])
+    return f"{_insert_sql(kind)} on conflict({','.join(keys)}) do update set {changes}"
 
 
+_INSERT_RUN = _insert_sql(Run)
 _PUT = {
     Project: _put_sql(Project, ("entity", "name")),
     Sweep: _put_sql(Sweep, ("entity", "project", "id")),
     Agent: _put_sql(Agent, ("id",)),
-    Run: _put_sql(Run, ("entity", "project", "id")),
     Artifact: _put_sql(Artifact, ("id",)),
 }

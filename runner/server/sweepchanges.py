@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from runner.server.heartbeat import beat
-from runner.server.records import OVER, SWEEP_STATES, Agent, Sweep
-from runner.server.service import Service, new_id, place_of
+from runner.server.records import SWEEP_STATES, Agent, Sweep
+from runner.server.recount import count_anew, score_prior
+from runner.server.service import Reading, Service, new_id, place_of
 from runner.server.views import Views
 from runner.server.wire import (
     Args,
@@ -20,7 +21,6 @@ from runner.server.wire import (
     text,
 )
 from runner.sweepfile import Finding
-from runner.sweepfile import Sweep as Spec
 
 CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -72,7 +72,8 @@ class SweepChanges:
         sweep_id = text(args, "name") or new_id()
         if not CHOSEN_ID.fullmatch(sweep_id):
             raise Refused(400, "a sweep's ID is 1-64 letters, digits, `-` and `_`")
-        spec, findings = reading = self._read(f"{entity}/{project}/{sweep_id}", config)
+        reading = self._read(f"{entity}/{project}/{sweep_id}", config)
+        spec, findings = reading.spec, reading.findings
         known = store.sweep(entity, project, sweep_id)
         if known is not None:
             if known.config != config:
@@ -85,14 +86,16 @@ class SweepChanges:
             id=sweep_id,
             config=config,
             state="RUNNING",
-            name=text(args, "displayName") or spec.name,
+            name=text(args, "displayName") or (spec.name if spec else None),
             prior=json.dumps(_prior(args)),
-            description=text(args, "description") or spec.description,
+            description=text(args, "description") or (spec.description if spec else None),
             created=now,
             updated=now,
         )
         store.put(sweep)
-        store.after_commit(lambda: self.service.remember_config(sweep, reading))
+        self.service.remember_config(sweep, reading)
+        if sweep.prior != "[]":
+            score_prior(self.service, sweep)
         return sweep, findings
 
     def _changed(self, sweep: Sweep, args: Args) -> tuple[Sweep, Sequence[Finding]]:
@@ -111,21 +114,25 @@ class SweepChanges:
         )
         store.put(changed)
         if state == "CANCELED":
-            for run in store.runs_of_sweep(changed):
-                if run.state not in OVER and run.stop is None:
+            for run in store.unfinished_runs(changed):
+                if run.stop is None:
                     store.put(replace(run, stop="canceled", stop_at=now))
-        if reading:
-            store.after_commit(lambda: self.service.remember_config(changed, reading))
-        store.after_commit(lambda: self.service.exhausted.discard(changed.path))
-        return changed, reading[1] if reading else ()
+                    self.service.ages.note("stop", run.path)
+        store.set_exhausted(changed, exhausted=False)
+        if reading is None:
+            return changed, ()
+        self.service.remember_config(changed, reading)
+        if reading.config != sweep.config:
+            count_anew(self.service, changed)
+        return changed, reading.findings
 
-    def _read(self, path: str, config: str) -> tuple[Spec, list[Finding]]:
-        """The sweep file and its findings; refused with all of its errors where it has some."""
-        spec, findings = self.service.read_config(path, config)
-        if spec is None:
-            wrong = [one for one in findings if one.level == "error"]
+    def _read(self, path: str, config: str) -> Reading:
+        """The sweep file; refused with all of its errors where it has some."""
+        reading = self.service.read_config(path, config)
+        if reading.spec is None:
+            wrong = [one for one in reading.findings if one.level == "error"]
             raise Refused(400, *(f"{one} ({one.hint})" if one.hint else str(one) for one in wrong))
-        return spec, findings
+        return reading
 
     def _sweep_of(self, opaque: str) -> Sweep:
         names = local_names(opaque, "Sweep")

@@ -3,12 +3,12 @@
 import json
 import posixpath
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from runner.server.filters import connection, matches, ordered
+from runner.server.filters import connection
 from runner.server.history import (
     history_keys,
     history_page,
@@ -18,7 +18,7 @@ from runner.server.history import (
     tail,
 )
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
-from runner.server.runfields import run_fields
+from runner.server.runquery import select_runs
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.wire import (
     Args,
@@ -92,8 +92,8 @@ class Views:
             found = store.sweep(entity, name, local_names(wanted, "Sweep")[-1])
             return self.sweep(found) if found else None
 
-        def runs(args: Args) -> list[Run]:
-            return self._selected(store.runs(entity, name), args)
+        def runs(args: Args) -> Sequence[Run]:
+            return self._selected({"entity": entity, "project": name}, args)
 
         return {
             "__typename": "Project",
@@ -121,12 +121,9 @@ class Views:
         """A sweep with its agents and runs."""
         store, spec = self.service.store, self.service.spec(sweep)
 
-        def runs(args: Args) -> list[Run]:
-            return self._selected(store.runs_of_sweep(sweep), args)
-
-        def best(_: Args) -> float | None:
-            scores = [one.best for one in store.runs_of_sweep(sweep) if one.best is not None]
-            return (max if spec.goal == "maximize" else min)(scores, default=None)
+        def runs(args: Args) -> Sequence[Run]:
+            where = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
+            return self._selected(where, args)
 
         def agent(args: Args) -> Node | None:
             wanted = local_names(text(args, "agentName") or "", "Agent")[-1]
@@ -146,7 +143,7 @@ class Views:
             "updatedAt": iso(sweep.updated),
             "heartbeatAt": iso(sweep.updated),
             "earlyStopJobRunning": False,
-            "bestLoss": best,
+            "bestLoss": lambda _: store.best(sweep, highest=spec.goal == "maximize"),
             "runCount": lambda _: store.count_runs(sweep),
             "runCountExpected": spec.run_cap,
             "runs": lambda args: connection(runs(args), args, self.run),
@@ -162,18 +159,24 @@ class Views:
     def agent(self, agent: Agent) -> Node:
         """An agent with the runs that it had."""
         store = self.service.store
-        silent = self.service.clock() - agent.heartbeat > AGENT_SILENT_S
+        silent = self._silence(agent) > AGENT_SILENT_S
         return {
             "__typename": "Agent",
             "id": global_id("Agent", agent.id),
             "name": agent.id,
             "host": agent.host,
             "state": "DEAD" if silent else "RUNNING",
-            "totalRuns": lambda _: len(store.runs_of_agent(agent.id)),
+            "totalRuns": lambda _: store.count_runs_of_agent(agent.id),
             "createdAt": iso(agent.created),
             "heartbeatAt": iso(agent.heartbeat),
             "runs": lambda args: connection(store.runs_of_agent(agent.id), args, self.run),
         }
+
+    def _silence(self, agent: Agent) -> float:
+        """Seconds since the agent was heard: of before the server's start only the clock knows."""
+        if self.service.ages.knows("agent", agent.id):
+            return self.service.ages.since("agent", agent.id)
+        return self.service.clock() - agent.heartbeat
 
     def run(self, run: Run) -> Node:
         """A run: what it logged, how it is, and our own account of it."""
@@ -242,7 +245,7 @@ class Views:
             "eventsLineCount": run.events_rows,
             "logLineCount": run.output_rows,
             "historyTail": lambda _: dumps(tail(service.history(run))),
-            "eventsTail": lambda _: dumps(service.events(run)[-1:]),
+            "eventsTail": lambda _: dumps(_listed(service.store.lines.read_last(run, "events"))),
             "historyKeys": lambda _: history_keys(service.history(run)),
             "history": lambda args: history_page(service.history(run), args),
             "sampledHistory": lambda args: sampled(service.history(run), args),
@@ -354,10 +357,13 @@ class Views:
         project = self.service.store.project(record.entity, record.project)
         return self.project(project) if project else None
 
-    def _selected(self, runs: Sequence[Run], args: Args) -> list[Run]:
+    def _selected(self, where: Mapping[str, str], args: Args) -> Sequence[Run]:
         wanted = json_object(text(args, "filters"), name="filters")
-        kept = [run for run in runs if matches(run_fields(run), wanted)] if wanted else list(runs)
-        return ordered(kept, run_fields, text(args, "order") or "+created_at")
+        return select_runs(self.service.store, where, wanted, text(args, "order") or "+created_at")
+
+
+def _listed(line: str | None) -> list[str]:
+    return [] if line is None else [line]
 
 
 def storage_path(*names: str) -> str:

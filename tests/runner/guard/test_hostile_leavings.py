@@ -21,7 +21,9 @@ from runner.fleet.observe import read_agent, to_record
 from runner.state import State
 from tests.rig.engine import TestEngine
 from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
+from tests.rig.watch import watched
 from tests.runner.guard.leavings import IN_THE_WAY, LEAVINGS, Scene, make_status
+from tests.runner.guard.repositories import describe, make_home
 
 RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MOUNTS = {"/workspace/ext/data": False, "/workspace/etc/conf.txt": True}  # target: is a file
@@ -38,15 +40,6 @@ LOOKS = (
     ("stop", "--dry-run"),
     ("down", "--dry-run"),
 )
-
-
-def make_home(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "secret.txt").write_text("SECRET-TEXT-OF-THE-USER\n")
-
-
-def describe(folder: Path) -> dict[str, bytes]:
-    return {str(one): one.read_bytes() for one in folder.rglob("*")}
 
 
 def make_container(name: str, number: int, state: ContainerState = "running") -> Container:
@@ -81,7 +74,9 @@ def test_it_is_read_as_a_strangers(tmp_path: Path, kind: str, state: ContainerSt
     LEAVINGS[kind](scene)
     fleet = State(scene.root, "demo")
 
-    records = [to_record(read_agent(one, fleet), {}, now=5e9) for one in boxes]
+    with watched(scene.outside) as watch:
+        records = [to_record(read_agent(one, fleet), {}, now=5e9) for one in boxes]
+        assert watch.touched() == set()
 
     assert (records[1]["runs_finished"], records[1]["sweep"]) == (2, "local/hands/abc123")
     assert records[0]["state"] in ("unknown", "starting", "waiting", "running", "finished")
@@ -166,13 +161,15 @@ def test_commands_show_and_stop_a_fleet_of_all_of_them(
         LEAVINGS[kind](scene)
     before = describe(home)
 
-    for words in LOOKS:
-        begun = time.monotonic()
-        call(folder, *words, code=0 if words[0] in ("ps", "stop", "down") else None)
-        print(f"runner {' '.join(words)}: {time.monotonic() - begun:.1f} s")
-    shown = {one["name"]: one for one in folder.json("ps")["agents"]}
-    stopped = call(folder, "stop")
-    call(folder, "down")
+    with watched(home) as watch:
+        for words in LOOKS:
+            begun = time.monotonic()
+            call(folder, *words, code=0 if words[0] in ("ps", "stop", "down") else None)
+            print(f"runner {' '.join(words)}: {time.monotonic() - begun:.1f} s")
+        shown = {one["name"]: one for one in folder.json("ps")["agents"]}
+        stopped = call(folder, "stop")
+        call(folder, "down")
+        touched = watch.touched()
 
     for kind, scene in scenes.items():
         found = shown.pop(scene.agent)
@@ -180,7 +177,7 @@ def test_commands_show_and_stop_a_fleet_of_all_of_them(
         print(f"{kind}: {found['state']}, {found['reason']}")
     (good,) = shown.values()
     assert (good["state"], good["runs_finished"]) == ("waiting", 2)
-    assert describe(home) == before
+    assert (describe(home), touched) == (before, set())
     assert " a checkpoint" not in stopped  # none of these runs has one
     assert not engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.fleet={fleet}")
 
