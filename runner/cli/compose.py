@@ -151,7 +151,7 @@ def _choose(
         user=host.user if os.geteuid() else engine.info().user(owner.st_uid, owner.st_gid),
         image=image.id,
         interpreter=image.interpreter,
-        read_only=image.kind == "ours",
+        read_only=image.read_only,
         server_image=_choose_server_image(context, dry_run=dry_run),
         server=chosen,
         port=_choose_port(context, dry_run=dry_run) if local else None,

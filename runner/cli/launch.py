@@ -171,7 +171,7 @@ def make_launch(
         network=None,
         image=image.id,
         interpreter=image.interpreter,
-        read_only=image.kind == "ours",
+        read_only=image.read_only,
         command=command,
         program=program,
         count=count,
@@ -246,7 +246,9 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
     if not uses_it or not program or program.startswith("/") or mounted:
         program = next(iter(probe.files or ()), "")
     check_program(probe, program, image=image.tag)
-    return launch if probe.has_project else replace(launch, project_dir=None)
+    if probe.has_project:
+        return launch
+    return replace(launch, project_dir=None, read_only=False)  # its working folder is in it
 
 
 def _find_script(command: Sequence[str]) -> str | None:

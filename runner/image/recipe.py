@@ -88,6 +88,7 @@ def read_recipe(
         contract.KIND: contract.AGENT_ROLE,
         HASH_LABEL: digest,
         VARIANT_LABEL: variant,
+        contract.RECIPE: recipe.kind,
         **_read_provenance(project),
     }
     return replace(recipe, digest=digest, labels=labels)
