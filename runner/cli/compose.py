@@ -123,6 +123,7 @@ def _write_env(file: Path, text: str) -> None:
 def _choose(
     context: "Context", gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
 ) -> "ComposePins":
+    from runner.backend.certificates import copy_ca_bundle, find_ca_bundle
     from runner.cli import up
     from runner.compose.env_file import ComposePins
     from runner.fleet.apply import make_host
@@ -131,7 +132,6 @@ def _choose(
     from runner.image.built import find_image
     from runner.localserver.container import network_name
     from runner.localserver.files import find_data, make_data
-    from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 
     engine, run = context.engine(), context.settings.run
     agents = read_agents(engine, context.state)
@@ -252,8 +252,8 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
+    from runner.backend.choice import find_home, get_key
     from runner.compose.given_key import key_file
-    from runner.settings.server import find_home, get_key
     from runner.state import write_atomic
 
     choice = context.server_choice(flag)
@@ -284,7 +284,7 @@ def _choose_sweep(
     context: "Context", spec: str | None, server: str, flag: str | None
 ) -> str | None:
     """The path of a sweep, or a file of the project, from which the service `sweep` makes one."""
-    from runner.sweeps import load_records, resolve_sweep, save_record
+    from runner.sweeps.resolve import load_records, resolve_sweep, save_record
 
     if spec is None:
         return None

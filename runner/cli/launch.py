@@ -7,10 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import sweeps
 from runner.agent.contract.commands import INTERPRETER, PROGRAM
 from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
 from runner.agent.contract.sweeps import SweepPath
+from runner.backend.certificates import copy_ca_bundle
+from runner.backend.reach import is_loopback
 from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
@@ -18,10 +19,9 @@ from runner.fleet import agentspec
 from runner.fleet.agentspec import Launch
 from runner.fleet.mounts import WORKSPACE, resolve_mounts
 from runner.localserver.container import network_name
-from runner.reach import is_loopback
-from runner.settings.trust import copy_ca_bundle
 from runner.sweepfile import Sweep, sweep_hash
-from runner.sweeps import Connection, Joined, ServerDown, Servers
+from runner.sweeps import resolve as sweeps
+from runner.sweeps.resolve import Connection, Joined, ServerDown, Servers
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine

@@ -104,10 +104,10 @@ def _own_status(context: "Context") -> dict[str, object]:
 
 def _status_at(context: "Context", url: str) -> dict[str, object]:
     """Of a server that is named by its URL: W&B's, or one of ours on another machine."""
+    from runner.backend.certificates import find_ca_bundle
+    from runner.backend.choice import find_home, find_key
     from runner.localserver.health import read_health
-    from runner.settings.server import find_home, find_key
-    from runner.settings.trust import find_ca_bundle
-    from runner.sweeps import find_kind
+    from runner.sweeps.resolve import find_kind
 
     key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
     trust = find_ca_bundle(os.environ)
@@ -126,12 +126,12 @@ def _status_at(context: "Context", url: str) -> dict[str, object]:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check everything that could go wrong here; each finding with its one fix."""
+    from runner.backend.choice import choose_server, find_home
     from runner.cli.consent import load_checked
     from runner.doctor.examine import examine
     from runner.doctor.findings import is_fit
     from runner.engine.client import Engine
-    from runner.project import find_project
-    from runner.settings.server import choose_server, find_home
+    from runner.project.find import find_project
     from runner.state import find_state
 
     folder = Path.cwd()

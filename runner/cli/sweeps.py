@@ -12,8 +12,8 @@ from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
 if TYPE_CHECKING:
-    from runner.answers import RunInfo, SweepInfo
-    from runner.sweeps import Joined
+    from runner.backend.nodes import RunInfo, SweepInfo
+    from runner.sweeps.resolve import Joined
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")
@@ -46,8 +46,8 @@ def create(
     yes: YesOption = False,
 ) -> None:
     """Check a sweep file and create its sweep."""
-    from runner import sweeps
     from runner.cli.context import open_context
+    from runner.sweeps import resolve as sweeps
 
     overridden = [*(["server"] if server else ()), *(["run.sweep"] if file else ())]
     context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
@@ -73,8 +73,8 @@ def create(
 @sweep.command("list")
 def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """The sweeps that this folder knows, oldest first."""
-    from runner import sweeps
     from runner.cli.context import open_context
+    from runner.sweeps import resolve as sweeps
 
     found = sweeps.known_sweeps(
         open_context(read_only=True).servers(server, quiet=as_json, own="start")
@@ -112,7 +112,7 @@ def best(
     as_json: JsonOption = False,
 ) -> None:
     """The best run's configuration as YAML, ready for retraining."""
-    from runner.sweeps import to_yaml
+    from runner.sweeps.resolve import to_yaml
 
     joined, runs = _read(name, server, quiet=as_json)
     found = find_best(runs, joined.sweep)
@@ -149,8 +149,8 @@ def find_best(runs: "list[RunInfo]", sweep: "SweepInfo") -> "RunInfo | None":
 
 
 def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[RunInfo]]":
-    from runner import sweeps
     from runner.cli.context import open_context
+    from runner.sweeps import resolve as sweeps
 
     context = open_context(read_only=True)
     servers = context.servers(flag, quiet=quiet, own="start")

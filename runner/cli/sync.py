@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runner.offline.target import Target
     from runner.settings.load import Settings
     from runner.state import State
-    from runner.sweeps import SweepRecord
+    from runner.sweeps.resolve import SweepRecord
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
 
@@ -60,11 +60,11 @@ def sync_offline(
     yes: YesOption = False,
 ) -> None:
     """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
+    from runner.backend.certificates import find_ca_bundle
     from runner.offline import collect
     from runner.offline.ledger import has_receipts, opened
     from runner.offline.lock import exclusive
     from runner.offline.send import Senders
-    from runner.settings.trust import find_ca_bundle
 
     state, settings = _surroundings(to, yes=yes, dry_run=dry_run)
     if paths:
@@ -116,13 +116,13 @@ def _sync(
     senders: "Senders | None",
 ) -> "Sequence[Outcome | Parcel]":
     """What becomes of the runs; without `senders` what would be done."""
+    from runner.backend.choice import find_home
     from runner.offline.artifacts import find_staging
     from runner.offline.batches import split
     from runner.offline.bring import Sweeps
     from runner.offline.collect import read_chunks
     from runner.offline.openfiles import find_open
     from runner.offline.sync import Sync
-    from runner.settings.server import find_home
 
     staging = find_staging(os.environ, find_home())
     sweeps = Sweeps(target, ledger, config_of, progress.tell)
@@ -153,10 +153,10 @@ def _target(
     report: Callable[[str], None],
     bundle: Path | None,
 ) -> "Target":
+    from runner.backend.choice import find_home
     from runner.offline.choose import choose_target
     from runner.offline.runlog import read_sweep
-    from runner.settings.server import find_home
-    from runner.sweeps import find_kind
+    from runner.sweeps.resolve import find_kind
 
     made_in = (sweep for log in logs if (sweep := read_sweep(log)))
     choice = choose_target(
@@ -173,7 +173,7 @@ def _target(
 
 
 def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State | None, Settings]":
-    from runner.project import find_project
+    from runner.project.find import find_project
     from runner.settings.load import load_settings
     from runner.state import find_state
 
@@ -190,8 +190,8 @@ def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State |
 def _connect(
     url: str, state: "State | None", report: Callable[[str], None], bundle: Path | None
 ) -> "Target":
+    from runner.backend.choice import find_home, get_key
     from runner.offline.target import Target
-    from runner.settings.server import find_home, get_key
 
     key = get_key(url, environ=os.environ, home=find_home(), state=state)
     return Target(url, key, report, ca_bundle=bundle)
@@ -238,7 +238,7 @@ def _config_of(
     """A sweep's configuration by its ID: from this folder's record, else from its server."""
 
     def find(sweep_id: str) -> Mapping[str, Any] | None:
-        from runner.sweeps import load_records
+        from runner.sweeps.resolve import load_records
 
         record = load_records(state).get(sweep_id) if state else None
         if state is None or record is None:
@@ -251,9 +251,9 @@ def _config_of(
 def _ask_server(
     state: "State", record: "SweepRecord", report: Callable[[str], None]
 ) -> Mapping[str, Any] | None:
+    from runner.backend.choice import ServerChoice
     from runner.engine.client import Engine
-    from runner.settings.server import ServerChoice
-    from runner.sweeps import Servers
+    from runner.sweeps.resolve import Servers
 
     servers = Servers(
         ServerChoice(None, "the sweep's server"),

@@ -43,7 +43,7 @@ def read_key(file: Path, url: str, state: State | None) -> str:
     Raises:
         RunnerError: the file cannot be read, has none for it, or has our own server's.
     """
-    from runner.settings import server as servers
+    from runner.backend import choice as servers
 
     try:
         text = file.read_text("utf-8").strip()

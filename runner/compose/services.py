@@ -114,9 +114,9 @@ def sweep() -> int:
 
 def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     """The server, by the order of every other command; `sweep` asks another one what it is."""
-    from runner.project import find_project
+    from runner.backend.choice import WANDB_AI, choose_server
+    from runner.project.find import find_project
     from runner.settings.load import load_settings
-    from runner.settings.server import WANDB_AI, choose_server
 
     settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
     named = settings.server or environ.get(variables.BASE_URL)

@@ -22,7 +22,7 @@ from runner.state import State, read_json, write_atomic, write_json
 from runner.sweepfile import sweep_hash
 
 if TYPE_CHECKING:
-    from runner.sweeps import Connection, Joined
+    from runner.sweeps.resolve import Connection, Joined
 
 PATIENCE_S = 60.0  # for a server that starts
 
@@ -46,7 +46,13 @@ def provide_sweep() -> int:
 
 def _join(environ: Mapping[str, str], state: State) -> "tuple[Joined, Mapping[str, Any]]":
     """The sweep, made now if it is that of a file, and its config."""
-    from runner.sweeps import Names, load_sweep_file, resolve_sweep, save_record, take_or_create
+    from runner.sweeps.resolve import (
+        Names,
+        load_sweep_file,
+        resolve_sweep,
+        save_record,
+        take_or_create,
+    )
 
     connection = _connect(state)
     if connection.own:
@@ -96,7 +102,7 @@ def _find_file(environ: Mapping[str, str]) -> Path:
     Raises:
         RunnerError: there is none.
     """
-    from runner.project import find_project
+    from runner.project.find import find_project
     from runner.settings.load import load_settings
 
     project = find_project(PROJECT)
@@ -132,8 +138,8 @@ def _make_points(state: State, agent: str) -> None:
 
 
 def _connect(state: State) -> "Connection":
-    from runner.client import Client
-    from runner.sweeps import LOCAL, Connection, find_kind
+    from runner.backend.client import Client
+    from runner.sweeps.resolve import LOCAL, Connection, find_kind
 
     chosen = read_server(shared_folder(state))
     key, url = KEY.read_text("ascii").strip(), chosen.url
@@ -164,8 +170,8 @@ def _wait_for_server(connection: "Connection") -> None:
 
 
 def _make_servers(connection: "Connection", state: State) -> Any:
-    from runner.settings.server import ServerChoice
-    from runner.sweeps import Servers
+    from runner.backend.choice import ServerChoice
+    from runner.sweeps.resolve import Servers
 
     class Inside(Servers):
         """Only the server that these services were set up for is in reach."""

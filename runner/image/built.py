@@ -10,7 +10,7 @@ from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.probe import probe_image
-from runner.project import Project
+from runner.project.find import Project
 from runner.settings.load import Settings
 from runner.state import State, read_json
 

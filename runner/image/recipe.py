@@ -16,7 +16,7 @@ from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name
-from runner.project import Project
+from runner.project.find import Project
 from runner.settings.load import Settings
 
 CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from runner.answers import Viewer
+from runner.backend.nodes import Viewer
 from runner.errors import ExitCode
 from runner.offline.collect import Found
 from runner.offline.files import Left

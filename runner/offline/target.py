@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from runner.answers import SweepInfo
-from runner.client import PAGE, Client
+from runner.backend.client import PAGE, Client
+from runner.backend.nodes import SweepInfo
 from runner.errors import ExitCode, RunnerError
 from runner.offline.staging import Destination
 from runner.offline.verify import Seen

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from runner.client import Client
+from runner.backend.client import Client
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.logs import logs_in, start_runs, wait
 from tests.runner.offline.syncing import GRID, remember_sweep

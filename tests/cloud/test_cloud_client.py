@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from runner.agent.contract.sweeps import SweepPath
-from runner.client import Client as OurClient
+from runner.backend.client import Client as OurClient
 from runner.state import open_state, write_json
 from tests.cloud.targets import PROJECT, Target, wait_until
 from tests.runner.server.clients import SCRIPTS, Client

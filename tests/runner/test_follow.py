@@ -10,7 +10,7 @@ import pytest
 from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.status import AgentState, LiveRun, SeenSlot, Status
 from runner.agent.contract.sweeps import SweepPath
-from runner.answers import RunInfo
+from runner.backend.nodes import RunInfo
 from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.follow import (

@@ -17,7 +17,7 @@ from runner.image.build import build_image, project_changed
 from runner.image.built import AgentImage, find_image, find_kind
 from runner.image.probe import check_program, probe_image
 from runner.image.recipe import COMMIT_LABEL, HASH_LABEL
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.settings.load import load_settings
 from runner.state import open_state
 from tests.rig.engine import TINY, TestEngine

@@ -6,11 +6,11 @@ from typing import NoReturn
 
 import pytest
 
-from runner.client import Client
-from runner.settings.server import ServerChoice
+from runner.backend.choice import ServerChoice
+from runner.backend.client import Client
 from runner.state import State
 from runner.sweepfile import Sweep, read_sweep
-from runner.sweeps import (
+from runner.sweeps.resolve import (
     Connection,
     Joined,
     Names,

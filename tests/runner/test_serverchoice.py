@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import RunnerError
-from runner.guard.acceptance import accept
-from runner.settings.load import Settings
-from runner.settings.server import (
+from runner.backend.choice import (
     ServerChoice,
     choose_server,
     find_key,
@@ -15,6 +12,9 @@ from runner.settings.server import (
     find_wandb_claims,
     read_wandb_settings,
 )
+from runner.errors import RunnerError
+from runner.guard.acceptance import accept
+from runner.settings.load import Settings
 from runner.state import State
 
 CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"

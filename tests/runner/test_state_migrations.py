@@ -11,7 +11,7 @@ from runner.errors import RunnerError
 from runner.guard.place import Place
 from runner.state import FORMAT, State, find_state
 from runner.state_migrations import find_changes, migrate
-from runner.sweeps import find_kind, load_records
+from runner.sweeps.resolve import find_kind, load_records
 
 OLD = {  # as version 0.1.0 (commit 0eb7efa) wrote it
     "fleet": {"format": 1, "name": "hands-f415"},

@@ -13,19 +13,19 @@ import yaml
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.link import Link
 from runner.agent.refusals import RefusedError
-from runner.answers import Viewer
-from runner.client import Client
-from runner.doctor.cloud import look_at_server
-from runner.errors import ExitCode, RunnerError
-from runner.settings.server import (
+from runner.backend.certificates import copy_ca_bundle, find_ca_bundle
+from runner.backend.choice import (
     FORGE,
     WANDB_AI,
     ServerChoice,
     find_app_url,
     find_key_origin,
 )
-from runner.settings.trust import copy_ca_bundle, find_ca_bundle
-from runner.sweeps import Connection, Names, check_may_write, default_entity
+from runner.backend.client import Client
+from runner.backend.nodes import Viewer
+from runner.doctor.cloud import look_at_server
+from runner.errors import ExitCode, RunnerError
+from runner.sweeps.resolve import Connection, Names, check_may_write, default_entity
 from tests.rig.cloud import Cloud, client_environment, start_cloud
 from tests.rig.listener import listening
 

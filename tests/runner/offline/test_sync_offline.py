@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from runner.agent.contract.sweeps import SweepPath
-from runner.client import Client
+from runner.backend.client import Client
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import logs_in, start_runs, wait

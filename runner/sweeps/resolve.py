@@ -9,12 +9,8 @@ import yaml
 
 from runner.agent.contract.servers import ServerKind, parse_kind
 from runner.agent.contract.sweeps import SweepPath
-from runner.answers import SweepInfo
-from runner.client import Client
-from runner.errors import ExitCode, RunnerError
-from runner.guard.foreign_files import read_given
-from runner.reach import read_kind
-from runner.settings.server import (
+from runner.backend.certificates import find_ca_bundle
+from runner.backend.choice import (
     ServerChoice,
     find_app_url,
     find_home,
@@ -22,10 +18,14 @@ from runner.settings.server import (
     is_cloud,
     name_server,
 )
-from runner.settings.trust import find_ca_bundle
+from runner.backend.client import Client
+from runner.backend.nodes import SweepInfo
+from runner.backend.reach import read_kind
+from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_given
 from runner.state import State, read_json, write_json
 from runner.sweepfile import Finding, Sweep, read_sweep, sweep_hash
-from runner.sweepspec import Spec, read_spec
+from runner.sweeps.address import Spec, read_spec
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from runner.backend.reach import is_loopback
 from runner.errors import ExitCode, RunnerError
 from runner.guard.acceptance import Claim, is_accepted
 from runner.guard.foreign_files import read_regular_text
-from runner.reach import is_loopback
 from runner.state import State, read_json
 
 if TYPE_CHECKING:

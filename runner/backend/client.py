@@ -20,9 +20,9 @@ import yaml
 
 from runner.agent.contract.servers import ServerKind
 from runner.agent.contract.sweeps import SweepPath
-from runner.answers import RunInfo, SweepInfo, Viewer, to_run, to_sweep
+from runner.backend.nodes import RunInfo, SweepInfo, Viewer, to_run, to_sweep
+from runner.backend.reach import make_opener
 from runner.errors import ExitCode, RunnerError
-from runner.reach import make_opener
 
 PAGE = 200  # runs or sweeps per request
 TIMEOUT_S = 30.0
