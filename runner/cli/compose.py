@@ -252,7 +252,8 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
-    from runner.backend.choice import find_home, get_key
+    from runner.backend.keys import get_key
+    from runner.backend.wandb_files import find_home
     from runner.compose.given_key import key_file
     from runner.state import write_atomic
 
@@ -284,7 +285,8 @@ def _choose_sweep(
     context: "Context", spec: str | None, server: str, flag: str | None
 ) -> str | None:
     """The path of a sweep, or a file of the project, from which the service `sweep` makes one."""
-    from runner.sweeps.resolve import load_records, resolve_sweep, save_record
+    from runner.sweeps.records import load_records, save_record
+    from runner.sweeps.resolve import resolve_sweep
 
     if spec is None:
         return None

@@ -78,7 +78,8 @@ def build(
 
 def config(as_json: Json = False) -> None:
     """Show every setting with its origin."""
-    from runner.backend.choice import choose_server, find_home
+    from runner.backend.choice import choose_server
+    from runner.backend.wandb_files import find_home
     from runner.cli.consent import load_checked
     from runner.project.find import find_project
     from runner.settings.load import KEYS, variable_of

@@ -105,9 +105,10 @@ def _own_status(context: "Context") -> dict[str, object]:
 def _status_at(context: "Context", url: str) -> dict[str, object]:
     """Of a server that is named by its URL: W&B's, or one of ours on another machine."""
     from runner.backend.certificates import find_ca_bundle
-    from runner.backend.choice import find_home, find_key
+    from runner.backend.keys import find_key
+    from runner.backend.wandb_files import find_home
     from runner.localserver.health import read_health
-    from runner.sweeps.resolve import find_kind
+    from runner.sweeps.servers import find_kind
 
     key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
     trust = find_ca_bundle(os.environ)
@@ -126,7 +127,8 @@ def _status_at(context: "Context", url: str) -> dict[str, object]:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check everything that could go wrong here; each finding with its one fix."""
-    from runner.backend.choice import choose_server, find_home
+    from runner.backend.choice import choose_server
+    from runner.backend.wandb_files import find_home
     from runner.cli.consent import load_checked
     from runner.doctor.examine import examine
     from runner.doctor.findings import is_fit

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runner.offline.target import Target
     from runner.settings.load import Settings
     from runner.state import State
-    from runner.sweeps.resolve import SweepRecord
+    from runner.sweeps.records import SweepRecord
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
 
@@ -116,7 +116,7 @@ def _sync(
     senders: "Senders | None",
 ) -> "Sequence[Outcome | Parcel]":
     """What becomes of the runs; without `senders` what would be done."""
-    from runner.backend.choice import find_home
+    from runner.backend.wandb_files import find_home
     from runner.offline.artifacts import find_staging
     from runner.offline.batches import split
     from runner.offline.bring import Sweeps
@@ -153,10 +153,10 @@ def _target(
     report: Callable[[str], None],
     bundle: Path | None,
 ) -> "Target":
-    from runner.backend.choice import find_home
+    from runner.backend.wandb_files import find_home
     from runner.offline.choose import choose_target
     from runner.offline.runlog import read_sweep
-    from runner.sweeps.resolve import find_kind
+    from runner.sweeps.servers import find_kind
 
     made_in = (sweep for log in logs if (sweep := read_sweep(log)))
     choice = choose_target(
@@ -190,7 +190,8 @@ def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State |
 def _connect(
     url: str, state: "State | None", report: Callable[[str], None], bundle: Path | None
 ) -> "Target":
-    from runner.backend.choice import find_home, get_key
+    from runner.backend.keys import get_key
+    from runner.backend.wandb_files import find_home
     from runner.offline.target import Target
 
     key = get_key(url, environ=os.environ, home=find_home(), state=state)
@@ -238,7 +239,7 @@ def _config_of(
     """A sweep's configuration by its ID: from this folder's record, else from its server."""
 
     def find(sweep_id: str) -> Mapping[str, Any] | None:
-        from runner.sweeps.resolve import load_records
+        from runner.sweeps.records import load_records
 
         record = load_records(state).get(sweep_id) if state else None
         if state is None or record is None:
@@ -253,7 +254,7 @@ def _ask_server(
 ) -> Mapping[str, Any] | None:
     from runner.backend.choice import ServerChoice
     from runner.engine.client import Engine
-    from runner.sweeps.resolve import Servers
+    from runner.sweeps.servers import Servers
 
     servers = Servers(
         ServerChoice(None, "the sweep's server"),

@@ -14,7 +14,7 @@ from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summar
 from runner.fleet.observe import read_agent
 from runner.fleet.plan import Action, Agent
 from runner.state import State
-from runner.sweeps.resolve import Joined
+from runner.sweeps.records import Joined
 
 POLL_S = 1.0
 WANDB_POLL_S = 10.0  # W&B limits how often it is asked

@@ -114,7 +114,8 @@ def sweep() -> int:
 
 def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     """The server, by the order of every other command; `sweep` asks another one what it is."""
-    from runner.backend.choice import WANDB_AI, choose_server
+    from runner.backend.choice import choose_server
+    from runner.backend.hosts import WANDB_AI
     from runner.project.find import find_project
     from runner.settings.load import load_settings
 

@@ -22,7 +22,8 @@ from runner.state import State, read_json, write_atomic, write_json
 from runner.sweepfile import sweep_hash
 
 if TYPE_CHECKING:
-    from runner.sweeps.resolve import Connection, Joined
+    from runner.backend.connection import Connection
+    from runner.sweeps.records import Joined
 
 PATIENCE_S = 60.0  # for a server that starts
 
@@ -46,13 +47,11 @@ def provide_sweep() -> int:
 
 def _join(environ: Mapping[str, str], state: State) -> "tuple[Joined, Mapping[str, Any]]":
     """The sweep, made now if it is that of a file, and its config."""
-    from runner.sweeps.resolve import (
-        Names,
-        load_sweep_file,
-        resolve_sweep,
-        save_record,
-        take_or_create,
-    )
+    from runner.sweeps.create import take_or_create
+    from runner.sweeps.file import load_sweep_file
+    from runner.sweeps.place import Names
+    from runner.sweeps.records import save_record
+    from runner.sweeps.resolve import resolve_sweep
 
     connection = _connect(state)
     if connection.own:
@@ -139,7 +138,9 @@ def _make_points(state: State, agent: str) -> None:
 
 def _connect(state: State) -> "Connection":
     from runner.backend.client import Client
-    from runner.sweeps.resolve import LOCAL, Connection, find_kind
+    from runner.backend.connection import Connection
+    from runner.backend.hosts import LOCAL
+    from runner.sweeps.servers import find_kind
 
     chosen = read_server(shared_folder(state))
     key, url = KEY.read_text("ascii").strip(), chosen.url
@@ -171,7 +172,7 @@ def _wait_for_server(connection: "Connection") -> None:
 
 def _make_servers(connection: "Connection", state: State) -> Any:
     from runner.backend.choice import ServerChoice
-    from runner.sweeps.resolve import Servers
+    from runner.sweeps.servers import Servers
 
     class Inside(Servers):
         """Only the server that these services were set up for is in reach."""

@@ -9,18 +9,15 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from runner.backend.certificates import find_ca_bundle
-from runner.backend.choice import (
-    ServerChoice,
-    find_home,
-    find_key_origin,
-    find_netrc_trouble,
-)
+from runner.backend.choice import ServerChoice
 from runner.backend.client import Client, describe_silence
+from runner.backend.keys import find_key_origin
 from runner.backend.reach import make_opener
+from runner.backend.wandb_files import find_home, find_netrc_trouble
 from runner.doctor.findings import Finding, from_error, judge_clock
 from runner.errors import ExitCode, RunnerError
 from runner.state import State
-from runner.sweeps.resolve import find_kind
+from runner.sweeps.servers import find_kind
 
 TIMEOUT_S = 5
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.agent.contract import labels, limits, paths, servers
-from runner.backend.choice import LOCAL
+from runner.backend.hosts import LOCAL
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec

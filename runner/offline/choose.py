@@ -6,10 +6,11 @@ from pathlib import Path
 
 from runner.agent.contract.servers import ServerKind
 from runner.backend.choice import ServerChoice, choose_server, name_server
+from runner.backend.hosts import LOCAL
 from runner.errors import ExitCode, RunnerError
 from runner.settings.load import Settings
 from runner.state import State
-from runner.sweeps.resolve import LOCAL, load_records
+from runner.sweeps.records import load_records
 
 
 def choose_target(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runner.backend.choice import find_home, find_wandb_claims, is_known_server
+from runner.backend.wandb_files import find_home, find_wandb_claims, is_known_server
 from runner.guard.acceptance import Claim
 from runner.project.find import Project
 

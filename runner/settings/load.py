@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.agent.contract import limits
-from runner.backend.choice import ServerChoice, choose_server, find_key, read_wandb_settings
+from runner.backend.choice import ServerChoice, choose_server
+from runner.backend.keys import find_key
+from runner.backend.wandb_files import read_wandb_settings
 from runner.errors import ExitCode, RunnerError
 from runner.guard.acceptance import Claim, is_accepted
 from runner.project.find import SETTINGS_FILE, Project

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.backend.choice import get_key
+from runner.backend.keys import get_key
 from runner.backend.reach import read_kind
 from runner.errors import ExitCode, RunnerError
 from runner.state import State, write_json
-from runner.sweeps.resolve import find_kind
+from runner.sweeps.servers import find_kind
 
 
 @contextmanager
