@@ -1,6 +1,6 @@
 """One run on its way: where it goes, what is expected there, and what became of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -101,31 +101,39 @@ class Parcel:
         absent = {name for log in self.found.logs for name in log.lacking}
         if status == "failed":
             absent, missing = set(), NOTHING
-        why = {(one.kind, one.name): f"`{one.name}` ({one.reason})" for one in left}
-        gone = [
-            why.get(("artifact", name), f"`{name}`") for name in sorted(missing.artifacts - absent)
-        ]
-        files = [why.get(("file", name), f"`{name}`") for name in sorted(missing.files)]
-        parts = [
-            ([f"`{name}`" for name in sorted(absent)], "not in its log"),
-            (gone, "not on the target"),
-        ]
-        if artifacts := "; ".join(f"{_listed(some)} {where}" for some, where in parts if some):
-            artifacts = f"artifacts are missing: {artifacts}"
-        named = [artifacts] if artifacts else []
-        if files:
-            named.append(f"files are left out: {_listed(files)}")
         return Outcome(
             self.found.run_id,
             self.found.folder,
             status,
-            "; ".join(named) or reason,
+            _say_missing(absent, missing, left) or reason,
             self.expected.rows,
             self.size,
             code,
             tuple(sorted(absent | missing.artifacts)),
             tuple(sorted(missing.files)),
         )
+
+
+def _say_missing(absent: Set[str], missing: Missing, left: Iterable[Left]) -> str:
+    """What of a run is not on its target, and why; nothing where all of it is."""
+    why = {(one.kind, one.name): one.reason for one in left}
+    gone = missing.artifacts - absent
+    explained = {name for name in gone if ("artifact", name) in why}
+    parts: tuple[tuple[Literal["file", "artifact"], Set[str], str], ...] = (
+        ("artifact", absent, "artifacts that are not in its log"),
+        ("artifact", explained, "artifacts that are left out"),
+        ("artifact", gone - explained, "artifacts that are not on the target"),
+        ("file", missing.files, "files that are left out"),
+    )
+    return "; ".join(
+        f"{what}: {_listed([_named(name, why.get((kind, name))) for name in sorted(names)])}"
+        for kind, names, what in parts
+        if names
+    )
+
+
+def _named(name: str, reason: str | None) -> str:
+    return f"`{name}` ({reason})" if reason else f"`{name}`"
 
 
 def _listed(names: list[str]) -> str:

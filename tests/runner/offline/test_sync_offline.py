@@ -234,8 +234,10 @@ def test_artifacts_arrive_or_are_named_each_time(cloud: Cloud, made: Made, tmp_p
     for one, status in zip(told, ("synced", "already"), strict=True):
         [run] = one["runs"]
         assert (run["status"], run["lacking_artifacts"]) == (status, ["made-art"])
-        assert run["reason"].startswith("artifacts are missing: `made-art` ")
-    assert "which `WANDB_DATA_DIR` names" in told[0]["runs"][0]["reason"]
+    first, later = (one["runs"][0]["reason"] for one in told)
+    assert first.startswith("artifacts that are left out: `made-art` (a file of it is neither in ")
+    assert "which `WANDB_DATA_DIR` names" in first
+    assert later == "artifacts that are not on the target: `made-art`"
     assert whole["runs"][0]["lacking_artifacts"] == []
     assert logged_artifacts(cloud, "whole/art", home) == ["made-art:v0"]
 
