@@ -146,18 +146,20 @@ class Starter:
 
     def _wait_for_run(self, agent: Agent) -> None:
         """Until the agent has ended by itself after its run, as it is asked to."""
-        run = agent.running_run
-        self.report(f"{agent.name}: waits for run {run} to end (`--now` interrupts it)")
-        left = LEAVING_POLLS
         with asked_to_leave(self.state, agent):
-            while agent.alive and agent.running_run in (run, None) and left:
+            # since the plan was made it may have gone on to the next one
+            run = (self._look_at(agent) or agent).running_run or agent.running_run
+            self.report(f"{agent.name}: waits for run {run} to end (`--now` interrupts it)")
+            found, left = self._look_at(agent), LEAVING_POLLS
+            while found and found.alive and found.running_run in (run, None) and left:
                 if self.cancelled.wait(POLL_S):
                     raise RunnerError(f"interrupted: run {run} goes on")
-                container = self.engine.find(agent.container)
-                if container is None:
-                    return
-                agent = read_agent(container, self.state)
-                left = LEAVING_POLLS if agent.running_run else left - 1
+                left = LEAVING_POLLS if found.running_run else left - 1
+                found = self._look_at(agent)
+
+    def _look_at(self, agent: Agent) -> Agent | None:
+        container = self.engine.find(agent.container)
+        return read_agent(container, self.state) if container else None
 
 
 def carry_out(

@@ -65,10 +65,18 @@ def leftovers(home: Path) -> list[str]:
     staged = home / ".runner" / "cache" / "sync"
     linked = [one for one in home.joinpath("wandb").rglob("*") if one.is_file()]
     return [
-        *(f"process {one}" for one in processes_in(home)),
+        *(f"process {one}" for one in wait_for_end(home)),
         *([str(staged)] if staged.exists() else []),
         *(str(one) for one in linked if one.lstat().st_nlink > 1 and not one.is_symlink()),
     ]
+
+
+def wait_for_end(home: Path) -> list[str]:
+    """Processes that are still there after 10 s: wandb-core ends itself once its parent is gone."""
+    end = time.monotonic() + 10
+    while (left := processes_in(home)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return left
 
 
 def processes_in(home: Path) -> list[str]:

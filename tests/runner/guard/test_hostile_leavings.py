@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,7 +214,7 @@ def test_up_starts_the_next_agents_over_all_of_them(
         for kind, scene in scenes.items():
             LEAVINGS[kind](scene)
         said = call(folder, *up, "one.yaml", code=None)
-        shown = {one["name"]: one for one in folder.json("ps")["agents"]}
+        shown = wait_for_all(folder)  # where one could not start, `up` does not follow the others
         for kind, scene in scenes.items():
             blocked = LEAVINGS[kind] in IN_THE_WAY
             assert (f"`{scene.work}/" in said) == blocked, said
@@ -230,6 +231,17 @@ def test_up_starts_the_next_agents_over_all_of_them(
     assert all((work / one["name"] / "ext" / "data").is_dir() for one in agents)
     assert describe(home) == before
     call(folder, "down")
+
+
+def wait_for_all(folder: Folder) -> dict[str, dict[str, Any]]:
+    """The agents by name, when none is at work any more."""
+    end = time.monotonic() + 60
+    while True:
+        shown = {one["name"]: one for one in folder.json("ps")["agents"]}
+        if not {one["state"] for one in shown.values()} & {"starting", "running", "waiting"}:
+            return shown
+        assert time.monotonic() < end, shown
+        time.sleep(0.5)
 
 
 def make_project(root: Path, fleet: str, engine: TestEngine, image: PlainImage) -> Folder:
