@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from runner.cli.context import Context
     from runner.doctor.findings import Finding
 
-_SERVER_EXTRA = {"graphql", "httptools", "optuna", "starlette", "uvicorn", "uvloop"}
+_SERVER_EXTRA = {
+    *("graphql", "httptools", "numpy", "optuna", "re2", "starlette", "tsdownsample", "uvicorn"),
+    "uvloop",
+}
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
