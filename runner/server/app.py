@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.server.backup import remove_copies
 from runner.server.connections import Connection, limit_connections
 from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
@@ -40,6 +41,7 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
     """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL."""
     with locked(data):
         remove_incoming(data)
+        remove_copies(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
             service = Service(store, Tokens(key))
@@ -79,6 +81,7 @@ def create_app(service: Service) -> Starlette:
             Route("/storage/{path:path}", handlers.download, methods=["GET"]),
             Route("/storage/{path:path}", handlers.preflight, methods=["OPTIONS"]),
             Route("/healthz", handlers.health),
+            Route("/backup", handlers.backup),
             Route("/", handlers.index),
             Route("/sweeps/{entity}/{project}/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/sweeps/{sweep}", handlers.sweep),

@@ -84,6 +84,16 @@ class Database:
                 raise
             self.settle()
 
+    def rehearse(self, change: Callable[[], Result]) -> Result:
+        """What a change would give; it is undone in any case."""
+        with self._turn:
+            try:
+                self.begin()
+                with self._inside():
+                    return change()
+            finally:
+                self.undo()
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything that this thread reads in it is of one moment."""

@@ -9,11 +9,18 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 
 from runner import __version__
 from runner.server import pages
 from runner.server.artifacts import FOLDER
+from runner.server.backup import copy_database, write_tar
 from runner.server.bodies import Room, read_json, received
 from runner.server.graphql import Operation, read_operation
 from runner.server.heartbeat import Undecided
@@ -126,6 +133,14 @@ class Handlers:
 
         known = {"version": __version__, "schema": 1}
         return _json({**named, **known, **await run_in_threadpool(count)})
+
+    async def backup(self, _: Request) -> Response:
+        """Everything as a tar file, while the server goes on."""
+        root = self._service.store.root
+        copy = await run_in_threadpool(copy_database, root)
+        headers = {"Content-Disposition": 'attachment; filename="runner-backup.tar"'}
+        parts = write_tar(root, copy)
+        return StreamingResponse(parts, media_type="application/x-tar", headers=headers)
 
     async def index(self, _: Request) -> Response:
         return _page(await run_in_threadpool(pages.index, self._service))

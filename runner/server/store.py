@@ -174,6 +174,17 @@ class Store:
                 (entity, project, run, upload.name, upload.size, upload.updated),
             )
 
+    def correct_upload(self, run: Run, name: str, size: int | None) -> None:
+        """Note how large a run's file is, or that there is none."""
+        key = run.entity, run.project, run.id, name
+        with self.transaction():
+            if size is None:
+                sql = "delete from upload where entity=? and project=? and run=? and name=?"
+                self.database.execute(sql, key)
+            else:
+                sql = "update upload set size=? where entity=? and project=? and run=? and name=?"
+                self.database.execute(sql, (size, *key))
+
     def uploads(self, run: Run) -> list[Upload]:
         """The files of a run by name."""
         rows = self.database.execute(
