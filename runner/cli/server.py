@@ -1,6 +1,9 @@
-"""Commands: `serve`, `server status`, `doctor`."""
+"""Commands: `serve`, `server` with `status`, `backup` and `check`, `doctor`."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +18,10 @@ if TYPE_CHECKING:
     from runner.cli.context import Context
     from runner.doctor.findings import Finding
 
-_SERVER_EXTRA = {"graphql", "httptools", "optuna", "starlette", "uvicorn", "uvloop"}
+_SERVER_EXTRA = {
+    *("graphql", "httptools", "numpy", "optuna", "re2", "starlette", "tsdownsample", "uvicorn"),
+    "uvloop",
+}
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -25,6 +31,8 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
     group = typer.Typer(help="The sweep server that this folder uses.")
     group.command()(status)
+    group.command()(backup)
+    group.command()(check)
     group.callback()(_group)
     app.add_typer(group, name="server")
 
@@ -44,8 +52,20 @@ def serve(
     ] = None,
 ) -> None:
     """Run the sweep server in the foreground; its first line on stdout is its URL."""
-    try:
+    with _server_extra():
         from runner.server.app import serve as run_server
+    if data is None:
+        data, key_file = _own_data(key_file)
+    else:
+        _check_local(data)
+    run_server(host, port, data, key_file)
+
+
+@contextmanager
+def _server_extra() -> Iterator[None]:
+    """Say which package is missing of those that the server needs."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _SERVER_EXTRA:
             raise
@@ -54,9 +74,105 @@ def serve(
             hint="`pip install 'sweep-runner[server]'`",
             code=ExitCode.UNFIT,
         ) from error
+
+
+def _check_local(data: Path) -> None:
+    """Refuse a network file system, where SQLite's locks do not hold."""
+    from runner.filesystem import find_file_system, is_network
+
+    there = next(one for one in (data.absolute(), *data.absolute().parents) if one.exists())
+    kind = find_file_system(there)
+    if is_network(kind):
+        raise RunnerError(
+            f"`{data}` is on {kind}, a network file system, where a database can be damaged",
+            hint="choose a folder on a local disk with --data",
+            code=ExitCode.UNFIT,
+        )
+
+
+def backup(
+    file: Annotated[
+        Path | None, typer.Argument(help="The tar file; by default `runner-backup-DATE.tar`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy everything that the server keeps into a tar file, while it runs."""
+    from runner.cli.context import open_context
+    from runner.serverbackup import fetch_backup
+
+    url, key, trust = _reach(open_context(create=True, read_only=True))
+    name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")
+    made = fetch_backup(url, key, file or Path(name), ca_bundle=trust)
+    console.note(
+        f"restore it with `mkdir DATA && tar xf {made} -C DATA`, `runner serve --data DATA`"
+    )
+    console.data(console.to_json({"file": str(made)}) if as_json else str(made))
+
+
+def check(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with its data; by default this folder's server's.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check what a stopped server keeps: does all of it fit together?"""
+    with _server_extra():
+        from runner.server.check import check as look
     if data is None:
-        data, key_file = _own_data(key_file)
-    run_server(host, port, data, key_file)
+        from runner.cli.context import open_context
+        from runner.localserver.files import find_data
+
+        context = open_context(create=True, read_only=True)
+        data = find_data(context.state, report=console.note)
+    found = look(data, repair=repair)
+    if as_json:
+        rows = [
+            {
+                "where": fault.where,
+                "what": fault.what,
+                "repairable": fault.repair is not None,
+                "repaired": mended,
+            }
+            for fault, mended in found
+        ]
+        console.data(console.to_json({"fit": not found, "faults": rows}))
+    else:
+        for fault, mended in found:
+            left = "can be repaired: --repair" if fault.repair else "cannot be repaired"
+            state = "repaired" if mended else left
+            console.data(inline(f"{fault.where}: {fault.what} ({state})"))
+        console.note(f"{len(found)} faults" if found else "everything fits")
+    if any(not mended for _, mended in found):
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _reach(context: "Context") -> tuple[str, str, Path | None]:
+    """URL, key and authority of the server that this folder uses.
+
+    Raises:
+        RunnerError: it does not run, there is no key for it, or it is W&B's.
+    """
+    from runner.localserver.container import find_server
+    from runner.settings.server import find_home, find_key
+    from runner.settings.trust import find_ca_bundle
+    from runner.sweeps import find_kind
+
+    choice, trust = context.server_choice(None), find_ca_bundle(os.environ)
+    if choice.own:
+        found = find_server(context.engine(), context.state)
+        if found is None:
+            raise RunnerError("this folder's server does not run", hint="`runner up` starts it")
+        return found.url, found.key, None
+    url = choice.url or ""
+    key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
+    if key is None:
+        raise RunnerError(
+            f"there is no key for {url}", hint="set WANDB_API_KEY", code=ExitCode.AUTH
+        )
+    if find_kind(url, context.state, trust) == "wandb":
+        raise RunnerError(f"{url} is W&B's, not a server of runner")
+    return url, key, trust
 
 
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:

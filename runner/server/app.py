@@ -8,32 +8,32 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from functools import partial
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.server.backup import remove_copies
+from runner.server.connections import Connection, limit_connections
 from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
-from runner.server.heartbeat import reap
 from runner.server.oldlogs import take_old_logs
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.tokens import Tokens
+from runner.server.upkeep import reap_for_ever, seal_for_ever
 from runner.server.wire import Refused
 from runner.server.writer import Writer
 
 log = logging.getLogger(__name__)
 TELEMETRY = "/sdk/otel/"  # asked without a key; W&B's client complains unless this is 404 or 405
-REAP_EVERY_S = 5.0
 GRACE_S = 5  # for requests under way when the server is told to end
 
 
@@ -41,15 +41,17 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
     """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL."""
     with locked(data):
         remove_incoming(data)
+        remove_copies(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
             service = Service(store, Tokens(key))
             take_old_logs(service)
             _announce(host, listener)
+            Connection.most = limit_connections()
             config = uvicorn.Config(
                 create_app(service),
                 loop="uvloop",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 log_level="warning",
                 access_log=False,
@@ -79,6 +81,7 @@ def create_app(service: Service) -> Starlette:
             Route("/storage/{path:path}", handlers.download, methods=["GET"]),
             Route("/storage/{path:path}", handlers.preflight, methods=["OPTIONS"]),
             Route("/healthz", handlers.health),
+            Route("/backup", handlers.backup),
             Route("/", handlers.index),
             Route("/sweeps/{entity}/{project}/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/sweeps/{sweep}", handlers.sweep),
@@ -89,6 +92,8 @@ def create_app(service: Service) -> Starlette:
             HTTPException: _http_refusal,
             OSError: _not_stored,
             sqlite3.OperationalError: _not_stored,
+            RecursionError: _too_deep,
+            ClientDisconnect: _gone,
             500: _fault,
         },
         lifespan=_lifespan(service, writer),
@@ -158,6 +163,15 @@ async def _not_stored(request: Request, error: Exception) -> Response:
     return refused(503, f"the server cannot use its disk now, try again: {error}")
 
 
+async def _too_deep(_: Request, __: Exception) -> Response:
+    return refused(400, "the request, or what it asks for, is nested too deeply")
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """Nobody hears it: the client left in the middle, or its request came too slowly."""
+    return refused(400, "the request is not whole")
+
+
 async def _fault(_: Request, __: Exception) -> Response:
     return refused(500, "the server failed; its log says why")
 
@@ -167,21 +181,16 @@ def _lifespan(
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_reap_for_ever(service, writer))
+        tasks = [
+            asyncio.create_task(reap_for_ever(service, writer)),
+            asyncio.create_task(seal_for_ever(service, writer)),
+        ]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         writer.close()
 
     return lifespan
-
-
-async def _reap_for_ever(service: Service, writer: Writer) -> None:
-    while True:
-        await asyncio.sleep(REAP_EVERY_S)
-        try:
-            await writer.run(partial(reap, service))
-        except (sqlite3.Error, OSError, Refused) as error:  # a full disk may have room again
-            log.warning("runs were not looked after: %s", error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,8 +15,10 @@ from runner.server.wire import (
     Refused,
     global_id,
     local_names,
+    objects,
     required,
     text,
+    texts,
 )
 
 FOLDER = "_artifacts"  # no entity's name: it holds the uploads of artifacts, in `artifacts/`
@@ -46,9 +48,9 @@ class Artifacts:
         store = self.service.store
         entity = text(args, "entityName") or DEFAULT_ENTITY
         project = text(args, "projectName") or DEFAULT_PROJECT
-        names = args.get("artifactCollectionNames")
+        names = texts(args, "artifactCollectionNames")
         collection = text(args, "artifactCollectionName") or (names[0] if names else None)
-        if not isinstance(collection, str):
+        if collection is None:
             raise Refused(400, "`artifactCollectionName` is missing")
         with store.transaction():
             self.service.ensure_project(entity, project)
@@ -94,7 +96,7 @@ class Artifacts:
     def files(self, args: Args) -> Node:
         """Where an artifact's files go."""
         nodes: list[Node] = []
-        for file in args.get("artifactFiles") or []:
+        for file in objects(args, "artifactFiles"):
             artifact, name = self._known(required(file, "artifactID")), required(file, "name")
             nodes.append(
                 {

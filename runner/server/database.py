@@ -16,6 +16,7 @@ from runner.server import schema
 Value = str | bytes | float | int | None
 Row = tuple[Any, ...]  # of the columns that the statement names
 Result = TypeVar("Result")
+AT_A_TIME = 16  # rows of a query that may be large
 
 
 class Database:
@@ -26,17 +27,18 @@ class Database:
         self._writer = schema.connect(path)
         self._turn = threading.Lock()  # held from the beginning of a transaction to its end
         self._here = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: list[_Reader] = []
         self._committed: list[Callable[[], None]] = []
         self._changes = 0
         self.generation = 0  # changes whenever what was read in a transaction may no longer hold
 
     def close(self) -> None:
         """Let go of the file; its write-ahead log is folded in."""
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.close()
         with self._turn:
-            for one in (*self._readers, self._writer):
-                one.close()
-            self._readers.clear()
+            self._writer.close()
 
     @property
     def is_inside(self) -> bool:
@@ -45,15 +47,20 @@ class Database:
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
         """The rows of a statement; one that changes something must lie in a transaction."""
-        return self._connection().execute(sql, values).fetchall()
+        if self.is_inside:
+            return self._writer.execute(sql, values).fetchall()
+        return self._reader().execute(sql, values)
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
         """Carry out a statement that changes something, once for each row."""
-        self._connection().executemany(sql, rows)
+        self._writer.executemany(sql, rows)
 
     def iterate(self, sql: str, values: Sequence[Value] = ()) -> Iterator[Row]:
         """The rows of a query one after the other, for what may be large."""
-        yield from self._connection().execute(sql, values)
+        if self.is_inside:
+            yield from self._writer.execute(sql, values)
+        else:
+            yield from self._reader().iterate(sql, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -77,21 +84,24 @@ class Database:
                 raise
             self.settle()
 
+    def rehearse(self, change: Callable[[], Result]) -> Result:
+        """What a change would give; it is undone in any case."""
+        with self._turn:
+            try:
+                self.begin()
+                with self._inside():
+                    return change()
+            finally:
+                self.undo()
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything that this thread reads in it is of one moment."""
         if self.is_inside:
             yield
             return
-        reader = self._reader()
-        if reader.in_transaction:
+        with self._reader().snapshot():
             yield
-            return
-        reader.execute("begin")
-        try:
-            yield
-        finally:
-            reader.execute("rollback")
 
     def after_commit(self, tell: Callable[[], None]) -> None:
         """Call `tell` once the present transaction is on the disk; never, if it is undone.
@@ -170,12 +180,51 @@ class Database:
         finally:
             self._here.inside = False
 
-    def _connection(self) -> sqlite3.Connection:
-        return self._writer if self.is_inside else self._reader()
-
-    def _reader(self) -> sqlite3.Connection:
-        reader: sqlite3.Connection | None = getattr(self._here, "reader", None)
+    def _reader(self) -> "_Reader":
+        reader: _Reader | None = getattr(self._here, "reader", None)
         if reader is None:
-            reader = self._here.reader = schema.connect_reader(self._path)
+            reader = self._here.reader = _Reader(schema.connect_reader(self._path))
             self._readers.append(reader)
         return reader
+
+
+class _Reader:
+    """One thread's connection; any thread may close it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._busy = threading.Lock()  # SQLite crashes where it is closed in the middle of a step
+
+    def execute(self, sql: str, values: Sequence[Value]) -> list[Row]:
+        """All rows of a query."""
+        with self._busy:
+            return self._connection.execute(sql, values).fetchall()
+
+    def iterate(self, sql: str, values: Sequence[Value]) -> Iterator[Row]:
+        """The rows of a query, some at a time."""
+        with self._busy:
+            found = self._connection.execute(sql, values)
+        while True:
+            with self._busy:
+                rows = found.fetchmany(AT_A_TIME)
+            if not rows:
+                return
+            yield from rows
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything that is read in it is of one moment."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self.execute("begin", ())
+        try:
+            yield
+        finally:
+            self.execute("rollback", ())
+
+    def close(self) -> None:
+        """Let go, whoever reads: that query fails."""
+        self._connection.interrupt()
+        with self._busy:
+            self._connection.close()

@@ -1,6 +1,7 @@
 """A function for each of the server's routes."""
 
 import asyncio
+import errno
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -8,13 +9,20 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 
 from runner import __version__
 from runner.server import pages
 from runner.server.artifacts import FOLDER
-from runner.server.bodies import read_json, received
-from runner.server.graphql import read_operation
+from runner.server.backup import copy_database, write_tar
+from runner.server.bodies import Room, read_json, received
+from runner.server.graphql import Operation, read_operation
 from runner.server.heartbeat import Undecided
 from runner.server.names import safe_name
 from runner.server.protocol import execute
@@ -39,10 +47,15 @@ class Handlers:
 
     def __init__(self, service: Service, writer: Writer) -> None:
         self._service, self._writer = service, writer
+        self._room = Room()
         self._deciding: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by sweep
 
     async def graphql(self, request: Request) -> Response:
-        operation = read_operation((await read_json(request)).value)
+        async with self._room.hold(request):
+            body = await read_json(request)
+            return await self._operate(request, await body.read(read_operation))
+
+    async def _operate(self, request: Request, operation: Operation) -> Response:
         carry_out = partial(execute, self._service, _base(request), operation)
         if operation.kind != "mutation":
             return _json(await run_in_threadpool(self._read, carry_out))
@@ -54,11 +67,13 @@ class Handlers:
                 return _json(await self._decide(undecided, carry_out))
 
     async def stream(self, request: Request) -> Response:
-        body, path = await read_json(request), request.path_params
+        path = request.path_params
         where = path["entity"], path["project"], path["run"]
-        post = await body.read(Post.read)
-        take = partial(receive, self._service, *where, post)
-        return _json(await self._change(take, apart=body.is_large))
+        async with self._room.hold(request):
+            body = await read_json(request)
+            post = await body.read(Post.read)
+            take = partial(receive, self._service, *where, post)
+            return _json(await self._change(take, apart=body.is_large))
 
     def _read(self, look: Callable[[], object]) -> object:
         with self._service.store.database.snapshot():
@@ -79,15 +94,23 @@ class Handlers:
         self._admit(request, write=True)
         names = _names(request)
         path = self._file(names)
+        await run_in_threadpool(self._check_owner, names)
         folder = self._service.store.disk.find_incoming(path)
-        async with received(request, folder) as (aside, size):
-            await run_in_threadpool(self._keep, names, path, aside, size)
+        try:
+            async with received(request, folder) as (aside, size):
+                await run_in_threadpool(self._keep, names, path, aside, size)
+        except (IsADirectoryError, NotADirectoryError, FileExistsError):
+            raise Refused(409, "a file and a folder cannot have the same name") from None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise Refused(400, "the file's name is too long") from None
         return _json({})
 
     async def download(self, request: Request) -> Response:
         self._admit(request, write=False)
         path = self._file(_names(request))
-        if not path.is_file():
+        if not await run_in_threadpool(self._is_own_file, path):
             raise Refused(404, "there is no such file")
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
         return FileResponse(path, media_type="application/octet-stream", headers=headers)
@@ -111,6 +134,14 @@ class Handlers:
         known = {"version": __version__, "schema": 1}
         return _json({**named, **known, **await run_in_threadpool(count)})
 
+    async def backup(self, _: Request) -> Response:
+        """Everything as a tar file, while the server goes on."""
+        root = self._service.store.root
+        copy = await run_in_threadpool(copy_database, root)
+        headers = {"Content-Disposition": 'attachment; filename="runner-backup.tar"'}
+        parts = write_tar(root, copy)
+        return StreamingResponse(parts, media_type="application/x-tar", headers=headers)
+
     async def index(self, _: Request) -> Response:
         return _page(await run_in_threadpool(pages.index, self._service))
 
@@ -129,6 +160,25 @@ class Handlers:
         if run is None:
             raise Refused(404, f"run {'/'.join(where)} not found")
         return RedirectResponse(pages.run_link(run), status_code=303)
+
+    def _check_owner(self, names: list[str]) -> None:
+        """Refuse a file of a run, or of an artifact, that does not exist."""
+        store = self._service.store
+        if names[0] == FOLDER:
+            known = store.has_artifact_folder(names[1])
+        else:
+            known = store.run(names[0], names[1], names[2]) is not None
+        if not known:
+            raise Refused(404, "there is no such run or artifact")
+
+    def _is_own_file(self, path: Path) -> bool:
+        """Is it a file below the data folder, with no link on the way to it?"""
+        root = self._service.store.root.resolve()
+        try:
+            own = path.resolve() == root / path.relative_to(self._service.store.root)
+            return own and path.is_file()
+        except OSError:
+            return False
 
     def _keep(self, names: list[str], path: Path, aside: Path, size: int) -> None:
         """Give an uploaded file its name, and note it where it is a run's."""
@@ -180,4 +230,4 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 def _page(text: str) -> Response:
-    return HTMLResponse(text, headers=PAGE_HEADERS)
+    return HTMLResponse(text.encode("utf-8", "replace"), headers=PAGE_HEADERS)

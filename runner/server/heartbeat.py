@@ -84,7 +84,7 @@ def reap(service: Service) -> None:
             if gone or (quiet > ABANDONED_S and agent_quiet > ABANDONED_S):
                 store.put(replace(run, state=_vanished(run), ended=run.heartbeat, lost=0))
         for sweep in store.running_sweeps():
-            if store.is_exhausted(sweep) or _capped(service, sweep):
+            if store.sums.is_exhausted(sweep) or _capped(service, sweep):
                 _finish_if_drained(service, sweep)
 
 
@@ -199,7 +199,7 @@ def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[Command]:
         return [_start(service, again)]
     config = _next_config(service, agent, sweep)
     if config is None:
-        store.set_exhausted(sweep, exhausted=True)
+        store.sums.set_exhausted(sweep, exhausted=True)
         _finish_if_drained(service, sweep)
         return [{"type": "exit"}]
     run = _new_run(service, agent, sweep, config)
@@ -273,10 +273,10 @@ def _start(service: Service, run: Run) -> Command:
 
 def _capped(service: Service, sweep: Sweep) -> bool:
     cap = service.spec(sweep).run_cap
-    return cap is not None and service.store.count_runs(sweep) >= cap
+    return cap is not None and service.store.sums.count_runs(sweep) >= cap
 
 
 def _finish_if_drained(service: Service, sweep: Sweep) -> None:
     """There is no further config: the sweep ends with its last run."""
-    if not service.store.is_under_way(sweep):
+    if not service.store.sums.is_under_way(sweep):
         service.store.put(replace(sweep, state="FINISHED", updated=service.clock()))

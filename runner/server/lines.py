@@ -4,18 +4,40 @@ A line is kept as it was sent, lone surrogates included. What one request brings
 several where it is large; `first` counts the lines before it.
 """
 
+import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.server.database import Database
+from runner.server.database import Database, Value
 from runner.server.records import Run
 
 Kind = Literal["history", "events", "output"]
 CHUNK_LINES = 1024
 CHUNK_BYTES = 1 << 18
 NO_STEP = -(1 << 63)  # in a chunk's `steps`: a row without one
+SEALED_BYTES = 1 << 20  # of lines that are put together, unless one chunk has more
+_COLUMNS = "entity, project, run, kind, first, count, low, high, steps, data"
+_MARKS = ",".join("?" * 10)
 _OF_RUN = "entity=? and project=? and run=? and kind=?"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a history, without its lines."""
+
+    first: int
+    count: int
+    low: int | None
+    high: int | None
+    packed_steps: bytes | None
+    packed: int
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """Of each row; `NO_STEP` where it has none."""
+        return _steps_of((self.count, self.low, self.high, self.packed_steps))
 
 
 class Lines:
@@ -39,23 +61,84 @@ class Lines:
         rows = []
         for low, high in _pieces(lines):
             part = lines[low:high]
-            rows.append(
-                (*_key(run, kind), first, len(part), *_stepped(steps[low:high]), _pack(part))
-            )
+            stepped = pack_steps(steps[low:high])
+            rows.append((*_key(run, kind), first, len(part), *stepped, pack_lines(part)))
             first += len(part)
-        self._database.execute_many("insert into chunk values(?,?,?,?,?,?,?,?,?,?)", rows)
+        self._database.execute_many(f"insert into chunk({_COLUMNS}) values({_MARKS})", rows)
 
     def read(self, run: Run, kind: Kind) -> Iterator[str]:
         """All lines, in the order in which they came."""
-        sql = f"select data from chunk where {_OF_RUN} order by first"  # noqa: S608 - ours
-        for (data,) in self._database.iterate(sql, _key(run, kind)):
-            yield from _unpack(data)
+        sql = f"select packed, data from chunk where {_OF_RUN} order by first"  # noqa: S608 - ours
+        for packed, data in self._database.iterate(sql, _key(run, kind)):
+            yield from _unpack(packed, data)
+
+    def size(self, run: Run, kind: Kind) -> int:
+        """How many bytes the lines take."""
+        sql = f"select sum(length(data)) from chunk where {_OF_RUN}"  # noqa: S608 - ours
+        return int(self._database.execute(sql, _key(run, kind))[0][0] or 0)
 
     def read_last(self, run: Run, kind: Kind) -> str | None:
         """The line that came last."""
-        sql = f"select data from chunk where {_OF_RUN} order by first desc limit 1"  # noqa: S608 - ours
+        where = f"{_OF_RUN} order by first desc limit 1"
+        sql = f"select packed, data from chunk where {where}"  # noqa: S608 - ours
         rows = self._database.execute(sql, _key(run, kind))
-        return _unpack(rows[0][0])[-1] if rows else None
+        return _unpack(*rows[0])[-1] if rows else None
+
+    def index(self, run: Run, low: int, high: int) -> list[Chunk]:
+        """The history's chunks, but for those with no step from `low` to `high`.
+
+        A row without a step counts as one of step 0.
+        """
+        where = f"{_OF_RUN} and (low is null or steps is not null or (low<=? and high>=?))"
+        sql = f"select first, count, low, high, steps, packed from chunk where {where}"  # noqa: S608 - ours
+        rows = self._database.execute(f"{sql} order by first", (*_key(run, "history"), high, low))
+        return [Chunk(*row) for row in rows]
+
+    def highest(self, run: Run) -> Chunk | None:
+        """The history's chunk with the row of the highest step; the last one of several."""
+        where = f"{_OF_RUN} order by high is null, high desc, first desc limit 1"
+        sql = f"select first, count, low, high, steps, packed from chunk where {where}"  # noqa: S608 - ours
+        rows = self._database.execute(sql, _key(run, "history"))
+        return Chunk(*rows[0]) if rows else None
+
+    def read_chunk(self, run: Run, first: int) -> list[str]:
+        """The lines of one of the history's chunks."""
+        sql = f"select packed, data from chunk where {_OF_RUN} and first=?"  # noqa: S608 - ours
+        return _unpack(*self._database.execute(sql, (*_key(run, "history"), first))[0])
+
+    def loose(self, run: Run) -> list[tuple[int, int]]:
+        """First row and number of rows of the history's chunks that are not sealed."""
+        sql = f"select first, count from chunk where {_OF_RUN} and first>=? order by first"  # noqa: S608 - ours
+        key = (*_key(run, "history"), run.sealed)
+        return [(first, count) for first, count in self._database.execute(sql, key)]
+
+    def read_loose(self, run: Run, most: int) -> tuple[list[str], list[int | None]]:
+        """Lines and steps of the first chunks that are not sealed, of some `most` lines."""
+        columns = "count, low, high, steps, packed, data"
+        sql = f"select {columns} from chunk where {_OF_RUN} and first>=? order by first"  # noqa: S608 - ours
+        lines: list[str] = []
+        steps: list[int | None] = []
+        size = 0
+        for *stepped, packed, data in self._database.iterate(
+            sql, (*_key(run, "history"), run.sealed)
+        ):
+            part = _unpack(packed, data)
+            size += len(data)
+            if lines and (len(lines) + len(part) > most or size > SEALED_BYTES):
+                break
+            lines += part
+            steps += [None if one == NO_STEP else one for one in _steps_of(stepped)]
+        return lines, steps
+
+    def put_sealed(
+        self, run: Run, first: int, count: int, chunk: Sequence[Value], packed: int
+    ) -> None:
+        """Put a chunk in place of those that have its lines; in a transaction."""
+        key = _key(run, "history")
+        where = f"{_OF_RUN} and first>=? and first<?"
+        self._database.execute(f"delete from chunk where {where}", (*key, first, first + count))  # noqa: S608 - ours
+        sql = f"insert into chunk({_COLUMNS}, packed) values({_MARKS},?)"
+        self._database.execute(sql, (*key, first, count, *chunk, packed))
 
     def known_steps(self, run: Run, low: int, high: int) -> set[int]:
         """The steps of the history's rows, at least those from `low` to `high`."""
@@ -79,16 +162,17 @@ class Lines:
         """Keep the first `count` rows of the history; in a transaction."""
         key = _key(run, "history")
         where = f"{_OF_RUN} and first<? and first+count>?"
-        sql = f"select first, count, low, high, steps, data from chunk where {where}"  # noqa: S608 - ours
+        names = "first, count, low, high, steps, packed, data"
+        sql = f"select {names} from chunk where {where}"  # noqa: S608 - ours
         across = self._database.execute(sql, (*key, count, count))
         self._database.execute(
             f"delete from chunk where {_OF_RUN} and first+count>?",  # noqa: S608 - ours
             (*key, count),
         )
-        for first, *row, data in across:
+        for first, *row, packed, data in across:
             kept = count - first
             steps = [None if one == NO_STEP else one for one in _steps_of(row)[:kept]]
-            self.append(run, "history", _unpack(data)[:kept], steps)
+            self.append(run, "history", _unpack(packed, data)[:kept], steps)
 
     def last_step(self, run: Run) -> int | None:
         """The highest step of the history's rows."""
@@ -119,7 +203,7 @@ def _pieces(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
         yield begin, len(lines)
 
 
-def _stepped(steps: Sequence[int | None]) -> tuple[int | None, int | None, bytes | None]:
+def pack_steps(steps: Sequence[int | None]) -> tuple[int | None, int | None, bytes | None]:
     """The lowest and the highest step, and all where they do not follow each other one by one."""
     present = [one for one in steps if one is not None]
     if not present:
@@ -133,16 +217,15 @@ def _stepped(steps: Sequence[int | None]) -> tuple[int | None, int | None, bytes
 def _steps_of(row: Sequence[Any]) -> Sequence[int]:
     """The steps of a chunk, from its `count, low, high, steps`."""
     count, low, _, packed = row
-    if packed is None:
-        return range(low, low + count)
-    steps = array("q")
-    steps.frombytes(packed)
-    return steps
+    if packed is not None:
+        return memoryview(packed).cast("q")
+    return [NO_STEP] * count if low is None else range(low, low + count)
 
 
-def _pack(lines: Sequence[str]) -> bytes:
+def pack_lines(lines: Sequence[str]) -> bytes:
+    """Lines as a chunk's data."""
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
-def _unpack(data: bytes) -> list[str]:
-    return data.decode("utf-8", "surrogatepass").split("\n")
+def _unpack(packed: int, data: bytes) -> list[str]:
+    return (zlib.decompress(data) if packed else data).decode("utf-8", "surrogatepass").split("\n")

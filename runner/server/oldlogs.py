@@ -16,6 +16,7 @@ from runner.server.lines import CHUNK_LINES, Kind
 from runner.server.records import Run
 from runner.server.recount import count_anew
 from runner.server.schema import BACKUP
+from runner.server.seal import seal_all
 from runner.server.service import Service
 from runner.server.stream import step_of
 from runner.server.wire import loads
@@ -38,7 +39,7 @@ def take_old_logs(service: Service) -> None:
                 _take(service, run, kind, file, size)
             _set_aside(service, run, kind, file)
         for sweep in service.store.sweeps():
-            if not service.store.is_counted(sweep):
+            if not service.store.sums.is_counted(sweep):
                 with service.store.transaction():
                     count_anew(service, sweep)
     except (OSError, sqlite3.Error) as error:
@@ -71,6 +72,8 @@ def _take(service: Service, run: Run, kind: Kind, file: Path, size: int) -> None
                 (last, run.entity, run.project, run.id),
             )
         _mark(service, run, kind, "update old_log set moved=1")
+    if kind == "history":
+        seal_all(service.store, run)
 
 
 def _set_aside(service: Service, run: Run, kind: Kind, file: Path) -> None:

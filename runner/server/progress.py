@@ -23,7 +23,7 @@ class SweepProgress:
     @property
     def issued(self) -> int:
         """How many runs there are, those that it was told to learn from included."""
-        return self.service.store.count_runs(self.sweep) + len(self._prior)
+        return self.service.store.sums.count_runs(self.sweep) + len(self._prior)
 
     @property
     def best(self) -> float | None:
@@ -31,7 +31,7 @@ class SweepProgress:
         spec = self.service.spec(self.sweep)
         highest = spec.goal == "maximize"
         values = [best_value(view, spec.goal) for view in self._prior]
-        values.append(self.service.store.best(self.sweep, highest=highest))
+        values.append(self.service.store.sums.best(self.sweep, highest=highest))
         known = [value for value in values if value is not None]
         return (max if highest else min)(known, default=None)
 
@@ -39,18 +39,18 @@ class SweepProgress:
         """The first cell that no run had; the sweep's cursor moves up to it."""
         store = self.service.store
         prior = {grid.number(view.config) for view in self._prior}
-        first = cell = store.cursor(self.sweep)
-        while cell < grid.size and (cell in prior or store.is_taken(self.sweep, cell)):
+        first = cell = store.sums.cursor(self.sweep)
+        while cell < grid.size and (cell in prior or store.sums.is_taken(self.sweep, cell)):
             cell += 1
         if cell > first:
-            store.set_cursor(self.sweep, cell)
+            store.sums.set_cursor(self.sweep, cell)
         return cell if cell < grid.size else None
 
     def views(self) -> Sequence[RunView]:
         """Every run that was ever issued, in that order."""
         return [
             RunView(name, state, chosen_of(suggested, config), () if best is None else (best,))
-            for name, state, config, suggested, best in self.service.store.results(self.sweep)
+            for name, state, config, suggested, best in self.service.store.sums.results(self.sweep)
         ] + self._prior
 
     @cached_property

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runner.server.artifacts import Artifacts
+from runner.server.budget import Budget
 from runner.server.filters import connection
 from runner.server.graphql import Operation, answer
+from runner.server.limits import CHANGE_NODES
 from runner.server.runchanges import RunChanges
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.sweepchanges import SweepChanges
@@ -27,13 +29,14 @@ def execute(service: Service, base: str, operation: Operation) -> dict[str, obje
     A query's unknown root field is null; an unknown mutation is refused with 400, because a null
     answer to one crashes the client.
     """
-    return carry_out(service, Views(service, base), operation)
+    budget = Budget(nodes=CHANGE_NODES) if operation.kind == "mutation" else Budget()
+    return carry_out(service, Views(service, base, budget), operation)
 
 
 def carry_out(service: Service, views: Views, operation: Operation) -> dict[str, object]:
     """The reply to one operation, its nodes made by `views`."""
     roots = _roots(service, views, operation)
-    return {"data": answer(roots, operation.fields)}
+    return {"data": answer(roots, operation.fields, views.budget)}
 
 
 def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str, Root]:

@@ -111,6 +111,7 @@ class Run:
     last_step: int | None  # the highest `_step` of its rows
     points: int  # finite values of its sweep's metric among its rows
     cell: int | None  # the number of its configuration in its sweep's grid
+    sealed: int  # rows of its history that have columns (`seal`)
 
     @property
     def path(self) -> str:
@@ -194,4 +195,5 @@ def blank_run(entity: str, project: str, run_id: str, now: float) -> Run:
         last_step=None,
         points=0,
         cell=None,
+        sealed=0,
     )

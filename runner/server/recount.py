@@ -13,9 +13,9 @@ def count_anew(service: Service, sweep: Sweep) -> None:
     store, spec = service.store, service.spec(sweep)
     for run in store.runs_of_sweep(sweep):
         store.put(place_anew(service, None, score_anew(service, run, spec)))
-    store.set_cursor(sweep, 0)
+    store.sums.set_cursor(sweep, 0)
     score_prior(service, sweep)
-    store.set_counted(sweep)
+    store.sums.set_counted(sweep)
 
 
 def score_prior(service: Service, sweep: Sweep) -> None:

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 from runner.server.ends import begin_anew
 from runner.server.records import OVER, RUN_STATES, Run, blank_run
@@ -178,9 +177,13 @@ class RunChanges:
 
 def _kept(args: Args, key: str, before: str | None) -> str | None:
     value = args.get(key)
-    return before if value is None else cast(Any, str(value))
+    if value is None:
+        return before
+    if not isinstance(value, str):
+        raise Refused(400, f"`{key}` must be a string")
+    return value
 
 
 def _json(args: Args, key: str, before: str) -> str:
     raw = text(args, key)
-    return before if raw is None else dumps(json_object(raw, name=key))
+    return before if raw is None else dumps(json_object(raw, name=key, any_text=True))

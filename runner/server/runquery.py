@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from runner.server.database import Value
-from runner.server.filters import matches, ordered
+from runner.server.filters import check_filter, matches, ordered
 from runner.server.records import Run
 from runner.server.runfields import run_fields
 from runner.server.store import Store
@@ -36,6 +36,7 @@ def select_runs(
     store: Store, where: Mapping[str, str], wanted: Mapping[str, Any], order: str
 ) -> Sequence[Run]:
     """The runs of a place (`entity`, `project`, perhaps `sweep`) that meet a filter, in order."""
+    check_filter(wanted)
     found = split(wanted)
     sql = " and ".join([*(f"{name}=?" for name in where), *found.sql])
     values = (*where.values(), *found.values)

@@ -44,7 +44,7 @@ def add_values(service: Service, run: Run, spec: Spec | None, values: Sequence[f
         reached = [band for band in bands(rules, points) if band > run.points]
         losses = {band: sign * values[band - run.points - 1] for band in reached}
         if losses:
-            service.store.put_bands(run, losses)
+            service.store.sums.put_bands(run, losses)
     return replace(run, points=points, best=best, last=values[-1])
 
 
@@ -60,7 +60,7 @@ def add_summary(run: Run, spec: Spec | None) -> Run:
 
 def score_anew(service: Service, run: Run, spec: Spec | None) -> Run:
     """The run as follows from all of its rows, and those bands alone that it has reached."""
-    service.store.drop_bands(run)
+    service.store.sums.drop_bands(run)
     run = replace(run, points=0, best=None, last=None)
     if spec is None or spec.metric is None:
         return run
@@ -78,7 +78,7 @@ def place_anew(service: Service, before: Run | None, run: Run) -> Run:
     if before is not None and before.cell is not None:
         left = service.sweep_of(before)
         if left is not None and (left != sweep or before.cell != cell):
-            store.set_cursor(left, min(before.cell, store.cursor(left)))
+            store.sums.set_cursor(left, min(before.cell, store.sums.cursor(left)))
     return replace(run, cell=cell)
 
 
@@ -96,7 +96,7 @@ def stop_hopeless(service: Service, sweep: Sweep, spec: Spec, before: Run, run: 
         reached = bands(rules, one.points)
         if one.state != "running" or one.stop is not None or not reached or one.best is None:
             continue
-        at_band = service.store.band_loss(one, reached[-1])
+        at_band = service.store.sums.band_loss(one, reached[-1])
         lowest = _sign(spec) * one.best
         if at_band is not None and is_hopeless(
             rules, ladder, reached[-1], at_band=at_band, lowest=lowest
@@ -112,11 +112,11 @@ class _Ladder:
 
     def size(self, band: int) -> int:
         """How many runs of the sweep came to the band."""
-        return self.store.band_size(self.sweep, band)
+        return self.store.sums.band_size(self.sweep, band)
 
     def loss(self, band: int, rank: int) -> float:
         """The loss so many places behind the best."""
-        return self.store.band_rank(self.sweep, band, rank)
+        return self.store.sums.band_rank(self.sweep, band, rank)
 
 
 def _sign(spec: Spec) -> float:

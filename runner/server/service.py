@@ -60,6 +60,7 @@ class Service:
     ages: Ages = field(default_factory=Ages)
     keeps_steps_once: bool = True  # a row of a step that is there is a repeated one
     suggested: dict[str, Config | None] = field(default_factory=dict)  # by agent: what it gets next
+    due: dict[str, Run] = field(default_factory=dict)  # by path: runs whose rows are to be sealed
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)  # by sweep
     _guard: threading.Lock = field(default_factory=threading.Lock)
 

@@ -1,25 +1,22 @@
 """The one door to what the server keeps: SQLite behind one writer, and the files beside it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from runner.server.database import Database, Row, Value
+from runner.server.database import Database, Value
 from runner.server.disk import Disk
 from runner.server.lines import Lines
 from runner.server.names import safe_name
-from runner.server.records import LIVE, Agent, Artifact, Project, Run, Sweep, Upload
+from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
+from runner.server.sums import IN_ORDER, LIVE_STATES, OF_SWEEP, Key, Sums, key_of
 
 Record = TypeVar("Record", Project, Sweep, Agent, Run, Artifact)
-Key = tuple[str, str, str]
 NAMES: dict[type, tuple[str, ...]] = {
     kind: tuple(one.name for one in fields(kind)) for kind in (Project, Sweep, Agent, Run, Artifact)
 }
-_LIVE = ", ".join(f"'{one}'" for one in LIVE)
-_OF_SWEEP = "entity=? and project=? and sweep=?"
-_IN_ORDER = "order by created, rowid"
 
 
 class Store:
@@ -32,7 +29,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root, self.disk = root, Disk(root)
         self.database = Database(root / "server.db")
-        self.lines = Lines(self.database)
+        self.lines, self.sums = Lines(self.database), Sums(self.database)
         self._runs: dict[Key, Run] = {}  # as they are in the transaction
         self._generation = -1  # of the database, when they were read
 
@@ -74,12 +71,12 @@ class Store:
     def sweeps(self, entity: str | None = None, project: str | None = None) -> list[Sweep]:
         """All sweeps (of a project), oldest first."""
         if entity is None or project is None:
-            return self._all(Sweep, f"1 {_IN_ORDER}")
-        return self._all(Sweep, f"entity=? and project=? {_IN_ORDER}", entity, project)
+            return self._all(Sweep, f"1 {IN_ORDER}")
+        return self._all(Sweep, f"entity=? and project=? {IN_ORDER}", entity, project)
 
     def running_sweeps(self) -> list[Sweep]:
         """The sweeps that hand out runs."""
-        return self._all(Sweep, f"state='RUNNING' {_IN_ORDER}")
+        return self._all(Sweep, f"state='RUNNING' {IN_ORDER}")
 
     def agent(self, agent_id: str) -> Agent | None:
         """The agent, if there is one."""
@@ -88,8 +85,8 @@ class Store:
     def agents(self, sweep: Sweep, *, host: str | None = None) -> list[Agent]:
         """All agents that ever registered for a sweep (from one host), oldest first."""
         if host is None:
-            return self._all(Agent, f"{_OF_SWEEP} {_IN_ORDER}", *_key(sweep))
-        return self._all(Agent, f"{_OF_SWEEP} and host=? {_IN_ORDER}", *_key(sweep), host)
+            return self._all(Agent, f"{OF_SWEEP} {IN_ORDER}", *key_of(sweep))
+        return self._all(Agent, f"{OF_SWEEP} and host=? {IN_ORDER}", *key_of(sweep), host)
 
     def run(self, entity: str, project: str, run_id: str) -> Run | None:
         """The run, if there is one."""
@@ -105,15 +102,15 @@ class Store:
 
     def runs(self, entity: str, project: str) -> list[Run]:
         """All runs of a project, oldest first."""
-        return self._all(Run, f"entity=? and project=? {_IN_ORDER}", entity, project)
+        return self._all(Run, f"entity=? and project=? {IN_ORDER}", entity, project)
 
     def runs_of_sweep(self, sweep: Sweep) -> list[Run]:
         """All runs of a sweep, oldest first."""
-        return self._all(Run, f"{_OF_SWEEP} {_IN_ORDER}", *_key(sweep))
+        return self._all(Run, f"{OF_SWEEP} {IN_ORDER}", *key_of(sweep))
 
     def runs_of_agent(self, agent_id: str) -> list[Run]:
         """All runs that an agent holds or held last, oldest first."""
-        return self._all(Run, f"agent=? {_IN_ORDER}", agent_id)
+        return self._all(Run, f"agent=? {IN_ORDER}", agent_id)
 
     def count_runs_of_agent(self, agent_id: str) -> int:
         """How many runs an agent holds or held last."""
@@ -121,7 +118,7 @@ class Store:
 
     def count_live_runs(self) -> int:
         """How many runs have not ended."""
-        return self.count_selected(f"state in ({_LIVE})", ())
+        return self.count_selected(f"state in ({LIVE_STATES})", ())
 
     def count_sweeps(self) -> int:
         """How many sweeps there are."""
@@ -129,79 +126,25 @@ class Store:
 
     def live_runs(self) -> list[Run]:
         """All runs that have not ended."""
-        return self._all(Run, f"state in ({_LIVE})")
+        return self._all(Run, f"state in ({LIVE_STATES})")
 
     def live_runs_of_agent(self, agent_id: str) -> list[Run]:
         """The runs of an agent that have not ended, oldest first."""
-        return self._all(Run, f"agent=? and state in ({_LIVE}) {_IN_ORDER}", agent_id)
+        return self._all(Run, f"agent=? and state in ({LIVE_STATES}) {IN_ORDER}", agent_id)
 
     def live_runs_of_sweep(self, sweep: Sweep) -> list[Run]:
         """The runs of a sweep that have not ended, oldest first."""
-        return self._all(Run, f"{_OF_SWEEP} and state in ({_LIVE}) {_IN_ORDER}", *_key(sweep))
+        return self._all(Run, f"{OF_SWEEP} and state in ({LIVE_STATES}) {IN_ORDER}", *key_of(sweep))
 
     def unfinished_runs(self, sweep: Sweep) -> list[Run]:
         """The runs of a sweep that have not ended, or that wait to go on, oldest first."""
-        where = f"{_OF_SWEEP} and state in ({_LIVE}, 'preempted') {_IN_ORDER}"
-        return self._all(Run, where, *_key(sweep))
+        where = f"{OF_SWEEP} and state in ({LIVE_STATES}, 'preempted') {IN_ORDER}"
+        return self._all(Run, where, *key_of(sweep))
 
     def first_preempted(self, sweep: Sweep) -> Run | None:
         """The run that waits for the longest time to go on."""
-        where = f"{_OF_SWEEP} and state='preempted' order by ended"
-        return self._one(Run, where, *_key(sweep))
-
-    def is_under_way(self, sweep: Sweep) -> bool:
-        """Has a sweep a run that has not ended, or that waits to go on?"""
-        where = f"{_OF_SWEEP} and state in ({_LIVE}, 'preempted') limit 1"
-        return bool(self.database.execute(f"select 1 from run where {where}", _key(sweep)))  # noqa: S608 - ours
-
-    def count_runs(self, sweep: Sweep) -> int:
-        """How many runs a sweep has, whatever became of them."""
-        return self._count(sweep, "runs")
-
-    def count_states(self, sweep: Sweep) -> dict[str, int]:
-        """How many runs of a sweep are in each state."""
-        rows = self.database.execute(
-            f"select state, count(*) from run where {_OF_SWEEP} group by state",  # noqa: S608 - ours
-            _key(sweep),
-        )
-        return dict(rows)
-
-    def cursor(self, sweep: Sweep) -> int:
-        """The number of the first cell of a sweep's grid that may be free."""
-        return self._count(sweep, "cursor")
-
-    def set_cursor(self, sweep: Sweep, cell: int) -> None:
-        """Every cell before this one is taken."""
-        self._set(sweep, "cursor", cell)
-
-    def is_taken(self, sweep: Sweep, cell: int) -> bool:
-        """Has a run of the sweep this cell of its grid?"""
-        sql = f"select 1 from run where {_OF_SWEEP} and cell=? limit 1"  # noqa: S608 - ours
-        return bool(self.database.execute(sql, (*_key(sweep), cell)))
-
-    def is_exhausted(self, sweep: Sweep) -> bool:
-        """Was an agent told that the sweep has no further configuration?"""
-        return self._count(sweep, "exhausted") == 1
-
-    def set_exhausted(self, sweep: Sweep, *, exhausted: bool) -> None:
-        """Note whether the sweep has no further configuration."""
-        self._set(sweep, "exhausted", int(exhausted))
-
-    def is_counted(self, sweep: Sweep) -> bool:
-        """Is what follows from all of the sweep's runs kept already?"""
-        return self._count(sweep, "counted") == 1
-
-    def set_counted(self, sweep: Sweep) -> None:
-        """Note that it is."""
-        self._set(sweep, "counted", 1)
-
-    def best(self, sweep: Sweep, *, highest: bool) -> float | None:
-        """The lowest or the highest of its runs' best values."""
-        name = "max" if highest else "min"
-        sql = f"select {name}(best) from run where {_OF_SWEEP}"  # noqa: S608 - ours
-        [(value,)] = self.database.execute(sql, _key(sweep))
-        best: float | None = value
-        return best
+        where = f"{OF_SWEEP} and state='preempted' order by ended"
+        return self._one(Run, where, *key_of(sweep))
 
     def select_runs(self, where: str, values: Sequence[Value]) -> list[Run]:
         """The runs that a condition of `runquery` selects."""
@@ -211,40 +154,17 @@ class Store:
         """How many runs it selects."""
         return int(self.database.execute(f"select count(*) from run where {where}", values)[0][0])  # noqa: S608 - ours
 
-    def results(self, sweep: Sweep) -> list[Row]:
-        """ID, state, config, suggested config and best value of a sweep's runs, oldest first."""
-        sql = f"select id, state, config, suggested, best from run where {_OF_SWEEP} {_IN_ORDER}"  # noqa: S608 - ours
-        return self.database.execute(sql, _key(sweep))
+    def newest_runs(self, sweep: Sweep, count: int) -> list[Run]:
+        """The last runs of a sweep, newest first."""
+        where = f"{OF_SWEEP} order by created desc, rowid desc limit ?"
+        return self._all(Run, where, *key_of(sweep), count)
 
-    def put_bands(self, run: Run, losses: Mapping[int, float]) -> None:
-        """Note a run's metric, smaller is better, at bands that it has reached."""
-        key = run.entity, run.project, run.sweep
-        rows = [(*key, band, loss, run.id) for band, loss in losses.items()]
-        with self.transaction():
-            self.database.execute_many("insert or ignore into band values(?,?,?,?,?,?)", rows)
-
-    def drop_bands(self, run: Run) -> None:
-        """Forget the bands that a run has reached."""
-        with self.transaction():
-            sql = "delete from band where entity=? and project=? and run=?"
-            self.database.execute(sql, (run.entity, run.project, run.id))
-
-    def band_loss(self, run: Run, band: int) -> float | None:
-        """A run's metric at a band, if it has come that far."""
-        sql = "select loss from band where entity=? and project=? and run=? and sweep=? and band=?"
-        rows = self.database.execute(sql, (run.entity, run.project, run.id, run.sweep, band))
-        return float(rows[0][0]) if rows else None
-
-    def band_size(self, sweep: Sweep, band: int) -> int:
-        """How many runs of a sweep have reached a band."""
-        sql = f"select count(*) from band where {_OF_SWEEP} and band=?"  # noqa: S608 - ours
-        return int(self.database.execute(sql, (*_key(sweep), band))[0][0])
-
-    def band_rank(self, sweep: Sweep, band: int, rank: int) -> float:
-        """The metric of the run that is so many places behind the best at a band."""
-        where = f"{_OF_SWEEP} and band=? order by loss limit 1 offset ?"
-        sql = f"select loss from band where {where}"  # noqa: S608 - ours
-        return float(self.database.execute(sql, (*_key(sweep), band, rank))[0][0])
+    def best_run(self, sweep: Sweep, *, highest: bool) -> Run | None:
+        """The run with the best value, the oldest of equals."""
+        best = self.sums.best(sweep, highest=highest)
+        if best is None:
+            return None
+        return self._one(Run, f"{OF_SWEEP} and best=? {IN_ORDER}", *key_of(sweep), best)
 
     def put_upload(self, entity: str, project: str, run: str, upload: Upload) -> None:
         """Note that a run's file is here."""
@@ -253,6 +173,17 @@ class Store:
                 "insert or replace into upload values(?,?,?,?,?,?)",
                 (entity, project, run, upload.name, upload.size, upload.updated),
             )
+
+    def correct_upload(self, run: Run, name: str, size: int | None) -> None:
+        """Note how large a run's file is, or that there is none."""
+        key = run.entity, run.project, run.id, name
+        with self.transaction():
+            if size is None:
+                sql = "delete from upload where entity=? and project=? and run=? and name=?"
+                self.database.execute(sql, key)
+            else:
+                sql = "update upload set size=? where entity=? and project=? and run=? and name=?"
+                self.database.execute(sql, (size, *key))
 
     def uploads(self, run: Run) -> list[Upload]:
         """The files of a run by name."""
@@ -266,6 +197,11 @@ class Store:
     def artifact(self, artifact_id: str) -> Artifact | None:
         """The artifact version, if there is one."""
         return self._one(Artifact, "id=?", artifact_id)
+
+    def has_artifact_folder(self, folder: str) -> bool:
+        """Is it the folder of an artifact version (`artifact_folder`)?"""
+        sql = "select 1 from artifact where replace(replace(id, '=', ''), '/', '_')=? limit 1"
+        return bool(self.database.execute(sql, (folder,)))
 
     def artifacts(self, entity: str, project: str, collection: str) -> list[Artifact]:
         """The versions of an artifact, oldest first."""
@@ -321,16 +257,6 @@ class Store:
     def _all(self, kind: type[Record], where: str, *values: Value) -> list[Record]:
         sql = f"select {','.join(NAMES[kind])} from {_table(kind)} where {where}"  # noqa: S608 - ours
         return [kind(*row) for row in self.database.execute(sql, values)]
-
-    def _count(self, sweep: Sweep, column: str) -> int:
-        sql = f"select {column} from sweep where entity=? and project=? and id=?"  # noqa: S608 - ours
-        rows = self.database.execute(sql, _key(sweep))
-        return int(rows[0][0]) if rows else 0
-
-    def _set(self, sweep: Sweep, column: str, value: int) -> None:
-        with self.transaction():
-            sql = f"update sweep set {column}=? where entity=? and project=? and id=?"  # noqa: S608 - ours
-            self.database.execute(sql, (value, *_key(sweep)))
 
 
 def _key(sweep: Sweep) -> Key:

@@ -9,6 +9,7 @@ from typing import Any
 from runner.server.ends import hear_stream
 from runner.server.records import Run
 from runner.server.scores import add_summary, add_values, metric_value, score_anew, stop_hopeless
+from runner.server.seal import is_due, unseal
 from runner.server.service import Service
 from runner.server.wire import Refused, dumps, json_object, loads
 from runner.sweepfile import Sweep as Spec
@@ -52,6 +53,8 @@ def receive(service: Service, entity: str, project: str, run_id: str, post: Post
             run, preempting=post.preempting, exit_code=post.exit_code, now=service.clock()
         )
         store.put(run)
+        if run.history_rows != before.history_rows and is_due(store, run):
+            service.due[run.path] = run
         if sweep is not None and spec is not None:
             stop_hopeless(service, sweep, spec, before, run)
             run = store.run(entity, project, run_id) or run
@@ -65,8 +68,9 @@ def rewind(service: Service, run: Run, step: float) -> Run:
     if kept is None:
         return run
     lines.cut(run, kept)
+    unseal(service.store, run)
     sweep = service.sweep_of(run)
-    run = replace(run, history_rows=kept, last_step=lines.last_step(run))
+    run = replace(run, history_rows=kept, last_step=lines.last_step(run), sealed=0)
     return score_anew(service, run, service.spec(sweep) if sweep else None)
 
 
@@ -94,7 +98,9 @@ def _take_files(service: Service, run: Run, spec: Spec | None, files: dict[str, 
             continue
         match name:
             case "wandb-summary.json":
-                run = replace(run, summary=dumps(json_object(chunk[1][-1], name=name)))
+                run = replace(
+                    run, summary=dumps(json_object(chunk[1][-1], name=name, any_text=True))
+                )
             case "wandb-history.jsonl":
                 run = _take_history(service, run, spec, chunk)
             case "wandb-events.jsonl":
@@ -183,4 +189,7 @@ def _row(line: str) -> dict[str, Any] | None:
 
 
 def _exit_code(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    """A process's; of what cannot be one only that it is not 0 counts."""
+    if not isinstance(value, int):
+        return 0
+    return int(value) if abs(value) < 1 << 31 else 1

@@ -17,11 +17,13 @@ from runner.server.wire import (
     dumps,
     json_object,
     local_names,
+    objects,
     required,
     text,
 )
 from runner.sweepfile import Finding
 
+MAX_PRIOR = 1000  # runs that a sweep may be told to learn from
 CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -118,7 +120,7 @@ class SweepChanges:
                 if run.stop is None:
                     store.put(replace(run, stop="canceled", stop_at=now))
                     self.service.ages.note("stop", run.path)
-        store.set_exhausted(changed, exhausted=False)
+        store.sums.set_exhausted(changed, exhausted=False)
         if reading is None:
             return changed, ()
         self.service.remember_config(changed, reading)
@@ -145,5 +147,5 @@ class SweepChanges:
 
 
 def _prior(args: Args) -> list[str]:
-    wanted = json_object(text(args, "priorRunsFilters"), name="priorRunsFilters").get("$or") or []
-    return [one["name"] for one in wanted if isinstance(one, dict) and "name" in one]
+    wanted = objects(json_object(text(args, "priorRunsFilters"), name="priorRunsFilters"), "$or")
+    return [name for one in wanted if (name := text(one, "name"))][:MAX_PRIOR]

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import hmac
 
+DIGITS = 12  # of a time
 LIFETIME_S = 8 * 24 * 3600  # the client repeats an upload for seven days
 
 
@@ -35,7 +36,9 @@ class Tokens:
         self, path: str, *, write: bool, expires: str | None, token: str | None, now: float
     ) -> bool:
         """Does the token of a URL open `path`? One for writing opens it for reading, too."""
-        if not (expires and token and expires.isdecimal()) or int(expires) < now:
+        if not (expires and token and expires.isascii() and expires.isdecimal()):
+            return False
+        if len(expires) > DIGITS or int(expires) < now or not token.isascii():
             return False
         wanted = [True] if write else [True, False]
         return any(

@@ -4,19 +4,14 @@ import json
 import posixpath
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from runner.server.budget import Budget
 from runner.server.filters import connection
-from runner.server.history import (
-    history_keys,
-    history_page,
-    parquet_rows,
-    sampled,
-    spread,
-    tail,
-)
+from runner.server.history import FIRST, LAST, History, spread
+from runner.server.lines import Kind
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
 from runner.server.runquery import select_runs
 from runner.server.service import DEFAULT_ENTITY, Service
@@ -34,6 +29,8 @@ from runner.server.wire import (
 )
 
 AGENT_SILENT_S = 60.0  # an agent that polls every 5 s is gone by then
+READ_ROW = 8  # bytes of a curve
+NODE_COST = 40  # of a run or a project, in plain fields
 ENGINES = {"grid": "grid", "random": "random", "bayes": "tpe"}
 
 
@@ -43,6 +40,7 @@ class Views:
 
     service: Service
     base: str
+    budget: Budget = field(default_factory=Budget)  # of the request's answer
 
     def viewer(self) -> Node:
         """Who the key belongs to: there is one user."""
@@ -81,6 +79,7 @@ class Views:
 
     def project(self, project: Project) -> Node:
         """A W&B project with its sweeps and runs."""
+        self.budget.spend(nodes=NODE_COST)
         store, entity, name = self.service.store, project.entity, project.name
 
         def run(args: Args) -> Node | None:
@@ -143,8 +142,8 @@ class Views:
             "updatedAt": iso(sweep.updated),
             "heartbeatAt": iso(sweep.updated),
             "earlyStopJobRunning": False,
-            "bestLoss": lambda _: store.best(sweep, highest=spec.goal == "maximize"),
-            "runCount": lambda _: store.count_runs(sweep),
+            "bestLoss": lambda _: store.sums.best(sweep, highest=spec.goal == "maximize"),
+            "runCount": lambda _: store.sums.count_runs(sweep),
             "runCountExpected": spec.run_cap,
             "runs": lambda args: connection(runs(args), args, self.run),
             "project": lambda _: self._project_of(sweep),
@@ -180,6 +179,7 @@ class Views:
 
     def run(self, run: Run) -> Node:
         """A run: what it logged, how it is, and our own account of it."""
+        self.budget.spend(nodes=NODE_COST)
         return {**self._identity(run), **self._logged(run), **self._account(run)}
 
     def _identity(self, run: Run) -> dict[str, Any]:
@@ -224,15 +224,17 @@ class Views:
 
     def _logged(self, run: Run) -> dict[str, Any]:
         service = self.service
+        history = History(service.store, run, self.budget)
 
         def wandb_config(args: Args) -> str:
-            inner = json_object(run.config, name="config").get("_wandb")
+            inner = json.loads(run.config).get("_wandb")
             values = inner.get("value") if isinstance(inner, dict) else None
             keys = texts(args, "keys")
             found = values if isinstance(values, dict) else {}
             return dumps({key: one for key, one in found.items() if not keys or key in keys})
 
         def log_lines(args: Args) -> Node:
+            self._spend(run, "output")
             lines = list(enumerate(service.output(run)))
             return connection(lines, args, lambda one: {"number": one[0], "line": one[1]})
 
@@ -244,16 +246,17 @@ class Views:
             "historyLineCount": run.history_rows,
             "eventsLineCount": run.events_rows,
             "logLineCount": run.output_rows,
-            "historyTail": lambda _: dumps(tail(service.history(run))),
+            "historyTail": lambda _: dumps(history.tail()),
             "eventsTail": lambda _: dumps(_listed(service.store.lines.read_last(run, "events"))),
-            "historyKeys": lambda _: history_keys(service.history(run)),
-            "history": lambda args: history_page(service.history(run), args),
-            "sampledHistory": lambda args: sampled(service.history(run), args),
-            "events": lambda args: spread(service.events(run), whole(args, "samples")),
+            "historyKeys": lambda _: history.keys(),
+            "history": history.page,
+            "sampledHistory": history.sampled,
+            "events": lambda args: spread(self._read(run, "events"), whole(args, "samples")),
             "parquetHistory": lambda args: {
                 "parquetUrls": [],
-                "liveData": parquet_rows(service.history(run), args),
+                "liveData": history.parquet_rows(args),
             },
+            "series": lambda args: self._series(run, args),
             "wandbConfig": wandb_config,
             "logLines": log_lines,
             "files": lambda args: connection(files(args), args, lambda one: self._file(run, one)),
@@ -263,6 +266,27 @@ class Views:
             ),
             "inputArtifacts": lambda args: connection((), args, dict),
         }
+
+    def _series(self, run: Run, args: Args) -> list[Node]:
+        """Ours: curves of keys, thinned out for a picture."""
+        from runner.server.curves import DEFAULT_POINTS, MAX_POINTS, read_curve  # loads numpy
+
+        points = min(MAX_POINTS, max(3, whole(args, "points") or DEFAULT_POINTS))
+        low, high = whole(args, "minStep"), whole(args, "maxStep")
+        nodes: list[Node] = []
+        for key in texts(args, "keys"):
+            self.budget.spend(nodes=points, read=READ_ROW * run.history_rows)
+            within = FIRST if low is None else low, LAST if high is None else high
+            curve = read_curve(self.service.store, run, key, points=points, within=within)
+            nodes.append(curve.node())
+        return nodes
+
+    def _read(self, run: Run, kind: Kind) -> list[str]:
+        self._spend(run, kind)
+        return list(self.service.store.lines.read(run, kind))
+
+    def _spend(self, run: Run, kind: Kind) -> None:
+        self.budget.spend(read=self.service.store.lines.size(run, kind))
 
     def _account(self, run: Run) -> dict[str, Any]:
         def agent_name(_: Args) -> str | None:
@@ -290,6 +314,7 @@ class Views:
         """Our agent's account, else what the stream tells, for a run that went wrong."""
         if run.failure is not None or run.state not in ("failed", "crashed"):
             return run.failure
+        self._spend(run, "output")
         lines = self.service.output(run)[-20:]
         return dumps({"class": "crash", "signal": None, "exit_code": run.exit_code, "lines": lines})
 

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
@@ -73,14 +72,15 @@ def main() -> None:
 
 def measure(folder: Path, given: argparse.Namespace) -> dict[str, float]:
     """One round on a fresh folder."""
-    with ExitStack() as stack:
-        server = stack.enter_context(serving(folder / "data", code=given.code))
-        if given.profile:
-            stack.callback(start_profile(server, given.profile).wait)
+    with serving(folder / "data", code=given.code) as server:
+        profile = start_profile(server, given.profile) if given.profile else None
         watch = Watch.begin(server)
         place = Place(server.port, server.key, "load")
         took, found = uvloop.run(round_of(place, given, watch))
-        return report(place, took, found, watch)
+        result = report(place, took, found, watch)
+    if profile is not None:
+        profile.wait()
+    return result
 
 
 async def round_of(place: Place, given: argparse.Namespace, watch: Watch) -> tuple[float, Check]:

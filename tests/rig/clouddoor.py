@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.server.app import create_app
 from runner.server.bodies import read_json
+from runner.server.budget import Budget
 from runner.server.graphql import Field, answer, read_operation
 from runner.server.handlers import refused
 from runner.server.heartbeat import Undecided
@@ -149,9 +150,9 @@ class _Routes:
             elif one.name in ("project", "model", "models", "projects"):
                 self._check_query(one)
         if "deleteRun" in (one.name for one in operation.fields.values()):
-            return {"data": answer({"deleteRun": self._delete}, operation.fields)}
+            return {"data": answer({"deleteRun": self._delete}, operation.fields, Budget())}
         lag_s = 0.0 if operation.kind == "mutation" else self._profile.lag_s
-        views = StrictViews(self._service, base, self._profile, lag_s)
+        views = StrictViews(self._service, base, profile=self._profile, lag_s=lag_s)
         try:
             reply = carry_out(self._service, views, operation)
         except Undecided as undecided:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.server.records import OVER, Agent, Artifact, Project, Run, Sweep
@@ -112,8 +112,8 @@ class StrictStore(Store):
 class StrictViews(Views):
     """Nodes with the key's owner as viewer, and with counts that stay `lag_s` behind."""
 
-    profile: Profile
-    lag_s: float
+    profile: Profile = field(kw_only=True)
+    lag_s: float = field(kw_only=True)
 
     def viewer(self) -> Node:
         """The key's owner and teams."""
@@ -170,7 +170,7 @@ class StrictViews(Views):
 
 def finish_drained(service: Service, sweep: Sweep) -> None:
     """End the sweep that has no further configuration, once none of its runs is under way."""
-    if service.store.is_exhausted(sweep) and sweep.state == "RUNNING":
+    if service.store.sums.is_exhausted(sweep) and sweep.state == "RUNNING":
         states = {run.state for run in service.store.runs_of_sweep(sweep)}
         if not states & {"running", "preempting", "preempted"}:
             service.store.put(replace(sweep, state="FINISHED", updated=service.clock()))

@@ -74,7 +74,7 @@ def test_a_grid_of_a_billion_cells_skips_those_that_others_had(service: Service)
     bring(service, "r4", a=0, b=0, c=0)  # not in it
 
     assert [hand_out(service, sweep)["c"] for _ in range(3)] == [2, 4, 5]
-    assert service.store.count_runs(sweep) == 7
+    assert service.store.sums.count_runs(sweep) == 7
 
 
 def test_a_cell_is_free_again_when_its_run_changes_or_leaves(service: Service) -> None:
@@ -87,7 +87,7 @@ def test_a_cell_is_free_again_when_its_run_changes_or_leaves(service: Service) -
     assert [hand_out(service, sweep)["c"] for _ in range(3)] == [2, 5, 7]
     bring(service, "r1", "s2", a=1, b=1, c=6)
     assert hand_out(service, sweep)["c"] == 6
-    assert service.store.count_runs(sweep) == 7
+    assert service.store.sums.count_runs(sweep) == 7
 
 
 def test_cells_of_runs_that_a_sweep_learns_from_are_taken(service: Service) -> None:
@@ -109,15 +109,15 @@ def test_another_file_counts_everything_anew(service: Service) -> None:
         bring(service, name, x=0.5)
         rows = [row(step, loss=at + step, other=-at) for step in range(4)]
         stream(service, name, history(0, *rows))
-    assert (stored(service, "b").best, service.store.band_size(sweep, 4)) == (1, 3)
+    assert (stored(service, "b").best, service.store.sums.band_size(sweep, 4)) == (1, 3)
 
     changed = LADDER.replace("loss, goal: minimize", "other, goal: maximize").replace("2,", "3,")
     changes = SweepChanges(service, Views(service, ""))
     changes.upsert_sweep({"id": sweep_gid(sweep), "config": changed})
 
     assert (stored(service, "b").best, stored(service, "b").points) == (-1, 4)
-    assert [service.store.band_size(sweep, band) for band in (2, 3, 4)] == [0, 3, 0]
-    assert service.store.band_loss(stored(service, "c"), 3) == 2
+    assert [service.store.sums.band_size(sweep, band) for band in (2, 3, 4)] == [0, 3, 0]
+    assert service.store.sums.band_loss(stored(service, "c"), 3) == 2
 
 
 @pytest.mark.parametrize("seed", range(6))

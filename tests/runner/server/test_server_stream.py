@@ -128,14 +128,14 @@ def test_a_write_that_fails_is_remembered_nowhere(tmp_path: Path, clock: Clock) 
         stream(service, "a", body)
     assert store.run("local", "demo", "a") == before
     assert (service.history(before), service.output(before)) == ([], [])
-    assert store.band_loss(before, 2) is None
+    assert store.sums.band_loss(before, 2) is None
     for _ in range(2):
         stream(service, "a", body)
 
     after = store.run("local", "demo", "a")
     assert after is not None
     assert (after.history_rows, after.events_rows, after.points) == (2, 1, 2)
-    assert (after.best, service.output(after), store.band_loss(after, 2)) == (2, ["a"], 2)
+    assert (after.best, service.output(after), store.sums.band_loss(after, 2)) == (2, ["a"], 2)
     store.close()
 
 
