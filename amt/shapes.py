@@ -1,13 +1,15 @@
-"""Boxes and cylinders as shapes: distances to their surface, and points on it; metres."""
+"""Boxes and cylinders as shapes: distances to their surface, points on it, an outline; metres."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
 from torch import Tensor
 
 _POINTS = 64  # on a surface: enough for a mean distance
+_RIM_POINTS = 24  # of a cylinder's drawn ends
 
 
 def signed_distance(points: Tensor, half: Tensor, is_round: Tensor) -> Tensor:
@@ -35,6 +37,21 @@ def surface_points(half: Tensor, is_round: Tensor) -> Tensor:
     """
     boxes, tubes = (one.to(half) for one in (_UNIT_BOX, _UNIT_CYLINDER))
     return torch.where(is_round[:, None, None], tubes, boxes) * half[:, None]
+
+
+def outline(half: Tensor, is_round: bool) -> Tensor:
+    """Lines (E, 2, 3) that show one object of half extents (3,): its edges, or rims and length."""
+    if not is_round:
+        corners = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)))
+        ends = torch.combinations(torch.arange(8))
+        edges = corners[ends][(corners[ends].diff(dim=1) != 0).sum((1, 2)) == 1]
+        return edges.to(half) * half
+    turn = torch.linspace(0, 2 * math.pi, _RIM_POINTS + 1)
+    rim = torch.stack([torch.ones_like(turn), turn.cos(), turn.sin()], -1)
+    lines = torch.stack([rim[:-1], rim[1:]], 1)
+    mirrored = lines * torch.tensor([-1.0, 1.0, 1.0])
+    along = torch.stack([rim[:-1], rim[:-1] * torch.tensor([-1.0, 1.0, 1.0])], 1)
+    return torch.cat([lines, mirrored, along[:: _RIM_POINTS // 4]]).to(half) * half
 
 
 def _norm(vectors: Tensor) -> Tensor:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import wandb
+from PIL.Image import Image
 
 from amt.config import Value
 from amt.errors import ConfigError, TrackingError
 from amt.wandb_log import find_earlier_logs, read_logged_steps
 
-MEAN_POSE = "val/mean_pose_mpjpe"
+OVERLAYS = "val/overlays"
+CAPTION = "pairs: labels, predictions; a dot where a joint touches"
 
 
 class Tracker:
@@ -20,7 +22,7 @@ class Tracker:
     def __init__(self, run: wandb.Run, *, best_metric: str) -> None:
         self._run = run
         # What W&B writes by itself is the last value, and with summary="min" a nested one,
-        # {"min": 56.1}, where a sweep finds no number (0.31): `report_best` writes it instead.
+        # {"min": 56.1}, where a sweep finds no number (0.31): `report` writes it instead.
         run.define_metric(best_metric, summary="none")
         self._logged = _steps_of_earlier_attempts(run)
 
@@ -56,21 +58,22 @@ class Tracker:
         """The ID under which the run can be resumed."""
         return self._run.id
 
-    def log(self, row: Mapping[str, float], *, step: int) -> None:
+    def log(self, row: Mapping[str, float], *, step: int, picture: Image | None = None) -> None:
         """Send one row, unless an earlier attempt at this run has sent it.
 
         Online the server says which step is its next; offline the logs on disk hold the rows.
         """
         if step >= self._run.step and step not in self._logged:
-            self._run.log(dict(row), step=step, commit=True)
+            shown = {} if picture is None else {OVERLAYS: wandb.Image(picture, caption=CAPTION)}
+            self._run.log({**row, **shown}, step=step, commit=True)
 
     def resend_lost_rows(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Send those rows of a resumed run that were lost when its process was killed."""
         for step, row in rows:
             self.log(row, step=step)
 
-    def report_best(self, values: Mapping[str, float]) -> None:
-        """Keep values in the summary: that is what a sweep ranks by."""
+    def report(self, values: Mapping[str, float]) -> None:
+        """Keep values in the summary: the best one there is what a sweep ranks by."""
         self._run.summary.update(dict(values))
 
     def finish_early(self) -> None:
@@ -95,9 +98,6 @@ def _steps_of_earlier_attempts(run: wandb.Run) -> set[int]:
     return read_logged_steps(earlier) if earlier else set()
 
 
-def print_result(metric: str, best: float, mean_pose_mm: float) -> None:
+def print_result(line: str) -> None:
     """The run's last line."""
-    result = f"best {metric} {best:.4g}"
-    if metric == "val/hand_mpjpe":
-        result = f"best {metric} {best:.1f} mm, mean pose {mean_pose_mm:.1f} mm"
-    print(result)  # noqa: T201 - the result
+    print(line)  # noqa: T201 - the result

@@ -26,6 +26,7 @@ class DataConfig:
     data: Annotated[Literal["synthetic"], "where the scenes come from"]
     train_scenes: Annotated[int, Range(1), "scenes to train on"]
     val_scenes: Annotated[int, Range(1), "scenes that a validation scores"]
+    test_scenes: Annotated[int, Range(0), "scenes that score the best weights at the end; 0: none"]
     image_size: Annotated[int, Range(14), "a crop's side, a multiple of the patch (pixels)"]
     crop_context: Annotated[
         float, Range(1, 3), "what is stored around a training crop to augment in (sides)"
@@ -129,6 +130,7 @@ class RunConfig:
     use_amp: Annotated[bool, "mixed precision; else float32 throughout"]
     use_bf16: Annotated[bool, "mixed with bfloat16; else with float16, on a GPU only"]
     log_steps: Annotated[int, Range(1), "between two rows of train/…"]
+    overlay_epochs: Annotated[int, Range(0), "between two pictures of predictions; 0: none"]
     best_metric: Annotated[str, "which validation is the best: best.pt and the summary keep it"]
     best_goal: Annotated[Literal["minimize", "maximize"], "of that metric"]
 

@@ -67,6 +67,22 @@ class Batch:
         """Some of the crops."""
         return Batch(**{name: getattr(self, name)[rows] for name in COLUMNS})
 
+    def filled(self) -> Batch:
+        """Some finite label where there is none: what is multiplied by 0 must not be NaN."""
+
+        def fill(values: Tensor, valid: Tensor, stand_in: Tensor) -> Tensor:
+            return torch.where(valid.view(-1, *[1] * (values.ndim - 1)), values, stand_in)
+
+        ahead = self.joints.new_tensor([0.0, 0.0, 1.0])
+        return replace(
+            self,
+            joints=fill(self.joints, self.hand_valid, ahead),
+            object_position=fill(self.object_position, self.object_valid, ahead),
+            object_rotation=fill(self.object_rotation, self.object_valid, torch.eye(3).to(ahead)),
+            object_half=fill(self.object_half, self.object_valid, torch.ones_like(ahead)),
+            clearance=fill(self.clearance, self.contact_valid, torch.zeros_like(ahead[:1])),
+        )
+
     def pinned(self) -> Batch:
         """The same in memory that a GPU reads by itself."""
         return Batch(**{name: getattr(self, name).pin_memory() for name in COLUMNS})
@@ -95,6 +111,12 @@ def read_batch(data: Dataset, rows: NDArray[np.int64], *, context: bool) -> Batc
     columns = {name: getattr(data, name)[rows] for name in COLUMNS[1:]}
     columns["images"] = data.images[rows, :, inner, inner]
     return Batch(**{name: torch.from_numpy(np.array(one)) for name, one in columns.items()})
+
+
+def read_labels(data: Dataset) -> Batch:
+    """All labels, with images of no pixels."""
+    columns = {name: torch.from_numpy(getattr(data, name).copy()) for name in COLUMNS[1:]}
+    return Batch(images=torch.zeros(len(data), 0), **columns)
 
 
 def load_batch(data: Dataset, rows: NDArray[np.int64], device: torch.device) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -74,7 +74,7 @@ def loss_terms(
     So the terms of a batch's parts add up to the batch's; `diversity` alone is of each part.
     A term without labels, or of a part that the network lacks, is zero.
     """
-    batch = _fill_gaps(batch)
+    batch = batch.filled()
     nothing = predicted.root.sum() * 0
     found = dict.fromkeys(TERMS, nothing)
     found |= _hand_terms(predicted, batch, counts, context)
@@ -150,23 +150,6 @@ def _physics(predicted: Prediction, batch: Batch, counts: Counts, context: LossC
         known = both & batch.contact_valid
         total = total + CONTACT_GAP_SHARE * _mean(gap, known, counts.pairs)
     return total
-
-
-def _fill_gaps(batch: Batch) -> Batch:
-    """Give images without a label some finite one: what is multiplied by 0 must not be NaN."""
-
-    def fill(values: Tensor, valid: Tensor, stand_in: Tensor) -> Tensor:
-        return torch.where(valid.view(-1, *[1] * (values.ndim - 1)), values, stand_in)
-
-    ahead = batch.joints.new_tensor([0.0, 0.0, 1.0])
-    return replace(
-        batch,
-        joints=fill(batch.joints, batch.hand_valid, ahead),
-        object_position=fill(batch.object_position, batch.object_valid, ahead),
-        object_rotation=fill(batch.object_rotation, batch.object_valid, torch.eye(3).to(ahead)),
-        object_half=fill(batch.object_half, batch.object_valid, torch.ones_like(ahead)),
-        clearance=fill(batch.clearance, batch.contact_valid, torch.zeros_like(ahead[:1])),
-    )
 
 
 def _mean(each: Tensor, valid: Tensor, count: Tensor) -> Tensor:

@@ -68,6 +68,14 @@ class Checkpoints:
         """
         _save(self._best, state)
 
+    def load_best(self) -> dict[str, Any]:
+        """What `save_best` has kept.
+
+        Raises:
+            CheckpointError: the file is damaged or missing.
+        """
+        return load_checkpoint(self._best, remedy="its run has to be repeated")
+
     def remove_last(self) -> None:
         """The run has ended: there is nothing to go on with."""
         self._last.unlink(missing_ok=True)

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 
 from amt.config import TrainConfig, as_dict
-from amt.data.dataset import Dataset
-from amt.data.synthetic import open_synthetic
+from amt.data.dataset import Dataset, read_labels
+from amt.data.splits import open_split
 from amt.devices import has_fast_bf16, pick_device
 from amt.environment import Environment
 from amt.errors import AmtError, ConfigError, DiskError, NotFiniteError
-from amt.metrics import mean_pose_mpjpe_mm
+from amt.metrics.constants import score_constant
+from amt.metrics.scores import KINDS, describe
 from amt.model.build import build_model
 from amt.stopping import EXIT_CODES, Stop
-from amt.tracking import MEAN_POSE, Tracker, print_result
+from amt.tracking import Tracker, print_result
 from amt.training.checkpoint import Checkpoints
 from amt.training.precision import Precision
 from amt.training.schedule import Schedule
 from amt.training.step import Training
-from amt.training.validation import validate
+from amt.training.validation import draw_examples, validate
 from amt.weights import require_weights
-
-TRAIN_SEED, VAL_SEED = 1, 2  # every run sees the same scenes, whatever its own seed
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
     _warn_of_settings(config, precision, device)
     weights = require_weights(config.trunk, environment)
     model = build_model(config, weights, precision.autocast).to(device)
-    train, val = _open_data(config, environment.cache)
+    train, val = (open_split(config.data, one, environment.cache) for one in ("train", "val"))
     tracker = Tracker.start(as_dict(config), best_metric=config.run.best_metric, on_stop=stop.early)
     exit_code, training = AmtError.exit_code, None
     try:
@@ -51,6 +52,8 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
         training = Training(config, model, train, precision)
         run = _Run(training, val, tracker, Checkpoints(folder))
         exit_code = run.to_its_end(stop)
+        if training.step >= config.steps and config.data.test_scenes:
+            run.score_best(open_split(config.data, "test", environment.cache))
     except AmtError as error:
         exit_code = error.exit_code
         raise
@@ -58,8 +61,7 @@ def run_training(config: TrainConfig, environment: Environment, stop: Stop) -> i
         if training is not None:
             training.close()
         tracker.close(exit_code)
-    if run.best is not None:
-        print_result(config.run.best_metric, run.best, run.mean_pose_mm)
+    _tell_result(config.run.best_metric, run)
     return exit_code
 
 
@@ -73,9 +75,7 @@ class _Run:
         self.config, self.checkpoints = training.config, checkpoints
         self.best: float | None = None
         self.rows: list[tuple[int, dict[str, float]]] = []
-        self.mean_pose_mm = mean_pose_mpjpe_mm(
-            torch.from_numpy(training.data.joints.copy()), torch.from_numpy(val.joints.copy())
-        )
+        self.constants = score_constant(read_labels(training.data), read_labels(val))
         self._resume()
 
     def to_its_end(self, stop: Stop) -> int:
@@ -93,6 +93,12 @@ class _Run:
             raise
         return self._end(stop)
 
+    def score_best(self, test: Dataset) -> None:
+        """Report what the best weights score on scenes that no choice was made by."""
+        best = self.checkpoints.load_best()
+        self.training.ema.load_state_dict(best["model"], updates=self.training.ema.updates)
+        self.tracker.report(_prefix("test", validate(self.training, test)))
+
     def _report(self) -> None:
         """Validate at the end of an epoch, log the training's own row at the settings' interval."""
         step = self.training.step
@@ -105,12 +111,13 @@ class _Run:
         trained = self.training.close_window()
         if "train/loss" not in trained:
             raise NotFiniteError("no step since the last validation gave a finite gradient")
-        row = {**validate(self.training, self.val), **trained, "epoch": epoch}
-        self._log(row)
+        scores = validate(self.training, self.val)
+        row = {**_prefix("val", scores), **trained, "epoch": epoch}
+        self._log(row, draw_examples(self.training, self.val) if self._is_drawn(epoch) else None)
         metric = self.config.run.best_metric
         if metric not in row:
             raise ConfigError(f"best_metric `{metric}` is not logged; {', '.join(row)} are")
-        _log.info("epoch %d: %s %s", epoch, metric, f"{row[metric]:.4g}")
+        _log.info("epoch %d: %s %s", epoch, metric, describe(_bare(metric), row[metric]))
         if self._is_best(row[metric]):
             self.best = row[metric]
             self.checkpoints.save_best(
@@ -123,10 +130,14 @@ class _Run:
             )
         self._report_best()
 
-    def _log(self, row: dict[str, float]) -> None:
+    def _is_drawn(self, epoch: int) -> bool:
+        every = self.config.run.overlay_epochs
+        return every > 0 and (epoch % every == 0 or epoch == self.config.epochs)
+
+    def _log(self, row: dict[str, float], picture: Image | None = None) -> None:
         images = self.training.step * self.config.optim.batch_size  # all batch sizes compare
         self.rows.append((images, row))
-        self.tracker.log(row, step=images)
+        self.tracker.log(row, step=images, picture=picture)
 
     def _is_best(self, value: float) -> bool:
         if self.best is None:
@@ -135,8 +146,8 @@ class _Run:
 
     def _report_best(self) -> None:
         if self.best is not None:
-            self.tracker.report_best({self.config.run.best_metric: self.best})
-            self.tracker.report_best({MEAN_POSE: self.mean_pose_mm})
+            self.tracker.report({self.config.run.best_metric: self.best})
+            self.tracker.report(_prefix("constant", self.constants))
 
     def _end(self, stop: Stop) -> int:
         if self.training.step >= self.config.steps or stop.reason is None:
@@ -183,10 +194,28 @@ class _Run:
         _log.info("resumed after step %d of %d", self.training.step, self.config.steps)
 
 
+def _tell_result(metric: str, run: _Run) -> None:
+    best, constant = run.best, run.constants.get(_bare(metric))
+    if best is not None:
+        beside = "" if constant is None else f", best constant {describe(_bare(metric), constant)}"
+        print_result(f"best {metric} {describe(_bare(metric), best)}{beside}")
+
+
+def _prefix(group: str, scores: Mapping[str, float]) -> dict[str, float]:
+    return {f"{group}/{name}": value for name, value in scores.items()}
+
+
+def _bare(metric: str) -> str:
+    return metric.removeprefix("val/")
+
+
 def _warn_of_settings(config: TrainConfig, precision: Precision, device: torch.device) -> None:
     """Say which settings are allowed and yet hardly meant."""
     if precision.autocast == torch.bfloat16 and not has_fast_bf16(device):
         _log.warning("use_bf16: this %s emulates bfloat16, float32 is faster here", device.type)
+    metric, goal = config.run.best_metric, config.run.best_goal
+    if KINDS.get(_bare(metric), (goal,))[0] != goal:
+        _log.warning("best_goal is %s, and `%s` is better the other way", goal, metric)
     schedule = Schedule.of(config)
     if schedule.ends_in_mid_cycle():
         _log.warning(
@@ -196,17 +225,3 @@ def _warn_of_settings(config: TrainConfig, precision: Precision, device: torch.d
             schedule.epochs,
             schedule.learning_rate(schedule.steps - 1),
         )
-
-
-def _open_data(config: TrainConfig, cache: Path) -> tuple[Dataset, Dataset]:
-    size_px, context = config.data.image_size, config.data.crop_context
-    return (
-        open_synthetic(
-            cache,
-            count=config.data.train_scenes,
-            size_px=size_px,
-            seed=TRAIN_SEED,
-            context=context,
-        ),
-        open_synthetic(cache, count=config.data.val_scenes, size_px=size_px, seed=VAL_SEED),
-    )

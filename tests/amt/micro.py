@@ -11,6 +11,7 @@ from amt.data.synthetic import open_synthetic
 MICRO: dict[str, object] = {
     "train_scenes": 32,
     "val_scenes": 16,
+    "test_scenes": 0,
     "image_size": 28,
     "crop_context": 1.0,
     "backbone": "vit_small_patch14_dinov2.lvd142m",
@@ -34,6 +35,7 @@ MICRO: dict[str, object] = {
     "device": "cpu",
     "use_amp": False,
     "log_steps": 1000,
+    "overlay_epochs": 0,
     "scheduler_T_0": 2,
 }
 

@@ -197,11 +197,39 @@ MUTANTS = (
         "test_amt_losses.py",
     ),
     _at(
-        "a mirrored hand is forgiven",
-        "metrics.py",
-        "torch.linalg.det(u @ vt).sign()",
-        "torch.linalg.det(u @ vt).abs()",
+        "hands of another size are not forgiven",
+        "metrics/hand.py",
+        "roma.rigid_points_registration(source, joints, compute_scaling=True)",
+        "(*roma.rigid_points_registration(source, joints), torch.ones(len(joints)))",
         "test_amt_metrics.py",
+    ),
+    _at(
+        "the coarse stage is scored",
+        "metrics/scores.py",
+        "relative, joints = predicted.stages[-1], batch.joints",
+        "relative, joints = predicted.stages[0], batch.joints",
+        "test_amt_scores.py",
+    ),
+    _at(
+        "missing labels are scored",
+        "metrics/scores.py",
+        "self.sums[place] += torch.where(valid, each, 0).sum()",
+        "self.sums[place] += each.sum()",
+        "test_amt_scores.py",
+    ),
+    _at(
+        "contact begins elsewhere",
+        "metrics/scores.py",
+        "CONTACT_THRESHOLD = math.exp(-grasped.TOUCHES_M / CONTACT_M)",
+        "CONTACT_THRESHOLD = math.exp(-2 * grasped.TOUCHES_M / CONTACT_M)",
+        "test_amt_scores.py",
+    ),
+    _at(
+        "the test split is the validation's",
+        "data/splits.py",
+        '"val": 2, "test": 3',
+        '"val": 2, "test": 2',
+        "test_amt_splits.py",
     ),
     # object, contact, latent
     _at(

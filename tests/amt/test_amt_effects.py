@@ -13,11 +13,12 @@ from amt.config import TrainConfig, load_config
 from amt.data.augment import normalize
 from amt.data.dataset import Dataset, load_batch
 from amt.data.synthetic import open_synthetic
-from amt.metrics import mpjpe_mm
+from amt.metrics.hand import mpjpe_mm
 from amt.model.build import build_model
 from amt.model.network import Noise
 from amt.training.step import Training
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # 100 CPU-seconds in all
 ROOT = Path(__file__).resolve().parents[2]
 SCENES = 1024
 
@@ -39,7 +40,6 @@ def weights(training: Training) -> Tensor:
     return torch.cat([value.detach().flatten() for value in training.model.parameters()])
 
 
-@pytest.mark.slow
 def test_the_limit_of_the_gradient_shapes_the_training(cache: Path) -> None:
     data = open_synthetic(cache, count=SCENES, size_px=56, seed=1)
     start = weights(Training(make_tiny(), build_model(make_tiny()), data))
@@ -51,7 +51,6 @@ def test_the_limit_of_the_gradient_shapes_the_training(cache: Path) -> None:
     assert apart >= 0.1
 
 
-@pytest.mark.slow
 def test_the_default_limit_clips_some_steps_after_warm_up(cache: Path) -> None:
     data = open_synthetic(cache, count=SCENES, size_px=56, seed=1)
     training = train(make_tiny(images=60 * 32), data, steps=6)
@@ -65,7 +64,6 @@ def test_the_default_limit_clips_some_steps_after_warm_up(cache: Path) -> None:
     assert 0.2 < row["train/grad_norm"] < 2
 
 
-@pytest.mark.slow
 def test_noise_on_the_joints_teaches_the_refinement_to_take_it_back(cache: Path) -> None:
     data = open_synthetic(cache, count=SCENES, size_px=56, seed=1)
     val = open_synthetic(cache, count=128, size_px=56, seed=2)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from amt.geometry import roll_matrix
-from amt.metrics import mean_pose_mpjpe_mm, mpjpe_mm, pa_mpjpe_mm
+from amt.metrics.hand import absolute_mpjpe_mm, mpjpe_mm, pa_mpjpe_mm, pck_auc
 
 
 @pytest.fixture
@@ -51,7 +51,37 @@ def test_pa_mpjpe_does_not_forgive_a_mirrored_hand(joints: Tensor) -> None:
     assert (pa_mpjpe_mm(joints * torch.tensor([-1.0, 1.0, 1.0]), joints) > 10).all()
 
 
-def test_the_mean_pose_is_perfect_where_all_hands_are_equal(joints: Tensor) -> None:
-    same = joints[:1].expand(4, 21, 3)
+def test_joints_that_coincide_are_laid_on_the_middle(joints: Tensor) -> None:
+    """As the best scale, zero, would; they have no rotation."""
+    point = torch.zeros_like(joints)
 
-    assert mean_pose_mpjpe_mm(same, same + 0.1) == pytest.approx(0, abs=1e-3)
+    expected = (joints - joints.mean(1, keepdim=True)).norm(dim=-1).mean(-1) * 1000
+    torch.testing.assert_close(pa_mpjpe_mm(point, joints), expected)
+
+
+def test_a_joint_that_is_not_finite_gives_no_finite_error(joints: Tensor) -> None:
+    """And no exception, as the decomposition of such a matrix raises."""
+    for value in (torch.nan, torch.inf):
+        wrong = joints.clone()
+        wrong[0, 3, 1] = value
+
+        for score in (mpjpe_mm, absolute_mpjpe_mm, pa_mpjpe_mm):
+            assert (~score(wrong, joints).isfinite()).tolist() == [True, False, False, False]
+
+
+def test_the_absolute_error_sees_where_the_hand_is(joints: Tensor) -> None:
+    error = absolute_mpjpe_mm(joints + torch.tensor([0.03, 0.0, 0.04]), joints)
+
+    torch.testing.assert_close(error, torch.full((4,), 50.0))
+
+
+def test_the_auc_is_the_area_under_the_share_of_right_joints(joints: Tensor) -> None:
+    """Of 21 joints ten are off by 10 mm and ten by 80: right for 40 of 50 mm, and never."""
+    wrong = joints.clone()
+    wrong[:, 1:11, 0] += 0.010
+    wrong[:, 11:, 1] += 0.080
+
+    expected = (1 + 10 * 0.8) / 21
+    torch.testing.assert_close(
+        pck_auc(wrong, joints), torch.full((4,), expected), atol=1e-4, rtol=0
+    )

@@ -67,11 +67,11 @@ def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
     config = make_config(train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
     training = Training(config, build_model(config), open_train(cache).first(8))
 
-    before = validate(training, training.data)["val/hand_mpjpe"]
+    before = validate(training, training.data)["hand_mpjpe"]
     for _ in range(40):
         training.train_step()
 
-    assert validate(training, training.data)["val/hand_mpjpe"] < 0.7 * before
+    assert validate(training, training.data)["hand_mpjpe"] < 0.7 * before
 
 
 def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
@@ -165,12 +165,12 @@ def test_validation_scores_the_averages_and_leaves_the_weights(cache: Path) -> N
         training.train_step()
     before = fingerprint(training)
 
-    averaged = validate(training, val)["val/hand_mpjpe"]
+    averaged = validate(training, val)["hand_mpjpe"]
 
     assert fingerprint(training) == before
     assert training.model.training
     training.ema.load_state_dict(dict(training.model.named_parameters()), updates=3)
-    assert validate(training, val)["val/hand_mpjpe"] != averaged
+    assert validate(training, val)["hand_mpjpe"] != averaged
 
 
 def test_training_and_validation_show_the_trunk_normalized_crops(cache: Path) -> None:
