@@ -97,8 +97,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy everything that the server keeps into a tar file, while it runs."""
+    from runner.backend.backup import fetch_backup
     from runner.cli.context import open_context
-    from runner.serverbackup import fetch_backup
 
     url, key, trust = _reach(open_context(create=True, read_only=True))
     name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")
@@ -153,10 +153,11 @@ def _reach(context: "Context") -> tuple[str, str, Path | None]:
     Raises:
         RunnerError: it does not run, there is no key for it, or it is W&B's.
     """
+    from runner.backend.certificates import find_ca_bundle
+    from runner.backend.keys import find_key
+    from runner.backend.wandb_files import find_home
     from runner.localserver.container import find_server
-    from runner.settings.server import find_home, find_key
-    from runner.settings.trust import find_ca_bundle
-    from runner.sweeps import find_kind
+    from runner.sweeps.servers import find_kind
 
     choice, trust = context.server_choice(None), find_ca_bundle(os.environ)
     if choice.own:

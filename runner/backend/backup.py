@@ -9,9 +9,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from runner.client import describe_silence
+from runner.backend.client import describe_silence
+from runner.backend.reach import make_opener
 from runner.errors import ExitCode, RunnerError
-from runner.reach import make_opener
 
 TIMEOUT_S = 600.0  # the server copies its database before it answers
 
