@@ -49,6 +49,7 @@ def fingerprint(training: Training) -> list[float]:
     return [float(sum(weights)), float(sum(average))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", sorted(SWEPT))
 def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> None:
     values = SMALLER.get(key) or [SWEPT[key][0], SWEPT[key][-1]]
