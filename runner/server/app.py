@@ -28,6 +28,7 @@ from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
 from runner.server.oldlogs import take_old_logs
+from runner.server.seldom import quieten
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.tokens import Tokens
@@ -51,6 +52,7 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
             take_old_logs(service)
             _announce(host, listener)
             Connection.most = limit_connections()
+            quieten()
             config = uvicorn.Config(
                 create_app(service),
                 loop="uvloop",
