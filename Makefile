@@ -39,7 +39,7 @@ test-fast: install
 	$(PYTEST) -n 3 --dist loadfile
 
 test: lint test-fast
-	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference) and not gpu" \
+	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference or slow or mutants) and not gpu" \
 	    -n 2 --dist loadfile --durations 10
 
 demo: install-cli

@@ -8,39 +8,53 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
-import random
+import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import yaml
-
-from amt.draw import draw_configs
-from amt.errors import AmtError
+from amt.config import load_config
+from amt.environment import read_environment
+from amt.errors import AmtError, ConfigError
+from amt.weights import answers, require_weights
+from runner.agent.command import make_argv, needs_json_file
+from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, MacroValues
+from runner.server.grid import Grid
+from runner.server.search import RunView, make_grid, next_config
+from runner.sweepfile import Choice, Constant, Finding, Sweep, read_sweep
 
 ROOT = Path(__file__).resolve().parent
+PROGRAM = "amt/train.py"
+WEIGHTS = ("backbone", "pretrained", "pretrained_path")  # what decides which weights a run needs
+INTERRUPTED = 130
 
 
 class SweepError(Exception):
-    """The user's to cure: one line says what."""
+    """The user's to cure: one line says what and how."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run with the command line's options; gives the exit code."""
+    """Run with the command line's options; gives the exit code: 1 if a run failed."""
     options = _parse(arguments)
+    offline = os.environ.get("WANDB_MODE") == "offline"
     try:
-        sweep = {} if options.sweep_id else _read_sweep(options.config)
+        sweep = None if options.sweep_id else _read_sweep(options.config)
         _enter_root()
-        if sweep and os.environ.get("WANDB_MODE") == "offline":
+        if sweep is not None:
+            _require_weights(sweep)
+        if offline:
             return _run_offline(options, sweep)
-        _run_agent(options, sweep)
+        return _run_online(options, sweep)
     except (SweepError, AmtError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    return 0
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -61,16 +75,26 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _read_sweep(path: Path) -> dict[str, Any]:
+def _read_sweep(path: Path) -> Sweep:
+    """The checked file; every finding is a line, and warnings do not stop anything."""
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise SweepError(f"sweep file `{path}`: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise SweepError(f"sweep file `{path}`: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict) or "parameters" not in config:
-        raise SweepError(f"sweep file `{path}` has no `parameters`")
-    return config
+    sweep, findings = read_sweep(content)
+    lines = [_describe(path, one) for one in findings]
+    if sweep is None:
+        raise SweepError("\n       ".join(lines))
+    for line in lines:
+        _note(f"warning: {line}")
+    return sweep
+
+
+def _describe(path: Path, finding: Finding) -> str:
+    place = f"{path}:{finding.line}" if finding.line else str(path)
+    key = f" `{finding.key}`:" if finding.key else ""
+    hint = f" ({finding.hint})" if finding.hint else ""
+    return f"{place}:{key} {finding.message}{hint}"
 
 
 def _enter_root() -> None:
@@ -79,55 +103,235 @@ def _enter_root() -> None:
     os.environ["PATH"] = os.pathsep.join([str(here), os.environ.get("PATH", os.defpath)])
 
 
-def _run_offline(options: argparse.Namespace, sweep: Mapping[str, Any]) -> int:
+def _require_weights(sweep: Sweep) -> None:
+    """Look for what the runs begin with once, before anything is created."""
+    if not _runs_amt(sweep):
+        return
+    environment = read_environment()
+    for arguments in _trunk_arguments(sweep):
+        try:
+            trunk = load_config(arguments).trunk
+        except ConfigError:
+            continue  # its own message comes from the run that has these values
+        require_weights(trunk, environment)
+
+
+def _runs_amt(sweep: Sweep) -> bool:
+    program = (ROOT / (sweep.program or "")).resolve()
+    return program == ROOT / PROGRAM or "amt.train" in (sweep.command or ())
+
+
+def _trunk_arguments(sweep: Sweep) -> Iterator[list[str]]:
+    """The command's own arguments with each choice of a trunk that the sweep may draw."""
+    fixed = _fixed_arguments(sweep)
+    choices: list[list[str]] = []
+    for key in WEIGHTS:
+        match sweep.parameters.get(key):
+            case Constant(value):
+                choices.append([f"--{key}={value}"])
+            case Choice(values):
+                choices.append([f"--{key}={value}" for value in values])
+    for chosen in itertools.product(*choices):
+        yield [*fixed, *chosen]
+
+
+def _fixed_arguments(sweep: Sweep) -> list[str]:
+    """What the command gives to amt beside the drawn values: `--config FILE`, `--key=value`."""
+    words = [word for word in sweep.command or () if not word.startswith("${")]
+    first = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
+    return words[first:]
+
+
+# -- without a server ------------------------------------------------------------------------------
+
+
+def _run_offline(options: argparse.Namespace, sweep: Sweep | None) -> int:
     """Runs drawn here, one after the other; three failures in a row end it."""
-    if sweep.get("method") == "bayes" or sweep.get("early_terminate"):
-        _note("offline no run tells how good it is: drawn at random, and none is stopped early")
-    environ = {"WANDB_PROJECT": options.project, "WANDB_RUN_GROUP": str(sweep.get("name", "sweep"))}
-    failures: list[bool] = []
-    configs = draw_configs(sweep, random.Random())  # noqa: S311 - a search, no secret
-    for number, config in enumerate(itertools.islice(configs, options.count), 1):
+    if sweep is None:
+        raise SweepError("joining a sweep needs its server: unset WANDB_MODE")
+    if sweep.method == "bayes" or sweep.early_terminate:
+        _note("offline no run reports how good it is: drawn at random, and none is stopped early")
+    environ = {"WANDB_PROJECT": options.project, "WANDB_RUN_GROUP": sweep.name or "sweep"}
+    codes: list[int] = []
+    for number, config in enumerate(_draw(sweep, options.count), 1):
         values = ", ".join(f"{name}={value}" for name, value in config.items())
         _note(f"run {number} of at most {options.count}: {values}")
-        done = subprocess.run(
-            _make_command(sweep, config), env={**os.environ, **environ}, check=False
-        )
-        failures.append(done.returncode != 0)
-        if len(failures) >= 3 and all(failures[-3:]):
+        codes.append(_run_once(sweep, config, environ))
+        if codes[-1] in (INTERRUPTED, -signal.SIGINT):
+            left = options.count - number
+            _note(f"interrupted; the other {left} runs: {_again(options, left)}")
+            return INTERRUPTED
+        if len(codes) >= 3 and all(codes[-3:]):
             raise SweepError("three runs in a row failed; their output says why")
     folder = Path(os.environ.get("WANDB_DIR") or ROOT) / "wandb"
-    _note(f"{len(failures)} runs are in `{folder}`: `runner sync-offline {folder}` sends them")
-    return int(any(failures))
+    _note(f"{len(codes)} runs are in `{folder}`: `runner sync-offline {folder}` sends them")
+    return int(any(codes))
 
 
-def _make_command(sweep: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    template = sweep.get("command") or ["${env}", "${interpreter}", "${program}", "${args}"]
-    parts = {
-        "${env}": [],
-        "${interpreter}": [sys.executable],
-        "${program}": [str(sweep.get("program"))],
-        "${args}": [f"--{name}={value}" for name, value in config.items()],
-    }
-    unknown = [part for part in template if part.startswith("${") and part not in parts]
-    if unknown:
-        raise SweepError(f"`{unknown[0]}` in the sweep's command needs W&B's own agent")
-    return [word for part in template for word in parts.get(part, [part])]
+def _run_once(sweep: Sweep, config: Mapping[str, object], environ: Mapping[str, str]) -> int:
+    with tempfile.TemporaryDirectory(prefix="run_sweep-") as folder:
+        command = _make_command(sweep, config, Path(folder) / "values.json")
+        return subprocess.run(command, env={**os.environ, **environ}, check=False).returncode
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """The progress of a sweep whose runs report no values, one after the other."""
+
+    runs: list[RunView] = field(default_factory=list)
+    best: float | None = None
+
+    @property
+    def issued(self) -> int:
+        return len(self.runs)
+
+    def free_cell(self, grid: Grid) -> int | None:
+        return self.issued if self.issued < grid.size else None
+
+    def views(self) -> Sequence[RunView]:
+        return self.runs
+
+
+def _draw(sweep: Sweep, count: int) -> Iterator[Mapping[str, object]]:
+    """What the sweep server would hand out to runs that report no values."""
+    drawn, grid, seed = _Drawn(), make_grid(sweep), int.from_bytes(os.urandom(4))
+    while drawn.issued < count:
+        config = next_config(sweep, grid, drawn, seed=seed)
+        if config is None:
+            return
+        yield config
+        drawn.runs.append(RunView(id=str(drawn.issued), state="finished", config=config))
+
+
+def _add_best_metric(sweep: Sweep) -> dict[str, Any]:
+    """The sweep's config, whose runs keep as best what the sweep ranks by."""
+    command = list(sweep.command or DEFAULT_COMMAND)
+    named = any(word.startswith("--best_") for word in command)
+    if _runs_amt(sweep) and sweep.metric is not None and not named:
+        place = next((n for n, word in enumerate(command) if word.startswith(ARGS[:-1])), None)
+        added = [f"--best_metric={sweep.metric}", f"--best_goal={sweep.goal}"]
+        command[place:place] = added if place is not None else []
+    return {**sweep.config, "command": command}
+
+
+def _make_command(sweep: Sweep, config: Mapping[str, object], json_file: Path) -> list[str]:
+    """As W&B's agent makes it."""
+    template = _add_best_metric(sweep)["command"]
+    if needs_json_file(template):
+        json_file.write_text(json.dumps(dict(config)))
+    macros = MacroValues(config, sys.executable, sweep.program, str(json_file))
+    return make_argv(template, macros, os.environ)
+
+
+def _again(options: argparse.Namespace, count: int) -> str:
+    words = ["WANDB_MODE=offline", "python", "run_sweep.py", "--project", options.project]
+    return shlex.join([*words, "--config", str(options.config), "--count", str(count)])
+
+
+# -- with a server ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """A sweep on a server."""
+
+    entity: str
+    project: str
+    id: str
+    config: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        return f"{self.entity}/{self.project}/{self.id}"
+
+
+def _run_online(options: argparse.Namespace, sweep: Sweep | None) -> int:
+    import wandb  # a second, which a mistake above need not wait for
+
+    try:
+        _log_in(wandb)
+        joined = _create(wandb, options, sweep) if sweep else _join(wandb, options)
+        return _run_agent(joined, options.count)
+    except wandb.Error as error:
+        raise SweepError(f"W&B: {' '.join(str(error).split())}") from error
+
+
+def _log_in(wandb: Any) -> None:
+    url = wandb.setup().settings.base_url
+    if not answers(url):
+        raise SweepError(f"W&B: {url} does not answer; WANDB_MODE=offline needs no server")
+    if not wandb.login():
+        raise SweepError("W&B knows no key: set `WANDB_API_KEY` or run `wandb login`")
+
+
+def _create(wandb: Any, options: argparse.Namespace, sweep: Sweep) -> _Joined:
+    config = _add_best_metric(sweep)
+    sweep_id = wandb.sweep(config, entity=sweep.entity, project=options.project)
+    entity = sweep.entity or os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity
+    return _Joined(str(entity), options.project, sweep_id, config)
+
+
+def _join(wandb: Any, options: argparse.Namespace) -> _Joined:
+    """The sweep that the option names, and its weights.
+
+    Raises:
+        SweepError: the server does not know it.
+    """
+    api = wandb.Api()
+    *place, sweep_id = str(options.sweep_id).split("/")
+    project = place[-1] if place else options.project
+    entity = place[-2] if len(place) > 1 else os.environ.get("WANDB_ENTITY") or api.default_entity
+    try:
+        config = api.sweep(f"{entity}/{project}/{sweep_id}").config
+    except (ValueError, wandb.errors.CommError) as error:
+        raise SweepError(
+            f"no sweep `{sweep_id}` in W&B project `{project}` of `{entity}` at "
+            f"{api.settings['base_url']}: name its project with --project, or give "
+            "entity/project/ID"
+        ) from error
+    joined = _Joined(str(entity), project, sweep_id, config)
+    known, _ = read_sweep(json.dumps(config))
+    if known is not None:
+        _require_weights(known)
+    return joined
+
+
+def _run_agent(joined: _Joined, count: int) -> int:
+    """Let W&B's agent run so many runs; 1 if one failed, 130 after Ctrl-C."""
+    from wandb import wandb_agent
+
+    runs: list[wandb_agent.AgentProcess] = []
+    interrupted = False
+
+    class Process(wandb_agent.AgentProcess):
+        """W&B's agent reports to nobody how its runs ended: remember them."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+            runs.append(self)
+
+    def handle(*_: object) -> NoReturn:
+        nonlocal interrupted
+        if not interrupted:
+            left = count - sum(run.poll() == 0 for run in runs)
+            words = ["python", "run_sweep.py", "--sweep_id", joined.path, "--count", str(left)]
+            _note(f"to go on later: {shlex.join(words)}")
+        interrupted = True
+        raise KeyboardInterrupt
+
+    wandb_agent.AgentProcess = Process  # type: ignore[misc]
+    signal.signal(signal.SIGINT, handle)
+    wandb_agent.agent(joined.id, entity=joined.entity, project=joined.project, count=count)
+    if interrupted:
+        return INTERRUPTED
+    failed = sum(run.poll() != 0 for run in runs)
+    if failed:
+        _note(f"{failed} of {len(runs)} runs failed; their output says why")
+    return int(failed > 0)
 
 
 def _note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
-
-
-def _run_agent(options: argparse.Namespace, config: dict[str, Any]) -> None:
-    import wandb  # a second, which a mistake above need not wait for
-
-    try:
-        if not wandb.login():
-            raise SweepError("W&B knows no key: set `WANDB_API_KEY` or run `wandb login`")
-        sweep_id = options.sweep_id or wandb.sweep(config, project=options.project)
-        wandb.agent(sweep_id, project=options.project, count=options.count)
-    except wandb.Error as error:
-        raise SweepError(f"W&B: {' '.join(str(error).split())}") from error
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""What the user can cause or cure, each with the exit code that tells its agent what to do."""
+"""What the user can cause or cure, each with the exit code that its agent acts on."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class AmtError(Exception):
@@ -23,3 +25,27 @@ class NotFiniteError(AmtError):
 
 class TrackingError(AmtError):
     """W&B could not be reached, or refused."""
+
+
+class OutOfMemoryError(AmtError):
+    """The device has too little memory for one image at a time."""
+
+
+class WeightsError(AmtError):
+    """Pretrained weights cannot be downloaded."""
+
+
+class CheckpointError(AmtError):
+    """A checkpoint cannot be gone on with."""
+
+
+class DiskError(AmtError):
+    """A file cannot be written."""
+
+    @classmethod
+    def of(cls, path: Path, size_bytes: int, error: OSError, remedy: str) -> DiskError:
+        """Name the file, its size, the reason and the remedy."""
+        from amt.files import format_bytes
+
+        reason = error.strerror or type(error).__name__
+        return cls(f"cannot write `{path}` ({format_bytes(size_bytes)}): {reason}; {remedy}")

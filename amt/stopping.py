@@ -30,7 +30,7 @@ class Stop:
         signal.signal(signal.SIGTERM, self._handler("terminated"))
         signal.signal(signal.SIGINT, self._handler("interrupted"))
 
-    def wait_for_steps(self) -> None:
+    def defer_signals(self) -> None:
         """From now on a signal waits for the step to end."""
         self._training = True
 

@@ -1,4 +1,4 @@
-"""Train AMT once: `python -m amt.train [--config FILE] [--key=value …]`.
+"""Train AMT once: `python -m amt.train [--config FILE] [--key=value …]`; `--help` lists all.
 
 Exit codes: 0 finished, also when the sweep's server ended it early · 1 failed · 2 these settings
 cannot be trained with · 65 the result is not a number · 75 saved after SIGTERM, run me again ·
@@ -16,6 +16,7 @@ if not __package__:  # started by its path, as a sweep's `program` is
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from amt.config import load_config
+from amt.config.help import format_help
 from amt.environment import read_environment
 from amt.errors import AmtError
 from amt.stopping import Stop
@@ -26,9 +27,14 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     stop = Stop()
     stop.listen()
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        sys.stdout.write(format_help())
+        return 0
     try:
         config = load_config(arguments)
-        from amt.run import run_training  # torch: seconds, which a mistake need not wait for
+        from amt.training.loop import (
+            run_training,  # torch: seconds, which a mistake need not wait for
+        )
 
         return run_training(config, read_environment(), stop)
     except AmtError as error:

@@ -1,20 +1,20 @@
-"""Prints a finished demo's best run beside the mean pose, from `runner sweep show --json`."""
+"""Prints a finished demo's best run beside the best constant, from `runner sweep show --json`."""
 
 import json
 import sys
 
-METRIC, BASELINE = "val/hand_mpjpe", "val/mean_pose_mpjpe"
+METRIC, BASELINE = "val/hand_mpjpe", "constant/hand_mpjpe"
 
 
 def main() -> int:
-    """The best run's line, the mean pose's and the page; 1 if no run logged the metric."""
+    """The best run's line, the constant's and the page; 1 if no run logged the metric."""
     shown = json.load(sys.stdin)
     best, runs = shown["best"], shown["runs"]
     if best is None:
         sys.stderr.write(f"error: no run has logged `{METRIC}`\nhint: runner logs\n")
         return 1
     finished = sum(run["state"] == "finished" for run in runs)
-    mean_pose = best["summary"].get(BASELINE)
+    constant = best["summary"].get(BASELINE)
     config = ", ".join(
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in best["config"].items()
@@ -23,7 +23,7 @@ def main() -> int:
     sys.stdout.write(
         f"{finished} of {len(runs)} runs finished\n"
         f"best run   {best['id']}: {METRIC} {best['best']:.1f} mm ({config})\n"
-        f"mean pose  {mean_pose:.1f} mm, {mean_pose - best['best']:.1f} mm worse\n"
+        f"constant   {constant:.1f} mm, {constant - best['best']:.1f} mm worse\n"
         f"page       {shown['url']} (user `api`, password: the line in .runner/secrets/server)\n"
     )
     return 0

@@ -102,8 +102,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy everything that the server keeps into a tar file, while it runs."""
+    from runner.backend.backup import fetch_backup
     from runner.cli.context import open_context
-    from runner.serverbackup import fetch_backup
 
     url, key, trust = reach(open_context(create=True, read_only=True))
     name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")
@@ -158,10 +158,11 @@ def reach(context: "Context") -> tuple[str, str, Path | None]:
     Raises:
         RunnerError: it does not run, there is no key for it, or it is W&B's.
     """
+    from runner.backend.certificates import find_ca_bundle
+    from runner.backend.keys import find_key
+    from runner.backend.wandb_files import find_home
     from runner.localserver.container import find_server
-    from runner.settings.server import find_home, find_key
-    from runner.settings.trust import find_ca_bundle
-    from runner.sweeps import find_kind
+    from runner.sweeps.servers import find_kind
 
     choice, trust = context.server_choice(None), find_ca_bundle(os.environ)
     if choice.own:
@@ -225,10 +226,11 @@ def _own_status(context: "Context") -> dict[str, object]:
 
 def _status_at(context: "Context", url: str) -> dict[str, object]:
     """Of a server that is named by its URL: W&B's, or one of ours on another machine."""
+    from runner.backend.certificates import find_ca_bundle
+    from runner.backend.keys import find_key
+    from runner.backend.wandb_files import find_home
     from runner.localserver.health import read_health
-    from runner.settings.server import find_home, find_key
-    from runner.settings.trust import find_ca_bundle
-    from runner.sweeps import find_kind
+    from runner.sweeps.servers import find_kind
 
     key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
     trust = find_ca_bundle(os.environ)
@@ -247,12 +249,13 @@ def _status_at(context: "Context", url: str) -> dict[str, object]:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check everything that could go wrong here; each finding with its one fix."""
+    from runner.backend.choice import choose_server
+    from runner.backend.wandb_files import find_home
     from runner.cli.consent import load_checked
     from runner.doctor.examine import examine
     from runner.doctor.findings import is_fit
     from runner.engine.client import Engine
-    from runner.project import find_project
-    from runner.settings.server import choose_server, find_home
+    from runner.project.find import find_project
     from runner.state import find_state
 
     folder = Path.cwd()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for rendered scenes."""
+    """A folder for rendered scenes; `AMT_TESTS_CACHE` names one that outlives the session."""
     torch.set_num_threads(1)
-    return tmp_path_factory.mktemp("amt-cache")
+    kept = os.environ.get("AMT_TESTS_CACHE")
+    return Path(kept) if kept else tmp_path_factory.mktemp("amt-cache")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from amt.config import DEFAULTS, TrainConfig, build_config, read_yaml
-from amt.data.synthetic import Dataset, open_synthetic
+from amt.data.dataset import Dataset
+from amt.data.synthetic import open_synthetic
 
 MICRO: dict[str, object] = {
     "train_scenes": 32,
     "val_scenes": 16,
+    "test_scenes": 0,
     "image_size": 28,
+    "crop_context": 1.0,
     "backbone": "vit_small_patch14_dinov2.lvd142m",
     "pretrained": False,
     "trunk_dim": 32,
@@ -18,16 +21,22 @@ MICRO: dict[str, object] = {
     "trunk_heads": 2,
     "freeze_layers": 0,
     "hidden_dim": 32,
+    "contact_hidden_dim": 32,
+    "contact_layers": 1,
     "decoder_layers": 1,
     "decoder_heads": 4,
     "dropout": 0.0,
+    "epochs": 0,
     "images": 48,
     "batch_size": 8,
     "learning_rate": 1.0e-3,
     "lr_mult_pretrained": 1.0,
     "validations": 2,
     "device": "cpu",
-    "use_bf16": False,
+    "use_amp": False,
+    "log_steps": 1000,
+    "overlay_epochs": 0,
+    "scheduler_T_0": 2,
 }
 
 

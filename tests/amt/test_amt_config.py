@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from amt.config import DEFAULTS, TrainConfig, as_dict, load_config, read_yaml
+from amt.config import DEFAULTS, TrainConfig, as_dict, build_config, load_config, read_yaml
 from amt.errors import ConfigError
+from amt.train import main
+from runner.server.spaces import draw
+from runner.sweepfile import read_sweep
 from tests.amt.micro import make_arguments, make_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,21 +36,23 @@ def test_arguments_beat_files_and_later_files_beat_earlier_ones(tmp_path: Path) 
 
     config = load_config(["--batch_size=64", "--config", str(TINY), f"--config={late}"])
 
-    assert (config.batch_size, config.hidden_dim, config.image_size) == (64, 48, 56)
+    assert config.optim.batch_size == 64
+    assert config.model.hidden_dim == 48
+    assert config.data.image_size == 56
 
 
 @pytest.mark.parametrize(
     ("text", "rate"), [("1e-3", 1e-3), ("0.002", 0.002), ("1", 1.0), ("2.0e-4", 2e-4)]
 )
 def test_a_rate_may_be_written_in_any_way(text: str, rate: float) -> None:
-    assert load_config([f"--learning_rate={text}"]).learning_rate == rate
+    assert load_config([f"--learning_rate={text}"]).optim.learning_rate == rate
 
 
 def test_a_yaml_float_without_a_dot_is_no_text(tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text("learning_rate: 1e-3\n")
 
-    assert load_config(["--config", str(file)]).learning_rate == 1e-3
+    assert load_config(["--config", str(file)]).optim.learning_rate == 1e-3
 
 
 @pytest.mark.parametrize(
@@ -61,8 +67,9 @@ def test_a_yaml_float_without_a_dot_is_no_text(tmp_path: Path) -> None:
         ("--pretrained=maybe", "pretrained is `maybe`: must be true or false"),
         ("--data=dexycb", "data is `dexycb`: must be one of synthetic"),
         ("--hidden_dim=100", "hidden_dim 100 must be a multiple of decoder_heads 8"),
-        ("--images=100", "fewer than validations 20"),
+        ("--validations=70000", "fewer than validations 70000"),
         ("--batch_size=65536", "batch_size 65536 exceeds train_scenes 20000"),
+        ("--scheduler_min_lr=0.001", "scheduler_min_lr 0.001 exceeds learning_rate 0.0005"),
         ("--pretrained=false", "freeze_layers without pretrained weights freezes noise"),
         ("--config=nowhere.yaml", "config file `nowhere.yaml`: No such file or directory"),
         ("batch_size=8", "unexpected argument `batch_size=8`"),
@@ -71,7 +78,7 @@ def test_a_yaml_float_without_a_dot_is_no_text(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_named(argument: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(["--images=2000000", argument])
+        load_config(["--images=2000000", "--validations=20", argument])
 
     assert message in str(caught.value)
 
@@ -89,6 +96,35 @@ def test_a_mistake_ends_the_program_with_one_line_and_exit_code_2() -> None:
     assert done.stderr.splitlines() == [
         "error: unknown setting `learning_rte`; did you mean `learning_rate`?"
     ]
+
+
+def test_help_names_every_setting_with_range_default_and_meaning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    exit_code = main(["--config", "nowhere.yaml", "--help"])
+
+    shown = capsys.readouterr().out
+    assert exit_code == 0
+    for key in read_yaml(DEFAULTS):
+        assert f"\n  --{key}=" in shown
+    assert (
+        "  --dropout=0.1\n        in both decoders and the fusion: a number between 0 and 0.9\n"
+        in shown
+    )
+    assert "  --learning_rate=0.0005\n        at its highest: a number above 0\n" in shown
+    assert "one of auto, cpu, cuda\n" in shown
+
+
+def test_every_draw_from_the_full_sweep_is_valid() -> None:
+    """1,000 draws at random; the trunk of the defaults has 12 blocks."""
+    sweep, _ = read_sweep((ROOT / "sweep_config.yaml").read_bytes())
+    assert sweep is not None
+    rng, defaults = random.Random(0), read_yaml(DEFAULTS)
+
+    for _ in range(1000):
+        drawn = {name: draw(one, rng) for name, one in sweep.parameters.items()}
+        assert build_config(defaults | {name: str(value) for name, value in drawn.items()})
+        assert drawn["freeze_layers"] in range(13)
 
 
 def test_a_config_survives_the_way_through_a_command_line() -> None:

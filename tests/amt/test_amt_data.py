@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import logging
+import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from amt.data.hand import sample_scenes, signed_distance
-from amt.data.render import crop_intrinsics, project
 from amt.data.synthetic import open_synthetic
-
-ROOT = Path(__file__).resolve().parents[2]
+from amt.data.synthetic.grasp import Scenes, sample_scenes
+from amt.data.synthetic.hand import CAPSULES
+from amt.data.synthetic.objects import signed_distance
+from amt.data.synthetic.render import crop_intrinsics, project
 
 
 def test_every_joint_is_before_the_camera_and_in_its_crop() -> None:
@@ -26,16 +27,38 @@ def test_every_joint_is_before_the_camera_and_in_its_crop() -> None:
     assert (pixels < 56).all()
 
 
-def test_fingers_close_around_the_object_and_do_not_sink_into_it() -> None:
-    scenes = sample_scenes(256, np.random.default_rng(0))
-
-    offset = scenes.joints - scenes.object_position[:, None]
+def clearance(scenes: Scenes, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances (N, P) of camera points (N, P, 3) from each scene's object, negative inside."""
+    offset = points - scenes.object_position[:, None]
     local = np.matmul(offset, scenes.object_rotation, dtype=np.float32)
-    gap = signed_distance(local, scenes.object_half, scenes.object_round) - scenes.radii
-    fingers = gap[:, 1:].reshape(-1, 5, 4)[..., 1:]
+    return signed_distance(local, scenes.object_half, scenes.object_round)
 
-    assert (fingers > -0.003).mean() > 0.9  # some objects are in the way of an open hand
-    assert 0.5 < (gap.min(1) < 0.006).mean() < 0.9  # the others only reach for it
+
+def test_no_joint_is_inside_the_object_and_flesh_hardly_presses_into_it() -> None:
+    scenes = sample_scenes(512, np.random.default_rng(0))
+    ends = np.array(CAPSULES)
+    shares = np.linspace(0, 1, 7, dtype=np.float32)[:, None]
+    centres, thickness = (
+        values[:, ends[:, 0], None] * (1 - share) + values[:, ends[:, 1], None] * share
+        for values, share in ((scenes.joints, shares), (scenes.radii, shares[:, 0]))
+    )
+
+    inside = clearance(scenes, scenes.joints).min(1) < 0
+    flesh = clearance(scenes, centres.reshape(512, -1, 3)) - thickness.reshape(512, -1)
+
+    assert inside.mean() <= 0.02
+    assert (flesh.min(1) < -0.005).mean() <= 0.05
+
+
+def test_two_thirds_of_the_hands_hold_their_object_and_the_others_reach_for_it() -> None:
+    scenes = sample_scenes(512, np.random.default_rng(0))
+
+    gap = clearance(scenes, scenes.joints) - scenes.radii
+
+    assert 0.6 < (gap.min(1) < 0.006).mean() < 0.85
+    held = gap[gap.min(1) < 0.006]
+    assert 0.35 < (held < 0.006).mean() < 0.55  # of their joints: palm and fingertips alike
+    assert 0.05 < np.median(gap[gap.min(1) > 0.03]) < 0.15
 
 
 def test_bones_have_the_lengths_of_a_hand() -> None:
@@ -65,31 +88,34 @@ def test_equal_seeds_give_equal_scenes_and_others_do_not(tmp_path: Path) -> None
     assert not np.array_equal(one.images, other.images)
 
 
+def open_in_child(folder: Path, name: str) -> int:
+    """Fork a process that opens the data set and writes down what it did: its PID."""
+    child = os.fork()
+    if child:
+        return child
+    with (folder / f"{name}.log").open("w") as log:
+        logging.basicConfig(level=logging.INFO, stream=log, force=True)
+        data = open_synthetic(folder / "cache", count=64, size_px=56, seed=1)
+        log.write(f"sum {int(data.images.sum())}\n")
+    os._exit(0)
+
+
 def test_two_processes_render_a_data_set_once(tmp_path: Path) -> None:
-    program = (
-        "import logging, pathlib, sys; logging.basicConfig(level=logging.INFO)\n"
-        "from amt.data.synthetic import open_synthetic\n"
-        "data = open_synthetic(pathlib.Path(sys.argv[1]), count=64, size_px=56, seed=1)\n"
-        "print(int(data.images.sum()))"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
+    for child in [open_in_child(tmp_path, name) for name in ("one", "two")]:
+        os.waitpid(child, 0)
 
-    both = [
-        subprocess.Popen(
-            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=60) for process in both]
-
-    assert sum(stderr.count("rendering 64 scenes") for _, stderr in outputs) == 1
-    assert outputs[0][0] == outputs[1][0] != ""
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".lock"]
+    logs = [(tmp_path / f"{name}.log").read_text() for name in ("one", "two")]
+    assert sum(log.count("making 64 scenes") for log in logs) == 1
+    assert len({log.splitlines()[-1] for log in logs}) == 1
+    assert logs[0].splitlines()[-1].startswith("sum ")
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == ["", ".lock"]
 
 
 def test_what_a_killed_process_left_is_rendered_anew(tmp_path: Path) -> None:
-    draft = tmp_path / "synthetic-1-28px-4-1.part"
-    draft.mkdir(parents=True)
+    open_synthetic(tmp_path / "other", count=4, size_px=28, seed=1)
+    [made] = (tmp_path / "other").glob("synthetic-*-1")
+    draft = tmp_path / f"{made.name}.part"
+    draft.mkdir()
     (draft / "images.npy").write_bytes(b"half")
 
     assert len(open_synthetic(tmp_path, count=4, size_px=28, seed=1)) == 4

@@ -6,12 +6,15 @@ import math
 
 import torch
 
-from amt.geometry import move_intrinsics, project, roll_matrix, sampling_matrix, unproject
+from amt.geometry import Move, move_intrinsics, project, roll_matrix, sampling_matrix, unproject
 
 SIZE = 56
-INTRINSICS = torch.tensor([[100.0, 100.0, 20.0, 31.0], [150.0, 150.0, 90.0, -12.0]])
-ROLL, ZOOM = torch.tensor([0.3, -0.2]), torch.tensor([1.2, 0.9])
-SHIFT = torch.tensor([[0.05, -0.1], [0.0, 0.02]])
+INTRINSICS = torch.tensor([[100.0, 100.0, 20.0, 31.0], [150.0, 165.0, 90.0, -12.0]])
+MOVE = Move(
+    roll=torch.tensor([0.3, -0.9]),
+    zoom=torch.tensor([1.2, 0.9]),
+    shift=torch.tensor([[0.05, -0.1], [0.0, 0.02]]),
+)
 
 
 def make_points() -> torch.Tensor:
@@ -43,16 +46,18 @@ def test_points_are_seen_where_the_pixels_of_a_moved_crop_went() -> None:
     points = make_points()
     before = project(points, INTRINSICS)
 
-    moved = move_intrinsics(INTRINSICS, ROLL, ZOOM, SHIFT, SIZE)
-    after = project(points @ roll_matrix(ROLL).mT, moved)
+    moved = move_intrinsics(INTRINSICS, MOVE, SIZE)
+    after = project(points @ roll_matrix(MOVE.roll).mT, moved)
 
-    matrix = sampling_matrix(ROLL, ZOOM, SHIFT)  # from places after to places before
+    matrix = sampling_matrix(INTRINSICS, MOVE)  # from places after to places before
     places = after / SIZE * 2 - 1
     source = places @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
     torch.testing.assert_close((source + 1) / 2 * SIZE, before, atol=1e-3, rtol=1e-5)
 
 
 def test_a_crop_that_is_not_moved_keeps_its_intrinsics() -> None:
-    still = move_intrinsics(INTRINSICS, 0 * ROLL, ZOOM / ZOOM, 0 * SHIFT, SIZE)
+    still = move_intrinsics(
+        INTRINSICS, Move(torch.zeros(2), torch.ones(2), torch.zeros(2, 2)), SIZE
+    )
 
     torch.testing.assert_close(still, INTRINSICS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,13 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from wandb.proto import wandb_internal_pb2
 
+from amt.config import as_dict
 from amt.environment import Environment, read_environment
-from amt.errors import ConfigError
-from amt.run import run_training
+from amt.errors import ConfigError, NotFiniteError
+from amt.model.build import build_model
 from amt.stopping import Stop
 from amt.train import main
-from tests.amt.micro import make_arguments, make_config
+from amt.training.loop import run_training
+from amt.training.step import Training
+from amt.training.validation import validate
+from runner.offline.framing import read_frames
+from tests.amt.micro import make_arguments, make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +53,100 @@ def test_a_finished_run_keeps_its_best_weights_and_tells_its_result(
     words = capsys.readouterr().out.split()
     assert exit_code == 0
     assert left_in(folder) == ["best.pt"]
-    assert words[:2] + words[3:7] == ["best", "val/hand_mpjpe", "mm,", "mean", "pose", words[6]]
+    assert words[:2] + words[3:6] == ["best", "val/hand_mpjpe", "mm,", "best", "constant"]
+
+
+def test_the_best_weights_are_the_averaged_ones_of_the_best_validation(folder: Path) -> None:
+    """Validated again, they score what the file says; live weights score otherwise."""
+    config = make_config(images=96, validations=6, learning_rate=5e-3, ema_decay=0.9)
+
+    run_training(config, read_environment(), Stop())
+
+    best = torch.load(folder / "best.pt", weights_only=True)
+    cache = read_environment().cache
+    training = Training(config, build_model(config), open_train(cache))
+    training.ema.load_state_dict(best["model"], updates=1)
+    score = validate(training, open_val(cache))["hand_mpjpe"]
+    assert score == pytest.approx(best["val/hand_mpjpe"], rel=1e-6)
+    assert best["config"] == as_dict(config)
+
+
+def test_the_best_is_the_lowest_of_all_validations(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(images=160, validations=10, learning_rate=0.3, warmup_share=1.0)
+
+    with caplog.at_level("INFO"):
+        run_training(config, read_environment(), Stop())
+
+    scores = [float(line.split()[3]) for line in caplog.messages if line.startswith("epoch ")]
+    best = torch.load(folder / "best.pt", weights_only=True)["val/hand_mpjpe"]
+    assert best == pytest.approx(min(scores), abs=0.06)
+    assert scores[-1] > min(scores)
+
+
+def test_the_best_follows_the_metric_and_goal_of_the_settings(
+    folder: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here the longest gradient: senseless, and different from the lowest error."""
+    config = make_config(
+        images=160, validations=10, best_metric="train/grad_norm", best_goal="maximize"
+    )
+
+    with caplog.at_level("INFO"):
+        run_training(config, read_environment(), Stop())
+
+    told = [line.split() for line in caplog.messages if line.startswith("epoch ")]
+    assert {words[2] for words in told} == {"train/grad_norm"}
+    norms = [float(words[3]) for words in told]
+    best = torch.load(folder / "best.pt", weights_only=True)
+    assert best["train/grad_norm"] == pytest.approx(max(norms), rel=1e-3)
+    assert capsys.readouterr().out == f"best train/grad_norm {max(norms):.4g}\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_metric_that_is_not_logged_cannot_be_the_best() -> None:
+    config = make_config(best_metric="val/beauty")
+
+    with pytest.raises(ConfigError, match="best_metric `val/beauty` is not logged"):
+        run_training(config, read_environment(), Stop())
+
+
+def read_rows(log: Path) -> list[tuple[int, dict[str, float]]]:
+    """Step and values of each row in a log of W&B's."""
+    rows = []
+    with log.open("rb") as file:
+        for data in read_frames(file):
+            record = wandb_internal_pb2.Record.FromString(data)  # type: ignore[attr-defined]
+            if record.WhichOneof("record_type") == "history":
+                values = {
+                    one.key or one.nested_key[0]: one.value_json for one in record.history.item
+                }
+                numbers = {key: json.loads(text) for key, text in values.items()}
+                rows.append((record.history.step.num, numbers))
+    return rows
+
+
+@pytest.mark.client
+def test_rows_of_the_training_come_at_their_own_interval(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every 4 steps, and with each validation; none holds the metric but validations."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+
+    run_training(make_config(images=80, validations=2, log_steps=4), read_environment(), Stop())
+
+    [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    rows = read_rows(log)
+    assert [step // 8 for step, _ in rows] == [4, 5, 8, 10]
+    assert ["val/hand_mpjpe" in row for _, row in rows] == [False, True, False, True]
+    for _, row in rows:
+        weighted = (value for name, value in row.items() if name.startswith("train/weighted_"))
+        assert row["train/loss"] == pytest.approx(sum(weighted), rel=1e-5)
+        assert 0 <= row["train/data_wait_share"] <= 1
+        assert row["system/micro_batch"] == 8
+    assert left_in(folder) == ["best.pt"]
 
 
 @pytest.mark.client
@@ -89,6 +190,18 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert left_in(folder) == ["best.pt"]
 
 
+def test_ctrl_c_tells_how_to_go_on(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stop = Stop()
+    stop.reason = "interrupted"
+
+    with caplog.at_level("INFO"):
+        exit_code = run_training(make_config(), read_environment(), stop)
+
+    assert exit_code == 130
+    assert left_in(folder) == ["last.pt"]
+    assert "to go on: the same command with WANDB_RUN_ID=" in caplog.text
+
+
 def test_a_run_that_the_server_ends_is_a_finished_one(folder: Path) -> None:
     stop = Stop()
     stop.early()
@@ -107,12 +220,44 @@ def test_a_checkpoint_of_other_settings_is_refused(folder: Path) -> None:
     assert (folder / "last.pt").exists()
 
 
-@pytest.mark.usefixtures("folder")
-def test_a_run_that_diverges_exits_65(capsys: pytest.CaptureFixture[str]) -> None:
-    exit_code = main(make_arguments(images=800, learning_rate=1e30, grad_clip=1e30))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": 800}, "10 steps in a row gave no finite gradient"),
+        ({"images": 48}, "after step 3 the predictions are not finite"),
+        ({"images": 16}, "after step 1 the predictions are not finite"),
+    ],
+    ids=["long", "short", "shortest"],
+)
+def test_a_run_that_diverges_exits_65_however_short_it_is(
+    folder: Path, changes: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exit_code = main(make_arguments(learning_rate=1e30, grad_clip=1e30, **changes))
 
     assert exit_code == 65
-    assert "error: 10 steps in a row gave no finite gradient" in capsys.readouterr().err
+    assert f"error: {message}" in capsys.readouterr().err
+    assert not (folder / "last.pt").exists()
+
+
+def test_a_run_that_diverges_late_keeps_the_best_so_far(folder: Path) -> None:
+    """The rate rises to 5, far beyond what any step survives."""
+    config = make_config(
+        images=240, validations=15, learning_rate=5.0, warmup_share=1.0, grad_clip=1e30
+    )
+
+    with pytest.raises(NotFiniteError):
+        run_training(config, read_environment(), Stop())
+
+    assert left_in(folder) == ["best.pt"]
+
+
+def test_a_run_without_one_finite_step_is_not_a_finished_one(folder: Path) -> None:
+    """Weights that never moved are no result, even where they can be validated."""
+    config = make_config(images=16, validations=2, learning_rate=1e-3, fingertip_weight=1e38)
+
+    with pytest.raises(NotFiniteError, match="no step since the last validation"):
+        run_training(config, read_environment(), Stop())
+    assert not (folder / "last.pt").exists()
 
 
 @pytest.mark.parametrize(("threads", "expected"), [("3", 3), ("", 1), ("many", 1)])

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
-from amt.checkpoint import Checkpoints
-from amt.data.synthetic import Dataset
-from amt.errors import NotFiniteError
-from amt.optim import rate_at
-from amt.training import Training, build_model, rows_of_step
+from amt.data.dataset import batch_indices
+from amt.errors import CheckpointError, NotFiniteError
+from amt.model.build import build_model
+from amt.training.checkpoint import Checkpoints
+from amt.training.step import Training
+from amt.training.validation import validate
 from tests.amt.micro import make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,12 +24,22 @@ SWEPT = {
     for name in ("amt/tiny_sweep.yaml", "sweep_config.yaml")
     for key, space in yaml.safe_load((ROOT / name).read_text())["parameters"].items()
 }
-SMALLER = {"hidden_dim": [16, 32], "freeze_layers": [1, 2], "batch_size": [8, 16]}
+SMALLER = {
+    "hidden_dim": [16, 32],
+    "contact_hidden_dim": [16, 32],
+    "freeze_layers": [1, 2],
+    "batch_size": [8, 16],
+}
 
 
 def start(cache: Path, **changes: object) -> Training:
     config = make_config(**changes)
     return Training(config, build_model(config), open_train(cache))
+
+
+def save_trunk(file: Path, *, seed: int) -> None:
+    trunk = build_model(make_config(seed=seed)).trunk
+    torch.save(trunk.vit.state_dict(), file)
 
 
 def fingerprint(training: Training) -> list[float]:
@@ -45,22 +57,21 @@ def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> No
     for value in values:
         training = start(cache, **{"allow_random_frozen": True, key: value})
         for _ in range(3):
-            training.advance()
+            training.train_step()
         outcomes.append(fingerprint(training))
 
     assert outcomes[0] != outcomes[1]
 
 
 def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
-    training = start(cache, train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
-    data = training.data
-    training.data = Dataset(data.images[:8], data.joints[:8], data.intrinsics[:8])
+    config = make_config(train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
+    training = Training(config, build_model(config), open_train(cache).first(8))
 
-    before = training.validate(training.data)["val/hand_mpjpe"]
+    before = validate(training, training.data)["hand_mpjpe"]
     for _ in range(40):
-        training.advance()
+        training.train_step()
 
-    assert training.validate(training.data)["val/hand_mpjpe"] < 0.7 * before
+    assert validate(training, training.data)["hand_mpjpe"] < 0.7 * before
 
 
 def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
@@ -68,20 +79,20 @@ def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) 
     unbroken, first, second = (start(cache, **settings) for _ in range(3))
     checkpoints = Checkpoints(tmp_path)
     for _ in range(6):
-        unbroken.advance()
+        unbroken.train_step()
 
     for _ in range(3):
-        first.advance()
+        first.train_step()
     checkpoints.save_last(first.state_dict())
     state = checkpoints.load_last()
     assert state is not None
     second.load_state_dict(state)
     for _ in range(3):
-        second.advance()
+        second.train_step()
 
     val = open_val(cache)
     assert fingerprint(second) == fingerprint(unbroken)
-    assert second.validate(val) == unbroken.validate(val)
+    assert validate(second, val) == validate(unbroken, val)
 
 
 def test_a_checkpoint_leaves_the_frozen_weights_out(cache: Path) -> None:
@@ -91,35 +102,97 @@ def test_a_checkpoint_leaves_the_frozen_weights_out(cache: Path) -> None:
 
     assert isinstance(weights, dict)
     assert "trunk.vit.blocks.1.mlp.fc1.weight" in weights
-    assert not [name for name in weights if "blocks.0." in name or "pos_embed" in name]
+    assert not [name for name in weights if "blocks.0." in name or "vit.pos_embed" in name]
 
 
-def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_end_the_run(cache: Path) -> None:
-    training = start(cache, images=480)
-    training.data = replace(training.data, joints=np.full_like(training.data.joints, np.nan))
+def test_other_frozen_weights_behind_the_same_path_are_refused(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    settings = {"pretrained": True, "pretrained_path": str(file), "freeze_layers": 1}
+    save_trunk(file, seed=0)
+    state = start(cache, **settings).state_dict()
+
+    start(cache, **settings).load_state_dict(state)
+
+    save_trunk(file, seed=1)
+    with pytest.raises(CheckpointError, match="not those that this run began with: restore"):
+        start(cache, **settings).load_state_dict(state)
+
+
+@pytest.mark.parametrize("part", ["model", "ema"])
+def test_a_checkpoint_without_a_tensor_or_with_a_foreign_one_is_refused(
+    cache: Path, part: str
+) -> None:
+    training = start(cache)
+    for names, message in (
+        (
+            lambda weights: {n: v for n, v in weights.items() if "decoder" not in n},
+            "lacks `decoder",
+        ),
+        (lambda weights: weights | {"decoder.extra": torch.zeros(1)}, "holds `decoder.extra`"),
+    ):
+        state = training.state_dict()
+        state[part] = names(state[part])
+
+        with pytest.raises(CheckpointError, match=message):
+            start(cache).load_state_dict(state)
+
+
+def test_steps_without_a_finite_gradient_change_nothing_and_ten_in_a_row_end_the_run(
+    cache: Path,
+) -> None:
+    config = make_config(images=480)
+    data = open_train(cache)
+    broken = replace(data, intrinsics=np.full_like(data.intrinsics, np.nan))
+    training = Training(config, build_model(config), broken)
     before = fingerprint(training)
 
     for _ in range(9):
-        training.advance()
+        training.train_step()
 
-    assert (training.step, training.skipped) == (9, 9)
+    assert training.step == 9
+    assert training.close_window()["train/skipped_steps"] == 9
     assert fingerprint(training) == before
+    assert training.ema.updates == 0
+    assert all(state["step"] == 0 for state in training.optimizer.state.values())
+    training.train_step()
     with pytest.raises(NotFiniteError, match="10 steps in a row"):
-        training.advance()
+        training.close_window()
 
 
 def test_validation_scores_the_averages_and_leaves_the_weights(cache: Path) -> None:
     training, val = start(cache, ema_decay=0.99), open_val(cache)
     for _ in range(3):
-        training.advance()
+        training.train_step()
     before = fingerprint(training)
 
-    averaged = training.validate(val)["val/hand_mpjpe"]
+    averaged = validate(training, val)["hand_mpjpe"]
 
     assert fingerprint(training) == before
     assert training.model.training
     training.ema.load_state_dict(dict(training.model.named_parameters()), updates=3)
-    assert training.validate(val)["val/hand_mpjpe"] != averaged
+    assert validate(training, val)["hand_mpjpe"] != averaged
+
+
+def test_training_and_validation_show_the_trunk_normalized_crops(cache: Path) -> None:
+    """Nothing is augmented here: both must see the same pixels, as DINOv2 was trained on them."""
+    still = {"aug_rotation_range": 0, "aug_scale_min": 1, "aug_scale_max": 1}
+    training = start(
+        cache, **still, aug_translation_std=0, aug_color_jitter=0, images=640, batch_size=32
+    )
+    seen: list[torch.Tensor] = []
+    training.model.trunk.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+
+    training.train_step()
+    validate(training, training.data)
+
+    images = torch.from_numpy(training.data.images.copy()).float() / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = (images - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(seen[1], expected)
+    order = seen[0].flatten(1).sum(1).argsort()
+    torch.testing.assert_close(
+        seen[0][order], expected[expected.flatten(1).sum(1).argsort()], atol=1e-3, rtol=1e-3
+    )
 
 
 def test_only_matrices_decay(cache: Path) -> None:
@@ -133,25 +206,14 @@ def test_only_matrices_decay(cache: Path) -> None:
         if group["weight_decay"] == 0
     }
 
-    assert {"decoder.queries", "adapter.place", "trunk.vit.cls_token"} <= still
+    assert {"decoder.queries", "adapter.pos_embed", "trunk.vit.cls_token"} <= still
     assert {name for name in names.values() if name.endswith("bias")} <= still
     assert not [name for name in still if name.endswith(("fc1.weight", "in_proj_weight"))]
 
 
-def test_the_rate_warms_up_and_comes_down_to_the_minimum() -> None:
-    rates = [
-        rate_at(step, steps=100, base=1.0, warmup_share=0.1, minimum=0.01) for step in range(101)
-    ]
-
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[100] == pytest.approx(0.01)
-
-
 def test_every_scene_is_seen_once_per_pass_in_another_order_each_time() -> None:
     passes = [
-        [rows_of_step(step, count=32, batch_size=8, seed=0) for step in range(first, first + 4)]
+        [batch_indices(step, count=32, batch_size=8, seed=0) for step in range(first, first + 4)]
         for first in (0, 4)
     ]
     one, two = (np.concatenate(rows) for rows in passes)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.backend.backup import fetch_backup
 from runner.errors import ExitCode, RunnerError
 from runner.server.check import check
 from runner.server.seal import seal_all
 from runner.server.store import Store
-from runner.serverbackup import fetch_backup
 from tests.runner.server.format1.make import restore
 from tests.runner.server.player import Player
 from tests.runner.server.servers import CREATE, GRID, Server, history, row

@@ -1,0 +1,1 @@
+"""Steps, validations, checkpoints, and the loop around them."""
