@@ -10,7 +10,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
 if TYPE_CHECKING:
-    from runner.client import Client
+    from runner.backend.client import Client
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
@@ -86,9 +86,9 @@ def revoke(
 
 
 def _client() -> "Client":
+    from runner.backend.client import Client
     from runner.cli.context import open_context
     from runner.cli.server import reach
-    from runner.client import Client
 
     url, key, trust = reach(open_context(create=True, read_only=True))
     return Client(url, key, kind="runner", ca_bundle=trust, report=console.note)
