@@ -164,6 +164,12 @@ class Client:
         where = node["project"]
         return to_sweep(node, where["entity"]["name"], where["name"])
 
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
+        """The answer of one of the routes that only our server has."""
+        return self._request(method, path, body, changes=method != "GET")
+
     def _sweep_fields(self) -> str:
         return f"{_SWEEP_FIELDS} engine" if self.kind == "runner" else _SWEEP_FIELDS
 

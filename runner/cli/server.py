@@ -1,4 +1,4 @@
-"""Commands: `serve`, `server` with `status`, `backup` and `check`, `doctor`."""
+"""Commands: `serve`, `server` with `status`, `backup`, `check` and `key`, `doctor`."""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import typer
 
 from runner import console
 from runner.agent.contract.servers import PORT
+from runner.cli.serverkeys import register as register_keys
 from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
@@ -22,6 +23,7 @@ _SERVER_EXTRA = {
     *("graphql", "httptools", "numpy", "optuna", "re2", "starlette", "tsdownsample", "uvicorn"),
     "uvloop",
 }
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -33,6 +35,7 @@ def register(app: typer.Typer) -> None:
     group.command()(status)
     group.command()(backup)
     group.command()(check)
+    register_keys(group)
     group.callback()(_group)
     app.add_typer(group, name="server")
 
@@ -58,6 +61,8 @@ def serve(
         data, key_file = _own_data(key_file)
     else:
         _check_local(data)
+    if host not in LOOPBACK:
+        console.note(f"http://{host} is not encrypted: keys and values can be read on the way")
     run_server(host, port, data, key_file)
 
 
@@ -100,7 +105,7 @@ def backup(
     from runner.backend.backup import fetch_backup
     from runner.cli.context import open_context
 
-    url, key, trust = _reach(open_context(create=True, read_only=True))
+    url, key, trust = reach(open_context(create=True, read_only=True))
     name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")
     made = fetch_backup(url, key, file or Path(name), ca_bundle=trust)
     console.note(
@@ -147,7 +152,7 @@ def check(
         raise typer.Exit(int(ExitCode.FAILED))
 
 
-def _reach(context: "Context") -> tuple[str, str, Path | None]:
+def reach(context: "Context") -> tuple[str, str, Path | None]:
     """URL, key and authority of the server that this folder uses.
 
     Raises:

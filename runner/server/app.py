@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 import sqlite3
@@ -19,12 +20,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.server.access import Access, Keys, Meter, url_secret
 from runner.server.backup import remove_copies
+from runner.server.bodies import largest_body
 from runner.server.connections import Connection, limit_connections
 from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
 from runner.server.oldlogs import take_old_logs
+from runner.server.seldom import quieten
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.tokens import Tokens
@@ -44,10 +48,11 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
         remove_copies(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
-            service = Service(store, Tokens(key))
+            service = Service(store, Tokens(key, url_secret(store, Tokens(key).first_secret)))
             take_old_logs(service)
             _announce(host, listener)
             Connection.most = limit_connections()
+            quieten()
             config = uvicorn.Config(
                 create_app(service),
                 loop="uvloop",
@@ -82,6 +87,9 @@ def create_app(service: Service) -> Starlette:
             Route("/storage/{path:path}", handlers.preflight, methods=["OPTIONS"]),
             Route("/healthz", handlers.health),
             Route("/backup", handlers.backup),
+            Route("/keys", handlers.list_keys, methods=["GET"]),
+            Route("/keys", handlers.create_key, methods=["POST"]),
+            Route("/keys/{key}", handlers.revoke_key, methods=["DELETE"]),
             Route("/", handlers.index),
             Route("/sweeps/{entity}/{project}/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/sweeps/{sweep}", handlers.sweep),
@@ -98,32 +106,49 @@ def create_app(service: Service) -> Starlette:
         },
         lifespan=_lifespan(service, writer),
     )
-    app.add_middleware(_Key, tokens=service.tokens)
+    app.add_middleware(_Door, keys=service.keys)
     return app
 
 
-class _Key:
-    """Lets in who has the key; uploads and downloads show a token of their URL instead.
+class _Door:
+    """Lets in who has a key; uploads and downloads show a token of their URL instead.
 
     Who gives no key is told which server this is (`/healthz`), and that it takes no telemetry.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
-        self._app, self._tokens = app, tokens
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self._app, self._keys, self._meter = app, keys, Meter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            request = Request(scope)
-            given = request.headers.get("authorization")
-            known = self._tokens.admits(given)
-            scope.setdefault("state", {})["known"] = known
-            if not known and not _needs_no_key(scope["path"], given):
-                await _denied()(scope, receive, send)
-                return
-            if _is_foreign(request):
-                await refused(403, "a page of another site asks")(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("authorization")
+        access = self._keys.find(given)
+        scope.setdefault("state", {})["access"] = access
+        if access is None and not _needs_no_key(scope["path"], given):
+            await _denied()(scope, receive, send)
+        elif _is_foreign(request):
+            await refused(403, "a page of another site asks")(scope, receive, send)
+        elif access is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._serve(access, request, receive, send)
+
+    async def _serve(self, access: Access, request: Request, receive: Receive, send: Send) -> None:
+        """Answer who has a key, not too often."""
+        size = largest_body(request)
+        wait_s = self._meter.take(access, size)
+        if wait_s > 0:
+            response = refused(429, "this key asks too often, or for too much at once")
+            response.headers["Retry-After"] = str(math.ceil(wait_s))
+            await response(request.scope, receive, send)
+            return
+        try:
+            await self._app(request.scope, receive, send)
+        finally:
+            self._meter.give_back(access, size)
 
 
 def _needs_no_key(path: str, given: str | None) -> bool:

@@ -49,6 +49,7 @@ class Artifacts:
         entity = text(args, "entityName") or DEFAULT_ENTITY
         project = text(args, "projectName") or DEFAULT_PROJECT
         names = texts(args, "artifactCollectionNames")
+        self._check(entity, project, text(args, "runName"))
         collection = text(args, "artifactCollectionName") or (names[0] if names else None)
         if collection is None:
             raise Refused(400, "`artifactCollectionName` is missing")
@@ -135,7 +136,15 @@ class Artifacts:
         artifact = self.service.store.artifact(artifact_id)
         if artifact is None:
             raise Refused(404, f"artifact {artifact_id} not found")
+        self._check(artifact.entity, artifact.project, artifact.run)
         return artifact
+
+    def _check(self, entity: str, project: str, run_id: str | None) -> None:
+        """Refuse who works for another sweep than the run that makes the artifact."""
+        access = self.views.access
+        if access.kind != "admin":
+            run = self.service.store.run(entity, project, run_id) if run_id else None
+            access.check_run(run)
 
     def _upload(self, artifact: Artifact, name: str) -> str:
         place = storage_path(FOLDER, artifact_folder(artifact), name)

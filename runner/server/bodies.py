@@ -49,7 +49,7 @@ class Room:
     @asynccontextmanager
     async def hold(self, request: Request) -> AsyncIterator[None]:
         """As much as the request's body may take once it is unpacked, until it is worked off."""
-        size = _largest(request)
+        size = largest_body(request)
         if self._waiting or size > self._left:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((size, turn))
@@ -77,7 +77,7 @@ class Room:
                 turn.set_result(None)
 
 
-def _largest(request: Request) -> int:
+def largest_body(request: Request) -> int:
     """How large the body may become, as the request's head has it."""
     length = request.headers.get("content-length", "")
     plain = request.headers.get("content-encoding", "identity").strip().lower() == "identity"

@@ -7,12 +7,13 @@ import asyncio
 import resource
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from runner.server.limits import BODY_S, HEAD_BYTES, HEAD_S
 
 MAX_FILES = 65_536
 OTHER_FILES = 256  # that are open beside connections
+LINGER_S = 1.0  # that a connection is read, and forgotten, after the last answer
 STORAGE = b"/storage/"  # below it bodies may take long, as long as they go on
 
 
@@ -32,9 +33,11 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self._active: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._head = 0  # bytes of a head that is not whole yet
         self._is_whole = True  # nothing of a request is outstanding
+        self._is_closing = False  # the last answer is given
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Begin to wait for a request."""
@@ -45,20 +48,27 @@ class Connection(HttpToolsProtocol):
             self._wait(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Wait no more, and write nothing more to it."""
         self._stop()
+        self._forget_active()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, as long as the head does not grow for ever."""
+        if self._is_closing:  # it has been told why
+            return
         if self._is_whole:  # the first bytes of a request
             self._is_whole, self._head = False, 0
             self._wait(HEAD_S)
         if self._head >= 0:
             self._head += len(data)
         super().data_received(data)
-        if self._head > HEAD_BYTES and not self.transport.is_closing():
+        if self._head > HEAD_BYTES and not self._is_closing:
             self._refuse(431, "Request Header Fields Too Large", "the head is too large")
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that it is not HTTP; a request that is worked on is not answered then."""
+        self._refuse(400, "Bad Request", msg)
 
     def on_message_begin(self) -> None:
         """The head begins, perhaps behind another request's body."""
@@ -104,13 +114,35 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         """Say why, and close the connection, unless an answer is on its way already."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and not self._is_whole:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        self._stop()
+        active = self._active
+        self._forget_active()
+        if active is None or active.response_complete or not active.response_started:
             body = f'{{"errors":[{{"message":"{message}"}}],"error":"{message}","data":null}}'
             head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n"
             length = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(f"{head}{length}{body}".encode())
-        self.transport.close()
+        self._close_gently()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer a request; of pipelined ones it is not the one that came last."""
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _forget_active(self) -> None:
+        """Let the answer that is being made go nowhere."""
+        self.pipeline.clear()
+        if self._active is not None and not self._active.response_complete:
+            self._active.disconnected = True
+            self._active.message_event.set()
+
+    def _close_gently(self) -> None:
+        """Close, but not before the other side could read why: it may still be sending."""
+        self._is_closing = True
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()

@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from starlette.responses import (
 
 from runner import __version__
 from runner.server import pages
+from runner.server.access import Access
 from runner.server.artifacts import FOLDER
 from runner.server.backup import copy_database, write_tar
 from runner.server.bodies import Room, read_json, received
@@ -29,9 +31,10 @@ from runner.server.protocol import execute
 from runner.server.records import Upload
 from runner.server.service import Service
 from runner.server.stream import Post, receive
-from runner.server.wire import Refused, dumps
+from runner.server.wire import Refused, check_text, dumps, required, text
 from runner.server.writer import Writer
 
+SWEEP_PARTS = 3  # of a sweep's path
 APART = {"upsertSweep", "rewindRun"}  # changes that may look at everything a run or sweep has
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
@@ -56,7 +59,8 @@ class Handlers:
             return await self._operate(request, await body.read(read_operation))
 
     async def _operate(self, request: Request, operation: Operation) -> Response:
-        carry_out = partial(execute, self._service, _base(request), operation)
+        access: Access = request.state.access
+        carry_out = partial(execute, self._service, _base(request), operation, access)
         if operation.kind != "mutation":
             return _json(await run_in_threadpool(self._read, carry_out))
         apart = not APART.isdisjoint(one.name for one in operation.fields.values())
@@ -69,10 +73,12 @@ class Handlers:
     async def stream(self, request: Request) -> Response:
         path = request.path_params
         where = path["entity"], path["project"], path["run"]
+        access: Access = request.state.access
+        access.check_change()
         async with self._room.hold(request):
             body = await read_json(request)
             post = await body.read(Post.read)
-            take = partial(receive, self._service, *where, post)
+            take = partial(receive, self._service, *where, post, access)
             return _json(await self._change(take, apart=body.is_large))
 
     def _read(self, look: Callable[[], object]) -> object:
@@ -124,7 +130,7 @@ class Handlers:
     async def health(self, request: Request) -> Response:
         """Which server this is; how it is, only to who has the key."""
         named: dict[str, object] = {"name": "runner"}
-        if not request.state.known:
+        if request.state.access is None:
             return _json(named)
 
         def count() -> dict[str, object]:
@@ -134,22 +140,53 @@ class Handlers:
         known = {"version": __version__, "schema": 1}
         return _json({**named, **known, **await run_in_threadpool(count)})
 
-    async def backup(self, _: Request) -> Response:
+    async def list_keys(self, request: Request) -> Response:
+        """The keys that were made, without what they are."""
+        _check_admin(request)
+        found = await run_in_threadpool(self._service.keys.list)
+        return _json({"keys": [asdict(one) for one in found]})
+
+    async def create_key(self, request: Request) -> Response:
+        """A key, shown this once."""
+        _check_admin(request)
+        body = (await read_json(request)).value
+        if not isinstance(body, dict):
+            raise Refused(400, "the body must be a JSON object")
+        check_text(body)
+        name, kind = text(body, "name") or "", required(body, "kind")
+        parts = (text(body, "sweep") or "").split("/")
+
+        def create() -> dict[str, object]:
+            sweep = self._service.store.sweep(*parts) if len(parts) == SWEEP_PARTS else None
+            made, key = self._service.keys.create(name, kind, sweep)
+            return {"id": made, "key": key}
+
+        return _json(await self._change(create), 201)
+
+    async def revoke_key(self, request: Request) -> Response:
+        """End a key."""
+        _check_admin(request)
+        revoke = partial(self._service.keys.revoke, request.path_params["key"])
+        await self._change(revoke)
+        return _json({})
+
+    async def backup(self, request: Request) -> Response:
         """Everything as a tar file, while the server goes on."""
+        _check_admin(request)
         root = self._service.store.root
         copy = await run_in_threadpool(copy_database, root)
         headers = {"Content-Disposition": 'attachment; filename="runner-backup.tar"'}
         parts = write_tar(root, copy)
         return StreamingResponse(parts, media_type="application/x-tar", headers=headers)
 
-    async def index(self, _: Request) -> Response:
-        return _page(await run_in_threadpool(pages.index, self._service))
+    async def index(self, request: Request) -> Response:
+        return _page(await run_in_threadpool(pages.index, self._service, request.state.access))
 
     async def sweep(self, request: Request) -> Response:
         path = request.path_params
         where = path["entity"], path["project"], path["sweep"]
         sweep = await run_in_threadpool(self._service.store.sweep, *where)
-        if sweep is None:
+        if sweep is None or not request.state.access.sees(sweep):
             raise Refused(404, f"sweep {'/'.join(where)} not found")
         return _page(await run_in_threadpool(pages.sweep, self._service, sweep))
 
@@ -157,7 +194,7 @@ class Handlers:
         path = request.path_params
         where = path["entity"], path["project"], path["run"]
         run = await run_in_threadpool(self._service.store.run, *where)
-        if run is None:
+        if run is None or not request.state.access.sees(run):
             raise Refused(404, f"run {'/'.join(where)} not found")
         return RedirectResponse(pages.run_link(run), status_code=303)
 
@@ -194,8 +231,17 @@ class Handlers:
         token = {"expires": query.get("expires"), "token": query.get("token")}
         path = request.scope["path"]
         opened = self._service.tokens.opens(path, write=write, now=now, **token)
-        if not opened and not request.state.known:
+        access: Access | None = request.state.access
+        if opened:
+            return
+        if access is None:
             raise Refused(403, "the URL's token is missing, wrong or too old")
+        names = _names(request)
+        run = None if names[0] == FOLDER else self._service.store.run(*names[:3])
+        if write:
+            access.check_run(run)
+        elif access.sweep is not None and (run is None or not access.sees(run)):
+            raise Refused(403, "this key is for another sweep")
 
     def _file(self, names: list[str]) -> Path:
         where = [safe_name(name) for name in names]
@@ -203,6 +249,11 @@ class Handlers:
         if names[0] == FOLDER:
             return root.joinpath("artifacts", *where[1:])
         return root.joinpath("runs", *where[:3], "files", *where[3:])
+
+
+def _check_admin(request: Request) -> None:
+    access: Access = request.state.access
+    access.check_admin()
 
 
 def refused(status: int, *messages: str) -> Response:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.server.access import ADMIN, Access
 from runner.server.ends import Report, begin_anew, hear_agent
 from runner.server.progress import SweepProgress
 from runner.server.records import OVER, Agent, Run, RunState, Sweep, blank_run
@@ -45,7 +46,7 @@ class Undecided(Exception):  # noqa: N818 - not a fault
         service.suggested.pop(self._agent, None)
 
 
-def beat(service: Service, args: Args) -> list[Command]:
+def beat(service: Service, args: Args, access: Access = ADMIN) -> list[Command]:
     """Answer one heartbeat with commands.
 
     Raises:
@@ -59,6 +60,7 @@ def beat(service: Service, args: Args) -> list[Command]:
     leaving = bool(metrics.get("leaving"))
     with service.store.transaction():
         agent, sweep = _known(service, agent_id)
+        access.check_sweep(sweep)
         known_before, agent = agent.ours, _meet(service, agent, metrics)
         if agent.ours and not known_before:
             _relieve(service, agent, sweep)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
+from runner.server.access import ADMIN, Access
 from runner.server.records import LIVE, Agent, Run, Sweep
 from runner.server.service import Service, chosen_config
 from runner.server.views import ENGINES, Views
@@ -30,9 +31,9 @@ th,td{border-color:#2b333c}pre{background:#1d232a}.quiet{color:#94a0ae}}
 """
 
 
-def index(service: Service) -> str:
-    """All sweeps, the newest first."""
-    sweeps = list(reversed(service.store.sweeps()))
+def index(service: Service, access: Access = ADMIN) -> str:
+    """All sweeps that a key opens, the newest first."""
+    sweeps = [one for one in reversed(service.store.sweeps()) if access.sees(one)]
     rows = [
         [
             f'<a href="{sweep_link(one)}">{escape(one.path)}</a>',

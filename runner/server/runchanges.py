@@ -54,8 +54,10 @@ class RunChanges:
         with store.transaction():
             if len(by_id) == 4:
                 run, inserted = self._run_of(required(args, "id")), False
+                self._check(run, text(args, "sweep"))
             else:
                 run, inserted = self._named(args)
+                self._check(None if inserted else run, text(args, "sweep"))
                 run = self._present(run)
             run = self._described(run, args, before=None if inserted else run)
             store.put(run)
@@ -70,6 +72,7 @@ class RunChanges:
             run = self.service.store.run(*place_of(args), required(args, "runName"))
             if run is None:
                 raise Refused(404, f"run {required(args, 'runName')} not found")
+            self._check(run)
             run = rewind(self.service, self._present(run), step)
             self.service.store.put(run)
         return {"rewoundRun": self.views.run(run)}
@@ -78,6 +81,7 @@ class RunChanges:
         """Ask a run to stop: its stream is told first, then its agent."""
         with self.service.store.transaction():
             run = self._run_of(required(args, "id"))
+            self._check(run)
             if run.state not in OVER and run.stop is None:
                 self.service.store.put(replace(run, stop="user", stop_at=self.service.clock()))
                 self.service.ages.note("stop", run.path)
@@ -87,6 +91,8 @@ class RunChanges:
         """Make a W&B project known."""
         entity, name = text(args, "entityName") or DEFAULT_ENTITY, required(args, "name")
         inserted = self.service.store.project(entity, name) is None
+        if inserted or not self.views.access.sees_project(entity, name):
+            self.views.access.check_admin()
         self.service.ensure_project(entity, name)
         project = self.service.store.project(entity, name)
         node = self.views.project(project) if project else None
@@ -96,8 +102,10 @@ class RunChanges:
         """URLs to which a run's files are put."""
         entity, project = place_of(args)
         run_id = required(args, "runName")
-        if self.service.store.run(entity, project, run_id) is None:
+        run = self.service.store.run(entity, project, run_id)
+        if run is None:
             raise Refused(404, f"run {entity}/{project}/{run_id} not found")
+        self._check(run)
 
         def target(name: str) -> str:
             return self.views.signed(storage_path(entity, project, run_id, name), write=True)
@@ -107,6 +115,9 @@ class RunChanges:
             "uploadHeaders": [],
             "files": [{"name": name, "uploadUrl": target(name)} for name in texts(args, "files")],
         }
+
+    def _check(self, run: Run | None, sweep: str | None = None) -> None:
+        self.views.access.check_run(run, sweep=sweep)
 
     def _run_of(self, opaque: str) -> Run:
         names = local_names(opaque, "Run")

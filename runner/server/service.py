@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner import sweepfile
+from runner.server.access import Keys
 from runner.server.ages import Ages
 from runner.server.grid import Grid
 from runner.server.records import Project, Run, Sweep
@@ -59,10 +60,14 @@ class Service:
     clock: Callable[[], float] = time.time  # for what people read; it may jump
     ages: Ages = field(default_factory=Ages)
     keeps_steps_once: bool = True  # a row of a step that is there is a repeated one
+    keys: Keys = field(init=False)
     suggested: dict[str, Config | None] = field(default_factory=dict)  # by agent: what it gets next
     due: dict[str, Run] = field(default_factory=dict)  # by path: runs whose rows are to be sealed
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)  # by sweep
     _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(self.store, self.tokens, self.clock)
 
     def ensure_project(self, entity: str, name: str) -> None:
         """Make the project known; names are taken as they come, up to W&B's length."""

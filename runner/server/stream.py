@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from runner.server.access import ADMIN, Access
 from runner.server.ends import hear_stream
 from runner.server.records import Run
 from runner.server.scores import add_summary, add_values, metric_value, score_anew, stop_hopeless
@@ -39,13 +40,21 @@ class Post:
         return cls(chunks, bool(body.get("preempting")), code)
 
 
-def receive(service: Service, entity: str, project: str, run_id: str, post: Post) -> dict[str, Any]:
+def receive(
+    service: Service,
+    entity: str,
+    project: str,
+    run_id: str,
+    post: Post,
+    access: Access = ADMIN,
+) -> dict[str, Any]:
     """Take in one POST of a run's stream; the answer tells the run whether to stop."""
     store = service.store
     with store.transaction():
         before = store.run(entity, project, run_id)
         if before is None:
             raise Refused(404, f"run {entity}/{project}/{run_id} not found")
+        access.check_run(before)
         sweep = service.sweep_of(before)
         spec = service.spec(sweep) if sweep else None
         run = _take_files(service, _awake(service, before), spec, post.files)

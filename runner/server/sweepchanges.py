@@ -44,6 +44,7 @@ class SweepChanges:
 
     def upsert_sweep(self, args: Args) -> Node:
         """Create a sweep, or change one."""
+        self.views.access.check_admin()
         with self.service.store.transaction():
             if text(args, "id"):
                 sweep, findings = self._changed(self._sweep_of(required(args, "id")), args)
@@ -58,6 +59,7 @@ class SweepChanges:
         sweep = store.sweep(*place_of(args), required(args, "sweep"))
         if sweep is None:
             raise Refused(404, f"sweep {required(args, 'sweep')} not found")
+        self.views.access.check_sweep(sweep)
         host, place = text(args, "host"), (sweep.entity, sweep.project, sweep.id)
         agent = Agent(new_id() + new_id(), *place, host, 0, None, now, now)
         store.put(agent)
@@ -65,7 +67,7 @@ class SweepChanges:
 
     def heartbeat(self, args: Args) -> Node:
         """An agent reports, and is told what to do."""
-        commands = beat(self.service, args)
+        commands = beat(self.service, args, self.views.access)
         return {"agent": {"id": args.get("id")}, "commands": dumps(commands)}
 
     def _created(self, args: Args, config: str) -> tuple[Sweep, Sequence[Finding]]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sqlite3
 from functools import partial
+from importlib import import_module
 
 from starlette.concurrency import run_in_threadpool
 
@@ -31,6 +32,7 @@ async def reap_for_ever(service: Service, writer: Writer) -> None:
 
 async def seal_for_ever(service: Service, writer: Writer) -> None:
     """Put the rows of runs that have many loose ones into columns."""
+    await run_in_threadpool(import_module, "runner.server.curves")  # numpy, before it is asked for
     for run in await run_in_threadpool(find_due, service.store):
         service.due.setdefault(run.path, run)
     while True:

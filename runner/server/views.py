@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from runner.server.access import ADMIN, Access
 from runner.server.budget import Budget
 from runner.server.filters import connection
 from runner.server.history import FIRST, LAST, History, spread
@@ -41,6 +42,7 @@ class Views:
     service: Service
     base: str
     budget: Budget = field(default_factory=Budget)  # of the request's answer
+    access: Access = ADMIN  # of the request's key
 
     def viewer(self) -> Node:
         """Who the key belongs to: there is one user."""
@@ -72,10 +74,13 @@ class Views:
             "members": [],
             "available": False,
             "readOnly": False,
-            "projects": lambda args: connection(
-                self.service.store.projects(name), args, self.project
-            ),
+            "projects": lambda args: connection(self.projects(name), args, self.project),
         }
+
+    def projects(self, entity: str | None) -> list[Project]:
+        """The projects (of an entity) that the key opens."""
+        found = self.service.store.projects(entity)
+        return [one for one in found if self.access.sees_project(one.entity, one.name)]
 
     def project(self, project: Project) -> Node:
         """A W&B project with its sweeps and runs."""
@@ -84,15 +89,19 @@ class Views:
 
         def run(args: Args) -> Node | None:
             found = store.run(entity, name, text(args, "name") or "")
-            return self.run(found) if found else None
+            return self.run(found) if found and self.access.sees(found) else None
 
         def sweep(args: Args) -> Node | None:
             wanted = text(args, "sweepName") or text(args, "id") or ""
             found = store.sweep(entity, name, local_names(wanted, "Sweep")[-1])
-            return self.sweep(found) if found else None
+            return self.sweep(found) if found and self.access.sees(found) else None
+
+        def sweeps() -> list[Sweep]:
+            return [one for one in store.sweeps(entity, name) if self.access.sees(one)]
 
         def runs(args: Args) -> Sequence[Run]:
-            return self._selected({"entity": entity, "project": name}, args)
+            where = {"entity": entity, "project": name} | self.access.where
+            return self._selected(where, args)
 
         return {
             "__typename": "Project",
@@ -110,8 +119,8 @@ class Views:
             "runs": lambda args: connection(runs(args), args, self.run),
             "runCount": lambda args: len(runs(args)),
             "sweep": sweep,
-            "sweeps": lambda args: connection(store.sweeps(entity, name), args, self.sweep),
-            "totalSweeps": lambda _: len(store.sweeps(entity, name)),
+            "sweeps": lambda args: connection(sweeps(), args, self.sweep),
+            "totalSweeps": lambda _: len(sweeps()),
             "artifactType": None,
             "artifact": None,
         }

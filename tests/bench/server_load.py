@@ -1,7 +1,7 @@
 """What a sweep costs the server as it grows: 64 agents, 10,000 runs, 20 rows each.
 
 `python -m tests.bench.server_load [--method random|grid] [--agents N] [--runs N] [--rows N]
-[--rounds N] [--code FOLDER] [--data FOLDER] [--profile FILE]`
+[--rounds N] [--filled N] [--code FOLDER] [--data FOLDER] [--profile FILE]`
 
 Per run the server gets what W&B's agent and core send: the heartbeat that is handed the run,
 `upsertBucket`, a stream post with one row, a heartbeat with the run, a post with the other rows,
@@ -23,6 +23,7 @@ from tests.bench.load.agents import Check, Limit, LoadAgent, Place, check, count
 from tests.bench.load.server import Watch, machine, measure_fsync, percentile, serving
 from tests.runner.server.servers import Server
 
+ROWS_FILLED = 1_000
 HEARTBEATS = ("hand-out", "heartbeat")
 RANDOM = """
 program: train.py
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--filled", type=int, default=0, help="runs of 1,000 rows there before")
     parser.add_argument("--code", type=Path, help="a checkout of another version")
     parser.add_argument("--data", type=Path, help="where the data folders are made")
     parser.add_argument("--profile", type=Path, help="a file for py-spy's profile")
@@ -72,6 +74,11 @@ def main() -> None:
 
 def measure(folder: Path, given: argparse.Namespace) -> dict[str, float]:
     """One round on a fresh folder."""
+    if given.filled:
+        from tests.bench.server_store import fill
+
+        (folder / "data").mkdir()
+        fill(folder / "data", given.filled, ROWS_FILLED)
     with serving(folder / "data", code=given.code) as server:
         profile = start_profile(server, given.profile) if given.profile else None
         watch = Watch.begin(server)

@@ -349,6 +349,16 @@ def test_bytes_that_are_not_http_are_answered_with_400(server: Server, sent: byt
     assert exchange(server, sent).startswith(b"HTTP/1.1 400")
 
 
+def test_garbage_behind_a_request_is_no_fault_and_does_not_flood_the_log(server: Server) -> None:
+    credentials = with_key(server)["Authorization"].encode()
+    one = b"GET /healthz HTTP/1.1\r\nHost: a\r\nAuthorization: " + credentials + b"\r\n\r\n"
+    before = len(server.errors)
+    for _ in range(100):
+        assert exchange(server, one + b"\x00garbage\r\n\r\n").startswith(b"HTTP/1.1 ")
+    assert "Traceback" not in server.errors[before:]
+    assert len(server.errors) - before < 1000
+
+
 def test_a_head_that_never_ends_is_refused(server: Server) -> None:
     head = b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (limits.HEAD_BYTES // 5)
     assert exchange(server, head).startswith(b"HTTP/1.1 431")
