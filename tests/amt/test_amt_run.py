@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,17 +115,22 @@ def test_a_metric_that_is_not_logged_cannot_be_the_best() -> None:
 
 
 def read_rows(log: Path) -> list[tuple[int, dict[str, float]]]:
-    """Step and values of each row in a log of W&B's."""
+    """Step and values of each row in a log of W&B's, whose core writes it out after `finish`."""
+    until = time.monotonic() + 30
+    while True:
+        with log.open("rb") as file:
+            parse = wandb_internal_pb2.Record.FromString  # type: ignore[attr-defined]
+            records = [parse(data) for data in read_frames(file)]
+        if any(one.WhichOneof("record_type") == "exit" for one in records):
+            break
+        assert time.monotonic() < until
+        time.sleep(0.1)
     rows = []
-    with log.open("rb") as file:
-        for data in read_frames(file):
-            record = wandb_internal_pb2.Record.FromString(data)  # type: ignore[attr-defined]
-            if record.WhichOneof("record_type") == "history":
-                values = {
-                    one.key or one.nested_key[0]: one.value_json for one in record.history.item
-                }
-                numbers = {key: json.loads(text) for key, text in values.items()}
-                rows.append((record.history.step.num, numbers))
+    for record in records:
+        if record.WhichOneof("record_type") == "history":
+            values = {one.key or one.nested_key[0]: one.value_json for one in record.history.item}
+            numbers = {key: json.loads(text) for key, text in values.items()}
+            rows.append((record.history.step.num, numbers))
     return rows
 
 

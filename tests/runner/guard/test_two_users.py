@@ -114,7 +114,8 @@ def fleets_of(user: User) -> list[str]:
 def tree(root: Path) -> dict[str, str]:
     """Path → content of what lies in the project; the state's own clocks left out."""
     files = [one for one in sorted(root.rglob("*")) if one.is_file() and not one.is_symlink()]
-    steady = [one for one in files if "agents" not in one.parts and "server" not in one.parts]
+    moving = {"agents", "status", "server"}
+    steady = [one for one in files if not moving.intersection(one.parts)]
     return {str(one): hashlib.sha256(one.read_bytes()).hexdigest() for one in steady}
 
 
