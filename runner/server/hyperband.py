@@ -8,7 +8,9 @@ at rank int(n/eta), so a band with few runs stops none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from runner.sweepfile import Hyperband
@@ -17,18 +19,42 @@ _MOST_BANDS = 100  # W&B's, counting up from `min_iter`
 
 
 class Ladder(Protocol):
-    """The losses (smaller is better) with which the runs of a sweep came to each band."""
+    """The losses (smaller is better) with which the runs of a sweep came to each mark."""
 
-    def size(self, band: int) -> int:
+    def size(self, mark: int) -> int:
         """How many runs came that far."""
 
-    def loss(self, band: int, rank: int) -> float:
+    def loss(self, mark: int, rank: int) -> float:
         """The loss that is so many places behind the best."""
 
 
-def bands(rules: Hyperband, longest: int) -> list[int]:
-    """The bands, in iterations, that a curve of `longest` values has reached, rising."""
-    return sorted(band for band in _all_bands(rules, longest) if band <= longest)
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A number of iterations at which runs are ranked."""
+
+    at: int
+    opens: int  # it counts once a run of the sweep came this far: W&B's widths are fractions
+
+
+def bands(rules: Hyperband, points: int) -> list[Band]:
+    """The bands that a curve of so many values has reached, rising."""
+    lowest: dict[int, float] = {}
+    for width in _widths(rules, points):
+        lowest[int(width)] = min(width, lowest.get(int(width), width))
+    found = [Band(at, math.ceil(width)) for at, width in lowest.items() if at <= points]
+    return sorted(found, key=lambda band: band.at)
+
+
+def marks(rules: Hyperband, points: int) -> list[int]:
+    """Where a ladder keeps the loss of a curve of so many values, rising."""
+    reached = bands(rules, points)
+    return sorted({n for band in reached for n in (band.at, band.opens) if n <= points})
+
+
+def last_band(rules: Hyperband, ladder: Ladder, points: int) -> int | None:
+    """The band at which a curve of so many values is ranked, if there is one."""
+    counting = [one.at for one in bands(rules, points) if _counts(one, ladder)]
+    return counting[-1] if counting else None
 
 
 def is_hopeless(
@@ -47,18 +73,22 @@ def is_hopeless(
     return (at_band if rules.strict else lowest) > threshold
 
 
-def _all_bands(rules: Hyperband, longest: int) -> Iterator[int]:
+def _counts(band: Band, ladder: Ladder) -> bool:
+    return band.opens == band.at or ladder.size(band.opens) > 0
+
+
+def _widths(rules: Hyperband, points: int) -> Iterator[float]:
     if rules.max_iter is not None:
         width: float = rules.max_iter
         for _ in range(rules.s or 0):
             width /= rules.eta
             if width < 1:
                 return
-            yield int(width)
+            yield float(int(width))  # here W&B rounds before it compares
     elif rules.min_iter is not None:
         width = rules.min_iter
         for _ in range(_MOST_BANDS):
-            if width > longest:
+            if width >= points + 1:
                 return
-            yield int(width)
+            yield width
             width *= rules.eta

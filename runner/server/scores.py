@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.server.hyperband import bands, is_hopeless
+from runner.server.hyperband import is_hopeless, last_band, marks
 from runner.server.records import Run, Sweep
 from runner.server.service import Service, chosen_config
 from runner.server.store import Store
@@ -41,8 +41,8 @@ def add_values(service: Service, run: Run, spec: Spec | None, values: Sequence[f
     rules = spec.early_terminate
     if rules is not None:
         sign = _sign(spec)
-        reached = [band for band in bands(rules, points) if band > run.points]
-        losses = {band: sign * values[band - run.points - 1] for band in reached}
+        reached = [mark for mark in marks(rules, points) if mark > run.points]
+        losses = {mark: sign * values[mark - run.points - 1] for mark in reached}
         if losses:
             service.store.sums.put_bands(run, losses)
     return replace(run, points=points, best=best, last=values[-1])
@@ -90,17 +90,17 @@ def stop_hopeless(service: Service, sweep: Sweep, spec: Spec, before: Run, run: 
     rules = spec.early_terminate
     if rules is None or run.points == before.points:
         return
-    crossed = len(bands(rules, run.points)) > len(bands(rules, before.points))
+    crossed = len(marks(rules, run.points)) > len(marks(rules, before.points))
     ladder = _Ladder(service.store, sweep)
     for one in service.store.live_runs_of_sweep(sweep) if crossed else [run]:
-        reached = bands(rules, one.points)
-        if one.state != "running" or one.stop is not None or not reached or one.best is None:
+        if one.state != "running" or one.stop is not None or one.best is None:
             continue
-        at_band = service.store.sums.band_loss(one, reached[-1])
+        band = last_band(rules, ladder, one.points)
+        if band is None:
+            continue
+        at_band = service.store.sums.band_loss(one, band)
         lowest = _sign(spec) * one.best
-        if at_band is not None and is_hopeless(
-            rules, ladder, reached[-1], at_band=at_band, lowest=lowest
-        ):
+        if at_band is not None and is_hopeless(rules, ladder, band, at_band=at_band, lowest=lowest):
             service.store.put(replace(one, stop="early", stop_at=service.clock()))
             service.ages.note("stop", one.path)
 
@@ -110,13 +110,13 @@ class _Ladder:
     store: Store
     sweep: Sweep
 
-    def size(self, band: int) -> int:
-        """How many runs of the sweep came to the band."""
-        return self.store.sums.band_size(self.sweep, band)
+    def size(self, mark: int) -> int:
+        """How many runs of the sweep came that far."""
+        return self.store.sums.band_size(self.sweep, mark)
 
-    def loss(self, band: int, rank: int) -> float:
+    def loss(self, mark: int, rank: int) -> float:
         """The loss so many places behind the best."""
-        return self.store.sums.band_rank(self.sweep, band, rank)
+        return self.store.sums.band_rank(self.sweep, mark, rank)
 
 
 def _sign(spec: Spec) -> float:

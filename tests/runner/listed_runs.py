@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.server import search
 from runner.server.grid import Grid
-from runner.server.hyperband import bands, is_hopeless
+from runner.server.hyperband import is_hopeless, last_band
 from runner.server.search import RunView, best_value
 from runner.sweepfile import Hyperband, Sweep
 from runner.sweepfile.model import Goal
@@ -51,16 +51,16 @@ def next_config(sweep: Sweep, runs: Sequence[RunView], *, seed: int) -> dict[str
 class _Ladder:
     losses: Mapping[str, Sequence[float]]
 
-    def size(self, band: int) -> int:
+    def size(self, mark: int) -> int:
         """How many curves are that long."""
-        return len(self._at(band))
+        return len(self._at(mark))
 
-    def loss(self, band: int, rank: int) -> float:
+    def loss(self, mark: int, rank: int) -> float:
         """By sorting all."""
-        return self._at(band)[rank]
+        return self._at(mark)[rank]
 
-    def _at(self, band: int) -> list[float]:
-        return sorted(curve[band - 1] for curve in self.losses.values() if len(curve) >= band)
+    def _at(self, mark: int) -> list[float]:
+        return sorted(curve[mark - 1] for curve in self.losses.values() if len(curve) >= mark)
 
 
 def hyperband_stops(
@@ -74,9 +74,9 @@ def hyperband_stops(
     }
     ladder, stops = _Ladder(losses), []
     for name, curve in losses.items():
-        reached = bands(rules, len(curve)) if name in running else []
-        if reached and is_hopeless(
-            rules, ladder, reached[-1], at_band=curve[reached[-1] - 1], lowest=min(curve)
+        band = last_band(rules, ladder, len(curve)) if name in running else None
+        if band is not None and is_hopeless(
+            rules, ladder, band, at_band=curve[band - 1], lowest=min(curve)
         ):
             stops.append(name)
     return stops

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from runner.server.hyperband import bands
+from runner.server.hyperband import bands, marks
 from runner.sweepfile import Hyperband
 from tests.runner.listed_runs import hyperband_stops
 
@@ -20,13 +20,24 @@ from tests.runner.listed_runs import hyperband_stops
         (Hyperband(max_iter=10, s=3, eta=2), 4, [1, 2]),
         (Hyperband(max_iter=27, s=2, min_iter=5), 30, [3, 9]),
         (Hyperband(min_iter=1, eta=1e300), 5, [1]),
-        (Hyperband(min_iter=2, eta=1.001), 9, [2] * 100),
+        (Hyperband(min_iter=2, eta=1.001), 9, [2]),
     ],
 )
 def test_the_bands_are_those_that_a_curve_reached(
     rules: Hyperband, longest: int, expected: list[int]
 ) -> None:
-    assert bands(rules, longest) == expected
+    assert [band.at for band in bands(rules, longest)] == expected
+
+
+def test_a_band_of_a_fractional_width_counts_once_a_run_has_come_beyond_it() -> None:
+    """Widths 2, 3, 4.5 and 6.75: W&B ranks at the 4th value once some run has logged a 5th."""
+    rules = Hyperband(min_iter=2, eta=1.5)
+    curves = {"a": [0.1] * 4, "b": [0.2] * 4, "d": [0.3] * 4, "c": [0.1, 0.1, 0.1, 0.9]}
+
+    assert [(one.at, one.opens) for one in bands(rules, 6)] == [(2, 2), (3, 3), (4, 5), (6, 7)]
+    assert marks(rules, 6) == [2, 3, 4, 5, 6]
+    assert hyperband_stops(rules, "minimize", curves, {"c"}) == []
+    assert hyperband_stops(rules, "minimize", {**curves, "a": [0.1] * 5}, {"c"}) == ["c"]
 
 
 CURVES = {"a": [0.1, 0.1], "b": [0.9, 0.2], "c": [0.8, 0.8], "d": [0.7]}

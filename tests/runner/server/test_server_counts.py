@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.server.heartbeat import Undecided, beat
-from runner.server.hyperband import bands
+from runner.server.hyperband import marks
 from runner.server.progress import SweepProgress
 from runner.server.records import Run, Sweep
 from runner.server.recount import count_anew
@@ -149,7 +149,7 @@ def test_hyperband_by_bands_stops_whom_hyperband_by_curves_stops(
         curves[name] += values
         rows = [row(first + at, loss=value) for at, value in enumerate(values)]
         stream(service, name, history(first, *rows))
-        if len(bands(rules, len(curves[name]))) > len(bands(rules, first)):
+        if len(marks(rules, len(curves[name]))) > len(marks(rules, first)):
             running = set(names) - stopped
             stopped |= set(hyperband_stops(rules, "minimize", curves, running))
         else:
