@@ -4,7 +4,7 @@
 # make generated compose files, and what else is made from runner/agent/contract and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
 # make bench     the benchmarks under tests/bench
-# make chaos     lets every write of a sweep fail on the sweep server, a sweep for each (half an hour)
+# make chaos     lets every write of a sweep fail on the sweep server, a sweep for each, kills it, fuzzes it (hours)
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -55,7 +55,8 @@ bench-cuda: install-cli
 	docker/with-engine.sh $(BIN)/python -m tests.bench.cuda_image
 
 chaos: install
-	RUNNER_CHAOS_SIZE=all $(PYTEST) -m client -s tests/chaos/test_write_faults.py
+	RUNNER_CHAOS_SIZE=all $(PYTEST) -m client -s tests/chaos/test_write_faults.py \
+	    tests/chaos/test_server_kills.py tests/chaos/test_server_fuzz.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

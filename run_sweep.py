@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +26,8 @@ from amt.errors import AmtError, ConfigError
 from amt.weights import answers, require_weights
 from runner.agent.command import make_argv, needs_json_file
 from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, MacroValues
-from runner.server.search import RunView, next_config
+from runner.server.grid import Grid
+from runner.server.search import RunView, make_grid, next_config
 from runner.sweepfile import Choice, Constant, Finding, Sweep, read_sweep
 
 ROOT = Path(__file__).resolve().parent
@@ -173,13 +174,33 @@ def _run_once(sweep: Sweep, config: Mapping[str, object], environ: Mapping[str, 
         return subprocess.run(command, env={**os.environ, **environ}, check=False).returncode
 
 
+@dataclass(slots=True)
+class _Drawn:
+    """The progress of a sweep whose runs report no values, one after the other."""
+
+    runs: list[RunView] = field(default_factory=list)
+    best: float | None = None
+
+    @property
+    def issued(self) -> int:
+        return len(self.runs)
+
+    def free_cell(self, grid: Grid) -> int | None:
+        return self.issued if self.issued < grid.size else None
+
+    def views(self) -> Sequence[RunView]:
+        return self.runs
+
+
 def _draw(sweep: Sweep, count: int) -> Iterator[Mapping[str, object]]:
     """What the sweep server would hand out to runs that report no values."""
-    runs: list[RunView] = []
-    seed = int.from_bytes(os.urandom(4))
-    while len(runs) < count and (config := next_config(sweep, runs, seed=seed)) is not None:
+    drawn, grid, seed = _Drawn(), make_grid(sweep), int.from_bytes(os.urandom(4))
+    while drawn.issued < count:
+        config = next_config(sweep, grid, drawn, seed=seed)
+        if config is None:
+            return
         yield config
-        runs.append(RunView(id=str(len(runs)), state="finished", config=config))
+        drawn.runs.append(RunView(id=str(drawn.issued), state="finished", config=config))
 
 
 def _add_best_metric(sweep: Sweep) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def read_leases(folder: Path = LEASES, locks: Path = Path("/proc/locks")) -> dic
     leases = {}
     for file in folder.iterdir() if folder.is_dir() else []:
         with suppress(OSError):
-            status = file.stat()
+            status = file.lstat()
             device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
             if pid := held.get(f"{device}:{status.st_ino}"):
                 leases[file.name] = pid

@@ -74,8 +74,18 @@ class State:
         return self.root / "work"
 
     @property
+    def status(self) -> Path:
+        """A folder for each agent, in which it writes what it says of itself."""
+        return self.root / "status"
+
+    @property
+    def orders(self) -> Path:
+        """A folder for each agent, which it only reads: what the host tells it."""
+        return self.root / "orders"
+
+    @property
     def agents(self) -> Path:
-        """The status files that agents write."""
+        """What stood in both: agents of `labels.SHARED_STATUS` have this one folder together."""
         return self.root / "agents"
 
     @property
@@ -340,8 +350,8 @@ def _create(state: State, start: Path, *, mapped: bool) -> State:
         check_state_folder(state.root, start, read_only=False)
     try:
         state.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        ours = (state.runs, state.checkpoints, state.work, state.agents, state.sweeps, state.cache)
-        for folder in ours:
+        ours = (state.runs, state.checkpoints, state.work, state.status, state.orders)
+        for folder in (*ours, state.sweeps, state.cache):
             folder.mkdir(mode=0o755, exist_ok=True)
         state.secrets.mkdir(mode=0o700, exist_ok=True)
         write_atomic(state.root / ".gitignore", "*\n")

@@ -1,6 +1,8 @@
 """Fixtures of all tests. Those of an engine skip, and say why, where there is none."""
 
+import json
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ import pytest
 
 from tests.rig.engine import TINY, NoEngineError, TestEngine, find_engine
 from tests.rig.nvml import FakeGpu, FakeNvml
+from tests.rig.plain import PlainImage, make_folder
 
 if TYPE_CHECKING:
     from docker.client import DockerClient
@@ -45,6 +48,29 @@ def docker_client(engine_env: TestEngine) -> Iterator["DockerClient"]:
     client = engine_env.client()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def plain_image(engine_env: TestEngine, tmp_path_factory: pytest.TempPathFactory) -> PlainImage:
+    """A CPU image with wandb and the program above, by `runner build --cpu`."""
+    folder = make_folder(tmp_path_factory.mktemp("image") / "plain", "test-image", engine_env.env)
+    folder.run("build", "--cpu")
+    record = json.loads((folder.root / ".runner" / "cache" / "image.json").read_text())
+    shutil.rmtree(folder.root)
+    return PlainImage(record)
+
+
+@pytest.fixture(scope="session")
+def server_image(engine_env: TestEngine) -> str:
+    """The server's image of this very code."""
+    from runner.engine.client import Engine  # here: unmarked tests need no docker
+    from runner.image.server import ensure_server_image
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in engine_env.env.items():
+            patch.setenv(name, value)  # for `docker buildx`
+        with Engine.connect() as engine:
+            return ensure_server_image(engine, report=lambda _: None)
 
 
 @pytest.fixture

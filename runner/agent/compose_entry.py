@@ -1,8 +1,7 @@
 """An agent that Compose started: what the command line tells other agents is found out in here.
 
-Compose knows neither the caller's uid nor a GPU's UUID nor the sweep. The owner of the status
-folder is the caller, NVML shows the one GPU that came in, and the one-shot services left the rest
-in a folder.
+Compose knows neither the caller's uid nor a GPU's UUID nor the sweep. The one-shot services left
+the sweep in a folder, whose owner is the caller, and NVML shows the one GPU that came in.
 """
 
 import json
@@ -18,6 +17,7 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.agent.entry import main as work
 from runner.agent.entry import write_refusal
 from runner.agent.gpu import SeenGpu
+from runner.agent.lease import Lease
 from runner.agent.owner import become_owner
 from runner.agent.refusals import RefusedError
 from runner.agent.report import say
@@ -34,27 +34,32 @@ _WRITTEN = (
 def main() -> int:
     """Become an agent as `up` starts it, and work; the exit code."""
     try:
-        prepare(os.environ)
+        lease = prepare(os.environ)
     except RefusedError as error:
         say(error.reason)
         write_refusal(os.environ, error.reason)
         return exits.AGENT_REFUSED
-    return work()
+    return work(lease)
 
 
-def prepare(environ: MutableMapping[str, str]) -> None:
-    """Drop root's rights and complete the environment.
+def prepare(environ: MutableMapping[str, str]) -> Lease | None:
+    """Drop root's rights and complete the environment; the lease that only root could take.
 
     Raises:
-        RefusedError: no sweep, not exactly one GPU, or another agent in the working copy.
+        RefusedError: no sweep, not exactly one GPU, its lease is another agent's, or the working
+            copy is.
     """
-    become_owner(Path(environ[variables.STATUS_DIR]), [Path(environ[name]) for name in _WRITTEN])
-    _hold(Path(environ[variables.WORKSPACE]))  # the service `sweep` leaves it alone meanwhile
     folder = Path(environ[variables.COMPOSE_DIR])
+    try:
+        lease = _take_lease(environ)
+    finally:
+        become_owner(folder, [Path(environ[name]) for name in _WRITTEN])
+    _hold(Path(environ[variables.WORKSPACE]))  # the service `sweep` leaves it alone meanwhile
     whole = complete(environ, read_sweep(folder), _read_server(folder), _read_provenance(folder))
     for name in environ.keys() - whole.keys():
         del environ[name]
     environ.update(whole)
+    return lease
 
 
 def complete(
@@ -132,6 +137,25 @@ def select_only(gpus: Iterable[SeenGpu]) -> str:
         names = ", ".join(f"`{uuid}`" for uuid in seen) or "none"
         raise RefusedError(f"one GPU is for each agent; NVML shows {names}")
     return seen[0]
+
+
+def _take_lease(environ: MutableMapping[str, str]) -> Lease | None:
+    """The lease out of the folder of all, which is for root alone.
+
+    Where `.env` names a GPU, its lease is the only one in here, and is taken later.
+    """
+    leases = Path(paths.ALL_LEASES)
+    if os.geteuid() != 0:
+        if not environ.get(variables.SLOT) and not Path(paths.LEASES).is_dir():
+            raise RefusedError("`.env` names a user and no GPU: call `runner compose` again")
+        return None
+    if not leases.is_dir():
+        return None
+    uuid = environ.get(variables.SLOT) or _read_gpu()
+    if parse_slot(uuid).is_cpu:
+        return None
+    environ[variables.SLOT] = uuid
+    return Lease.take(leases, uuid, mounted=True)
 
 
 def _find_trust(environ: Mapping[str, str]) -> dict[str, str]:

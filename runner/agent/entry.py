@@ -32,8 +32,12 @@ from runner.agent.signals import Inbox
 from runner.agent.workcopy import fill, rotate
 
 
-def main() -> int:
-    """Run one agent as the environment says; its exit code."""
+def main(lease: Lease | None = None) -> int:
+    """Run one agent as the environment says; its exit code.
+
+    Args:
+        lease: of its GPU, where it was taken before.
+    """
     inbox = Inbox()
     try:
         settings = read_settings(os.environ)
@@ -46,7 +50,7 @@ def main() -> int:
     try:
         status.restore()
         status.update(state="starting")
-        left = _work(settings, inbox, status)
+        left = _work(settings, inbox, status, lease)
     except RefusedError as error:
         left = refused(error.reason)
     except StopRequestedError:
@@ -57,13 +61,17 @@ def main() -> int:
     return left.exit_code
 
 
-def _work(settings: AgentSettings, inbox: Inbox, status: StatusFile) -> Leaving:
+def _work(
+    settings: AgentSettings, inbox: Inbox, status: StatusFile, lease: Lease | None
+) -> Leaving:
     if settings.count and status.status.runs_ended >= settings.count:
         return count_reached(settings.count)
     adopt_orphans()
     gpu, driver = _check_gpu(settings)
     status.update(gpu=SeenSlot(gpu.uuid, gpu.name))
-    lease = None if settings.slot.is_cpu else Lease.take(settings.leases, settings.slot.text)
+    if lease is None and not settings.slot.is_cpu:
+        inside = settings.container is not None
+        lease = Lease.take(settings.leases, settings.slot.text, mounted=inside)
     _fill_workspace(settings)
     link = Link(settings.base_url, settings.key, max_pause_s=_max_pause_s(settings))
     template, program = _read_command(settings, link)

@@ -9,6 +9,7 @@ from runner.agent.contract import exits, limits
 from runner.agent.contract.status import LiveRun, drain_file, is_drain_for
 from runner.agent.courier import NOBODY, Courier
 from runner.agent.failures import COUNT_OF_STATE, Count, Ended, classify, pause_before_next
+from runner.agent.foreign import read_foreign_text
 from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
 from runner.agent.leaving import (
@@ -307,10 +308,10 @@ class Loop:
 
 def is_drained(settings: AgentSettings) -> bool:
     """Whether the host asks this very container to leave."""
-    if settings.status_dir is None or settings.container is None:
+    if settings.orders_dir is None or settings.container is None:
         return False
     try:
-        text = (settings.status_dir / drain_file(settings.agent)).read_text("utf-8")
-    except OSError:
+        text = read_foreign_text(settings.orders_dir / drain_file(settings.agent))
+    except (OSError, ValueError):
         return False
     return is_drain_for(text, settings.container)

@@ -4,9 +4,10 @@
 class RefusedError(Exception):
     """The agent cannot start, or cannot go on: a fact for a person, never a bug of ours."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, hint: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.hint = hint  # what to do, where a command tells it
 
 
 class StopRequestedError(BaseException):

@@ -1,12 +1,15 @@
 """What the agent tells the world outside: a line on stderr, and its status file."""
 
+import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.agent.contract.status import Status, status_file
+from runner.agent.contract.status import Status, fit_reason, status_file
+from runner.agent.foreign import read_foreign_text
 
 
 def say(text: str) -> None:
@@ -37,7 +40,8 @@ class StatusFile:
         self.written_at = time.monotonic()
         if self._file is None:
             return
-        status = replace(self.status, updated_at=time.time())
+        reason = self.status.reason and fit_reason(self.status.reason)
+        status = replace(self.status, reason=reason, updated_at=time.time())
         try:
             write_atomic(self._file, status.to_json())
         except OSError as error:
@@ -48,8 +52,8 @@ class StatusFile:
         if self._file is None:
             return
         try:
-            text = self._file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
+            text = read_foreign_text(self._file)
+        except (OSError, ValueError):
             return
         finished, failed = read_counts(text, self.status.container, self.status.sweep)
         self.status = replace(self.status, runs_finished=finished, runs_failed=failed)
@@ -67,8 +71,15 @@ def read_counts(text: str, container: str | None, sweep: str) -> tuple[int, int]
 
 
 def write_atomic(file: Path, text: str) -> None:
-    """Replace `file` in one step, readable for all whatever the umask."""
+    """Replace `file` in one step, readable for all whatever the umask.
+
+    What a program left under the name that this takes for a moment is removed, never written to.
+    """
     fresh = file.with_name(f".{file.name}.new")
-    fresh.write_text(text, "utf-8")
-    fresh.chmod(0o644)
+    with suppress(FileNotFoundError):
+        fresh.unlink()
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        os.fchmod(stream.fileno(), 0o644)
     fresh.replace(file)

@@ -34,6 +34,7 @@ class AgentSettings:
     grace_s: float
     heartbeat_s: float
     status_dir: Path | None
+    orders_dir: Path | None  # of the host's requests
     workspace: Path
     project_dir: Path | None  # None: no copy to fill, the workspace is what it is
     mounts: tuple[PurePosixPath, ...]  # relative to the workspace; nothing there is touched
@@ -67,6 +68,8 @@ def read_settings(environ: Mapping[str, str]) -> AgentSettings:
         grace_s=_read_seconds(environ, variables.GRACE_S, limits.GRACE_S),
         heartbeat_s=_read_seconds(environ, variables.HEARTBEAT_S, limits.HEARTBEAT_S),
         status_dir=_read_path(environ, variables.STATUS_DIR),
+        orders_dir=_read_path(environ, variables.ORDERS_DIR)
+        or _read_path(environ, variables.STATUS_DIR),
         workspace=workspace,
         project_dir=_read_path(environ, variables.PROJECT_DIR),
         mounts=_read_mounts(environ, workspace),

@@ -1,7 +1,8 @@
 """The working copy: the project's files beside what its runs write (DESIGN section 6).
 
 A manifest in the status folder lists what was placed, with hashes: only that is ever replaced or
-deleted, and only while it is still as placed.
+deleted, and only while it is still as placed. A program may write there, so the host believes
+nothing of it: which sweep a copy is of it remembers itself.
 """
 
 import fcntl
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runner.agent.contract.status import is_plain
+from runner.agent.foreign import MANIFEST_BYTES, read_foreign_text
 from runner.agent.report import write_atomic
 
 
@@ -42,10 +45,12 @@ class Filled:
 def read_manifest(file: Path) -> Manifest | None:
     """The manifest; None where there is none that can be read."""
     try:
-        record = json.loads(file.read_text("utf-8"))
-        return Manifest(record["sweep"], dict(record["files"]), dict(record.get("placing", {})))
-    except (OSError, LookupError, TypeError, ValueError):
+        record = json.loads(read_foreign_text(file, max_bytes=MANIFEST_BYTES))
+        files, placing = record["files"], record.get("placing", {})
+        found = Manifest(record["sweep"], _select_inside(files), _select_inside(placing))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         return None
+    return found if isinstance(found.sweep, str) and is_plain(found.sweep) else None
 
 
 def fill(
@@ -119,8 +124,8 @@ def hold(copy: Path) -> None:
 def is_held(copy: Path) -> bool:
     """Whether an agent works in this copy."""
     try:
-        handle = os.open(copy, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+        handle = os.open(copy, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # nothing is there, or what is in the way is named by who makes the copy
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,6 +145,21 @@ def hash_file(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _select_inside(files: Mapping[str, str]) -> dict[str, str]:
+    """The files of a manifest whose paths lie in the copy: all of those that an agent placed."""
+    return {path: digest for path, digest in files.items() if _is_inside(path, digest)}
+
+
+def _is_inside(path: str, digest: object) -> bool:
+    parts = PurePosixPath(path).parts
+    try:
+        longest = max((len(os.fsencode(part)) for part in parts), default=0)
+    except UnicodeEncodeError:
+        return False
+    plain = ".." not in parts and not path.startswith("/") and "\0" not in path
+    return plain and 0 < longest < 256 and len(path) < 4096 and isinstance(digest, str)
 
 
 def _walk(source: Path) -> Iterator[str]:

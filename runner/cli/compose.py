@@ -123,6 +123,7 @@ def _write_env(file: Path, text: str) -> None:
 def _choose(
     context: "Context", gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
 ) -> "ComposePins":
+    from runner.backend.certificates import copy_ca_bundle, find_ca_bundle
     from runner.cli import up
     from runner.compose.env_file import ComposePins
     from runner.fleet.apply import make_host
@@ -131,7 +132,6 @@ def _choose(
     from runner.image.built import find_image
     from runner.localserver.container import network_name
     from runner.localserver.files import find_data, make_data
-    from runner.settings.trust import copy_ca_bundle, find_ca_bundle
 
     engine, run = context.engine(), context.settings.run
     agents = read_agents(engine, context.state)
@@ -151,7 +151,7 @@ def _choose(
         user=host.user if os.geteuid() else engine.info().user(owner.st_uid, owner.st_gid),
         image=image.id,
         interpreter=image.interpreter,
-        read_only=image.kind == "ours",
+        read_only=image.read_only,
         server_image=_choose_server_image(context, dry_run=dry_run),
         server=chosen,
         port=_choose_port(context, dry_run=dry_run) if local else None,
@@ -252,8 +252,9 @@ def _choose_driver(context: "Context", slots: "tuple[Slot, ...]") -> str:
 
 def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> str:
     """`local`, or W&B's URL, whose key is then left for the service `init`."""
+    from runner.backend.keys import get_key
+    from runner.backend.wandb_files import find_home
     from runner.compose.given_key import key_file
-    from runner.settings.server import find_home, get_key
     from runner.state import write_atomic
 
     choice = context.server_choice(flag)
@@ -284,7 +285,8 @@ def _choose_sweep(
     context: "Context", spec: str | None, server: str, flag: str | None
 ) -> str | None:
     """The path of a sweep, or a file of the project, from which the service `sweep` makes one."""
-    from runner.sweeps import load_records, resolve_sweep, save_record
+    from runner.sweeps.records import load_records, save_record
+    from runner.sweeps.resolve import resolve_sweep
 
     if spec is None:
         return None

@@ -10,7 +10,7 @@ import typer
 from runner import console
 from runner.errors import ExitCode, RunnerError
 from runner.guard.acceptance import Claim, accept
-from runner.project import Project
+from runner.project.find import Project
 from runner.settings.load import Settings, load_settings, variable_of
 
 YesOption = Annotated[

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 from runner import console
 from runner.abandoned import remove_abandoned
+from runner.backend.choice import ServerChoice, choose_server
+from runner.backend.wandb_files import find_home
 from runner.cli.consent import settle, tell_open
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
-from runner.project import Project, find_project
+from runner.project.find import Project, find_project
 from runner.settings.load import Settings, load_settings
-from runner.settings.server import ServerChoice, choose_server, find_home
 from runner.state import State, find_foreign_state, find_state, open_state, plan_state
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
     from runner.sweepfile import Finding, Sweep
-    from runner.sweeps import Names, Own, Servers
+    from runner.sweeps.place import Names
+    from runner.sweeps.servers import Own, Servers
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class Context:
 
     def servers(self, flag: str | None, *, quiet: bool = False, own: "Own" = "renew") -> "Servers":
         """The servers of this call; which one was taken and why is told in one line."""
-        from runner.sweeps import Servers
+        from runner.sweeps.servers import Servers
 
         choice = self.server_choice(flag)
         if not quiet:
@@ -91,8 +93,8 @@ class Context:
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":
         """Entity and W&B project: flag, else the environment, else W&B's own settings."""
-        from runner.settings.server import find_home, read_wandb_settings
-        from runner.sweeps import Names
+        from runner.backend.wandb_files import find_home, read_wandb_settings
+        from runner.sweeps.place import Names
 
         saved = read_wandb_settings(find_home(), self.project.root, os.environ)
 
@@ -121,7 +123,8 @@ class Context:
         """Which server, and for W&B the key's origin and where a bare sweep ID is looked for."""
         if choice.url is None:
             return f"this folder's own ({choice.why})"
-        from runner.settings.server import find_home, find_key_origin
+        from runner.backend.keys import find_key_origin
+        from runner.backend.wandb_files import find_home
 
         key = find_key_origin(choice.url, environ=os.environ, home=find_home(), state=self.state)
         origin = f"key from {key[1]}" if key else "no key"
@@ -133,12 +136,12 @@ class Context:
         Raises:
             RunnerError: it is not there (3), cannot be read, or is not a valid sweep (2).
         """
-        from runner.sweeps import check_sweep_file
+        from runner.sweeps.file import check_sweep_file
 
         return check_sweep_file(file, *self._parse_sweep(file), console.note)
 
     def _parse_sweep(self, file: Path) -> "tuple[Sweep | None, list[Finding]]":
-        from runner.sweeps import parse_sweep_file
+        from runner.sweeps.file import parse_sweep_file
 
         key = file.resolve()
         if key not in self._sweeps:

@@ -113,7 +113,7 @@ def env(server: up.ServerOption = None) -> None:
     import shlex
 
     from runner.cli.context import open_context
-    from runner.sweeps import LOCAL_ENTITY
+    from runner.sweeps.place import LOCAL_ENTITY
 
     context = open_context(read_only=True)
     connection = context.servers(server, own="find").get()

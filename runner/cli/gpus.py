@@ -21,7 +21,7 @@ def gpus(as_json: JsonOption = False) -> None:
     from runner.cli.consent import load_checked
     from runner.fleet.observe import mark_gpus
     from runner.nvml import read_gpus
-    from runner.project import find_project
+    from runner.project.find import find_project
 
     seen = read_gpus()
     settings = load_checked(find_project(Path.cwd()))

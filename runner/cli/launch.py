@@ -7,10 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import sweeps
 from runner.agent.contract.commands import INTERPRETER, PROGRAM
 from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
 from runner.agent.contract.sweeps import SweepPath
+from runner.backend.certificates import copy_ca_bundle
+from runner.backend.connection import Connection
+from runner.backend.hosts import LOCAL
+from runner.backend.reach import is_loopback
 from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
@@ -18,10 +21,13 @@ from runner.fleet import agentspec
 from runner.fleet.agentspec import Launch
 from runner.fleet.mounts import WORKSPACE, resolve_mounts
 from runner.localserver.container import network_name
-from runner.reach import is_loopback
-from runner.settings.trust import copy_ca_bundle
 from runner.sweepfile import Sweep, sweep_hash
-from runner.sweeps import Connection, Joined, ServerDown, Servers
+from runner.sweeps.address import is_file_spec
+from runner.sweeps.create import create_sweep, find_same_sweep
+from runner.sweeps.place import check_may_write, find_place
+from runner.sweeps.records import Joined, save_record
+from runner.sweeps.resolve import resolve_sweep
+from runner.sweeps.servers import ServerDown, Servers
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
@@ -74,7 +80,7 @@ def find_file_goal(
     Raises:
         RunnerError: the file is not a valid sweep, or `new` goes without a file (2).
     """
-    if not sweeps.is_file_spec(spec):
+    if not is_file_spec(spec):
         if new:
             raise RunnerError(
                 f"`--new` creates the sweep of a file, and `{spec}` is not a file",
@@ -83,10 +89,10 @@ def find_file_goal(
             )
         return None
     parsed = context.load_sweep(Path(spec))
-    if servers.chosen != sweeps.LOCAL:
+    if servers.chosen != LOCAL:
         server = servers.get()
         check_reachable(server, context.engine())
-        sweeps.check_may_write(server, sweeps.find_place(parsed, server, context.names())[0])
+        check_may_write(server, find_place(parsed, server, context.names())[0])
     same = None if new else _find_same(spec, parsed, servers, context, report)
     if same is None:
         return Goal(None, f"(new, of {spec})", parsed.config, None, parsed, another=new)
@@ -101,7 +107,7 @@ def _find_same(
     spec: str, parsed: Sweep, servers: Servers, context: Context, report: Report
 ) -> Joined | None:
     try:
-        return sweeps.find_same_sweep(parsed, servers, context.names())
+        return find_same_sweep(parsed, servers, context.names())
     except ServerDown as error:  # of a dry run, which starts none
         report(f"whether `{spec}` has an unfinished sweep is not known: {error.message}")
         return None
@@ -109,7 +115,7 @@ def _find_same(
 
 def find_sweep_goal(spec: str, servers: Servers, context: Context) -> Goal:
     """The sweep that exists under this ID or path."""
-    joined = sweeps.resolve_sweep(spec, servers, context.names(), write=True)
+    joined = resolve_sweep(spec, servers, context.names(), write=True)
     check_reachable(joined.server, context.engine())
     return _goal_of(joined, joined.sweep.config)
 
@@ -122,17 +128,17 @@ def look_again(goal: Goal, servers: Servers, context: Context) -> Goal:
     """The goal, with the sweep that another command created of the same file meanwhile."""
     if goal.new is None or goal.another:
         return goal
-    same = sweeps.find_same_sweep(goal.new, servers, context.names())
+    same = find_same_sweep(goal.new, servers, context.names())
     return goal if same is None else _goal_of(same, goal.config)
 
 
 def join(goal: Goal, servers: Servers, context: Context, report: Report) -> Joined:
     """The sweep itself, created now if it was a file."""
     if goal.joined is not None:
-        sweeps.save_record(context.state, goal.joined)
+        save_record(context.state, goal.joined)
         return goal.joined
     assert goal.new is not None  # noqa: S101 - a goal is one or the other
-    joined = sweeps.create_sweep(goal.new, servers, context.names())
+    joined = create_sweep(goal.new, servers, context.names())
     report(f"created sweep {joined.sweep.path}")
     return joined
 
@@ -164,14 +170,14 @@ def make_launch(
     return Launch(
         fleet=context.state.fleet,
         sweep=goal.path,
-        server=sweeps.LOCAL,
+        server=LOCAL,
         server_kind="runner",
         base_url="",
         app_url=None,
         network=None,
         image=image.id,
         interpreter=image.interpreter,
-        read_only=image.kind == "ours",
+        read_only=image.read_only,
         command=command,
         program=program,
         count=count,
@@ -246,7 +252,9 @@ def check_image(context: Context, engine: "Engine", image: "AgentImage", launch:
     if not uses_it or not program or program.startswith("/") or mounted:
         program = next(iter(probe.files or ()), "")
     check_program(probe, program, image=image.tag)
-    return launch if probe.has_project else replace(launch, project_dir=None)
+    if probe.has_project:
+        return launch
+    return replace(launch, project_dir=None, read_only=False)  # its working folder is in it
 
 
 def _find_script(command: Sequence[str]) -> str | None:

@@ -26,8 +26,8 @@ def init(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files only.")] = False,
 ) -> None:
     """Look at the folder and write `runner.toml`, and an example sweep where there is none."""
-    from runner.init import init_project
-    from runner.project import find_project
+    from runner.project.find import find_project
+    from runner.project.init import init_project
 
     for line in init_project(find_project(Path.cwd()), dry_run=dry_run):
         console.note(line)
@@ -78,10 +78,11 @@ def build(
 
 def config(as_json: Json = False) -> None:
     """Show every setting with its origin."""
+    from runner.backend.choice import choose_server
+    from runner.backend.wandb_files import find_home
     from runner.cli.consent import load_checked
-    from runner.project import find_project
+    from runner.project.find import find_project
     from runner.settings.load import KEYS, variable_of
-    from runner.settings.server import choose_server, find_home
     from runner.state import find_state
 
     project = find_project(Path.cwd())
@@ -91,7 +92,7 @@ def config(as_json: Json = False) -> None:
         environ=os.environ,
         settings=settings,
         home=find_home(),
-        state=find_state(Path.cwd(), environ=os.environ),
+        state=find_state(Path.cwd(), environ=os.environ, read_only=True),
     )
     found = {key: (_masked(settings.get(key)), _origin(settings.origins, key)) for key in KEYS}
     if not settings.server:
@@ -113,7 +114,7 @@ def config(as_json: Json = False) -> None:
 def _print_plan(*, yes: bool, as_json: bool, **options: Any) -> None:
     from runner.cli.consent import settle
     from runner.image.build import plan_build
-    from runner.project import find_project
+    from runner.project.find import find_project
     from runner.settings.load import load_settings
 
     project = find_project(Path.cwd())

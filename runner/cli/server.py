@@ -1,6 +1,9 @@
-"""Commands: `serve`, `server status`, `doctor`."""
+"""Commands: `serve`, `server` with `status`, `backup`, `check` and `key`, `doctor`."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +11,7 @@ import typer
 
 from runner import console
 from runner.agent.contract.servers import PORT
+from runner.cli.serverkeys import register as register_keys
 from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
@@ -15,7 +19,11 @@ if TYPE_CHECKING:
     from runner.cli.context import Context
     from runner.doctor.findings import Finding
 
-_SERVER_EXTRA = {"graphql", "optuna", "starlette", "uvicorn"}
+_SERVER_EXTRA = {
+    *("graphql", "httptools", "numpy", "optuna", "re2", "starlette", "tsdownsample", "uvicorn"),
+    "uvloop",
+}
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -25,6 +33,9 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
     group = typer.Typer(help="The sweep server that this folder uses.")
     group.command()(status)
+    group.command()(backup)
+    group.command()(check)
+    register_keys(group)
     group.callback()(_group)
     app.add_typer(group, name="server")
 
@@ -44,8 +55,22 @@ def serve(
     ] = None,
 ) -> None:
     """Run the sweep server in the foreground; its first line on stdout is its URL."""
-    try:
+    with _server_extra():
         from runner.server.app import serve as run_server
+    if data is None:
+        data, key_file = _own_data(key_file)
+    else:
+        _check_local(data)
+    if host not in LOOPBACK:
+        console.note(f"http://{host} is not encrypted: keys and values can be read on the way")
+    run_server(host, port, data, key_file)
+
+
+@contextmanager
+def _server_extra() -> Iterator[None]:
+    """Say which package is missing of those that the server needs."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _SERVER_EXTRA:
             raise
@@ -54,9 +79,106 @@ def serve(
             hint="`pip install 'sweep-runner[server]'`",
             code=ExitCode.UNFIT,
         ) from error
+
+
+def _check_local(data: Path) -> None:
+    """Refuse a network file system, where SQLite's locks do not hold."""
+    from runner.filesystem import find_file_system, is_network
+
+    there = next(one for one in (data.absolute(), *data.absolute().parents) if one.exists())
+    kind = find_file_system(there)
+    if is_network(kind):
+        raise RunnerError(
+            f"`{data}` is on {kind}, a network file system, where a database can be damaged",
+            hint="choose a folder on a local disk with --data",
+            code=ExitCode.UNFIT,
+        )
+
+
+def backup(
+    file: Annotated[
+        Path | None, typer.Argument(help="The tar file; by default `runner-backup-DATE.tar`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy everything that the server keeps into a tar file, while it runs."""
+    from runner.backend.backup import fetch_backup
+    from runner.cli.context import open_context
+
+    url, key, trust = reach(open_context(create=True, read_only=True))
+    name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")
+    made = fetch_backup(url, key, file or Path(name), ca_bundle=trust)
+    console.note(
+        f"restore it with `mkdir DATA && tar xf {made} -C DATA`, `runner serve --data DATA`"
+    )
+    console.data(console.to_json({"file": str(made)}) if as_json else str(made))
+
+
+def check(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with its data; by default this folder's server's.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check what a stopped server keeps: does all of it fit together?"""
+    with _server_extra():
+        from runner.server.check import check as look
     if data is None:
-        data, key_file = _own_data(key_file)
-    run_server(host, port, data, key_file)
+        from runner.cli.context import open_context
+        from runner.localserver.files import find_data
+
+        context = open_context(create=True, read_only=True)
+        data = find_data(context.state, report=console.note)
+    found = look(data, repair=repair)
+    if as_json:
+        rows = [
+            {
+                "where": fault.where,
+                "what": fault.what,
+                "repairable": fault.repair is not None,
+                "repaired": mended,
+            }
+            for fault, mended in found
+        ]
+        console.data(console.to_json({"fit": not found, "faults": rows}))
+    else:
+        for fault, mended in found:
+            left = "can be repaired: --repair" if fault.repair else "cannot be repaired"
+            state = "repaired" if mended else left
+            console.data(inline(f"{fault.where}: {fault.what} ({state})"))
+        console.note(f"{len(found)} faults" if found else "everything fits")
+    if any(not mended for _, mended in found):
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def reach(context: "Context") -> tuple[str, str, Path | None]:
+    """URL, key and authority of the server that this folder uses.
+
+    Raises:
+        RunnerError: it does not run, there is no key for it, or it is W&B's.
+    """
+    from runner.backend.certificates import find_ca_bundle
+    from runner.backend.keys import find_key
+    from runner.backend.wandb_files import find_home
+    from runner.localserver.container import find_server
+    from runner.sweeps.servers import find_kind
+
+    choice, trust = context.server_choice(None), find_ca_bundle(os.environ)
+    if choice.own:
+        found = find_server(context.engine(), context.state)
+        if found is None:
+            raise RunnerError("this folder's server does not run", hint="`runner up` starts it")
+        return found.url, found.key, None
+    url = choice.url or ""
+    key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
+    if key is None:
+        raise RunnerError(
+            f"there is no key for {url}", hint="set WANDB_API_KEY", code=ExitCode.AUTH
+        )
+    if find_kind(url, context.state, trust) == "wandb":
+        raise RunnerError(f"{url} is W&B's, not a server of runner")
+    return url, key, trust
 
 
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:
@@ -104,10 +226,11 @@ def _own_status(context: "Context") -> dict[str, object]:
 
 def _status_at(context: "Context", url: str) -> dict[str, object]:
     """Of a server that is named by its URL: W&B's, or one of ours on another machine."""
+    from runner.backend.certificates import find_ca_bundle
+    from runner.backend.keys import find_key
+    from runner.backend.wandb_files import find_home
     from runner.localserver.health import read_health
-    from runner.settings.server import find_home, find_key
-    from runner.settings.trust import find_ca_bundle
-    from runner.sweeps import find_kind
+    from runner.sweeps.servers import find_kind
 
     key = find_key(url, environ=os.environ, home=find_home(), state=context.state)
     trust = find_ca_bundle(os.environ)
@@ -126,12 +249,13 @@ def _status_at(context: "Context", url: str) -> dict[str, object]:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check everything that could go wrong here; each finding with its one fix."""
+    from runner.backend.choice import choose_server
+    from runner.backend.wandb_files import find_home
     from runner.cli.consent import load_checked
     from runner.doctor.examine import examine
     from runner.doctor.findings import is_fit
     from runner.engine.client import Engine
-    from runner.project import find_project
-    from runner.settings.server import choose_server, find_home
+    from runner.project.find import find_project
     from runner.state import find_state
 
     folder = Path.cwd()

@@ -12,8 +12,8 @@ from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
 if TYPE_CHECKING:
-    from runner.answers import RunInfo, SweepInfo
-    from runner.sweeps import Joined
+    from runner.backend.nodes import RunInfo, SweepInfo
+    from runner.sweeps.records import Joined
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")
@@ -46,8 +46,8 @@ def create(
     yes: YesOption = False,
 ) -> None:
     """Check a sweep file and create its sweep."""
-    from runner import sweeps
     from runner.cli.context import open_context
+    from runner.sweeps.create import create_sweep, take_or_create
 
     overridden = [*(["server"] if server else ()), *(["run.sweep"] if file else ())]
     context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
@@ -57,7 +57,7 @@ def create(
         console.note(f"`{path}` is valid; nothing was created")
         return
     servers, names = context.servers(server), context.names(entity=entity, project=project)
-    make = sweeps.take_or_create if if_absent else sweeps.create_sweep
+    make = take_or_create if if_absent else create_sweep
     joined = make(parsed, servers, names, name=name)
     console.note(
         f"{'created' if joined.created else 'took the unfinished'} sweep {joined.sweep.path}"
@@ -73,12 +73,10 @@ def create(
 @sweep.command("list")
 def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """The sweeps that this folder knows, oldest first."""
-    from runner import sweeps
     from runner.cli.context import open_context
+    from runner.sweeps.known import known_sweeps
 
-    found = sweeps.known_sweeps(
-        open_context(read_only=True).servers(server, quiet=as_json, own="start")
-    )
+    found = known_sweeps(open_context(read_only=True).servers(server, quiet=as_json, own="start"))
     if as_json:
         rows = [{**_head(joined), "runs": joined.sweep.run_count} for joined in found]
         console.data(console.to_json({"sweeps": rows}))
@@ -112,7 +110,7 @@ def best(
     as_json: JsonOption = False,
 ) -> None:
     """The best run's configuration as YAML, ready for retraining."""
-    from runner.sweeps import to_yaml
+    from runner.sweeps.file import to_yaml
 
     joined, runs = _read(name, server, quiet=as_json)
     found = find_best(runs, joined.sweep)
@@ -149,18 +147,19 @@ def find_best(runs: "list[RunInfo]", sweep: "SweepInfo") -> "RunInfo | None":
 
 
 def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[RunInfo]]":
-    from runner import sweeps
     from runner.cli.context import open_context
+    from runner.sweeps.address import is_file_spec
+    from runner.sweeps.resolve import resolve_sweep
 
     context = open_context(read_only=True)
     servers = context.servers(flag, quiet=quiet, own="start")
-    if sweeps.is_file_spec(name):  # it would be created
+    if is_file_spec(name):  # it would be created
         raise RunnerError(
             f"`{name}` is a file, not a sweep",
             hint="`runner sweep list` shows the sweeps",
             code=ExitCode.USAGE,
         )
-    joined = sweeps.resolve_sweep(name, servers, context.names())
+    joined = resolve_sweep(name, servers, context.names())
     return joined, list(joined.server.client.runs(joined.sweep))
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,13 +20,14 @@ from runner.guard.user_state import find_user_folder
 if TYPE_CHECKING:
     from runner.offline.collect import Found
     from runner.offline.ledger import Ledger
+    from runner.offline.logfile import LogFile
     from runner.offline.parcel import Addresses, Outcome, Parcel
     from runner.offline.progress import Progress
     from runner.offline.send import Senders
     from runner.offline.target import Target
     from runner.settings.load import Settings
     from runner.state import State
-    from runner.sweeps import SweepRecord
+    from runner.sweeps.records import SweepRecord
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
 
@@ -59,15 +60,17 @@ def sync_offline(
     yes: YesOption = False,
 ) -> None:
     """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
+    from runner.backend.certificates import find_ca_bundle
     from runner.offline import collect
     from runner.offline.ledger import has_receipts, opened
     from runner.offline.lock import exclusive
     from runner.offline.send import Senders
-    from runner.settings.trust import find_ca_bundle
 
     state, settings = _surroundings(to, yes=yes, dry_run=dry_run)
-    chosen = paths or collect.usual_paths(Path.cwd(), state.runs if state else None)
-    logs = collect.find_logs(chosen)
+    if paths:
+        logs = collect.find_logs(paths)
+    else:
+        logs = collect.find_usual_logs(Path.cwd(), state.runs if state else None)
     folder = state.root if state else find_user_folder(os.environ)
     staging = (state.cache if state else folder) / "sync"
     bundle = find_ca_bundle(os.environ)
@@ -84,7 +87,7 @@ def sync_offline(
         from runner.offline.progress import Progress
 
         groups = collect.group(logs)
-        progress = Progress(len(groups), sum(log.stat().st_size for log in logs))
+        progress = Progress(len(groups), sum(log.size for log in logs))
         target = _target(to, settings, logs, state, progress.tell, bundle)
         addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
         ledger = stack.enter_context(opened(folder / "sync.db", target.url, read_only=dry_run))
@@ -102,7 +105,7 @@ def _processes(logs: int) -> int:
 
 
 def _sync(
-    groups: Sequence[Sequence[Path]],
+    groups: "Sequence[Sequence[LogFile]]",
     target: "Target",
     ledger: "Ledger",
     addresses: "Addresses",
@@ -113,27 +116,31 @@ def _sync(
     senders: "Senders | None",
 ) -> "Sequence[Outcome | Parcel]":
     """What becomes of the runs; without `senders` what would be done."""
+    from runner.backend.wandb_files import find_home
+    from runner.offline.artifacts import find_staging
+    from runner.offline.batches import split
     from runner.offline.bring import Sweeps
-    from runner.offline.collect import read_runs
+    from runner.offline.collect import read_chunks
     from runner.offline.openfiles import find_open
-    from runner.offline.sync import Sync, split
+    from runner.offline.sync import Sync
 
-    sync = Sync(target, ledger, Sweeps(target, ledger, config_of, progress.tell), addresses)
-    live = find_open((log for group in groups for log in group), now=time.time())
+    staging = find_staging(os.environ, find_home())
+    sweeps = Sweeps(target, ledger, config_of, progress.tell)
+    sync = Sync(target, ledger, sweeps, addresses, staging)
+    live = find_open((log.path for group in groups for log in group), now=time.time())
 
-    def read(some: Sequence[Path]) -> "Sequence[Found]":
-        runs = read_runs(some, live=live)
-        for run in runs:
-            for copy in run.copies:
-                progress.tell(f"run {run.run_id}: `{copy.parent}` is a copy and is left out")
-        return runs
+    def read() -> "Iterator[list[Found]]":
+        for runs in read_chunks(split(groups, workers), live=live):
+            for run in runs:
+                for copy in run.copies:
+                    progress.tell(f"run {run.run_id}: `{copy.parent}` is a copy and is left out")
+            yield runs
 
-    chunks = (read(some) for some in split(groups, workers))
     if senders is None:
-        return [one for runs in chunks for one in sync.plan(runs, dry_run=True)]
+        return [one for runs in read() for one in sync.plan(runs, dry_run=True)]
     progress.begin()
     try:
-        return sync.carry_out(chunks, workers=workers, senders=senders, progress=progress)
+        return sync.carry_out(read(), workers=workers, senders=senders, progress=progress)
     finally:
         progress.close()
 
@@ -141,15 +148,15 @@ def _sync(
 def _target(
     to: str | None,
     settings: "Settings",
-    logs: Sequence[Path],
+    logs: "Sequence[LogFile]",
     state: "State | None",
     report: Callable[[str], None],
     bundle: Path | None,
 ) -> "Target":
+    from runner.backend.wandb_files import find_home
     from runner.offline.choose import choose_target
     from runner.offline.runlog import read_sweep
-    from runner.settings.server import find_home
-    from runner.sweeps import find_kind
+    from runner.sweeps.servers import find_kind
 
     made_in = (sweep for log in logs if (sweep := read_sweep(log)))
     choice = choose_target(
@@ -166,7 +173,7 @@ def _target(
 
 
 def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State | None, Settings]":
-    from runner.project import find_project
+    from runner.project.find import find_project
     from runner.settings.load import load_settings
     from runner.state import find_state
 
@@ -183,8 +190,9 @@ def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State |
 def _connect(
     url: str, state: "State | None", report: Callable[[str], None], bundle: Path | None
 ) -> "Target":
+    from runner.backend.keys import get_key
+    from runner.backend.wandb_files import find_home
     from runner.offline.target import Target
-    from runner.settings.server import find_home, get_key
 
     key = get_key(url, environ=os.environ, home=find_home(), state=state)
     return Target(url, key, report, ca_bundle=bundle)
@@ -231,7 +239,7 @@ def _config_of(
     """A sweep's configuration by its ID: from this folder's record, else from its server."""
 
     def find(sweep_id: str) -> Mapping[str, Any] | None:
-        from runner.sweeps import load_records
+        from runner.sweeps.records import load_records
 
         record = load_records(state).get(sweep_id) if state else None
         if state is None or record is None:
@@ -244,9 +252,9 @@ def _config_of(
 def _ask_server(
     state: "State", record: "SweepRecord", report: Callable[[str], None]
 ) -> Mapping[str, Any] | None:
+    from runner.backend.choice import ServerChoice
     from runner.engine.client import Engine
-    from runner.settings.server import ServerChoice
-    from runner.sweeps import Servers
+    from runner.sweeps.servers import Servers
 
     servers = Servers(
         ServerChoice(None, "the sweep's server"),
@@ -295,10 +303,10 @@ def _to_json(
     ended: "Sequence[Outcome]", would: "Sequence[Parcel]", counts: Mapping[str, int]
 ) -> dict[str, Any]:
     rows = [
-        (one.run_id, one.folder, one.status, one.reason, one.rows, one.size, one.lacking)
+        (one.run_id, one.folder, one.status, one.reason, one.rows, one.size, one.lacking, one.files)
         for one in ended
     ] + [
-        (p.found.run_id, p.found.folder, "skipped", "dry run", p.expected.rows, p.size, ())
+        (p.found.run_id, p.found.folder, "skipped", "dry run", p.expected.rows, p.size, (), ())
         for p in would
     ]
     return {
@@ -311,8 +319,9 @@ def _to_json(
                 "history_rows": count,
                 "bytes": size,
                 "lacking_artifacts": list(lacking),
+                "lacking_files": list(files),
             }
-            for run_id, folder, status, reason, count, size, lacking in rows
+            for run_id, folder, status, reason, count, size, lacking, files in rows
         ],
         **{status: counts[status] for status in ("synced", "already", "failed")},
         "skipped": counts["skipped"],
@@ -330,4 +339,6 @@ def _summary(
     parts += [f"{counts[word]} {word}" for word in ("failed", "skipped") if counts[word]]
     if lacking := sum(len(one.lacking) for one in ended):
         parts.append(f"{lacking} artifacts lacking")
+    if left := sum(len(one.files) for one in ended):
+        parts.append(f"{left} files left out")
     return f"{url}: {', '.join(parts)}"

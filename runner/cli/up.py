@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from runner.fleet.plan import Action, Agent
     from runner.fleet.slots import Selection, Slot
     from runner.image.built import AgentImage
-    from runner.sweeps import Joined, Own
+    from runner.sweeps.records import Joined
+    from runner.sweeps.servers import Own
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")

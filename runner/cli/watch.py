@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from runner import console
 from runner.agent.contract.labels import NAME_PREFIX as PREFIX
-from runner.answers import RunInfo
+from runner.backend.nodes import RunInfo
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summarize
 from runner.fleet.observe import read_agent
 from runner.fleet.plan import Action, Agent
 from runner.state import State
-from runner.sweeps import Joined
+from runner.sweeps.records import Joined
 
 POLL_S = 1.0
 WANDB_POLL_S = 10.0  # W&B limits how often it is asked

@@ -17,7 +17,7 @@ from runner.compose.file import Builds, ask, render
 from runner.image.recipe import VARIANT_LABEL, Recipe, read_recipe
 from runner.image.server import BASE, select_requirements
 from runner.image.variant import Name
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.settings.load import load_settings
 
 

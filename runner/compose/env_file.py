@@ -67,8 +67,9 @@ def make_values(chosen: ComposePins) -> dict[str, str]:
     values: dict[str, object] = {
         pins.FILES: ":".join(files) if len(files) > 1 else None,
         pins.PROFILES: ",".join(profiles),
-        pins.UID: uid,
-        pins.GID: gid,
+        # root gives up its rights at once, and takes the lease of a GPU that is not pinned before
+        pins.UID: uid if chosen.slots else None,
+        pins.GID: gid if chosen.slots else None,
         variables.FLEET: chosen.fleet,
         pins.NETWORK: chosen.network,
         pins.IMAGE: chosen.image,

@@ -9,6 +9,7 @@ from runner.agent.contract.commands import BY_COMPOSE
 from runner.agent.contract.slots import cpu_slot
 from runner.compose import pins, templates
 from runner.compose.folders import key_folder, shared_folder
+from runner.engine.types import Mount
 from runner.fleet.agentspec import Folders
 from runner.state import FOLDER, State
 
@@ -59,6 +60,7 @@ def _render_file(builds: Builds | None) -> str:
             direct=",".join(servers.DIRECT_HOSTS),
             environment=_lines("  ", _environment()),
             by_compose=BY_COMPOSE,
+            slots=",".join(ask(pins.slot(number)) for number in range(AGENTS)),
             stop_after=f"{limits.GRACE_S + limits.STOP_MARGIN_S}s",
         ),
         templates.fill(
@@ -84,10 +86,8 @@ def _render_agent(number: int, builds: Builds | None) -> str:
     if number == 0 and builds:
         kind = {labels.KIND: labels.AGENT_ROLE}
         head = _build(builds.target, builds.agent, {**kind, **builds.agent_labels})
-    workspace = Folders(_STATE, ask(pins.agent(number), name), Path()).workspace
-    own = f"./{workspace}:{paths.WORKSPACE}:z"
     shared = [
-        f"*{anchor}" if number else f"&{anchor} {volume}" for anchor, volume in _list_volumes()
+        f"*{anchor}" if number else f"&{anchor} {volume}" for anchor, volume in _list_shared()
     ]
     return templates.fill(
         templates.AGENT,
@@ -98,7 +98,7 @@ def _render_agent(number: int, builds: Builds | None) -> str:
         agent=pins.agent(number),
         slot=pins.slot(number),
         device=pins.device(number),
-        volumes="\n".join(f"      - {one}" for one in ("*compose", *shared, own)),
+        volumes="\n".join(f"      - {one}" for one in ("*compose", *shared, *_list_own(number))),
     )
 
 
@@ -117,22 +117,40 @@ def _render_cpu(builds: Builds | None) -> str:
     return text
 
 
-def _list_volumes() -> list[tuple[str, str]]:
+_EACH = (paths.WORKSPACE, paths.STATUS, paths.ORDERS)
+_ANCHORS = {paths.CODE: "code", paths.SECRETS: "key"}
+
+
+def _list_shared() -> list[tuple[str, str]]:
     """Anchor and text of each volume that all agents share."""
     found = []
     for mount in Folders(_STATE, agent="", code=Path(_SHARED, paths.CODE_LINK)).mounts():
-        source, target = mount.source, mount.target
-        if target == paths.WORKSPACE:  # each has its own
+        if mount.target in _EACH:
             continue
-        if target == paths.KEY:  # and beside it certificates, where there are any
-            source, target = _KEYS, paths.SECRETS
-        source = source if source.startswith(("/", "./")) else f"./{source}"
-        mode = "ro,z" if mount.read_only else "z"
-        found.append((_ANCHORS.get(target) or target[1:], f"{source}:{target}:{mode}"))
+        if mount.target == paths.KEY:  # and beside it certificates, where there are any
+            mount = Mount(_KEYS, paths.SECRETS, read_only=True)
+        found.append((_ANCHORS.get(mount.target) or mount.target[1:], _to_volume(mount)))
     return found
 
 
-_ANCHORS = {paths.CODE: "code", paths.SECRETS: "key"}
+def _list_own(number: int) -> list[str]:
+    """The text of each volume that an agent has for itself; its GPU's lease among them."""
+    agent = ask(pins.agent(number), pins.agent_service(number))
+    mounts = Folders(_STATE, agent, Path()).mounts()
+    return [*(_to_volume(one) for one in mounts if one.target in _EACH), _lease(number)]
+
+
+def _lease(number: int) -> str:
+    """The file of a GPU that is pinned; else the folder of all, where only root comes."""
+    slot = pins.slot(number)
+    source = f"{paths.HOST_LEASES}${{{slot}:+/}}{ask(slot)}"
+    return f"{source}:${{{slot}:+{paths.LEASES}/}}{ask(slot, paths.ALL_LEASES)}:z"
+
+
+def _to_volume(mount: Mount) -> str:
+    own = mount.source.startswith(("/", "./"))
+    mode = "ro,z" if mount.read_only else "z"
+    return f"{mount.source if own else f'./{mount.source}'}:{mount.target}:{mode}"
 
 
 def _environment() -> dict[str, str]:

@@ -43,7 +43,7 @@ def read_key(file: Path, url: str, state: State | None) -> str:
     Raises:
         RunnerError: the file cannot be read, has none for it, or has our own server's.
     """
-    from runner.settings import server as servers
+    from runner.backend.keys import find_key, read_own_key
 
     try:
         text = file.read_text("utf-8").strip()
@@ -51,7 +51,7 @@ def read_key(file: Path, url: str, state: State | None) -> str:
         raise RunnerError(
             f"cannot read the key: {error}", hint=f"check {pins.KEY_FILE}", code=ExitCode.AUTH
         ) from error
-    if text and text == servers.read_own_key(state):
+    if text and text == read_own_key(state):
         raise RunnerError(
             f"{pins.KEY_FILE} holds the key of this folder's own server, not one for {url}",
             hint="name a file with W&B's key, or a .netrc",
@@ -61,7 +61,7 @@ def read_key(file: Path, url: str, state: State | None) -> str:
         return text
     nobody = Path("/nonexistent")
     environ = {"NETRC": str(file)}
-    found = servers.find_key(url, environ=environ, home=nobody, state=state, folder=nobody)
+    found = find_key(url, environ=environ, home=nobody, state=state, folder=nobody)
     if found is None:
         raise RunnerError(f"{pins.KEY_FILE} has no key for {url}", code=ExitCode.AUTH)
     return found

@@ -12,12 +12,15 @@ from pathlib import Path
 from runner import console
 from runner.agent.contract import labels, paths, servers, variables
 from runner.agent.contract.servers import ComposeServer
-from runner.agent.lease import make_folder
+from runner.agent.contract.slots import parse_slot
+from runner.agent.lease import make_lease, open_folder
 from runner.agent.owner import become_owner
+from runner.agent.refusals import RefusedError
 from runner.compose.folders import key_folder, shared_folder
 from runner.compose.given_key import find_key
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
 from runner.errors import ExitCode, RunnerError
+from runner.guard.walk import make_folders
 from runner.state import FOLDER, State, hand_over, write_atomic
 
 DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
@@ -56,18 +59,19 @@ def init() -> int:
     chosen = choose(environ, state)
     own_key = ensure_key(state).read_text("ascii")
     shared, agents = shared_folder(state), environ[variables.AGENTS].split(",")
-    works = (state.work / agent for agent in agents)
-    kept = (state.runs, state.checkpoints, state.agents, state.sweeps, state.server)
-    for folder in (*kept, *works, state.cache / "agents", shared):
-        folder.mkdir(parents=True, exist_ok=True)
+    own = [(name, agent) for agent in agents for name in ("work", "status", "orders")]
+    kept = ("runs", "checkpoints", "sweeps", "server", "compose")
+    for names in (*((name,) for name in kept), *own, ("cache", "agents")):
+        make_folders(state.root, *names)
+    make_folders(state.root, "agents")  # of a compose.yaml that an earlier version wrote
     keys = key_folder(state)
-    keys.mkdir(mode=0o700, exist_ok=True)
+    make_folders(state.root, "secrets", keys.name, mode=0o700)
     key = own_key if chosen.own else find_key(chosen.url, state, environ)
     write_atomic(keys / KEY.name, key.strip() + "\n", mode=0o400)
     _copy_trust(keys / CA_BUNDLE.name)
     write_atomic(shared / paths.SERVER_FILE, chosen.to_json())
     _link(shared / paths.CODE_LINK, bundle_agent(state.cache))
-    make_folder(Path(paths.HOST_LEASES))
+    _make_leases(environ.get(variables.SLOTS, ""))
     where = "this folder's own" if chosen.own else chosen.url
     console.note(f"server: {where} ({chosen.why})")
     return 0
@@ -110,9 +114,10 @@ def sweep() -> int:
 
 def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     """The server, by the order of every other command; `sweep` asks another one what it is."""
-    from runner.project import find_project
+    from runner.backend.choice import choose_server
+    from runner.backend.hosts import WANDB_AI
+    from runner.project.find import find_project
     from runner.settings.load import load_settings
-    from runner.settings.server import WANDB_AI, choose_server
 
     settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
     named = settings.server or environ.get(variables.BASE_URL)
@@ -122,6 +127,19 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     if choice.own:
         return ComposeServer("runner", servers.URL, choice.why)
     return ComposeServer("wandb", str(choice.url), choice.why if not flag else "a key")
+
+
+def _make_leases(slots: str) -> None:
+    """The folder of all leases, and the files that are mounted for the GPUs that are pinned."""
+    folder = Path(paths.HOST_LEASES)
+    try:
+        os.close(open_folder(folder))
+        for uuid in filter(None, slots.split(",")):
+            make_lease(folder, parse_slot(uuid).text)
+    except RefusedError as error:
+        raise RunnerError(error.reason, hint=error.hint, code=ExitCode.UNFIT) from error
+    except (OSError, ValueError) as error:
+        raise RunnerError(f"cannot make the leases in `{folder}`: {error}") from error
 
 
 def _link(link: Path, target: Path) -> None:

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from runner import console
 from runner.agent.contract import paths, variables
-from runner.agent.contract.status import manifest_file, status_file
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.owner import become_owner
-from runner.agent.workcopy import is_held, rotate
+from runner.agent.workcopy import is_held
 from runner.compose import pins
 from runner.compose.folders import shared_folder
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.exchange import prepare_copy, prepare_exchange, read_status
+from runner.guard.foreign_files import DamagedFile
 from runner.state import State, read_json, write_atomic, write_json
 from runner.sweepfile import sweep_hash
 
 if TYPE_CHECKING:
-    from runner.sweeps import Connection, Joined
+    from runner.backend.connection import Connection
+    from runner.sweeps.records import Joined
 
 PATIENCE_S = 60.0  # for a server that starts
 
@@ -45,7 +47,11 @@ def provide_sweep() -> int:
 
 def _join(environ: Mapping[str, str], state: State) -> "tuple[Joined, Mapping[str, Any]]":
     """The sweep, made now if it is that of a file, and its config."""
-    from runner.sweeps import Names, load_sweep_file, resolve_sweep, save_record, take_or_create
+    from runner.sweeps.create import take_or_create
+    from runner.sweeps.file import load_sweep_file
+    from runner.sweeps.place import Names
+    from runner.sweeps.records import save_record
+    from runner.sweeps.resolve import resolve_sweep
 
     connection = _connect(state)
     if connection.own:
@@ -68,12 +74,25 @@ def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[
     for number, agent in enumerate(agents):
         copy = state.work / agent
         if is_held(copy):
-            status = read_json(state.agents / status_file(agent)) or {}
-            busy[pins.agent_service(number)] = status.get("sweep")
+            busy[pins.agent_service(number)] = _find_sweep(state, agent)
             continue
-        rotate(copy, state.agents / manifest_file(agent), sweep=sweep.id)
-        _make_points(state, copy)
+        prepare_exchange(state, agent)
+        prepare_copy(state, agent, sweep.id)
+        _make_points(state, agent)
     return busy
+
+
+def _find_sweep(state: State, agent: str) -> str | None:
+    """What a live agent works on, by its own word: of an earlier compose.yaml in another place."""
+    for shared in (False, True):
+        try:
+            status = read_status(state, agent, shared=shared)
+        except DamagedFile as error:
+            console.note(f"{agent}: {error}")
+            continue
+        if status is not None:
+            return status.sweep
+    return None
 
 
 def _find_file(environ: Mapping[str, str]) -> Path:
@@ -82,7 +101,7 @@ def _find_file(environ: Mapping[str, str]) -> Path:
     Raises:
         RunnerError: there is none.
     """
-    from runner.project import find_project
+    from runner.project.find import find_project
     from runner.settings.load import load_settings
 
     project = find_project(PROJECT)
@@ -101,30 +120,27 @@ def _find_file(environ: Mapping[str, str]) -> Path:
 
 def _tell_others(busy: Mapping[str, str | None]) -> str:
     """What becomes of agents that go on with another sweep: Compose sees no change in them."""
-    old = ", ".join(sorted({f"{sweep}" for sweep in busy.values()}))
+    old = ", ".join(sorted({sweep or "another sweep" for sweep in busy.values()}))
     return (
         f"{', '.join(busy)} go on with {old} until it ends; "
         f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and takes them over"
     )
 
 
-def _make_points(state: State, copy: Path) -> None:
-    """The working copy, and in it what the user's mounts need: the engine would make it as root."""
-    from runner.fleet.mounts import WORKSPACE
+def _make_points(state: State, agent: str) -> None:
+    """What the user's mounts need in the working copy: the engine would make it as root."""
+    from runner.fleet.mounts import make_point
 
-    copy.mkdir(exist_ok=True)
-    points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points", {})
-    for target, kind in points.items():
-        if Path(target).is_relative_to(WORKSPACE):
-            place = copy / Path(target).relative_to(WORKSPACE)
-            (place.parent if kind == "file" else place).mkdir(parents=True, exist_ok=True)
-            if kind == "file":
-                place.touch()
+    points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points")
+    for target, kind in points.items() if isinstance(points, dict) else ():
+        make_point(state, agent, target, is_file=kind == "file")
 
 
 def _connect(state: State) -> "Connection":
-    from runner.client import Client
-    from runner.sweeps import LOCAL, Connection, find_kind
+    from runner.backend.client import Client
+    from runner.backend.connection import Connection
+    from runner.backend.hosts import LOCAL
+    from runner.sweeps.servers import find_kind
 
     chosen = read_server(shared_folder(state))
     key, url = KEY.read_text("ascii").strip(), chosen.url
@@ -155,8 +171,8 @@ def _wait_for_server(connection: "Connection") -> None:
 
 
 def _make_servers(connection: "Connection", state: State) -> Any:
-    from runner.settings.server import ServerChoice
-    from runner.sweeps import Servers
+    from runner.backend.choice import ServerChoice
+    from runner.sweeps.servers import Servers
 
     class Inside(Servers):
         """Only the server that these services were set up for is in reach."""

@@ -94,6 +94,7 @@ x-asked: &asked # which server and which sweep
   @{variables.FLEET}: ${@{variables.FLEET}:-}
   @{variables.SERVER}: ${@{variables.SERVER}:-}
   @{variables.AGENTS}: ${@{variables.AGENTS}:-agent-0}
+  @{variables.SLOTS}: @{slots}
   @{variables.KEY_IS_GIVEN}: ${@{pins.KEY_FILE}:+yes}
   @{variables.SWEEP}: ${@{pins.NAMED_SWEEP}:-${@{variables.SWEEP}:-}}
   @{variables.BASE_URL}: ${@{variables.BASE_URL}:-}
@@ -123,7 +124,7 @@ x-agent: &agent
   entrypoint: ["${@{variables.PYTHON}:-@{paths.INTERPRETER}}", -I, @{paths.CODE}]
   command: [@{by_compose}]
   working_dir: @{paths.WORKSPACE}
-  user: ${@{pins.UID}:-0}:${@{pins.GID}:-0} # root becomes the owner of @{paths.STATUS} at once
+  user: ${@{pins.UID}:-0}:${@{pins.GID}:-0} # root becomes the owner of @{paths.COMPOSE} at once
   cap_drop: [ALL]
   cap_add: [SETUID, SETGID, CHOWN]
   security_opt: ["no-new-privileges:true"]
@@ -133,6 +134,7 @@ x-agent: &agent
   tmpfs:
     - @{paths.TEMPORARY}:@{limits.AGENT_TMPFS}
     - @{paths.HOME}:@{limits.AGENT_TMPFS}
+    - @{paths.FOR_ROOT}:@{limits.ROOT_TMPFS} # the leases of a GPU that is not pinned
   shm_size: ${@{pins.SHM_SIZE}:-8g}
   mem_limit: ${@{pins.MEMORY}:-0}
   memswap_limit: ${@{pins.MEMORY}:-0} # swap included: the engine would double the memory
@@ -248,5 +250,6 @@ CPU_AGENT = """\
   @{name}:
 @{head}    deploy: !reset null
     environment: {<<: *cpu, @{variables.SLOT}: @{slot}}
+    volumes: [/dev/null:@{paths.ALL_LEASES}:ro] # there is no GPU to lease
     labels: {@{labels.SLOT}: @{slot}}
 """

@@ -8,19 +8,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from runner.client import Client, describe_silence
+from runner.backend.certificates import find_ca_bundle
+from runner.backend.choice import ServerChoice
+from runner.backend.client import Client, describe_silence
+from runner.backend.keys import find_key_origin
+from runner.backend.reach import make_opener
+from runner.backend.wandb_files import find_home, find_netrc_trouble
 from runner.doctor.findings import Finding, from_error, judge_clock
 from runner.errors import ExitCode, RunnerError
-from runner.reach import make_opener
-from runner.settings.server import (
-    ServerChoice,
-    find_home,
-    find_key_origin,
-    find_netrc_trouble,
-)
-from runner.settings.trust import find_ca_bundle
 from runner.state import State
-from runner.sweeps import find_kind
+from runner.sweeps.servers import find_kind
 
 TIMEOUT_S = 5
 

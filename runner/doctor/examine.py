@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.agent.contract import labels
+from runner.backend.choice import ServerChoice
 from runner.doctor.cloud import look_at_server
 from runner.doctor.findings import (
     GIB,
@@ -32,7 +33,6 @@ from runner.localserver.container import find_server
 from runner.localserver.health import read_health
 from runner.nvml import read_gpus
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice
 from runner.state import State
 
 __all__ = ["Finding", "examine", "is_fit"]

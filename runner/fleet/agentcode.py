@@ -7,7 +7,6 @@ from pathlib import Path
 
 import runner.agent
 from runner.abandoned import temporary_folder
-from runner.agent.workcopy import rotate
 
 PACKAGE = Path(runner.agent.__file__).parent
 _MAIN = b'''"""The entry of an agent's container."""
@@ -70,26 +69,6 @@ def list_files(package: Path) -> list[Path]:
         for file in found
         if not any(part.startswith(hidden) for part in file.relative_to(package).parts)
     )
-
-
-def rotate_workspace(work_dir: Path, files_manifest: Path, sweep_id: str) -> Path | None:
-    """Set a working copy of another sweep aside; call it before the agent's container is made.
-
-    From inside, the copy is a mount point and cannot be renamed. Mount points below it must be
-    made after this call.
-
-    Args:
-        work_dir: `.runner/work/<agent>`.
-        files_manifest: `.runner/agents/<agent>.files`; removed with the copy that it describes.
-        sweep_id: the sweep that comes, as an ID or `entity/project/id`.
-
-    Returns:
-        `.runner/work/<agent>.<old sweep>` where the old copy is now; None where nothing was moved.
-
-    Raises:
-        OSError: it cannot be renamed.
-    """
-    return rotate(work_dir, files_manifest, sweep=sweep_id.rpartition("/")[2])
 
 
 def _hash(files: Mapping[str, bytes]) -> str:

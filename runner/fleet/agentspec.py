@@ -30,7 +30,7 @@ class Launch:
     network: str | None
     image: str  # ID
     interpreter: str
-    read_only: bool  # an image of ours: bytecode is compiled, nothing needs to be written
+    read_only: bool  # of an image that `build` made, in which nothing needs to be written
     project_dir: str | None = paths.PROJECT  # None: the image brings no project
     command: tuple[str, ...] | None = None  # None: as the sweep's config says
     program: str | None = None
@@ -110,8 +110,8 @@ class Folders:
             Mount(str(self.workspace), paths.WORKSPACE),
             Mount(str(self.state.checkpoints), paths.CHECKPOINTS),
             Mount(str(self.cache), paths.CACHE),
-            Mount(paths.HOST_LEASES, paths.LEASES),
-            Mount(str(self.state.agents), paths.STATUS),
+            Mount(str(self.state.status / self.agent), paths.STATUS),
+            Mount(str(self.state.orders / self.agent), paths.ORDERS, read_only=True),
             Mount(str(self.code), paths.CODE, read_only=True),
             Mount(str(self.key), paths.KEY, read_only=True),
         )
@@ -130,7 +130,7 @@ def make_spec(
         entrypoint=(),
         environment=make_environment(launch, slot, folders.agent, cpus),
         labels=make_labels(launch, slot),
-        mounts=(*folders.mounts(), *_trust_mount(launch), *launch.mounts),
+        mounts=(*folders.mounts(), *_lease(slot), *_trust_mount(launch), *launch.mounts),
         user=host.user,
         network=launch.network,
         gpus=() if slot.is_cpu else (slot.uuid,),
@@ -146,6 +146,13 @@ def make_spec(
         working_dir=paths.WORKSPACE if launch.project_dir else None,
         rlimits=rlimits,
     )
+
+
+def _lease(slot: Slot) -> tuple[Mount, ...]:
+    """The file of its GPU alone: with the folder a program could hold the leases of others."""
+    if slot.is_cpu:
+        return ()
+    return (Mount(f"{paths.HOST_LEASES}/{slot.uuid}", f"{paths.LEASES}/{slot.uuid}"),)
 
 
 def _trust_mount(launch: Launch) -> tuple[Mount, ...]:

@@ -11,22 +11,22 @@ from typing import Literal
 from runner.agent.contract import limits
 from runner.agent.contract.exits import AGENT_KILLED
 from runner.agent.contract.labels import container_name, short_id
-from runner.agent.contract.status import drain_file as drain_name
-from runner.agent.contract.status import format_drain, manifest_file
-from runner.agent.lease import make_folder
+from runner.agent.lease import make_lease
+from runner.agent.refusals import RefusedError
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
 from runner.engine.target import read_access, remember_access
 from runner.engine.types import Access
-from runner.errors import RunnerError
+from runner.errors import ExitCode, RunnerError
 from runner.fleet import agentspec
-from runner.fleet.agentcode import rotate_workspace
 from runner.fleet.agentspec import Folders, Host, Launch
+from runner.fleet.exchange import asked_to_leave, find_copied_sweep, prepare_copy, prepare_exchange
 from runner.fleet.mounts import make_mount_points
 from runner.fleet.observe import read_agent
 from runner.fleet.plan import Action, Agent
 from runner.fleet.slots import Slot
 from runner.gpus import LEASES
+from runner.guard.walk import is_empty, make_folders, walk
 from runner.state import State, write_atomic
 
 THREADS = 8  # at once: two waves of four took 1.36 s for eight on two cores, one 1.2 s
@@ -95,12 +95,21 @@ class Starter:
         if action.slot is None or action.do not in ("start", "replace"):
             return ""
         if action.do == "replace" and action.old is not None:
+            self._check_points(action.agent)
             self._end(action.old)
         folders = prepare_folders(self.state, self.launch, action.agent, self.key, self.code)
+        if not action.slot.is_cpu:
+            prepare_lease(action.slot.uuid)
         if action.old is not None:  # else the name was free when the plan was made
             put_aside(self.engine, action.agent)
         way = self._start(action.slot, folders)
         return f"by {way}" if way else ""
+
+    def _check_points(self, agent: str) -> None:
+        """A link in the way of a mount is better told before a run is ended for it."""
+        sweep = self.launch.sweep
+        if sweep is not None and find_copied_sweep(self.state, agent) == sweep.id:
+            make_mount_points(self.launch.mounts, self.state, agent)
 
     def _start(self, slot: Slot, folders: Folders) -> Access | None:
         if slot.is_cpu:
@@ -137,22 +146,20 @@ class Starter:
 
     def _wait_for_run(self, agent: Agent) -> None:
         """Until the agent has ended by itself after its run, as it is asked to."""
-        run = agent.running_run
-        self.report(f"{agent.name}: waits for run {run} to end (`--now` interrupts it)")
-        request = drain_file(self.state, agent.name)
-        write_atomic(request, format_drain(agent.container))
-        left = LEAVING_POLLS
-        try:
-            while agent.alive and agent.running_run in (run, None) and left:
+        with asked_to_leave(self.state, agent):
+            # since the plan was made it may have gone on to the next one
+            run = (self._look_at(agent) or agent).running_run or agent.running_run
+            self.report(f"{agent.name}: waits for run {run} to end (`--now` interrupts it)")
+            found, left = self._look_at(agent), LEAVING_POLLS
+            while found and found.alive and found.running_run in (run, None) and left:
                 if self.cancelled.wait(POLL_S):
                     raise RunnerError(f"interrupted: run {run} goes on")
-                container = self.engine.find(agent.container)
-                if container is None:
-                    return
-                agent = read_agent(container, self.state)
-                left = LEAVING_POLLS if agent.running_run else left - 1
-        finally:
-            request.unlink(missing_ok=True)
+                left = LEAVING_POLLS if found.running_run else left - 1
+                found = self._look_at(agent)
+
+    def _look_at(self, agent: Agent) -> Agent | None:
+        container = self.engine.find(agent.container)
+        return read_agent(container, self.state) if container else None
 
 
 def carry_out(
@@ -182,17 +189,33 @@ def carry_out(
 
 
 def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
-    """Make every folder that is mounted, the key's copy, and an emptied working copy if needed."""
+    """Make every folder that is mounted, the key's copy, and an emptied working copy if needed.
+
+    Raises:
+        RunnerError: something else lies in the place of one of them.
+    """
+    assert launch.sweep is not None  # noqa: S101 - an agent starts when its sweep is there
     folders = Folders(state, agent, code)
-    rotate_workspace(folders.workspace, state.agents / manifest_file(agent), str(launch.sweep))
-    make = (state.runs, state.checkpoints, state.agents, folders.cache, folders.workspace)
-    for folder in make:
-        folder.mkdir(parents=True, exist_ok=True)
-    make_folder(LEASES)
-    make_mount_points(launch.mounts, folders.workspace)
-    folders.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for shared in (state.runs, state.checkpoints, folders.cache):
+        make_folders(state.root, *shared.relative_to(state.root).parts)
+    prepare_exchange(state, agent)
+    prepare_copy(state, agent, launch.sweep.id)
+    make_mount_points(launch.mounts, state, agent)
+    make_folders(state.root, "secrets", "agents", mode=0o700)
     write_atomic(folders.key, key, mode=0o400)
     return folders
+
+
+def prepare_lease(uuid: str) -> None:
+    """Make the file that is mounted as the lease of a GPU.
+
+    Raises:
+        RunnerError: the folder of all leases is another user's, or not a folder.
+    """
+    try:
+        make_lease(LEASES, uuid)
+    except RefusedError as error:
+        raise RunnerError(error.reason, hint=error.hint, code=ExitCode.UNFIT) from error
 
 
 def put_aside(engine: Engine, agent: str) -> None:
@@ -213,11 +236,6 @@ def put_aside(engine: Engine, agent: str) -> None:
         left = engine.find(found.id)
         if left is not None and left.name == name:
             raise  # else another `up` did the same: the name is free, or taken again at the start
-
-
-def drain_file(state: State, agent: str) -> Path:
-    """While it holds an agent's container ID, the agent ends when its run has ended."""
-    return state.agents / drain_name(agent)
 
 
 def stop_agent(engine: Engine, state: State, action: Action, *, grace_s: int) -> Result:
@@ -244,8 +262,11 @@ def make_host(engine: Engine, agents: int) -> Host:
 
 
 def _describe_checkpoint(state: State, run: str) -> str:
-    folder = state.checkpoints / run
-    kept = folder.is_dir() and any(folder.iterdir())
+    try:
+        with walk(state.root, "checkpoints", run) as folder:
+            kept = not is_empty(folder)
+    except (OSError, RunnerError):  # none, or something else
+        kept = False
     return f"run {run} left {'a' if kept else 'no'} checkpoint"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from runner.agent.contract import exits
-from runner.answers import RunInfo, SweepInfo
+from runner.backend.nodes import RunInfo, SweepInfo
 from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.observe import find_state_of

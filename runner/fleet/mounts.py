@@ -7,8 +7,10 @@ from runner.agent.contract import paths
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.guard.sources import find_danger
+from runner.guard.walk import make_file, walk
 from runner.settings.load import FLAG
 from runner.settings.mounts import UserMount, not_a_mount
+from runner.state import State
 
 WORKSPACE = PurePosixPath(paths.WORKSPACE)
 _SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container
@@ -54,18 +56,35 @@ def _find_source(mount: UserMount, base: Path) -> Path:
     return (base / Path(mount.source).expanduser()).resolve()
 
 
-def make_mount_points(mounts: Sequence[Mount], workspace: Path) -> None:
-    """Make what mounts below the working copy need there: the engine would make it as root."""
+def make_mount_points(mounts: Sequence[Mount], state: State, agent: str) -> None:
+    """Make what mounts below the working copy need there: the engine would make it as root.
+
+    Raises:
+        RunnerError: a program has put something else in the way.
+    """
     for mount in mounts:
-        target = PurePosixPath(mount.target)
-        if WORKSPACE not in target.parents:
-            continue
-        place = workspace / target.relative_to(WORKSPACE)
-        if Path(mount.source).is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-        elif not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch()
+        make_point(state, agent, mount.target, is_file=not Path(mount.source).is_dir())
+
+
+def make_point(state: State, agent: str, target: str, *, is_file: bool) -> None:
+    """Make the folder or file in a working copy on which something is mounted.
+
+    Args:
+        state: the state folder of the fleet.
+        agent: whose working copy it is.
+        target: in the container; what is not below the working copy needs nothing.
+        is_file: a file is mounted there.
+
+    Raises:
+        RunnerError: a program has put something else in the way.
+    """
+    if WORKSPACE not in PurePosixPath(target).parents:
+        return
+    parts = PurePosixPath(target).relative_to(WORKSPACE).parts
+    folders = ("work", agent, *(parts[:-1] if is_file else parts))
+    with walk(state.root, *folders, mode=0o755) as folder:
+        if is_file:
+            make_file(parts[-1], folder, state.root.joinpath(*folders, parts[-1]))
 
 
 def _resolve(mount: UserMount, base: Path, own: Sequence[str]) -> Mount:

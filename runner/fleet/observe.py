@@ -3,21 +3,20 @@
 import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner import gpus
 from runner.agent.contract import exits, labels
 from runner.agent.contract.limits import STATUS_STALE_S
 from runner.agent.contract.slots import SlotId, parse_slot
-from runner.agent.contract.status import Status, status_file
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
 from runner.errors import RunnerError
 from runner.fleet.composed import is_here
+from runner.fleet.exchange import read_status
 from runner.fleet.plan import Agent
 from runner.gpus import Gpu, Holder
-from runner.guard.foreign_files import open_lock
+from runner.guard.foreign_files import DamagedFile, open_lock
 from runner.state import State
 
 if TYPE_CHECKING:
@@ -48,11 +47,14 @@ def read_agent(container: Container, state: State | None) -> Agent:
     told = container.labels
     name = told.get(labels.AGENT) or container.name.removeprefix(labels.NAME_PREFIX)
     fleet = told.get(FLEET_LABEL, "")
-    status = None
+    status, damaged, shared = None, None, told.get(labels.SCHEMA) == labels.SHARED_STATUS
     if state is not None and not fleet and is_here(container, state):
         fleet = state.fleet
     if state is not None and fleet == state.fleet:
-        status = _read_status(state.agents / status_file(name))
+        try:
+            status = read_status(state, name, shared=shared)
+        except DamagedFile as error:
+            damaged = str(error)
     if status is not None and status.container != labels.short_id(container.id):
         status = None  # another container wrote it
     slot, sweep = told.get(labels.SLOT), told.get(labels.SWEEP)
@@ -70,6 +72,8 @@ def read_agent(container: Container, state: State | None) -> Agent:
         settings=told.get(labels.SETTINGS, ""),
         server=told.get(labels.SERVER, ""),
         status=status,
+        damaged=damaged,
+        shared=shared,
     )
 
 
@@ -95,7 +99,7 @@ def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
         case "created":
             return "created", "was never started"
         case "running":
-            return _state_alive(agent.status, why, now)
+            return _state_alive(agent, why, now)
         case "restarting":
             return "starting", why or f"exit code {agent.exit_code}, the engine starts it again"
         case "paused":
@@ -167,14 +171,6 @@ def read_indices() -> dict[str, int]:
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
 
 
-def _read_status(file: Path) -> Status | None:
-    """What an agent wrote; None where it wrote nothing that can be read."""
-    try:
-        return Status.from_json(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def _parse(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
     """The value in a label or status; None where there is none that we know."""
     try:
@@ -183,9 +179,10 @@ def _parse(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
         return None
 
 
-def _state_alive(status: Status | None, why: str | None, now: float) -> tuple[str, str | None]:
+def _state_alive(agent: Agent, why: str | None, now: float) -> tuple[str, str | None]:
+    status = agent.status
     if status is None:
-        return "starting", None
+        return ("unknown", f"damaged: {agent.damaged}") if agent.damaged else ("starting", None)
     age_s = now - status.updated_at
     if age_s > STATUS_STALE_S:
         return "unknown", f"no sign of life for {age_s:.0f} s"
@@ -197,7 +194,8 @@ def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
     if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped", why
     if agent.status is None:
-        return "unknown", f"exit code {agent.exit_code}, and no status of its own"
+        why = f"damaged: {agent.damaged}" if agent.damaged else "no status of its own"
+        return "unknown", f"exit code {agent.exit_code}, and {why}"
     if agent.exit_code == exits.AGENT_DONE:
         return ("quarantined" if state == "quarantined" else "finished"), why
     return "failed", why or _explain_code(agent.exit_code)

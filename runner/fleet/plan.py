@@ -33,6 +33,8 @@ class Agent:
     settings: str  # the hash that `hash_settings` gave when it was started
     server: str = ""
     status: Status | None = None  # of this very container, else None
+    damaged: str | None = None  # what is wrong with its status file
+    shared: bool = False  # an earlier version's, which has `State.agents` for its files
 
     @property
     def alive(self) -> bool:

@@ -1,5 +1,6 @@
 """What a program wrote in a container that is about to be removed."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,9 @@ from runner.agent.contract import paths
 from runner.agent.contract.labels import short_id
 from runner.engine.client import Engine
 from runner.engine.types import Places
+from runner.errors import RunnerError
 from runner.fleet.plan import Agent
+from runner.guard.walk import is_empty, walk
 from runner.state import State
 
 THREADS = 8
@@ -45,13 +48,23 @@ def save_files(
     changed = select_files(engine.changed_files(agent.container), places)
     if not changed:
         return None
-    folder = state.work / agent.name
-    if folder.is_dir() and any(folder.iterdir()):
-        folder = state.work / f"{agent.name}.{short_id(agent.container)}"
+    folder = _find_place(state, agent)
     left = engine.copy_out(agent.container, places.working_dir, folder, only=changed)
     for path in left:
         report(f"{agent.name}: `{path}` was not copied: it leads out of the working folder")
     return folder if folder.is_dir() and any(folder.iterdir()) else None
+
+
+def _find_place(state: State, agent: Agent) -> Path:
+    """An empty folder for the files, which is not there yet or lies where it should."""
+    for name in (agent.name, f"{agent.name}.{short_id(agent.container)}"):
+        try:
+            with walk(state.root, "work", name, mode=0o755) as folder:
+                if is_empty(folder):
+                    return state.work / name
+        except RunnerError:  # something else has this name
+            continue
+    return state.work / f"{agent.name}.{short_id(agent.container)}.{secrets.token_hex(4)}"
 
 
 def select_files(changed: list[str], places: Places) -> set[str]:

@@ -1,8 +1,6 @@
-"""Files that a container wrote: read as what a stranger left there.
+"""Files that a stranger may have written: of a container, of a repository, of a damaged disk.
 
-A program in a container may leave a link, a pipe, a device, endless or nested content under any
-name that the host looks at. Whatever is not a plain file of bounded size is damaged, with the
-reason in words; nobody waits for it and nobody follows it.
+What a container left is read by the agent's own reader; here is what the host makes of it.
 """
 
 import errno
@@ -14,39 +12,23 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-STATUS_BYTES = 256 << 10  # of an agent's status and the like
+from runner.agent.foreign import STATUS_BYTES, DamagedFile, read_foreign, read_up_to
+
+__all__ = [
+    "OWN_BYTES",
+    "STATUS_BYTES",
+    "DamagedFile",
+    "open_lock",
+    "parse_object",
+    "read_foreign",
+    "read_foreign_object",
+    "read_given",
+    "read_regular",
+    "read_regular_text",
+]
+
 PROJECT_BYTES = 64 << 20  # of a settings, sweep or dependency file
 OWN_BYTES = 256 << 20  # of a file that runner wrote itself, as a large sweep's record
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-class DamagedFile(ValueError):  # noqa: N818 - an answer, not a fault
-    """What lies there is not what it should be; the text says what it is."""
-
-
-def read_foreign(path: Path, *, max_bytes: int = STATUS_BYTES) -> bytes:
-    """The content of a regular file.
-
-    Args:
-        path: its last part is not followed where it is a link; its folder must be ours.
-        max_bytes: a larger file is damaged.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        DamagedFile: it is something else, too large, or cannot be read.
-    """
-    handle = _open(path)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise DamagedFile(f"`{path}` is not a regular file")
-        content = _read(handle, max_bytes + 1)  # it may grow meanwhile
-    except OSError as error:
-        raise DamagedFile(f"`{path}` cannot be read: {error.strerror}") from error
-    finally:
-        os.close(handle)
-    if len(content) > max_bytes:
-        raise DamagedFile(f"`{path}` has more than {max_bytes} bytes")
-    return content
 
 
 def read_regular(path: Path, *, max_bytes: int = PROJECT_BYTES) -> bytes:
@@ -56,19 +38,23 @@ def read_regular(path: Path, *, max_bytes: int = PROJECT_BYTES) -> bytes:
         OSError: it cannot be read, is larger, or is no regular file (a pipe would be waited for,
             a device may never end).
     """
+    _check_regular(path.stat(), path)  # to open a pipe and go away would end who writes into it
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        kind = os.fstat(handle).st_mode
-        if stat.S_ISDIR(kind):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        content = _read(handle, max_bytes + 1)
+        _check_regular(os.fstat(handle), path)
+        content = read_up_to(handle, max_bytes + 1)
     finally:
         os.close(handle)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def read_regular_text(path: Path) -> str:
@@ -134,14 +120,16 @@ def open_lock(path: Path) -> TextIO:
     return os.fdopen(handle, "r+", encoding="utf-8")
 
 
-def read_foreign_object(path: Path, *, max_bytes: int = STATUS_BYTES) -> dict[str, Any]:
-    """The JSON object in a regular file.
+def read_foreign_object(
+    path: Path, *, max_bytes: int = STATUS_BYTES, folder: int | None = None
+) -> dict[str, Any]:
+    """The JSON object in a regular file; the arguments are those of `read_foreign`.
 
     Raises:
         FileNotFoundError: nothing is there.
         DamagedFile: there is no such file, or no object in it.
     """
-    return parse_object(read_foreign(path, max_bytes=max_bytes), str(path))
+    return parse_object(read_foreign(path, max_bytes=max_bytes, folder=folder), str(path))
 
 
 def parse_object(content: bytes, name: str) -> dict[str, Any]:
@@ -157,22 +145,3 @@ def parse_object(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DamagedFile(f"`{name}` holds no object")
     return value
-
-
-def _read(handle: int, limit: int) -> bytes:
-    """Up to `limit` bytes; a regular file gives what there is."""
-    parts, left = [], limit
-    while left and (part := os.read(handle, left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, _FLAGS)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        why = "is a link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
-        raise DamagedFile(f"`{path}` {why}") from error

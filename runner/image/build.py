@@ -15,7 +15,7 @@ from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxie
 from runner.image.recipe import HASH_LABEL, Recipe, read_recipe
 from runner.image.server import add_secrets, select_secrets
 from runner.image.variant import BASES, choose_variant
-from runner.project import Project
+from runner.project.find import Project
 from runner.settings.load import Settings
 from runner.state import State, write_json
 

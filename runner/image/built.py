@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner.agent.contract import paths
+from runner.agent.contract import labels, paths
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.probe import probe_image
-from runner.project import Project
+from runner.project.find import Project
 from runner.settings.load import Settings
 from runner.state import State, read_json
 
@@ -27,6 +27,7 @@ class AgentImage:
     interpreter: str
     kind: Kind
     labels: Mapping[str, str]
+    read_only: bool = False  # its programs need nothing of it to be writable
     size_bytes: int = 0
     built: bool = False  # by this call
 
@@ -52,7 +53,7 @@ def find_image(
                 hint=f"`docker pull {name}`, or correct the name",
                 code=ExitCode.NOT_FOUND,
             )
-        return to_agent_image(engine, found, name, "foreign", state)
+        return to_agent_image(engine, found, name, find_kind(found), state)
     record = read_record(state)
     found = engine.image(record["id"]) if record else None
     if record is None or found is None:
@@ -67,10 +68,23 @@ def find_image(
 
 def to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: State) -> AgentImage:
     """An image of the engine as agents take it, its interpreter found where we did not make it."""
-    interpreter = paths.INTERPRETER
+    interpreter, read_only = paths.INTERPRETER, kind == "ours"
     if kind != "ours":
-        interpreter = probe_image(engine, image.id, state, ours=False).interpreter
-    return AgentImage(image.id, tag, interpreter, kind, image.labels, image.size_bytes)
+        probe = probe_image(engine, image.id, state, ours=False)
+        interpreter, read_only = probe.interpreter, kind == "dockerfile" and probe.has_project
+    return AgentImage(
+        image.id, tag, interpreter, kind, image.labels, read_only, size_bytes=image.size_bytes
+    )
+
+
+def find_kind(image: Image) -> Kind:
+    """What an image is by its labels, whatever it is called: pulled, loaded or tagged anew."""
+    if image.labels.get(labels.KIND) != labels.AGENT_ROLE:
+        return "foreign"
+    recipe = image.labels.get(labels.RECIPE)
+    if recipe is None:  # of an earlier version, or Compose's
+        return "ours" if image.environment.get("VIRTUAL_ENV") == paths.VENV else "dockerfile"
+    return "ours" if recipe == "ours" else "dockerfile"
 
 
 def read_record(state: State) -> dict[str, str] | None:

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular, read_regular_text
-from runner.project import DEPENDENCY_FILES, Project
+from runner.project.find import DEPENDENCY_FILES, Project
 from runner.settings.load import ImageSettings
 from runner.tomlfile import Toml, read_toml
 

@@ -16,7 +16,7 @@ from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name
-from runner.project import Project
+from runner.project.find import Project
 from runner.settings.load import Settings
 
 CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs
@@ -88,6 +88,7 @@ def read_recipe(
         contract.KIND: contract.AGENT_ROLE,
         HASH_LABEL: digest,
         VARIANT_LABEL: variant,
+        contract.RECIPE: recipe.kind,
         **_read_provenance(project),
     }
     return replace(recipe, digest=digest, labels=labels)

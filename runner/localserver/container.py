@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.agent.contract import labels, limits, paths, servers
+from runner.backend.hosts import LOCAL
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
@@ -21,7 +22,6 @@ from runner.localserver.files import (
     restore_key,
 )
 from runner.localserver.health import KeyRefused, read_health
-from runner.settings.server import LOCAL
 from runner.state import State, check_owner, read_json, write_json
 
 __all__ = [

@@ -9,8 +9,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 
+from runner.backend.reach import make_opener
 from runner.errors import ExitCode, RunnerError
-from runner.reach import make_opener
 
 
 class KeyRefused(RunnerError):  # noqa: N818 - an answer, not a fault

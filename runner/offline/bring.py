@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.agent.contract.sweeps import SweepPath
-from runner.answers import SweepInfo
+from runner.backend.nodes import SweepInfo
 from runner.errors import RunnerError
 from runner.offline.ledger import Ledger
 from runner.offline.target import Target

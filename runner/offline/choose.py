@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.agent.contract.servers import ServerKind
+from runner.backend.choice import ServerChoice, choose_server, name_server
+from runner.backend.hosts import LOCAL
 from runner.errors import ExitCode, RunnerError
 from runner.settings.load import Settings
-from runner.settings.server import ServerChoice, choose_server, name_server
 from runner.state import State
-from runner.sweeps import LOCAL, load_records
+from runner.sweeps.records import load_records
 
 
 def choose_target(

@@ -8,24 +8,34 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 BLOCK = 32 * 1024
+# W&B's client gives up a row of 10 MB; an artifact's 100,000 files, the most that it puts into one
+# record, take some 20 MB
+MAX_RECORD_BYTES = 32 << 20
 MAGIC = b":W&B\xe1\xbe\x00"  # then the format's version, 0
 _CHUNK = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _SEEDS = tuple(zlib.crc32(bytes((kind,))) for kind in range(_LAST + 1))  # of the type alone
 
 
-@dataclass(frozen=True, slots=True)
+class Readable(Protocol):
+    """What a log is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, fewer only at the end."""
+
+
+@dataclass(eq=False)  # a context manager sets its traceback, a set its hash
 class FrameError(Exception):
     """The log cannot be read beyond `offset`."""
 
     offset: int
-    kind: str  # foreign, truncated (it ends in a record) or damaged (it goes on after the place)
+    kind: str  # foreign, truncated (it ends in a record), damaged (it goes on after the place), …
 
 
-def read_frames(file: BinaryIO) -> Iterator[bytes]:
+def read_frames(file: Readable) -> Iterator[bytes]:
     """The records of a log in their order.
 
     A record that was begun and ends with its block is what a killed writer leaves: not an error.
@@ -37,24 +47,30 @@ def read_frames(file: BinaryIO) -> Iterator[bytes]:
     if head != MAGIC:
         raise FrameError(0, "truncated" if MAGIC.startswith(head) else "foreign")
     start, block = 0, head + file.read(BLOCK - len(MAGIC))
-    at, parts = len(MAGIC), list[bytes]()
+    at, parts, size = len(MAGIC), list[bytes](), 0
+    unpack, crc32, header = _CHUNK.unpack_from, zlib.crc32, _CHUNK.size  # locals are quick
     while block:
-        while len(block) - at >= _CHUNK.size:
-            crc, length, kind = _CHUNK.unpack_from(block, at)
-            data = block[at + _CHUNK.size : at + _CHUNK.size + length]
-            if len(data) < length or not _FULL <= kind <= _LAST:
+        last = len(block) - header
+        while at <= last:
+            crc, length, kind = unpack(block, at)
+            end = at + header + length
+            if end > len(block) or not _FULL <= kind <= _LAST:
                 cut = _FULL <= kind <= _LAST and len(block) < BLOCK
                 raise FrameError(start + at, "truncated" if cut else "damaged")
-            if zlib.crc32(data, _SEEDS[kind]) != crc or (kind in (_FULL, _FIRST)) == bool(parts):
+            data = block[at + header : end]
+            if crc32(data, _SEEDS[kind]) != crc or (kind <= _FIRST) == bool(parts):
                 raise FrameError(start + at, "damaged")
-            at += _CHUNK.size + length
+            at = end
             if kind == _FULL:
                 yield data
                 continue
             parts.append(data)
+            size += header + length
+            if size > MAX_RECORD_BYTES:
+                raise FrameError(start + at, "too large")
             if kind == _LAST:
                 yield b"".join(parts)
-                parts = []
+                parts, size = [], 0
         if len(block) < BLOCK and (parts or at < len(block)):
             raise FrameError(start + at, "truncated")
         start, at = start + len(block), 0

@@ -14,6 +14,7 @@ from typing import Literal
 from runner.abandoned import temporary_folder
 from runner.errors import RunnerError
 from runner.migrations import check_format, migrate, read_migrations
+from runner.offline.logfile import LogFile
 from runner.offline.runlog import RunLog
 from runner.offline.staging import Destination
 
@@ -28,7 +29,7 @@ class Receipt:
     logs: tuple[Mark, ...]
     rows: int
     size: int
-    lacking: tuple[str, ...] = ()  # artifacts that it logged and that did not arrive
+    lacking: tuple[str, ...] = ()  # artifacts, and `files/…`, that it logged and did not arrive
 
 
 def marks(logs: Sequence[RunLog]) -> tuple[Mark, ...]:
@@ -149,7 +150,7 @@ def translated(file: Path) -> Iterator[None]:
         ) from error
 
 
-def has_receipts(file: Path, logs: Iterable[Path]) -> bool:
+def has_receipts(file: Path, logs: Iterable[LogFile]) -> bool:
     """Whether each of the logs was sent somewhere as it is: then there may be nothing to do."""
     if not file.exists():
         return False
@@ -159,4 +160,4 @@ def has_receipts(file: Path, logs: Iterable[Path]) -> bool:
         except sqlite3.Error:  # a file without tables, whose maker was killed; or the ledger tells
             return False
     known = {(str(name), int(size)) for (text,) in rows for name, size in json.loads(text)}
-    return all((log.parent.name, log.stat().st_size) in known for log in logs)
+    return all((log.path.parent.name, log.size) in known for log in logs)

@@ -1,13 +1,13 @@
 """One sync at a time."""
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from runner.errors import RunnerError
+from runner.guard.foreign_files import open_lock
 
 
 @contextmanager
@@ -19,17 +19,15 @@ def exclusive(file: Path, *, patience_s: float = 5.0) -> Iterator[int]:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = open_lock(file)
     except OSError as error:
         raise RunnerError(
             f"cannot write `{file}`: {error.strerror}",
             hint="see `df -h` and the folder's owner and mode",
         ) from error
-    try:
-        _take(handle, until=time.monotonic() + patience_s)
-        yield handle
-    finally:
-        os.close(handle)
+    with lock:
+        _take(lock.fileno(), until=time.monotonic() + patience_s)
+        yield lock.fileno()
 
 
 def _take(handle: int, until: float) -> None:

@@ -23,11 +23,12 @@ def find_open(
         mounts: as `read_mounts` gives them; read anew where they are not given.
     """
     mounts = read_mounts() if mounts is None else mounts
-    wanted = {(stat.st_dev, stat.st_ino): path for path in paths if (stat := _stat(path))}
-    found = {wanted[one] for one in _held() & wanted.keys()}
-    for path in wanted.values():
-        stat = path.stat()
-        hidden = os.geteuid() not in (0, stat.st_uid) or is_network(find_file_system(path, mounts))
+    stats = {path: stat for path in paths if (stat := _stat(path))}
+    held = _held()
+    found = {path for path, stat in stats.items() if (stat.st_dev, stat.st_ino) in held}
+    for path, stat in stats.items():
+        there = find_file_system(path.parent, mounts)  # the path itself may be a link to itself
+        hidden = os.geteuid() not in (0, stat.st_uid) or is_network(there)
         if hidden and now - stat.st_mtime < QUIET_S:
             found.add(path)
     return found
@@ -52,6 +53,6 @@ def _held() -> set[tuple[int, int]]:
 
 def _stat(path: Path) -> os.stat_result | None:
     try:
-        return path.stat()
+        return path.lstat()
     except OSError:
         return None

@@ -1,17 +1,44 @@
 """One run on its way: where it goes, what is expected there, and what became of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from runner.answers import Viewer
+from runner.backend.nodes import Viewer
 from runner.errors import ExitCode
 from runner.offline.collect import Found
+from runner.offline.files import Left
 from runner.offline.ledger import Receipt, marks
 from runner.offline.plan import Step
 from runner.offline.staging import Destination
 from runner.offline.verify import Expected
+
+MAX_SHOWN = 10  # names in a reason
+_FILE = "files/"  # how the ledger tells a file from an artifact, whose names have no slash
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What of a run its target does not show."""
+
+    artifacts: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Self:
+        """As a receipt has them."""
+        known = frozenset(names)
+        files = {name for name in known if name.startswith(_FILE)}
+        return cls(known - files, frozenset(name.removeprefix(_FILE) for name in files))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """For a receipt."""
+        return (*sorted(self.artifacts), *sorted(_FILE + name for name in self.files))
+
+
+NOTHING = Missing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +52,13 @@ class Outcome:
     rows: int = 0
     size: int = 0
     code: ExitCode = ExitCode.PARTLY_SYNCED  # where it failed
-    lacking: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()  # artifacts
+    files: tuple[str, ...] = ()  # that were left out
 
     @property
     def whole(self) -> bool:
         """All of it is on the target."""
-        return self.status in ("synced", "already") and not self.lacking
+        return self.status in ("synced", "already") and not (self.lacking or self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +69,76 @@ class Parcel:
     to: Destination
     expected: Expected
     step: Step
+    begun: bool = False  # an earlier call began to send it
 
     @property
     def size(self) -> int:
         """Bytes of its logs."""
         return sum(log.size for log in self.found.logs)
 
-    def receipt(self, state: Literal["begun", "done"], lacking: Iterable[str] = ()) -> Receipt:
+    def receipt(self, state: Literal["begun", "done"], missing: Missing = NOTHING) -> Receipt:
         """For the ledger."""
         known = marks(self.found.logs)
-        return Receipt(state, known, self.expected.rows, self.size, tuple(sorted(lacking)))
+        return Receipt(state, known, self.expected.rows, self.size, missing.names)
 
     def end(
         self,
         status: Literal["synced", "already", "failed"],
         reason: str | None = None,
         code: ExitCode = ExitCode.PARTLY_SYNCED,
-        lacking: Iterable[str] = (),
+        missing: Missing = NOTHING,
+        left: Iterable[Left] = (),
     ) -> Outcome:
-        """Its outcome; artifacts that its logs lack, or that did not arrive, are named with it."""
+        """Its outcome; what its logs lack, or did not arrive, is named with it.
+
+        Args:
+            status: of the run.
+            reason: why it failed.
+            code: for the exit.
+            missing: what is not on the target.
+            left: why something was not sent.
+        """
         absent = {name for log in self.found.logs for name in log.lacking}
-        missing = (absent, "not in its log"), (set(lacking) - absent, "not on the target")
-        named = tuple(sorted(absent.union(lacking))) if status != "failed" else ()
-        if named:
-            parts = [f"{', '.join(sorted(some))} {where}" for some, where in missing if some]
-            reason = f"artifacts are missing: {'; '.join(parts)}"
-        rows = self.expected.rows
+        if status == "failed":
+            absent, missing = set(), NOTHING
         return Outcome(
-            self.found.run_id, self.found.folder, status, reason, rows, self.size, code, named
+            self.found.run_id,
+            self.found.folder,
+            status,
+            _say_missing(absent, missing, left) or reason,
+            self.expected.rows,
+            self.size,
+            code,
+            tuple(sorted(absent | missing.artifacts)),
+            tuple(sorted(missing.files)),
         )
+
+
+def _say_missing(absent: Set[str], missing: Missing, left: Iterable[Left]) -> str:
+    """What of a run is not on its target, and why; nothing where all of it is."""
+    why = {(one.kind, one.name): one.reason for one in left}
+    gone = missing.artifacts - absent
+    explained = {name for name in gone if ("artifact", name) in why}
+    parts: tuple[tuple[Literal["file", "artifact"], Set[str], str], ...] = (
+        ("artifact", absent, "artifacts that are not in its log"),
+        ("artifact", explained, "artifacts that are left out"),
+        ("artifact", gone - explained, "artifacts that are not on the target"),
+        ("file", missing.files, "files that are left out"),
+    )
+    return "; ".join(
+        f"{what}: {_listed([_named(name, why.get((kind, name))) for name in sorted(names)])}"
+        for kind, names, what in parts
+        if names
+    )
+
+
+def _named(name: str, reason: str | None) -> str:
+    return f"`{name}` ({reason})" if reason else f"`{name}`"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more
 
 
 @dataclass(frozen=True, slots=True)

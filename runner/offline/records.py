@@ -9,6 +9,17 @@ from typing import Any
 from runner.errors import ExitCode, RunnerError
 
 
+class DamagedLog(ValueError):  # noqa: N818 - an answer, not a fault
+    """A log is not what W&B's client writes; the text says what is wrong with it."""
+
+
+def decode_errors() -> tuple[type[Exception], ...]:
+    """What the bytes of a record may raise when they are decoded, and the values in it."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # no stubs
+
+    return DecodeError, ValueError, RecursionError, MemoryError
+
+
 def load_records() -> Any:
     """The module `wandb.proto.wandb_internal_pb2` of the installed client (0.28 to 0.31).
 

@@ -17,6 +17,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
+from runner.errors import RunnerError
+
 IDLE_S = 900.0  # W&B's client tries for seven days
 SLOWEST = 20_000.0  # bytes per second that a send may take
 PARALLEL = 10  # runs at a time in one process; much of a run's time there is waiting
@@ -106,7 +108,13 @@ class Senders:
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._folder, ignore_errors=True)  # of one that was killed
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True)
+        except OSError as error:
+            raise RunnerError(
+                f"cannot make the folder `{self._folder}` anew: {error.strerror}",
+                hint="see what lies there, `df -h`, and the owner of the folder above it",
+            ) from error
         return self
 
     def __exit__(
@@ -166,6 +174,7 @@ def _environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
         "WANDB_DIR": str(home),
         "WANDB_DATA_DIR": str(home),
         "WANDB_CONFIG_DIR": str(home),
+        "WANDB_CACHE_DIR": str(home),
         "WANDB_ERROR_REPORTING": "false",
     }
 

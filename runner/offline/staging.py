@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.offline.framing import FrameWriter, read_frames
-from runner.offline.records import load_records
-from runner.offline.runlog import KILLED, Kinds, RunLog
+from runner.offline.artifacts import ArtifactStage, Sources
+from runner.offline.contents import Gate, find_kind, is_name, is_run_path
+from runner.offline.files import Left, stage_files
+from runner.offline.framing import FrameError, FrameWriter, read_frames
+from runner.offline.logfile import Sealed, copy
+from runner.offline.records import decode_errors, load_records
+from runner.offline.runlog import KILLED, RunLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,20 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A copy that W&B's sync can take, and the artifacts whose files were not found for it."""
+    """A copy that W&B's sync can take, and what was left out of it."""
 
     log: Path
-    lacking: tuple[str, ...] = field(default=())
+    left: tuple[Left, ...] = ()
+    modes: dict[Path, int] = field(default_factory=dict)
+
+    def restore(self) -> None:
+        """Give the originals of linked files the modes that they had: W&B's sync changes them."""
+        for path, mode in self.modes.items():
+            path.chmod(mode)
+
+
+class Changed(Exception):  # noqa: N818 - an answer, not a fault
+    """A log is not what it was when it was read."""
 
 
 def stage(
@@ -39,91 +53,113 @@ def stage(
     destination: Destination,
     folder: Path,
     *,
+    own_staging: Path,
     before: Sequence[RunLog] = (),
     own_entity: str = "",
 ) -> Staged:
-    """Write the copy of a sendable log into `folder`; the run's files are linked.
+    """Write the copy of a sendable log into `folder`, beside links to or copies of its run's files.
 
-    A log that goes where it says as it is, is linked as well.
+    Its bytes are those that were read, and its files lie below the run's folder, whatever a program
+    that can write there makes of them meanwhile. A log that goes where it says as it is is copied
+    as it is.
 
     Args:
         log: as read.
         destination: what run and artifact records will say.
-        folder: made here, with the original's name in it.
+        folder: made here.
+        own_staging: where this user's own programs put the files of artifacts.
         before: the run's earlier logs: this one is sent as a resume, and carries their summary,
             which W&B's sync would drop.
         own_entity: where the target puts a run that names no entity.
+
+    Raises:
+        Changed: the log is another one now, or is gone.
+        OSError: there is no room.
     """
-    home = folder / log.path.parent.name
-    home.mkdir(parents=True)
-    if (files := log.path.parent / "files").is_dir():
-        (home / "files").symlink_to(files.resolve())
-    copy = home / log.path.name
+    folder.mkdir(parents=True)
     says = Destination(log.entity or own_entity, log.project, log.run_id, log.sweep)
-    if says == destination and log.exit_code is not None and not (log.artifacts or before):
-        copy.symlink_to(log.path.resolve())
-        return Staged(copy)
-    records = load_records()
-    kinds = Kinds(records.Record)
-    lacking: list[str] = []
-    with log.path.open("rb") as source, copy.open("wb") as out:
-        writer = FrameWriter(out)
-        for data in read_frames(source):
-            kind = kinds.of(data)
-            if kind not in ("run", "artifact"):
-                writer.write(data)
-                continue
-            record = records.Record.FromString(data)
-            if kind == "run":
-                _readdress(record.run, destination)
-                record.run.resume = record.run.resume or bool(before)
-            elif missing := _readdress_artifact(record.artifact, destination, _root_of(log)):
-                lacking.append(missing)
-                continue
-            writer.write(record.SerializeToString())
-            if kind == "run" and before:
-                writer.write(_summary_of(before, records).SerializeToString())
-        if log.exit_code is None:
-            writer.write(records.Record(exit={"exit_code": KILLED}).SerializeToString())
-    return Staged(copy, tuple(lacking))
+    as_it_is = says == destination and log.exit_code is not None and log.plain
+    copied = folder / "run.wandb"
+    try:
+        with log.file.folder() as run, log.file.open() as source:
+            left = stage_files(run, log.files, folder / "files")
+            if as_it_is and not (log.artifacts or before):
+                copy(source, copied)
+                _check(source, log)
+                return Staged(copied, tuple(left))
+            with Sources(log.file, run, own_staging) as sources:
+                artifacts = ArtifactStage(sources, folder / "artifacts")
+                writing = _Rewriting(log, destination, before, artifacts)
+                writing.carry_out(source, copied)
+            _check(source, log)
+            return Staged(copied, (*left, *writing.left), artifacts.modes)
+    except (FileNotFoundError, FrameError) as error:
+        raise Changed from error
+    except decode_errors() as error:  # a file that is damaged is one of these, too
+        raise Changed from error
 
 
-def _summary_of(logs: Sequence[RunLog], records: Any) -> Any:
-    values = {key: value for log in logs for key, value in log.summary.items()}
-    items = [{"key": key, "value_json": json.dumps(value)} for key, value in values.items()]
-    return records.Record(summary={"update": items})
+def _check(source: Sealed, log: RunLog) -> None:
+    if source.digest() != log.digest:
+        raise Changed
 
 
-def _root_of(log: RunLog) -> Path:
-    return log.path.resolve().parents[2]  # WANDB_DIR of the run: its `wandb/` holds the folder
+class _Rewriting:
+    """A log's records on their way into its copy."""
 
+    def __init__(
+        self,
+        log: RunLog,
+        destination: Destination,
+        before: Sequence[RunLog],
+        artifacts: ArtifactStage,
+    ) -> None:
+        self._log, self._to, self._before, self._artifacts = log, destination, before, artifacts
+        self._records = load_records()
+        self.left: list[Left] = []
 
-def _readdress(run: Any, destination: Destination) -> None:
-    run.entity, run.project = destination.entity, destination.project
-    run.sweep_id = destination.sweep
+    def carry_out(self, source: Sealed, to: Path) -> None:
+        """All of them."""
+        decode, gate, before = self._records.Record.FromString, Gate(), self._before
+        with to.open("xb") as out:
+            writer = FrameWriter(out)
+            for data in read_frames(source):
+                record = decode(data)
+                kind = find_kind(record)
+                if not gate.passes(kind):
+                    continue
+                if kind not in ("run", "files", "artifact"):
+                    writer.write(data)
+                elif getattr(self, f"_change_{kind}")(getattr(record, kind)):
+                    writer.write(record.SerializeToString())
+                    if kind == "run" and before:
+                        writer.write(self._summary_of(before).SerializeToString())
+                        before = ()
+            if self._log.exit_code is None:
+                ended = self._records.Record(exit={"exit_code": KILLED})
+                writer.write(ended.SerializeToString())
 
+    def _change_run(self, run: Any) -> bool:
+        run.entity, run.project = self._to.entity, self._to.project
+        run.sweep_id = self._to.sweep
+        run.resume = run.resume or bool(self._before)
+        return True
 
-def _readdress_artifact(artifact: Any, destination: Destination, root: Path) -> str | None:
-    """Its name if a file of it is gone; files staged in a container are found on the host."""
-    artifact.entity, artifact.project = destination.entity, destination.project
-    manifest = artifact.manifest
-    if manifest.manifest_file_path:
-        here = _find(manifest.manifest_file_path, root)
-        if here is None:
-            return str(artifact.name)
-        manifest.manifest_file_path = str(here)
-    for entry in manifest.contents:
-        if entry.local_path:
-            here = _find(entry.local_path, root)
-            if here is None:
-                return str(artifact.name)
-            entry.local_path = str(here)
-    return None
+    def _change_files(self, files: Any) -> bool:
+        kept = [item for item in files.files if is_run_path(item.path)]
+        del files.files[:]
+        files.files.extend(kept)
+        return bool(kept)
 
+    def _change_artifact(self, artifact: Any) -> bool:
+        artifact.entity, artifact.project = self._to.entity, self._to.project
+        artifact.run_id = self._to.run_id
+        reason = self._artifacts.take(artifact) if is_name(artifact.name) else "it has no name"
+        if reason:
+            self.left.append(Left("artifact", artifact.name, reason))
+        return reason is None
 
-def _find(recorded: str, root: Path) -> Path | None:
-    """The file, or what lies under the run's own folder at the longest same end of its path."""
-    path = Path(recorded)
-    parts = path.parts[1:]
-    here = (root.joinpath(*parts[at:]) for at in range(len(parts) - 1))
-    return next((one for one in (path, *here) if one.is_file()), None)
+    def _summary_of(self, logs: Sequence[RunLog]) -> Any:
+        values = {key: value for log in logs for key, value in log.summary.items()}
+        items = [{"key": key, "value_json": json.dumps(value)} for key, value in values.items()]
+        return self._records.Record(summary={"update": items})

@@ -1,6 +1,5 @@
 """Logs on disk → runs on a W&B server: looked up, sent, read back, receipted."""
 
-import itertools
 import shutil
 import threading
 import time
@@ -9,20 +8,24 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import DamagedFile
+from runner.offline.batches import into_batches
 from runner.offline.bring import Sweeps
 from runner.offline.collect import Found
+from runner.offline.files import Left, find_left
 from runner.offline.ledger import Ledger, Receipt
-from runner.offline.parcel import Addresses, Outcome, Parcel
+from runner.offline.parcel import NOTHING, Addresses, Missing, Outcome, Parcel
 from runner.offline.plan import plan_run
 from runner.offline.progress import Progress
+from runner.offline.runlog import RunLog
 from runner.offline.send import Senders
-from runner.offline.staging import Destination, stage
+from runner.offline.staging import Changed, Destination, Staged, stage
 from runner.offline.target import Target
 from runner.offline.verify import Expected, Seen, expect, judge
 
-BATCHES = (14, 36)  # runs that one process is given at a time: the first ones soon
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
 STILL_S = 6.0  # rows that somebody sent a second time may not be counted for so long
 _LOOKUPS = 8  # at a time
@@ -37,8 +40,7 @@ class _Load:
 
     parcels: Sequence[Parcel]
     home: Path
-    logs: Sequence[Path]
-    lacking: Sequence[set[str]]  # for each parcel the artifacts whose files are gone
+    staged: Sequence[Sequence[Staged]]  # for each parcel its logs
 
 
 class Sync:
@@ -50,9 +52,10 @@ class Sync:
         ledger: Ledger,
         sweeps: Sweeps,
         addresses: Addresses,
+        own_staging: Path,
     ) -> None:
         self._target, self._ledger, self._sweeps = target, ledger, sweeps
-        self._addresses = addresses
+        self._addresses, self._own_staging = addresses, own_staging
         self._interrupted = threading.Event()
         self._taken: dict[str, Path] = {}  # the place of each run → where the run lies
 
@@ -99,14 +102,12 @@ class Sync:
                     progress.passed(passed)
                     outcomes += passed
                     parcels = [one for one in planned if not isinstance(one, Outcome)]
-                    for batch in (parcels[at::workers] for at in range(workers)):
-                        if not batch:
-                            continue
+                    for batch in into_batches(parcels, workers):
                         room.acquire()
-                        load = self._stage(batch, senders)
-                        if isinstance(load, list):
-                            progress.finished(load)
-                            outcomes += load
+                        load, failed = self._stage(batch, senders)
+                        progress.finished(failed)
+                        outcomes += failed
+                        if not load.parcels:
                             room.release()
                             continue
                         sent = sending.submit(self._send, load, senders)
@@ -190,20 +191,22 @@ class Sync:
             return _failed(found, seen)
         expected = expect(found.logs, to.sweep)
         step = plan_run(found.logs, receipt, expected, seen)
-        parcel = Parcel(found, to, expected, step)
+        parcel = Parcel(found, to, expected, step, begun=bool(receipt and receipt.state == "begun"))
         try:
             match step.do:
                 case "already":
-                    known = set(receipt.lacking if receipt else ())
-                    missing = known and known - self._target.find_artifacts(to)
+                    known = Missing.of(receipt.lacking if receipt else ())
+                    missing = self._still(to, known)
                     if missing != known and not dry_run:
                         self._ledger.put([(to, parcel.receipt("done", missing))])
-                    return parcel.end("already", lacking=missing)
+                    return parcel.end("already", missing=missing)
                 case "confirm":
-                    missing = self._missing(parcel)
+                    left = [one for log in found.logs for one in _find_left(log)]
+                    missing = self._missing(parcel, left)
                     if not dry_run:
                         self._ledger.put([(to, parcel.receipt("done", missing))])
-                    return parcel.end("synced" if receipt else "already", lacking=missing)
+                    status: Literal["synced", "already"] = "synced" if receipt else "already"
+                    return parcel.end(status, missing=missing, left=left)
                 case "refuse":
                     return parcel.end("failed", step.cause)
             if seen is None and not dry_run and not self._target.takes(to):
@@ -216,31 +219,45 @@ class Sync:
             return _failed(found, error)
         return parcel
 
-    def _stage(self, batch: Sequence[Parcel], senders: Senders) -> _Load | list[Outcome]:
-        """Copies of the batch's logs; their outcomes where there is no room for them."""
-        home, logs, lacking = senders.new_folder(), [], []
-        own = self._addresses.own
-        try:
-            for number, parcel in enumerate(batch):
-                known, gone = parcel.found.logs, set[str]()
-                for log in parcel.step.logs:
-                    earlier, folder = known[: known.index(log)], home / str(number)
-                    copy = stage(log, parcel.to, folder, before=earlier, own_entity=own)
-                    logs.append(copy.log)
-                    gone.update(copy.lacking)
-                lacking.append(gone)
-        except OSError as error:
-            shutil.rmtree(home, ignore_errors=True)
-            reason = f"it cannot be staged in {home.parent}: {error.strerror}"
-            return [one.end("failed", reason) for one in batch]
-        return _Load(batch, home, logs, lacking)
+    def _stage(self, batch: Sequence[Parcel], senders: Senders) -> tuple[_Load, list[Outcome]]:
+        """Copies of the batch's logs, and what became of the runs that cannot be copied."""
+        home, parcels, staged = senders.new_folder(), list[Parcel](), list[list[Staged]]()
+        failed = []
+        for number, parcel in enumerate(batch):
+            try:
+                copies = self._copy(parcel, home / str(number))
+            except (Changed, OSError) as error:
+                shutil.rmtree(home / str(number), ignore_errors=True)
+                reason = "its log has changed since it was read, or is gone"
+                if isinstance(error, OSError):
+                    reason = f"it cannot be staged in {home.parent}: {error.strerror}"
+                failed.append(parcel.end("failed", reason))
+            else:
+                parcels.append(parcel)
+                staged.append(copies)
+        return _Load(parcels, home, staged), failed
+
+    def _copy(self, parcel: Parcel, folder: Path) -> list[Staged]:
+        logs, first = parcel.found.logs, len(parcel.found.logs) - len(parcel.step.logs)
+        return [
+            stage(
+                log,
+                parcel.to,
+                folder / str(number),
+                own_staging=self._own_staging,
+                before=logs[:number],
+                own_entity=self._addresses.own,
+            )
+            for number, log in enumerate(logs[first:], first)
+        ]
 
     def _send(self, load: _Load, senders: Senders) -> str | None:
         with senders.one() as sender:
             if self._interrupted.is_set():
                 raise CancelledError
             self._ledger.put((one.to, one.receipt("begun")) for one in load.parcels)
-            return sender.send(load.logs, url=self._target.url, key=self._target.key)
+            logs = [one.log for copies in load.staged for one in copies]
+            return sender.send(logs, url=self._target.url, key=self._target.key)
 
     def _confirm(
         self,
@@ -261,6 +278,9 @@ class Sync:
             progress.finished(outcomes)
             return outcomes
         finally:
+            for copies in load.staged:
+                for one in copies:
+                    one.restore()
             shutil.rmtree(load.home, ignore_errors=True)
             done()
 
@@ -268,31 +288,41 @@ class Sync:
         self, load: _Load, seen: Sequence[Seen | None], trouble: str | None
     ) -> list[Outcome]:
         outcomes, receipts = [], []
-        for parcel, one, gone in zip(load.parcels, seen, load.lacking, strict=True):
+        for parcel, one, copies in zip(load.parcels, seen, load.staged, strict=True):
             finding, reason = judge(parcel.expected, one)
             if finding == "complete":
-                missing = self._missing(parcel, hopeless=gone)
+                left = [gone for copy in copies for gone in copy.left]
+                missing = self._missing(parcel, left)
                 receipts.append((parcel.to, parcel.receipt("done", missing)))
-                outcomes.append(parcel.end("synced", lacking=missing))
+                outcomes.append(parcel.end("synced", missing=missing, left=left))
             else:
                 reason = f"{reason}; {trouble}" if trouble else reason
                 outcomes.append(parcel.end("failed", reason))
         self._ledger.put(receipts)
         return outcomes
 
-    def _missing(self, parcel: Parcel, *, hopeless: Iterable[str] = ()) -> set[str]:
-        """Artifacts that the run logged and that the target does not show of it, after a while.
+    def _still(self, to: Destination, known: Missing) -> Missing:
+        """What the target still does not show of this."""
+        if known == NOTHING:
+            return known
+        artifacts = known.artifacts and known.artifacts - self._target.find_artifacts(to)
+        files = known.files and known.files - self._target.find_files(to, sorted(known.files))
+        return Missing(artifacts, files)
+
+    def _missing(self, parcel: Parcel, left: Iterable[Left]) -> Missing:
+        """Of a run that is there: what it logged and the target does not show of it, after a while.
 
         Args:
-            parcel: of a run that is there.
-            hopeless: those that were not sent: nobody waits for them.
+            parcel: the run.
+            left: what was not sent: nobody waits for it.
         """
-        wanted, began, pause = set(parcel.expected.artifacts), time.monotonic(), 0.2
-        if not wanted:
-            return wanted
+        hopeless = {one.name for one in left if one.kind == "artifact"}
+        files = frozenset(one.name for one in left if one.kind == "file")
+        known = Missing(frozenset(parcel.expected.artifacts), files)
+        began, pause = time.monotonic(), 0.2
         while True:
-            missing = wanted - self._target.find_artifacts(parcel.to)
-            if not missing.difference(hopeless) or time.monotonic() - began > LAG_S:
+            missing = self._still(parcel.to, known)
+            if not missing.artifacts - hopeless or time.monotonic() - began > LAG_S:
                 return missing
             if self._interrupted.wait(pause):
                 return missing
@@ -328,15 +358,6 @@ class Sync:
         return seen
 
 
-def split(groups: Sequence[Sequence[Path]], workers: int) -> Iterator[list[Path]]:
-    """Logs to be read together; the first ones few, so that the processes soon have work."""
-    sizes, at = itertools.chain(BATCHES, itertools.repeat(BATCHES[-1])), 0
-    while at < len(groups):
-        size = next(sizes) * workers
-        yield [log for group in groups[at : at + size] for log in group]
-        at += size
-
-
 @contextmanager
 def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
     """Threads; what has not begun when an error comes never does."""
@@ -355,6 +376,15 @@ def _lags(seen: Seen, receipt: Receipt | None) -> bool:
 def _settled(expected: Expected, seen: Seen | None) -> bool:
     """Whether there is nothing to wait for."""
     return judge(expected, seen)[0] in ("complete", "twice")
+
+
+def _find_left(log: RunLog) -> list[Left]:
+    """Run files that a sending of it would leave out."""
+    try:
+        with log.file.folder() as folder:
+            return find_left(folder, log.files)
+    except (FileNotFoundError, DamagedFile):
+        return []
 
 
 def _failed(found: Found, error: RunnerError) -> Outcome:

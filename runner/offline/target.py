@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from runner.answers import SweepInfo
-from runner.client import PAGE, Client
+from runner.backend.client import PAGE, Client
+from runner.backend.nodes import SweepInfo
 from runner.errors import ExitCode, RunnerError
 from runner.offline.staging import Destination
 from runner.offline.verify import Seen
@@ -58,6 +58,22 @@ class Target(Client):
             if not page["pageInfo"]["hasNextPage"]:
                 return names
             after = page["pageInfo"]["endCursor"]
+
+    def find_files(self, run: Destination, names: Sequence[str]) -> set[str]:
+        """Those of the run files of these names that the target has."""
+        query = (
+            "query Files($entity:String,$project:String,$run:String!,$names:[String]){"
+            "project(name:$project,entityName:$entity){run(name:$run){"
+            f"files(names:$names,first:{PAGE}){{edges{{node{{name}}}}}}}}}}}}"
+        )
+        where = {"entity": run.entity, "project": run.project, "run": run.run_id}
+        found = set[str]()
+        for at in range(0, len(names), PAGE):
+            some = list(names[at : at + PAGE])
+            project = self._graphql(query, **where, names=some)["project"] or {}
+            page = (project.get("run") or {}).get("files") or {"edges": ()}
+            found.update(edge["node"]["name"] for edge in page["edges"])
+        return found
 
     def takes(self, run: Destination) -> bool:
         """Whether a new run may have this ID: W&B refuses that of a deleted run for ever (409).

@@ -102,4 +102,7 @@ def _same(one: object, other: object) -> bool:
 def _number(value: object) -> float | None:
     if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:  # an integer of more than 308 digits is compared as one
+        return None

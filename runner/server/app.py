@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 import sqlite3
@@ -12,26 +13,31 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.server.access import Access, Keys, Meter, url_secret
+from runner.server.backup import remove_copies
+from runner.server.bodies import largest_body
+from runner.server.connections import Connection, limit_connections
 from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
-from runner.server.heartbeat import reap
+from runner.server.oldlogs import take_old_logs
+from runner.server.seldom import quieten
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.tokens import Tokens
+from runner.server.upkeep import reap_for_ever, seal_for_ever
 from runner.server.wire import Refused
+from runner.server.writer import Writer
 
 log = logging.getLogger(__name__)
 TELEMETRY = "/sdk/otel/"  # asked without a key; W&B's client complains unless this is 404 or 405
-REAP_EVERY_S = 5.0
 GRACE_S = 5  # for requests under way when the server is told to end
 
 
@@ -39,11 +45,19 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
     """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL."""
     with locked(data):
         remove_incoming(data)
+        remove_copies(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
+            service = Service(store, Tokens(key, url_secret(store, Tokens(key).first_secret)))
+            take_old_logs(service)
             _announce(host, listener)
+            Connection.most = limit_connections()
+            quieten()
             config = uvicorn.Config(
-                create_app(Service(store, Tokens(key))),
+                create_app(service),
+                loop="uvloop",
+                http=Connection,
+                ws="none",
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=GRACE_S,
@@ -62,7 +76,8 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
 
 def create_app(service: Service) -> Starlette:
     """The application over one store."""
-    handlers = Handlers(service)
+    writer = Writer(service.store.database)
+    handlers = Handlers(service, writer)
     app = Starlette(
         routes=[
             Route("/graphql", handlers.graphql, methods=["POST"]),
@@ -71,6 +86,10 @@ def create_app(service: Service) -> Starlette:
             Route("/storage/{path:path}", handlers.download, methods=["GET"]),
             Route("/storage/{path:path}", handlers.preflight, methods=["OPTIONS"]),
             Route("/healthz", handlers.health),
+            Route("/backup", handlers.backup),
+            Route("/keys", handlers.list_keys, methods=["GET"]),
+            Route("/keys", handlers.create_key, methods=["POST"]),
+            Route("/keys/{key}", handlers.revoke_key, methods=["DELETE"]),
             Route("/", handlers.index),
             Route("/sweeps/{entity}/{project}/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/sweeps/{sweep}", handlers.sweep),
@@ -81,36 +100,55 @@ def create_app(service: Service) -> Starlette:
             HTTPException: _http_refusal,
             OSError: _not_stored,
             sqlite3.OperationalError: _not_stored,
+            RecursionError: _too_deep,
+            ClientDisconnect: _gone,
             500: _fault,
         },
-        lifespan=_lifespan(service),
+        lifespan=_lifespan(service, writer),
     )
-    app.add_middleware(_Key, tokens=service.tokens)
+    app.add_middleware(_Door, keys=service.keys)
     return app
 
 
-class _Key:
-    """Lets in who has the key; uploads and downloads show a token of their URL instead.
+class _Door:
+    """Lets in who has a key; uploads and downloads show a token of their URL instead.
 
     Who gives no key is told which server this is (`/healthz`), and that it takes no telemetry.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
-        self._app, self._tokens = app, tokens
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self._app, self._keys, self._meter = app, keys, Meter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            request = Request(scope)
-            given = request.headers.get("authorization")
-            known = self._tokens.admits(given)
-            scope.setdefault("state", {})["known"] = known
-            if not known and not _needs_no_key(scope["path"], given):
-                await _denied()(scope, receive, send)
-                return
-            if _is_foreign(request):
-                await refused(403, "a page of another site asks")(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("authorization")
+        access = self._keys.find(given)
+        scope.setdefault("state", {})["access"] = access
+        if access is None and not _needs_no_key(scope["path"], given):
+            await _denied()(scope, receive, send)
+        elif _is_foreign(request):
+            await refused(403, "a page of another site asks")(scope, receive, send)
+        elif access is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._serve(access, request, receive, send)
+
+    async def _serve(self, access: Access, request: Request, receive: Receive, send: Send) -> None:
+        """Answer who has a key, not too often."""
+        size = largest_body(request)
+        wait_s = self._meter.take(access, size)
+        if wait_s > 0:
+            response = refused(429, "this key asks too often, or for too much at once")
+            response.headers["Retry-After"] = str(math.ceil(wait_s))
+            await response(request.scope, receive, send)
+            return
+        try:
+            await self._app(request.scope, receive, send)
+        finally:
+            self._meter.give_back(access, size)
 
 
 def _needs_no_key(path: str, given: str | None) -> bool:
@@ -150,27 +188,34 @@ async def _not_stored(request: Request, error: Exception) -> Response:
     return refused(503, f"the server cannot use its disk now, try again: {error}")
 
 
+async def _too_deep(_: Request, __: Exception) -> Response:
+    return refused(400, "the request, or what it asks for, is nested too deeply")
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """Nobody hears it: the client left in the middle, or its request came too slowly."""
+    return refused(400, "the request is not whole")
+
+
 async def _fault(_: Request, __: Exception) -> Response:
     return refused(500, "the server failed; its log says why")
 
 
-def _lifespan(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    service: Service, writer: Writer
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_reap_for_ever(service))
+        tasks = [
+            asyncio.create_task(reap_for_ever(service, writer)),
+            asyncio.create_task(seal_for_ever(service, writer)),
+        ]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
+        writer.close()
 
     return lifespan
-
-
-async def _reap_for_ever(service: Service) -> None:
-    while True:
-        await asyncio.sleep(REAP_EVERY_S)
-        try:
-            await run_in_threadpool(reap, service)
-        except (sqlite3.Error, OSError, Refused) as error:  # a full disk may have room again
-            log.warning("runs were not looked after: %s", error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

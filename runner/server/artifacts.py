@@ -15,8 +15,10 @@ from runner.server.wire import (
     Refused,
     global_id,
     local_names,
+    objects,
     required,
     text,
+    texts,
 )
 
 FOLDER = "_artifacts"  # no entity's name: it holds the uploads of artifacts, in `artifacts/`
@@ -46,9 +48,10 @@ class Artifacts:
         store = self.service.store
         entity = text(args, "entityName") or DEFAULT_ENTITY
         project = text(args, "projectName") or DEFAULT_PROJECT
-        names = args.get("artifactCollectionNames")
+        names = texts(args, "artifactCollectionNames")
+        self._check(entity, project, text(args, "runName"))
         collection = text(args, "artifactCollectionName") or (names[0] if names else None)
-        if not isinstance(collection, str):
+        if collection is None:
             raise Refused(400, "`artifactCollectionName` is missing")
         with store.transaction():
             self.service.ensure_project(entity, project)
@@ -94,7 +97,7 @@ class Artifacts:
     def files(self, args: Args) -> Node:
         """Where an artifact's files go."""
         nodes: list[Node] = []
-        for file in args.get("artifactFiles") or []:
+        for file in objects(args, "artifactFiles"):
             artifact, name = self._known(required(file, "artifactID")), required(file, "name")
             nodes.append(
                 {
@@ -133,7 +136,15 @@ class Artifacts:
         artifact = self.service.store.artifact(artifact_id)
         if artifact is None:
             raise Refused(404, f"artifact {artifact_id} not found")
+        self._check(artifact.entity, artifact.project, artifact.run)
         return artifact
+
+    def _check(self, entity: str, project: str, run_id: str | None) -> None:
+        """Refuse who works for another sweep than the run that makes the artifact."""
+        access = self.views.access
+        if access.kind != "admin":
+            run = self.service.store.run(entity, project, run_id) if run_id else None
+            access.check_run(run)
 
     def _upload(self, artifact: Artifact, name: str) -> str:
         place = storage_path(FOLDER, artifact_folder(artifact), name)

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 INCOMING = ".incoming"  # below `runs` and `artifacts`: files of which only a part is here yet
@@ -17,21 +16,6 @@ class Disk:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._stay = {root}  # folders whose own names are on the disk
-
-    def append(self, path: Path, size: int, lines: Iterable[str]) -> int:
-        """Write `lines` after the first `size` bytes of a file; gives the new size."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with os.fdopen(handle, "r+b") as file:
-            file.truncate(size)
-            file.seek(size)
-            file.write(b"".join(line.encode(errors="replace") + b"\n" for line in lines))
-            file.flush()
-            os.fdatasync(file.fileno())
-            grown = file.tell()
-        if size == 0:  # nothing of it counted before: its name may be new
-            self._sync(path.parent)
-        return grown
 
     def replace(self, aside: Path, path: Path) -> None:
         """Give a file whose content is on the disk its name."""

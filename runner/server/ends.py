@@ -45,13 +45,17 @@ class Report:
         lines = raw.get("lines")
         return cls(
             raw["run"],
-            code if isinstance(code, int) else None,
-            signal if isinstance(signal, int) else None,
+            code if _is_small(code) else None,
+            signal if _is_small(signal) else None,
             cause if isinstance(cause, str) else None,
             tuple(str(one)[:MAX_LINE_LENGTH] for one in lines[-MAX_LINES:])
             if isinstance(lines, list)
             else (),
         )
+
+
+def _is_small(value: object) -> bool:
+    return isinstance(value, int) and abs(value) < 1 << 31
 
 
 def hear_stream(run: Run, *, preempting: bool, exit_code: int | None, now: float) -> Run:

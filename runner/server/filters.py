@@ -1,15 +1,20 @@
 """Which runs, in which order, which page: W&B's Mongo-like filters over plain values. Pure."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import re2
+
+from runner.server.limits import FILTER_TERMS, ORDERS, PATTERN_BYTES, PATTERN_LENGTH
 from runner.server.wire import Args, Node, Refused, text, whole
 
 Item = TypeVar("Item")
 Fields = Callable[[str], object]  # the value of a run's field by the filter's name for it
 LARGEST_PAGE = 10_000
+CURSOR_DIGITS = 15
+LISTS = ("$and", "$or", "$nor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class Page:
     def of(cls, args: Args) -> "Page":
         """What `first`/`after` (or `last`) ask for; cursors are places in the list."""
         after = text(args, "after")
-        start = int(after) + 1 if after is not None and after.isdecimal() else 0
+        known = after is not None and after.isdecimal() and len(after) <= CURSOR_DIGITS
+        start = int(after or 0) + 1 if known else 0
         first = whole(args, "first")
         return cls(
             start, start + max(0, min(LARGEST_PAGE, LARGEST_PAGE if first is None else first))
@@ -49,6 +55,22 @@ def connection(items: Sequence[Item], args: Args, node: Callable[[Item], Node]) 
     }
 
 
+def check_filter(wanted: object, *, left: int = FILTER_TERMS) -> int:
+    """How many terms are left of those that a filter may have; refused with 400 if it is none."""
+    if not isinstance(wanted, dict):
+        raise Refused(400, "`filters` must be made of JSON objects")
+    left -= len(wanted)
+    for key, value in wanted.items():
+        if key in LISTS:
+            if not isinstance(value, list):
+                raise Refused(400, f"`{key}` must be a list")
+            for one in value:
+                left = check_filter(one, left=left)
+    if left < 0:
+        raise Refused(400, f"`filters` has more than {FILTER_TERMS} terms")
+    return left
+
+
 def matches(fields: Fields, wanted: Mapping[str, Any]) -> bool:
     """Do the fields meet the filter? An operator that is not known is refused with 400."""
     for key, value in wanted.items():
@@ -71,7 +93,10 @@ def matches(fields: Fields, wanted: Mapping[str, Any]) -> bool:
 def ordered(items: Sequence[Item], fields: Callable[[Item], Fields], order: str) -> list[Item]:
     """Sorted by `+field` or `-field`, several separated by commas; what has no value comes last."""
     result = list(items)
-    for key in reversed([one.strip() for one in order.split(",") if one.strip()]):
+    keys = [one.strip() for one in order.split(",", ORDERS) if one.strip()]
+    if len(keys) > ORDERS:
+        raise Refused(400, f"`order` names more than {ORDERS} fields")
+    for key in reversed(keys):
         name, down = key.lstrip("+-"), key.startswith("-")
         found = [(fields(item)(name), item) for item in result]
         have = [pair for pair in found if pair[0] is not None]
@@ -103,9 +128,19 @@ def _within(found: object, wanted: object) -> bool:
 
 
 def _regex(found: object, wanted: object) -> bool:
+    return found is not None and _pattern(str(wanted)).search(str(found)) is not None
+
+
+@lru_cache(maxsize=16)
+def _pattern(text: str) -> Any:
+    """A pattern by RE2, whose time is linear in what it looks through."""
+    if len(text) > PATTERN_LENGTH:
+        raise Refused(400, f"`$regex` is longer than {PATTERN_LENGTH} characters")
+    options = re2.Options()
+    options.max_mem, options.log_errors = PATTERN_BYTES, False
     try:
-        return found is not None and re.search(str(wanted)[:200], str(found)) is not None
-    except re.error as error:
+        return re2.compile(text, options)
+    except re2.error as error:
         raise Refused(400, f"`$regex` cannot be read: {error}") from None
 
 

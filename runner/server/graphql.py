@@ -5,7 +5,7 @@ root fields are looked up, and a field that a node does not have is null.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -30,9 +30,18 @@ from graphql.language import (
     VariableNode,
 )
 
-from runner.server.wire import Args, Refused
+from runner.server.budget import Budget
+from runner.server.limits import (
+    JSON_DIGITS,
+    QUERY_BYTES,
+    QUERY_DEPTH,
+    QUERY_FIELDS,
+    QUERY_TOKENS,
+)
+from runner.server.wire import Args, Refused, check_text
 
-DEPTH = 40  # of fragments within fields within fragments; the client's own stay below 15
+KEPT_BYTES = 16 << 10  # of a query that is kept parsed; W&B's are a few KiB
+DOCUMENTS = 256
 
 
 @dataclass(slots=True)
@@ -42,6 +51,7 @@ class Field:
     name: str
     args: Args
     children: dict[str, "Field"] | None  # by the name in the answer; None: a plain value
+    seen: dict[str, bool] = field(default_factory=dict, repr=False)  # fragments that added to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,9 @@ def read_operation(body: object) -> Operation:
     """The operation in the JSON body of a GraphQL request; refused with 400 if it is none."""
     if not isinstance(body, dict) or not isinstance(body.get("query"), str):
         raise Refused(400, "the body must be a JSON object with a `query`")
-    document = _document(body["query"])
+    query = body["query"]
+    check_text(body)
+    document = _document(query) if len(query) <= KEPT_BYTES else _parsed(query)
     operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
     wanted = body.get("operationName")
     if len(operations) > 1 and wanted:
@@ -68,30 +80,39 @@ def read_operation(body: object) -> Operation:
     return Operation(operation.operation.value, reader.fields(operation.selection_set))
 
 
-def answer(node: object, fields: Mapping[str, Field] | None) -> object:
+def answer(node: object, fields: Mapping[str, Field] | None, budget: Budget) -> object:
     """What `fields` ask of a node: values as they are, functions called with their arguments."""
     if fields is None or node is None:
+        if isinstance(node, str):
+            budget.spend(size=len(node))
         return node
     if isinstance(node, Mapping):
-        return {alias: _value(node, field) for alias, field in fields.items()}
+        budget.spend(nodes=len(fields))
+        return {alias: _value(node, field, budget) for alias, field in fields.items()}
     if isinstance(node, Iterable) and not isinstance(node, str):
-        return [answer(one, fields) for one in node]
+        return [answer(one, fields, budget) for one in node]
     return node
 
 
-def _value(node: Mapping[str, Any], field: Field) -> object:
+def _value(node: Mapping[str, Any], field: Field, budget: Budget) -> object:
     value = node.get(field.name)
     if field.name == "__typename":
         value = node.get(field.name, "Object")
     if callable(value):
         value = value(field.args)
-    return answer(value, field.children)
+    return answer(value, field.children, budget)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=DOCUMENTS)
 def _document(query: str) -> DocumentNode:
+    return _parsed(query)
+
+
+def _parsed(query: str) -> DocumentNode:
+    if len(query) > QUERY_BYTES:
+        raise Refused(413, f"the query is larger than {QUERY_BYTES >> 20} MiB")
     try:
-        return parse(query, no_location=True, max_tokens=20_000)
+        return parse(query, no_location=True, max_tokens=QUERY_TOKENS)
     except (GraphQLError, RecursionError) as error:
         raise Refused(400, f"the query cannot be read: {error}") from None
 
@@ -110,6 +131,7 @@ class _Reader:
 
     def __init__(self, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         self._variables = variables
+        self._left = QUERY_FIELDS
         self._fragments = {
             one.name.value: one
             for one in document.definitions
@@ -119,11 +141,17 @@ class _Reader:
     def fields(self, selection: SelectionSetNode) -> dict[str, Field]:
         """The fields of a selection, those of its fragments merged in."""
         found: dict[str, Field] = {}
-        self._collect(selection, found, 0)
+        self._collect(selection, found, {}, 0)
         return found
 
-    def _collect(self, selection: SelectionSetNode, into: dict[str, Field], depth: int) -> None:
-        if depth > DEPTH:
+    def _collect(
+        self, selection: SelectionSetNode, into: dict[str, Field], seen: dict[str, bool], depth: int
+    ) -> None:
+        """Add the fields of a selection; a fragment that was `seen` here has added its own.
+
+        Where it is still about to, the fragment contains itself.
+        """
+        if depth > QUERY_DEPTH:
             raise Refused(400, "the query is nested too deeply")
         for node in selection.selections:
             if self._left_out(node.directives):
@@ -131,21 +159,32 @@ class _Reader:
             if isinstance(node, FieldNode):
                 self._add(node, into, depth)
             elif isinstance(node, InlineFragmentNode):
-                self._collect(node.selection_set, into, depth + 1)
+                self._collect(node.selection_set, into, seen, depth + 1)
             elif isinstance(node, FragmentSpreadNode):
-                fragment = self._fragments.get(node.name.value)
-                if fragment is None:
-                    raise Refused(400, f"fragment `{node.name.value}` is not defined")
-                self._collect(fragment.selection_set, into, depth + 1)
+                self._spread(node.name.value, into, seen, depth)
+
+    def _spread(self, name: str, into: dict[str, Field], seen: dict[str, bool], depth: int) -> None:
+        fragment = self._fragments.get(name)
+        if fragment is None:
+            raise Refused(400, f"fragment `{name}` is not defined")
+        if name not in seen:
+            seen[name] = False
+            self._collect(fragment.selection_set, into, seen, depth + 1)
+            seen[name] = True
+        elif not seen[name]:
+            raise Refused(400, f"fragment `{name}` contains itself")
 
     def _add(self, node: FieldNode, into: dict[str, Field], depth: int) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Refused(400, f"the query has more than {QUERY_FIELDS} fields")
         alias = node.alias.value if node.alias else node.name.value
-        field = into.get(alias)
-        if field is None:
-            field = into[alias] = Field(node.name.value, self._args(node.arguments), None)
+        made = into.get(alias)
+        if made is None:
+            made = into[alias] = Field(node.name.value, self._args(node.arguments), None)
         if node.selection_set is not None:
-            field.children = {} if field.children is None else field.children
-            self._collect(node.selection_set, field.children, depth + 1)
+            made.children = {} if made.children is None else made.children
+            self._collect(node.selection_set, made.children, made.seen, depth + 1)
 
     def _args(self, arguments: Iterable[Any] | None) -> Args:
         return {one.name.value: _plain(one.value, self._variables) for one in arguments or ()}
@@ -167,6 +206,8 @@ def _plain(node: ValueNode, variables: Mapping[str, Any]) -> Any:
         case NullValueNode():
             return None
         case IntValueNode():
+            if len(node.value) > JSON_DIGITS:
+                raise Refused(400, f"the query holds an integer of over {JSON_DIGITS} digits")
             return int(node.value)
         case FloatValueNode():
             return float(node.value)

@@ -7,7 +7,7 @@ last one changing fastest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,24 +73,39 @@ class StepAxis:
         return near if near < self.size and self.value(near) == value else None
 
 
-def next_cell(
-    parameters: Mapping[str, Parameter], configs: Iterable[Mapping[str, object]]
-) -> Point | None:
-    """The first cell that no run had, whatever became of that run; None when all were tried."""
-    constants: dict[Way, object] = {}
-    axes: dict[Way, Axis] = {}
-    for way, parameter in leaves(parameters):
-        if isinstance(parameter, Constant):
-            constants[way] = parameter.value
-        else:
-            axes[way] = _axis(parameter)
-    taken = {number for config in configs if (number := _cell_number(axes, config)) is not None}
-    free = 0
-    while free in taken:
-        free += 1
-    if free >= math.prod(axis.size for axis in axes.values()):
-        return None
-    return {**constants, **_cell(axes, free)}
+class Grid:
+    """The cells of a sweep's parameters."""
+
+    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+        self._constants: dict[Way, object] = {}
+        self._axes: dict[Way, Axis] = {}
+        for way, parameter in leaves(parameters):
+            if isinstance(parameter, Constant):
+                self._constants[way] = parameter.value
+            else:
+                self._axes[way] = _axis(parameter)
+        self.size = math.prod(axis.size for axis in self._axes.values())
+
+    def cell(self, number: int) -> Point:
+        """The cell with this number."""
+        cell: dict[Way, object] = {}
+        for way, axis in reversed(self._axes.items()):
+            number, digit = divmod(number, axis.size)
+            cell[way] = axis.value(digit)
+        return {**self._constants, **{way: cell[way] for way in self._axes}}
+
+    def number(self, config: Mapping[str, object]) -> int | None:
+        """The number of the cell that a run had; None for a configuration that is not in it."""
+        point = take_apart(config, self._axes)
+        if point is None:
+            return None
+        number = 0
+        for way, axis in self._axes.items():
+            digit = axis.number(point[way])
+            if digit is None:
+                return None
+            number = number * axis.size + digit
+        return number
 
 
 def _axis(parameter: Parameter) -> Axis:
@@ -102,24 +117,3 @@ def _axis(parameter: Parameter) -> Axis:
         case Range(low, high, q=q) if q is not None:  # without its end, as numpy.arange
             return StepAxis(low, (low + q) - low, math.ceil((high - low) / q))
     raise ValueError(f"no grid over {parameter}")  # read_sweep lets none through
-
-
-def _cell(axes: Mapping[Way, Axis], number: int) -> Point:
-    cell: dict[Way, object] = {}
-    for way, axis in reversed(list(axes.items())):
-        number, digit = divmod(number, axis.size)
-        cell[way] = axis.value(digit)
-    return {way: cell[way] for way in axes}
-
-
-def _cell_number(axes: Mapping[Way, Axis], config: Mapping[str, object]) -> int | None:
-    point = take_apart(config, axes)
-    if point is None:
-        return None
-    number = 0
-    for way, axis in axes.items():
-        digit = axis.number(point[way])
-        if digit is None:
-            return None
-        number = number * axis.size + digit
-    return number

@@ -1,22 +1,41 @@
 """A function for each of the server's routes."""
 
+import asyncio
+import errno
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 
 from runner import __version__
 from runner.server import pages
+from runner.server.access import Access
 from runner.server.artifacts import FOLDER
-from runner.server.bodies import read_json, received
-from runner.server.logs import safe_name
+from runner.server.backup import copy_database, write_tar
+from runner.server.bodies import Room, read_json, received
+from runner.server.graphql import Operation, read_operation
+from runner.server.heartbeat import Undecided
+from runner.server.names import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
 from runner.server.service import Service
-from runner.server.stream import receive
-from runner.server.wire import Refused, dumps
+from runner.server.stream import Post, receive
+from runner.server.wire import Refused, check_text, dumps, required, text
+from runner.server.writer import Writer
 
+SWEEP_PARTS = 3  # of a sweep's path
+APART = {"upsertSweep", "rewindRun"}  # changes that may look at everything a run or sweep has
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -29,33 +48,75 @@ PAGE_HEADERS = {
 class Handlers:
     """The routes over one service; what touches the disk runs in a thread."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, writer: Writer) -> None:
+        self._service, self._writer = service, writer
+        self._room = Room()
+        self._deciding: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by sweep
 
     async def graphql(self, request: Request) -> Response:
-        body = await read_json(request)
-        return _json(await run_in_threadpool(execute, self._service, _base(request), body))
+        async with self._room.hold(request):
+            body = await read_json(request)
+            return await self._operate(request, await body.read(read_operation))
+
+    async def _operate(self, request: Request, operation: Operation) -> Response:
+        access: Access = request.state.access
+        carry_out = partial(execute, self._service, _base(request), operation, access)
+        if operation.kind != "mutation":
+            return _json(await run_in_threadpool(self._read, carry_out))
+        apart = not APART.isdisjoint(one.name for one in operation.fields.values())
+        try:
+            return _json(await self._change(carry_out, apart=apart))
+        except Undecided as undecided:
+            async with self._deciding[undecided.sweep.path]:
+                return _json(await self._decide(undecided, carry_out))
 
     async def stream(self, request: Request) -> Response:
-        body, path = await read_json(request), request.path_params
-        if not isinstance(body, dict):
-            raise Refused(400, "the body must be a JSON object")
+        path = request.path_params
         where = path["entity"], path["project"], path["run"]
-        return _json(await run_in_threadpool(receive, self._service, *where, body))
+        access: Access = request.state.access
+        access.check_change()
+        async with self._room.hold(request):
+            body = await read_json(request)
+            post = await body.read(Post.read)
+            take = partial(receive, self._service, *where, post, access)
+            return _json(await self._change(take, apart=body.is_large))
+
+    def _read(self, look: Callable[[], object]) -> object:
+        with self._service.store.database.snapshot():
+            return look()
+
+    async def _change(self, change: Callable[[], object], *, apart: bool = False) -> object:
+        return await (self._writer.run_apart if apart else self._writer.run)(change)
+
+    async def _decide(self, undecided: Undecided, change: Callable[[], object]) -> object:
+        """Carry out a heartbeat whose next run takes long to choose; one at a time for a sweep."""
+        try:
+            await run_in_threadpool(undecided.decide, self._service)
+            return await self._change(change)
+        finally:
+            undecided.forget(self._service)
 
     async def upload(self, request: Request) -> Response:
         self._admit(request, write=True)
         names = _names(request)
         path = self._file(names)
+        await run_in_threadpool(self._check_owner, names)
         folder = self._service.store.disk.find_incoming(path)
-        async with received(request, folder) as (aside, size):
-            await run_in_threadpool(self._keep, names, path, aside, size)
+        try:
+            async with received(request, folder) as (aside, size):
+                await run_in_threadpool(self._keep, names, path, aside, size)
+        except (IsADirectoryError, NotADirectoryError, FileExistsError):
+            raise Refused(409, "a file and a folder cannot have the same name") from None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise Refused(400, "the file's name is too long") from None
         return _json({})
 
     async def download(self, request: Request) -> Response:
         self._admit(request, write=False)
         path = self._file(_names(request))
-        if not path.is_file():
+        if not await run_in_threadpool(self._is_own_file, path):
             raise Refused(404, "there is no such file")
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
         return FileResponse(path, media_type="application/octet-stream", headers=headers)
@@ -69,24 +130,63 @@ class Handlers:
     async def health(self, request: Request) -> Response:
         """Which server this is; how it is, only to who has the key."""
         named: dict[str, object] = {"name": "runner"}
-        if not request.state.known:
+        if request.state.access is None:
             return _json(named)
 
         def count() -> dict[str, object]:
             store = self._service.store
-            return {"sweeps": len(store.sweeps()), "runs_live": len(store.live_runs())}
+            return {"sweeps": store.count_sweeps(), "runs_live": store.count_live_runs()}
 
         known = {"version": __version__, "schema": 1}
         return _json({**named, **known, **await run_in_threadpool(count)})
 
-    async def index(self, _: Request) -> Response:
-        return _page(await run_in_threadpool(pages.index, self._service))
+    async def list_keys(self, request: Request) -> Response:
+        """The keys that were made, without what they are."""
+        _check_admin(request)
+        found = await run_in_threadpool(self._service.keys.list)
+        return _json({"keys": [asdict(one) for one in found]})
+
+    async def create_key(self, request: Request) -> Response:
+        """A key, shown this once."""
+        _check_admin(request)
+        body = (await read_json(request)).value
+        if not isinstance(body, dict):
+            raise Refused(400, "the body must be a JSON object")
+        check_text(body)
+        name, kind = text(body, "name") or "", required(body, "kind")
+        parts = (text(body, "sweep") or "").split("/")
+
+        def create() -> dict[str, object]:
+            sweep = self._service.store.sweep(*parts) if len(parts) == SWEEP_PARTS else None
+            made, key = self._service.keys.create(name, kind, sweep)
+            return {"id": made, "key": key}
+
+        return _json(await self._change(create), 201)
+
+    async def revoke_key(self, request: Request) -> Response:
+        """End a key."""
+        _check_admin(request)
+        revoke = partial(self._service.keys.revoke, request.path_params["key"])
+        await self._change(revoke)
+        return _json({})
+
+    async def backup(self, request: Request) -> Response:
+        """Everything as a tar file, while the server goes on."""
+        _check_admin(request)
+        root = self._service.store.root
+        copy = await run_in_threadpool(copy_database, root)
+        headers = {"Content-Disposition": 'attachment; filename="runner-backup.tar"'}
+        parts = write_tar(root, copy)
+        return StreamingResponse(parts, media_type="application/x-tar", headers=headers)
+
+    async def index(self, request: Request) -> Response:
+        return _page(await run_in_threadpool(pages.index, self._service, request.state.access))
 
     async def sweep(self, request: Request) -> Response:
         path = request.path_params
         where = path["entity"], path["project"], path["sweep"]
         sweep = await run_in_threadpool(self._service.store.sweep, *where)
-        if sweep is None:
+        if sweep is None or not request.state.access.sees(sweep):
             raise Refused(404, f"sweep {'/'.join(where)} not found")
         return _page(await run_in_threadpool(pages.sweep, self._service, sweep))
 
@@ -94,9 +194,28 @@ class Handlers:
         path = request.path_params
         where = path["entity"], path["project"], path["run"]
         run = await run_in_threadpool(self._service.store.run, *where)
-        if run is None:
+        if run is None or not request.state.access.sees(run):
             raise Refused(404, f"run {'/'.join(where)} not found")
         return RedirectResponse(pages.run_link(run), status_code=303)
+
+    def _check_owner(self, names: list[str]) -> None:
+        """Refuse a file of a run, or of an artifact, that does not exist."""
+        store = self._service.store
+        if names[0] == FOLDER:
+            known = store.has_artifact_folder(names[1])
+        else:
+            known = store.run(names[0], names[1], names[2]) is not None
+        if not known:
+            raise Refused(404, "there is no such run or artifact")
+
+    def _is_own_file(self, path: Path) -> bool:
+        """Is it a file below the data folder, with no link on the way to it?"""
+        root = self._service.store.root.resolve()
+        try:
+            own = path.resolve() == root / path.relative_to(self._service.store.root)
+            return own and path.is_file()
+        except OSError:
+            return False
 
     def _keep(self, names: list[str], path: Path, aside: Path, size: int) -> None:
         """Give an uploaded file its name, and note it where it is a run's."""
@@ -112,8 +231,17 @@ class Handlers:
         token = {"expires": query.get("expires"), "token": query.get("token")}
         path = request.scope["path"]
         opened = self._service.tokens.opens(path, write=write, now=now, **token)
-        if not opened and not request.state.known:
+        access: Access | None = request.state.access
+        if opened:
+            return
+        if access is None:
             raise Refused(403, "the URL's token is missing, wrong or too old")
+        names = _names(request)
+        run = None if names[0] == FOLDER else self._service.store.run(*names[:3])
+        if write:
+            access.check_run(run)
+        elif access.sweep is not None and (run is None or not access.sees(run)):
+            raise Refused(403, "this key is for another sweep")
 
     def _file(self, names: list[str]) -> Path:
         where = [safe_name(name) for name in names]
@@ -121,6 +249,11 @@ class Handlers:
         if names[0] == FOLDER:
             return root.joinpath("artifacts", *where[1:])
         return root.joinpath("runs", *where[:3], "files", *where[3:])
+
+
+def _check_admin(request: Request) -> None:
+    access: Access = request.state.access
+    access.check_admin()
 
 
 def refused(status: int, *messages: str) -> Response:
@@ -148,4 +281,4 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 def _page(text: str) -> Response:
-    return HTMLResponse(text, headers=PAGE_HEADERS)
+    return HTMLResponse(text.encode("utf-8", "replace"), headers=PAGE_HEADERS)

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.server.access import ADMIN, Access
 from runner.server.ends import Report, begin_anew, hear_agent
-from runner.server.records import LIVE, OVER, Agent, Run, RunState, Sweep, blank_run
+from runner.server.progress import SweepProgress
+from runner.server.records import OVER, Agent, Run, RunState, Sweep, blank_run
+from runner.server.scores import place_anew
 from runner.server.search import next_config
 from runner.server.service import Service, new_id, seed_of
 from runner.server.wire import Args, Refused, dumps, json_object, local_names, required, text
@@ -21,46 +24,76 @@ STOP_BACKUP_S = 20.0  # a stream answers within 15 s; then the agent is told, to
 SILENT_S = 40.0  # a stream speaks every 30 s; its agent says that the process is gone
 MOST_ATTEMPTS = 5  # of a run whose agent vanished each time: the run may be why
 ABANDONED_S = 300.0  # neither stream nor agent speaks
+STORED_EVERY_S = 30.0  # an agent's heartbeat: what counts is remembered (`Service.ages`)
 
 
-def beat(service: Service, args: Args) -> list[Command]:
-    """Answer one heartbeat with commands."""
+class Undecided(Exception):  # noqa: N818 - not a fault
+    """An agent's next run is not chosen yet: that takes longer than a transaction may last."""
+
+    def __init__(self, sweep: Sweep, agent: str) -> None:
+        super().__init__(f"{sweep.path} has no configuration for {agent} yet")
+        self.sweep, self._agent = sweep, agent
+
+    def decide(self, service: Service) -> None:
+        """Choose the configuration; one at a time for each sweep."""
+        progress, spec = SweepProgress(service, self.sweep), service.spec(self.sweep)
+        with service.store.database.snapshot():
+            config = next_config(spec, None, progress, seed=seed_of(self.sweep))
+        service.suggested[self._agent] = config
+
+    def forget(self, service: Service) -> None:
+        """The choice is made use of, or will not be."""
+        service.suggested.pop(self._agent, None)
+
+
+def beat(service: Service, args: Args, access: Access = ADMIN) -> list[Command]:
+    """Answer one heartbeat with commands.
+
+    Raises:
+        Undecided: nothing has changed; to be asked again once that has decided.
+    """
     agent_id = local_names(required(args, "id"), "Agent")[-1]
     listed = {
         run for run, alive in json_object(text(args, "runState"), name="runState").items() if alive
     }
     metrics = json_object(text(args, "metrics"), name="metrics")
+    leaving = bool(metrics.get("leaving"))
     with service.store.transaction():
         agent, sweep = _known(service, agent_id)
-        known_before, agent = agent.ours, _met(agent, metrics, service.clock())
-        service.store.put(agent)
+        access.check_sweep(sweep)
+        known_before, agent = agent.ours, _meet(service, agent, metrics)
         if agent.ours and not known_before:
             _relieve(service, agent, sweep)
         verdicts = _take_reports(service, agent, metrics)
-        leaving = bool(metrics.get("leaving"))
         commands = _attend(service, agent, listed, leaving=leaving)
-    if not (listed or commands or leaving):
-        commands = _hand_out(service, agent, sweep)
+        if not (listed or commands or leaving):
+            commands = _hand_out(service, agent, sweep)
     return [*verdicts, *commands]
 
 
 def reap(service: Service) -> None:
-    """Call the runs crashed that nobody speaks for any more, and finish sweeps that this ends."""
-    store, now = service.store, service.clock()
+    """Mark runs as crashed when neither stream nor agent mentions them any more.
+
+    Sweeps that have no further configuration finish with the last of their runs.
+    """
+    store, ages = service.store, service.ages
+    ages.forget()
     with store.transaction():
         for run in store.live_runs():
-            agent = store.agent(run.agent) if run.agent else None
-            heard = max(run.heartbeat, run.issued or 0.0, service.started)
-            quiet = now - heard
-            agent_quiet = now - max(agent.heartbeat, service.started) if agent else quiet
+            quiet = _quiet(service, run)
+            agent_quiet = ages.since("agent", run.agent) if run.agent else quiet
             gone = run.lost and quiet > SILENT_S
             if gone or (quiet > ABANDONED_S and agent_quiet > ABANDONED_S):
                 store.put(replace(run, state=_vanished(run), ended=run.heartbeat, lost=0))
-        for sweep in store.sweeps():
-            if sweep.state == "RUNNING" and (
-                sweep.path in service.exhausted or _capped(service, sweep)
-            ):
+        for sweep in store.running_sweeps():
+            if store.sums.is_exhausted(sweep) or _capped(service, sweep):
                 _finish_if_drained(service, sweep)
+
+
+def _quiet(service: Service, run: Run) -> float:
+    """Seconds since the run's stream was heard, or the run was handed out."""
+    ages = service.ages
+    return min(ages.since("heard", run.path), ages.since("issued", run.path))
 
 
 def _known(service: Service, agent_id: str) -> tuple[Agent, Sweep]:
@@ -73,12 +106,19 @@ def _known(service: Service, agent_id: str) -> tuple[Agent, Sweep]:
     return agent, sweep
 
 
-def _met(agent: Agent, metrics: Mapping[str, Any], now: float) -> Agent:
-    agent = replace(agent, heartbeat=now)
-    name, gpu = metrics.get("agent"), metrics.get("gpu")
+def _meet(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> Agent:
+    """The agent as it reports; what is stored of its time may be a little late."""
+    service.ages.note("agent", agent.id)
+    met, name, gpu = agent, metrics.get("agent"), metrics.get("gpu")
     if isinstance(name, str):
-        agent = replace(agent, ours=1, host=name)
-    return replace(agent, gpu=dumps(gpu)) if isinstance(gpu, dict) else agent
+        met = replace(met, ours=1, host=name)
+    if isinstance(gpu, dict):
+        met = replace(met, gpu=dumps(gpu))
+    now = service.clock()
+    if met != agent or abs(now - agent.heartbeat) > STORED_EVERY_S:
+        met = replace(met, heartbeat=now)
+        service.store.put(met)
+    return met
 
 
 def _relieve(service: Service, agent: Agent, sweep: Sweep) -> None:
@@ -86,11 +126,10 @@ def _relieve(service: Service, agent: Agent, sweep: Sweep) -> None:
 
     There is one container of a name, and its processes went with it.
     """
-    for other in service.store.agents(sweep):
-        if other.ours and other.host == agent.host and other.id != agent.id:
-            for run in service.store.runs_of_agent(other.id):
-                if run.state in LIVE:
-                    service.store.put(_returned(run, service.clock()))
+    for other in service.store.agents(sweep, host=agent.host):
+        if other.ours and other.id != agent.id:
+            for run in service.store.live_runs_of_agent(other.id):
+                service.store.put(_returned(run, service.clock()))
 
 
 def _returned(run: Run, now: float) -> Run:
@@ -123,12 +162,10 @@ def _attend(service: Service, agent: Agent, listed: set[str], *, leaving: bool) 
     """Note what became of the agent's runs; the commands that concern them."""
     commands: list[Command] = []
     now = service.clock()
-    for run in service.store.runs_of_agent(agent.id):
-        if run.state in OVER or run.state == "preempted":
-            continue
+    for run in service.store.live_runs_of_agent(agent.id):
         if run.id in listed:
             service.store.put(replace(run, seen=1, lost=0))
-            if run.stop and now - (run.stop_at or 0.0) > STOP_BACKUP_S:
+            if run.stop and service.ages.since("stop", run.path) > STOP_BACKUP_S:
                 commands.append({"type": "stop", "run_id": run.id})
         elif _may_be_unheard(service, run, agent):
             if leaving:  # somebody else's, then
@@ -136,7 +173,7 @@ def _attend(service: Service, agent: Agent, listed: set[str], *, leaving: bool) 
             else:
                 commands.append(_start(service, run))
         else:
-            silent = now - max(run.heartbeat, run.issued or 0.0) > SILENT_S
+            silent = _quiet(service, run) > SILENT_S
             if run.state == "pending" or silent:  # it went without a word
                 service.store.put(replace(run, state=_vanished(run), ended=now, lost=0, seen=1))
             else:
@@ -148,36 +185,39 @@ def _may_be_unheard(service: Service, run: Run, agent: Agent) -> bool:
     """Was the reply with this run perhaps lost, on the way or with the server's own end?"""
     if run.state != "pending" or run.seen or run.stop:
         return False
-    issued = run.issued or 0.0
-    return bool(agent.ours) or issued < service.started or service.clock() - issued < RETRY_S
+    ages, path = service.ages, run.path
+    return (
+        bool(agent.ours) or not ages.knows("issued", path) or ages.since("issued", path) < RETRY_S
+    )
 
 
 def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[Command]:
     """A run for an idle agent: one that was preempted, else a new one, else the end."""
     store = service.store
-    with service.lock(sweep):
-        with store.transaction():
-            sweep = _known(service, agent.id)[1]
-            if sweep.state != "RUNNING":
-                return _without_run(sweep)
-            for run in store.runs_of_agent(agent.id):  # the same request, answered meanwhile
-                if run.state == "pending" and not run.seen:
-                    return [_start(service, run)]
-            again = _requeued(service, agent, sweep)
-            if again:
-                return [_start(service, again)]
-        config = next_config(service.spec(sweep), service.views(sweep), seed=seed_of(sweep))
-        with store.transaction():
-            sweep = _known(service, agent.id)[1]
-            if sweep.state != "RUNNING":  # since then
-                return _without_run(sweep)
-            if config is None:
-                _finish_if_drained(service, sweep)
-                store.after_commit(lambda: service.exhausted.add(sweep.path))
-                return [{"type": "exit"}]
-            run = _new_run(service, agent, sweep, config)
-            store.put(run)
-            return [_start(service, run)]
+    if sweep.state != "RUNNING":
+        return _without_run(sweep)
+    again = _requeued(service, agent, sweep)
+    if again:
+        return [_start(service, again)]
+    config = _next_config(service, agent, sweep)
+    if config is None:
+        store.sums.set_exhausted(sweep, exhausted=True)
+        _finish_if_drained(service, sweep)
+        return [{"type": "exit"}]
+    run = _new_run(service, agent, sweep, config)
+    store.put(run)
+    service.ages.note("issued", run.path)
+    return [_start(service, run)]
+
+
+def _next_config(service: Service, agent: Agent, sweep: Sweep) -> Mapping[str, object] | None:
+    spec, suggested = service.spec(sweep), service.suggested
+    if spec.method == "bayes":
+        if agent.id not in suggested:
+            raise Undecided(sweep, agent.id)
+        return suggested[agent.id]
+    progress = SweepProgress(service, sweep)
+    return next_config(spec, service.grid(sweep), progress, seed=seed_of(sweep))
 
 
 def _without_run(sweep: Sweep) -> list[Command]:
@@ -186,10 +226,9 @@ def _without_run(sweep: Sweep) -> list[Command]:
 
 def _requeued(service: Service, agent: Agent, sweep: Sweep) -> Run | None:
     """The run that was preempted first, given to this agent."""
-    waiting = [run for run in service.store.runs_of_sweep(sweep) if run.state == "preempted"]
-    if not waiting:
+    first = service.store.first_preempted(sweep)
+    if first is None:
         return None
-    first = min(waiting, key=lambda run: run.ended or 0.0)
     run = replace(
         begin_anew(first),
         state="pending",
@@ -199,6 +238,7 @@ def _requeued(service: Service, agent: Agent, sweep: Sweep) -> Run | None:
         seen=0,
     )
     service.store.put(run)
+    service.ages.note("issued", run.path)
     return run
 
 
@@ -208,7 +248,7 @@ def _new_run(service: Service, agent: Agent, sweep: Sweep, config: Mapping[str, 
         run_id = new_id()
     wire = {key: {"value": value} for key, value in config.items()}
     blank = blank_run(sweep.entity, sweep.project, run_id, service.clock())
-    return replace(
+    run = replace(
         blank,
         sweep=sweep.id,
         agent=agent.id,
@@ -217,6 +257,7 @@ def _new_run(service: Service, agent: Agent, sweep: Sweep, config: Mapping[str, 
         suggested=dumps(config),
         issued=blank.created,
     )
+    return place_anew(service, None, run)
 
 
 def _start(service: Service, run: Run) -> Command:
@@ -234,11 +275,10 @@ def _start(service: Service, run: Run) -> Command:
 
 def _capped(service: Service, sweep: Sweep) -> bool:
     cap = service.spec(sweep).run_cap
-    return cap is not None and service.store.count_runs(sweep) >= cap
+    return cap is not None and service.store.sums.count_runs(sweep) >= cap
 
 
 def _finish_if_drained(service: Service, sweep: Sweep) -> None:
     """There is no further config: the sweep ends with its last run."""
-    runs = service.store.runs_of_sweep(sweep)
-    if not any(run.state in LIVE or run.state == "preempted" for run in runs):
+    if not service.store.sums.is_under_way(sweep):
         service.store.put(replace(sweep, state="FINISHED", updated=service.clock()))

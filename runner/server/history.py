@@ -1,94 +1,199 @@
-"""A run's history rows in the forms in which clients read them. Pure."""
+"""A run's history as clients read it: from columns where there are, never the whole of it.
 
-from collections.abc import Iterator, Mapping, Sequence
+`history`, `sampledHistory`, `historyTail`, `historyKeys` and `parquetHistory` are W&B's, `series`
+is ours.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from runner.server.budget import Budget
+from runner.server.columns import OBJECT, make_columns, merge_counts
+from runner.server.limits import SAMPLES
+from runner.server.lines import NO_STEP, Chunk
+from runner.server.records import Run
+from runner.server.seal import known_series, read_places
+from runner.server.store import Store
 from runner.server.wire import Args, Refused, loads, number, texts, whole
 
-NO_LIMIT = 1 << 62
+FIRST, LAST = -(1 << 62), 1 << 62  # steps beyond all that are
 DEFAULT_SAMPLES = 500  # W&B's
+KEPT_CHUNKS = 4  # read ones that an answer remembers
 MISSING = object()
 Row = TypeVar("Row")
+Places = Sequence[int]
 
 
-def history_page(lines: Sequence[str], args: Args) -> list[str]:
-    """The rows with `minStep` <= step < `maxStep`, evenly chosen where they exceed `samples`."""
-    low, high = whole(args, "minStep") or 0, whole(args, "maxStep")
-    stop = NO_LIMIT if high is None else high
-    found = [line for line in lines if low <= (number(loads(line).get("_step")) or 0) < stop]
-    return spread(found, whole(args, "samples"))
+@dataclass(slots=True)
+class History:
+    """Of one run, for one answer."""
 
+    store: Store
+    run: Run
+    budget: Budget
+    _chunks: OrderedDict[int, list[str]] = field(default_factory=OrderedDict)
 
-def sampled(lines: Sequence[str], args: Args) -> list[list[dict[str, Any]]]:
-    """For each of the `specs` evenly chosen rows that have all of its keys.
+    def page(self, args: Args) -> list[str]:
+        """The rows with `minStep` <= step < `maxStep`, evenly chosen beyond `samples`."""
+        low, high = whole(args, "minStep") or 0, whole(args, "maxStep")
+        chosen = self._select(low, LAST if high is None else high - 1, ())
+        return self._lines(spread_places(chosen, whole(args, "samples")))
 
-    Here `maxStep` is the last step, other than in `history_page`: W&B's client counts on it
-    (0.31.0, core/internal/runhistoryreader/livedata.go).
-    """
-    rows = [loads(line) for line in lines]
-    return [_sample(rows, _spec(raw)) for raw in texts(args, "specs")]
+    def sampled(self, args: Args) -> list[list[dict[str, Any]]]:
+        """For each of the `specs` evenly chosen rows that have all of its keys.
+
+        Here `maxStep` is the last step, other than in `page`: W&B's client counts on it
+        (0.31.0, core/internal/runhistoryreader/livedata.go).
+        """
+        specs = texts(args, "specs")
+        if len(specs) > SAMPLES:
+            raise Refused(400, f"`specs` has more than {SAMPLES} entries")
+        return [self._sample(_spec(raw)) for raw in specs]
+
+    def tail(self) -> list[str]:
+        """The row of the highest step, wherever it stands: a resumed run goes on behind it."""
+        chunk = self.store.lines.highest(self.run)
+        if chunk is None:
+            return []
+        steps = chunk.steps
+        place = max(range(chunk.count), key=lambda at: (steps[at], at))
+        return self._lines([(chunk, [place])])
+
+    def keys(self) -> dict[str, Any]:
+        """Which keys were logged, those of nested values with dots, how often, the last step."""
+        found = {
+            key: (counts, loads(last))
+            for key, (counts, last) in known_series(self.store, self.run).items()
+        }
+        for chunk in self._select(FIRST, LAST, ()):
+            if chunk[0].first >= self.run.sealed:
+                columns, _ = make_columns(self._read(chunk[0]))
+                for key, column in columns.items():
+                    before, last = found.get(key, ({}, None))
+                    last = column.last if column.is_plain else last
+                    found[key] = merge_counts(before, column.counts), last
+        keys = {
+            key: {
+                "typeCounts": [
+                    {"type": kind, "count": count}
+                    for kind, count in counts.items()
+                    if kind != OBJECT
+                ],
+                "monotonic": False,
+                "previousValue": last,
+            }
+            for key, (counts, last) in found.items()
+            if set(counts) != {OBJECT}
+        }
+        last = self.run.last_step
+        return {"keys": keys, "lastStep": self._last_step() if last is None else last, "sets": []}
+
+    def parquet_rows(self, args: Args) -> list[dict[str, Any]]:
+        """All rows as objects: we keep no Parquet files, everything is live."""
+        chosen = self._select(FIRST, LAST, texts(args, "liveKeys"))
+        return [loads(line) for line in self._lines(chosen)]
+
+    def _last_step(self) -> int:
+        return 0 if self.run.history_rows else -1
+
+    def _sample(self, spec: dict[str, Any]) -> list[dict[str, Any]]:
+        keys, samples = texts(spec, "keys"), whole(spec, "samples") or DEFAULT_SAMPLES
+        low, high = whole(spec, "minStep"), whole(spec, "maxStep")
+        chosen = self._select(FIRST if low is None else low, LAST if high is None else high, keys)
+        rows = [loads(line) for line in self._lines(spread_places(chosen, samples))]
+        return [{key: value_of(row, key) for key in keys} or row for row in rows]
+
+    def _select(self, low: int, high: int, keys: Sequence[str]) -> list[tuple[Chunk, Places]]:
+        """Where the rows stand that have a step from `low` to `high`, and all of the keys."""
+        columns = [read_places(self.store, self.run, key) for key in keys]
+        chosen: list[tuple[Chunk, Places]] = []
+        for chunk in self.store.lines.index(self.run, low, high):
+            places = self._within(chunk, low, high)
+            if keys and places:
+                places = self._with_keys(chunk, places, keys, columns)
+            if places:
+                chosen.append((chunk, places))
+        return chosen
+
+    def _within(self, chunk: Chunk, low: int, high: int) -> Places:
+        everywhere: Places = range(chunk.count)
+        if low == FIRST and high == LAST:
+            return everywhere
+        stepped = chunk.packed_steps is None and chunk.low is not None and chunk.high is not None
+        if stepped and low <= (chunk.low or 0) and (chunk.high or 0) <= high:
+            return everywhere
+        steps: Sequence[float] = chunk.steps
+        if NO_STEP in steps:
+            steps = [number(loads(line).get("_step")) or 0 for line in self._read(chunk)]
+        return [at for at, step in enumerate(steps) if low <= step <= high]
+
+    def _with_keys(
+        self,
+        chunk: Chunk,
+        places: Places,
+        keys: Sequence[str],
+        columns: Sequence[Mapping[int, Places | None]],
+    ) -> Places:
+        unknown = any("." in key and not column for key, column in zip(keys, columns, strict=True))
+        if chunk.packed == 1 and not unknown:  # such a key may lead into media
+            for column in columns:
+                if chunk.first not in column:
+                    return ()
+                having = column[chunk.first]
+                if having is not None:
+                    wanted = set(having)
+                    places = [at for at in places if at in wanted]
+            return places
+        rows = [loads(line) for line in self._read(chunk)]
+        return [at for at in places if all(value_of(rows[at], key) is not MISSING for key in keys)]
+
+    def _lines(self, chosen: Sequence[tuple[Chunk, Places]]) -> list[str]:
+        found: list[str] = []
+        for chunk, places in chosen:
+            lines = self._read(chunk)
+            found += [lines[at] for at in places]
+        return found
+
+    def _read(self, chunk: Chunk) -> list[str]:
+        lines = self._chunks.get(chunk.first)
+        if lines is None:
+            lines = self.store.lines.read_chunk(self.run, chunk.first)
+            self.budget.spend(read=sum(map(len, lines)))
+            self._chunks[chunk.first] = lines
+            while len(self._chunks) > KEPT_CHUNKS:
+                self._chunks.popitem(last=False)
+        return lines
 
 
 def spread(rows: Sequence[Row], samples: int | None) -> list[Row]:
     """At most `samples` rows, the first and the last among them."""
-    if not samples or samples < 0 or len(rows) <= samples:
-        return list(rows)
-    return [rows[at * (len(rows) - 1) // max(1, samples - 1)] for at in range(samples)]
+    return [rows[at] for at in _spread(len(rows), samples)]
 
 
-def tail(lines: Sequence[str]) -> list[str]:
-    """The row of the highest step, wherever it stands: a resumed run goes on behind it."""
-    if not lines:
-        return []
-    steps = [number(loads(line).get("_step")) for line in lines]
-    last = max((step, at) for at, step in enumerate((-1.0 if s is None else s) for s in steps))
-    return [lines[last[1]]]
+def spread_places(
+    chosen: Sequence[tuple[Chunk, Places]], samples: int | None
+) -> Sequence[tuple[Chunk, Places]]:
+    """The same of rows that stand in chunks."""
+    total = sum(len(places) for _, places in chosen)
+    if not samples or samples < 0 or total <= samples:
+        return chosen
+    wanted = iter(_spread(total, samples))
+    at, before = next(wanted), 0
+    found: list[tuple[Chunk, Places]] = []
+    for chunk, places in chosen:
+        kept: list[int] = []
+        while at is not None and at < before + len(places):
+            kept.append(places[at - before])
+            at = next(wanted, None)  # type: ignore[assignment] # none is left
+        if kept:
+            found.append((chunk, kept))
+        before += len(places)
+    return found
 
 
-def parquet_rows(lines: Sequence[str], args: Args) -> list[dict[str, Any]]:
-    """All rows as objects: we keep no Parquet files, everything is live."""
-    keys = texts(args, "liveKeys")
-    rows = [loads(line) for line in lines]
-    return [row for row in rows if all(_value(row, key) is not MISSING for key in keys)]
-
-
-def history_keys(lines: Sequence[str]) -> dict[str, Any]:
-    """Which keys were logged, those of nested values with dots, how often, and the last step."""
-    keys: dict[str, dict[str, Any]] = {}
-    last = -1
-    for row in map(loads, lines):
-        last = max(last, int(number(row.get("_step")) or 0))
-        for key, value in _leaves(row):
-            known = keys.setdefault(key, {"typeCounts": [], "monotonic": False})
-            _count(known["typeCounts"], _type_of(value))
-            known["previousValue"] = value
-    return {"keys": keys, "lastStep": last, "sets": []}
-
-
-def _spec(raw: str) -> dict[str, Any]:
-    try:
-        spec = loads(raw)
-    except ValueError:
-        raise Refused(400, "`specs` is not JSON") from None
-    if not isinstance(spec, dict):
-        raise Refused(400, "`specs` must be JSON objects")
-    return spec
-
-
-def _sample(rows: Sequence[dict[str, Any]], spec: dict[str, Any]) -> list[dict[str, Any]]:
-    keys, samples = texts(spec, "keys"), whole(spec, "samples") or DEFAULT_SAMPLES
-    low, high = whole(spec, "minStep"), whole(spec, "maxStep")
-    found = []
-    for row in rows:
-        step = number(row.get("_step")) or 0
-        if (low is None or step >= low) and (high is None or step <= high):
-            chosen = {key: _value(row, key) for key in keys}
-            if MISSING not in chosen.values():
-                found.append(chosen or row)
-    return spread(found, samples)
-
-
-def _value(row: Mapping[str, Any], key: str) -> object:
+def value_of(row: Mapping[str, Any], key: str) -> object:
     """The value of a key, or along its dots that of a nested one."""
     if key in row:
         return row[key]
@@ -100,30 +205,17 @@ def _value(row: Mapping[str, Any], key: str) -> object:
     return here
 
 
-def _leaves(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in row.items():
-        if isinstance(value, Mapping) and "_type" not in value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def _spread(count: int, samples: int | None) -> Sequence[int]:
+    if not samples or samples < 0 or count <= samples:
+        return range(count)
+    return [at * (count - 1) // max(1, samples - 1) for at in range(samples)]
 
 
-def _type_of(value: object) -> str:
-    if number(value) is not None:
-        return "number"
-    match value:
-        case None:
-            return "nil"
-        case str():
-            return "string"
-        case Mapping():
-            return str(value["_type"])
-    return "list"
-
-
-def _count(counts: list[dict[str, Any]], kind: str) -> None:
-    for one in counts:
-        if one["type"] == kind:
-            one["count"] += 1
-            return
-    counts.append({"type": kind, "count": 1})
+def _spec(raw: str) -> dict[str, Any]:
+    try:
+        spec = loads(raw)
+    except (ValueError, RecursionError):
+        raise Refused(400, "`specs` is not JSON") from None
+    if not isinstance(spec, dict):
+        raise Refused(400, "`specs` must be JSON objects")
+    return spec

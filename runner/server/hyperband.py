@@ -1,4 +1,4 @@
-"""Hyperband as W&B does it: which running runs to stop, from the metric as logged so far.
+"""Hyperband as W&B does it: is a running run to end early?
 
 One iteration is one logged finite value of the metric, not a step. At each band (a number of
 iterations) the runs that came that far are ranked; a run worse there than the best 1/eta is
@@ -8,24 +8,22 @@ at rank int(n/eta), so a band with few runs stops none.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Protocol
 
 from runner.sweepfile import Hyperband
-from runner.sweepfile.model import Goal
 
 _MOST_BANDS = 100  # W&B's, counting up from `min_iter`
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A run to end early, and why."""
+class Ladder(Protocol):
+    """The losses (smaller is better) with which the runs of a sweep came to each band."""
 
-    run_id: str
-    band: int  # iterations
-    value: float  # the run's, as logged
-    threshold: float  # what it had to reach there
+    def size(self, band: int) -> int:
+        """How many runs came that far."""
+
+    def loss(self, band: int, rank: int) -> float:
+        """The loss that is so many places behind the best."""
 
 
 def bands(rules: Hyperband, longest: int) -> list[int]:
@@ -33,40 +31,20 @@ def bands(rules: Hyperband, longest: int) -> list[int]:
     return sorted(band for band in _all_bands(rules, longest) if band <= longest)
 
 
-def hyperband_stops(
-    rules: Hyperband,
-    goal: Goal,
-    curves: Mapping[str, Sequence[float]],
-    running: Set[str],
-) -> list[Stop]:
-    """The runs among `running` to stop now.
+def is_hopeless(
+    rules: Hyperband, ladder: Ladder, band: int, *, at_band: float, lowest: float
+) -> bool:
+    """Is a run to be stopped?
 
     Args:
-        curves: for each run, whatever its state, the metric as logged; NaN and infinities count
-            for nothing.
+        rules: the sweep's.
+        ladder: of all of the sweep's runs.
+        band: the last one that the run has reached.
+        at_band: its loss there.
+        lowest: the lowest loss that it ever had.
     """
-    sign = -1.0 if goal == "maximize" else 1.0
-    losses = {
-        name: [sign * value for value in curve if math.isfinite(value)]
-        for name, curve in curves.items()
-    }
-    longest = max(map(len, losses.values()), default=0)
-    limits = {
-        band: _threshold(
-            [curve[band - 1] for curve in losses.values() if len(curve) >= band], rules
-        )
-        for band in bands(rules, longest)
-    }
-    stops: list[Stop] = []
-    for name, curve in losses.items():
-        reached = [band for band in limits if band <= len(curve)]
-        if name not in running or not reached:
-            continue
-        band = reached[-1]
-        value = curve[band - 1] if rules.strict else min(curve)
-        if value > limits[band]:
-            stops.append(Stop(name, band, sign * value, sign * limits[band]))
-    return stops
+    threshold = ladder.loss(band, int((1.0 / rules.eta) * ladder.size(band)))
+    return (at_band if rules.strict else lowest) > threshold
 
 
 def _all_bands(rules: Hyperband, longest: int) -> Iterator[int]:
@@ -84,7 +62,3 @@ def _all_bands(rules: Hyperband, longest: int) -> Iterator[int]:
                 return
             yield int(width)
             width *= rules.eta
-
-
-def _threshold(values: list[float], rules: Hyperband) -> float:
-    return sorted(values)[int((1.0 / rules.eta) * len(values))]

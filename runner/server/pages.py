@@ -2,17 +2,19 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
+from runner.server.access import ADMIN, Access
 from runner.server.records import LIVE, Agent, Run, Sweep
 from runner.server.service import Service, chosen_config
 from runner.server.views import ENGINES, Views
 from runner.server.wire import Refused
 
 REFRESH_S = 10
+SHOWN_RUNS = 500
+SHOWN_POINTS = 800
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;
 color:#1c2430;background:#fff}
@@ -29,16 +31,16 @@ th,td{border-color:#2b333c}pre{background:#1d232a}.quiet{color:#94a0ae}}
 """
 
 
-def index(service: Service) -> str:
-    """All sweeps, the newest first."""
-    sweeps = list(reversed(service.store.sweeps()))
+def index(service: Service, access: Access = ADMIN) -> str:
+    """All sweeps that a key opens, the newest first."""
+    sweeps = [one for one in reversed(service.store.sweeps()) if access.sees(one)]
     rows = [
         [
             f'<a href="{sweep_link(one)}">{escape(one.path)}</a>',
             escape(one.name or ""),
             escape(one.state.lower()),
             escape(_method(service, one)),
-            str(service.store.count_runs(one)),
+            str(service.store.sums.count_runs(one)),
         ]
         for one in sweeps
     ]
@@ -48,11 +50,10 @@ def index(service: Service) -> str:
 
 def sweep(service: Service, sweep: Sweep) -> str:
     """One sweep: how far it is, the best so far, each run, its configuration."""
-    spec, runs = service.spec(sweep), service.store.runs_of_sweep(sweep)
-    sign = -1.0 if spec.goal == "maximize" else 1.0
-    scored = [(sign * run.best, run) for run in runs if run.best is not None]
-    best = min(scored, key=lambda pair: pair[0])[1] if scored else None
-    counts = Counter(run.state for run in runs)
+    store, spec = service.store, service.spec(sweep)
+    runs, counts = store.newest_runs(sweep, SHOWN_RUNS), store.sums.count_states(sweep)
+    best = store.best_run(sweep, highest=spec.goal == "maximize")
+    total = sum(counts.values())
     states = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     metric = (
         f"{escape(spec.goal)} <code>{escape(spec.metric)}</code>" if spec.metric else "no metric"
@@ -66,15 +67,15 @@ def sweep(service: Service, sweep: Sweep) -> str:
     parts = [
         f"<h1>{escape(sweep.name or sweep.id)}</h1>",
         f'<p class="quiet">{" · ".join(facts)}</p>',
-        f"<p>{len(runs)} runs{': ' if states else ''}{escape(states)}</p>",
+        f"<p>{total} runs{': ' if states else ''}{escape(states)}</p>",
         _best(best),
-        _chart([(run.created, run.best) for run in runs], goal=spec.goal),
-        "<h2>Runs</h2>",
+        _chart(store.sums.bests(sweep), goal=spec.goal),
+        f"<h2>{'Runs' if total <= SHOWN_RUNS else f'The newest {SHOWN_RUNS} runs'}</h2>",
         _runs_table(service, runs),
         f"<h2>Configuration</h2><pre>{escape(sweep.config)}</pre>",
         '<p><a href="/">all sweeps</a></p>',
     ]
-    live = sweep.state in ("RUNNING", "PAUSED") or any(run.state in LIVE for run in runs)
+    live = sweep.state in ("RUNNING", "PAUSED") or not counts.keys().isdisjoint(LIVE)
     return _document(sweep.name or sweep.id, "".join(parts), refresh=live)
 
 
@@ -113,7 +114,7 @@ def _runs_table(service: Service, runs: Sequence[Run]) -> str:
     views = Views(service, "")
     agents = {one.id: one for one in _agents(service, runs)}
     rows = []
-    for run in reversed(runs):
+    for run in runs:
         agent = agents.get(run.agent or "")
         duration = views.duration(run)
         rows.append(
@@ -167,9 +168,12 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _chart(points: Sequence[tuple[float, float | None]], *, goal: str) -> str:
-    """Each run's best in the order of their starts, and the best so far as a line."""
-    values = [value for _, value in points if value is not None and math.isfinite(value)]
+def _chart(values: Sequence[float], *, goal: str) -> str:
+    """Each run's best in the order of their starts, and the best so far as a line.
+
+    Of many runs only some are drawn, the best so far of those between included.
+    """
+    values = _thinned([value for value in values if math.isfinite(value)], goal=goal)
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
@@ -193,6 +197,13 @@ def _chart(points: Sequence[tuple[float, float | None]], *, goal: str) -> str:
         f'</title><polyline points="{" ".join(line)}" fill="none" stroke="#0b7a4b" '
         f'stroke-width="2"/>{dots}</svg><p class="quiet">{escape(title)}; line: best so far</p>'
     )
+
+
+def _thinned(values: Sequence[float], *, goal: str) -> Sequence[float]:
+    """The best of every few values where there are many."""
+    size = -(-len(values) // SHOWN_POINTS)
+    best = max if goal == "maximize" else min
+    return [best(values[at : at + size]) for at in range(0, len(values), max(1, size))]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int]) -> str:

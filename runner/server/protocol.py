@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from runner.server.access import Access
 from runner.server.artifacts import Artifacts
+from runner.server.budget import Budget
 from runner.server.filters import connection
-from runner.server.graphql import Operation, answer, read_operation
+from runner.server.graphql import Operation, answer
+from runner.server.limits import CHANGE_NODES
 from runner.server.runchanges import RunChanges
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.sweepchanges import SweepChanges
@@ -21,19 +24,22 @@ TYPES: Mapping[str, tuple[str, ...]] = {  # what clients before 0.25 look up bef
 }
 
 
-def execute(service: Service, base: str, body: object) -> dict[str, object]:
-    """Answer one GraphQL request that came by way of the URL `base`.
+def execute(service: Service, base: str, operation: Operation, access: Access) -> dict[str, object]:
+    """Answer one GraphQL operation that came by way of the URL `base`.
 
     A query's unknown root field is null; an unknown mutation is refused with 400, because a null
     answer to one crashes the client.
     """
-    return carry_out(service, Views(service, base), read_operation(body))
+    if operation.kind == "mutation":
+        access.check_change()
+    budget = Budget(nodes=CHANGE_NODES) if operation.kind == "mutation" else Budget()
+    return carry_out(service, Views(service, base, budget, access), operation)
 
 
 def carry_out(service: Service, views: Views, operation: Operation) -> dict[str, object]:
     """The reply to one operation, its nodes made by `views`."""
     roots = _roots(service, views, operation)
-    return {"data": answer(roots, operation.fields)}
+    return {"data": answer(roots, operation.fields, views.budget)}
 
 
 def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str, Root]:
@@ -83,16 +89,20 @@ class _Queries:
         name = text(args, "name")
         entity = text(args, "entityName") or DEFAULT_ENTITY
         found = self.service.store.project(entity, name) if name else None
-        return self.views.project(found) if found else None
+        if found is None or not self.views.access.sees_project(found.entity, found.name):
+            return None
+        return self.views.project(found)
 
     def projects(self, args: Args) -> Node:
-        found = self.service.store.projects(text(args, "entityName"))
+        found = self.views.projects(text(args, "entityName"))
         return connection(found, args, self.views.project)
 
     def artifact(self, args: Args) -> Node | None:
         """A version by its ID, which `Artifact.wait()` asks for."""
         found = self.service.store.artifact(text(args, "id") or "")
-        return self.views.artifact(found) if found else None
+        if found is None or not self.views.access.sees_project(found.entity, found.project):
+            return None
+        return self.views.artifact(found)
 
     def type(self, name: str) -> Node:
         known = _changes(self.service, self.views) if name == "Mutation" else TYPES.get(name, ())

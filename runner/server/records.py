@@ -101,16 +101,17 @@ class Run:
     seen: int  # 1: its agent has listed it since
     lost: int  # 1: its agent has stopped listing it
     history_rows: int
-    history_bytes: int
     events_rows: int
-    events_bytes: int
     output_rows: int
-    output_bytes: int
     best: float | None  # of the sweep's metric, by its goal
     last: float | None
     stream_code: int | None  # the exit code with which its stream ended in this attempt
     preempting: int  # 1: its stream has announced that this attempt will be interrupted
     report_before: str | None  # the report of the attempt before, to know a repeated one
+    last_step: int | None  # the highest `_step` of its rows
+    points: int  # finite values of its sweep's metric among its rows
+    cell: int | None  # the number of its configuration in its sweep's grid
+    sealed: int  # rows of its history that have columns (`seal`)
 
     @property
     def path(self) -> str:
@@ -184,14 +185,15 @@ def blank_run(entity: str, project: str, run_id: str, now: float) -> Run:
         seen=0,
         lost=0,
         history_rows=0,
-        history_bytes=0,
         events_rows=0,
-        events_bytes=0,
         output_rows=0,
-        output_bytes=0,
         best=None,
         last=None,
         stream_code=None,
         preempting=0,
         report_before=None,
+        last_step=None,
+        points=0,
+        cell=None,
+        sealed=0,
     )

@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 from runner.server.ends import begin_anew
 from runner.server.records import OVER, RUN_STATES, Run, blank_run
+from runner.server.scores import add_summary, place_anew, score_anew
 from runner.server.service import DEFAULT_ENTITY, Service, new_id, place_of
-from runner.server.stream import rewind, score
+from runner.server.stream import rewind
 from runner.server.views import Views, storage_path
 from runner.server.wire import (
     Args,
@@ -54,13 +54,12 @@ class RunChanges:
         with store.transaction():
             if len(by_id) == 4:
                 run, inserted = self._run_of(required(args, "id")), False
+                self._check(run, text(args, "sweep"))
             else:
                 run, inserted = self._named(args)
-                run = _present(run, self.service.clock())
-            run = self._described(run, args)
-            if text(args, "summaryMetrics") or inserted:
-                spec = self.service.spec_of(run)
-                run = score(run, spec, self.service.curve(run, spec.metric if spec else None))
+                self._check(None if inserted else run, text(args, "sweep"))
+                run = self._present(run)
+            run = self._described(run, args, before=None if inserted else run)
             store.put(run)
         return {"bucket": self.views.run(run), "inserted": inserted}
 
@@ -73,7 +72,8 @@ class RunChanges:
             run = self.service.store.run(*place_of(args), required(args, "runName"))
             if run is None:
                 raise Refused(404, f"run {required(args, 'runName')} not found")
-            run = rewind(self.service, _present(run, self.service.clock()), step)
+            self._check(run)
+            run = rewind(self.service, self._present(run), step)
             self.service.store.put(run)
         return {"rewoundRun": self.views.run(run)}
 
@@ -81,14 +81,18 @@ class RunChanges:
         """Ask a run to stop: its stream is told first, then its agent."""
         with self.service.store.transaction():
             run = self._run_of(required(args, "id"))
+            self._check(run)
             if run.state not in OVER and run.stop is None:
                 self.service.store.put(replace(run, stop="user", stop_at=self.service.clock()))
+                self.service.ages.note("stop", run.path)
         return {"success": True, "clientMutationId": None}
 
     def upsert_model(self, args: Args) -> Node:
         """Make a W&B project known."""
         entity, name = text(args, "entityName") or DEFAULT_ENTITY, required(args, "name")
         inserted = self.service.store.project(entity, name) is None
+        if inserted or not self.views.access.sees_project(entity, name):
+            self.views.access.check_admin()
         self.service.ensure_project(entity, name)
         project = self.service.store.project(entity, name)
         node = self.views.project(project) if project else None
@@ -98,8 +102,10 @@ class RunChanges:
         """URLs to which a run's files are put."""
         entity, project = place_of(args)
         run_id = required(args, "runName")
-        if self.service.store.run(entity, project, run_id) is None:
+        run = self.service.store.run(entity, project, run_id)
+        if run is None:
             raise Refused(404, f"run {entity}/{project}/{run_id} not found")
+        self._check(run)
 
         def target(name: str) -> str:
             return self.views.signed(storage_path(entity, project, run_id, name), write=True)
@@ -109,6 +115,9 @@ class RunChanges:
             "uploadHeaders": [],
             "files": [{"name": name, "uploadUrl": target(name)} for name in texts(args, "files")],
         }
+
+    def _check(self, run: Run | None, sweep: str | None = None) -> None:
+        self.views.access.check_run(run, sweep=sweep)
 
     def _run_of(self, opaque: str) -> Run:
         names = local_names(opaque, "Run")
@@ -130,14 +139,24 @@ class RunChanges:
         self.service.ensure_project(entity, project)
         return blank_run(entity, project, name, self.service.clock()), True
 
-    def _described(self, run: Run, args: Args) -> Run:
+    def _present(self, run: Run) -> Run:
+        """The run as its process reports for duty; one that had ended is resumed."""
+        now = self.service.clock()
+        self.service.ages.note("heard", run.path)
+        if run.state in OVER or run.state == "preempted":
+            run = replace(begin_anew(run), state="running", started=now)
+        elif run.state == "pending" or run.started is None:
+            run = replace(run, state="running", started=now, lost=0)
+        return replace(run, heartbeat=now)
+
+    def _described(self, run: Run, args: Args, *, before: Run | None) -> Run:
         sweep = text(args, "sweep")
         if sweep and self.service.store.sweep(run.entity, run.project, sweep) is None:
             raise Refused(404, f"sweep {sweep} not found")  # as W&B does (wandb/wandb issue 8115)
         state = text(args, "state") or run.state
         if state not in RUN_STATES:
             raise Refused(400, f"a run's state is one of {', '.join(RUN_STATES)}")
-        return replace(
+        run = replace(
             run,
             state=state,
             sweep=sweep or run.sweep,
@@ -153,22 +172,29 @@ class RunChanges:
             git_commit=_kept(args, "commit", run.git_commit),
             tags=run.tags if args.get("tags") is None else json.dumps(texts(args, "tags")),
         )
+        return self._counted(before, run)
 
-
-def _present(run: Run, now: float) -> Run:
-    """The run as its process reports for duty; one that had ended is resumed."""
-    if run.state in OVER or run.state == "preempted":
-        run = replace(begin_anew(run), state="running", started=now)
-    elif run.state == "pending" or run.started is None:
-        run = replace(run, state="running", started=now, lost=0)
-    return replace(run, heartbeat=now)
+    def _counted(self, before: Run | None, run: Run) -> Run:
+        """The run with what follows from its place in a sweep, its configuration and summary."""
+        moved = before is None or before.sweep != run.sweep
+        if moved or (before is not None and before.config != run.config and not run.suggested):
+            run = place_anew(self.service, before, run)
+        sweep = self.service.sweep_of(run)
+        spec = self.service.spec(sweep) if sweep else None
+        if moved and before is not None:
+            return score_anew(self.service, run, spec)
+        return add_summary(run, spec)
 
 
 def _kept(args: Args, key: str, before: str | None) -> str | None:
     value = args.get(key)
-    return before if value is None else cast(Any, str(value))
+    if value is None:
+        return before
+    if not isinstance(value, str):
+        raise Refused(400, f"`{key}` must be a string")
+    return value
 
 
 def _json(args: Args, key: str, before: str) -> str:
     raw = text(args, key)
-    return before if raw is None else dumps(json_object(raw, name=key))
+    return before if raw is None else dumps(json_object(raw, name=key, any_text=True))

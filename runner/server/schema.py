@@ -2,10 +2,16 @@
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from runner.errors import RunnerError
 from runner.migrations import Migration, check_format, migrate, read_migrations
+from runner.server.disk import sync_folder
+
+STATEMENTS = 512  # prepared ones that a connection keeps
+READER_CACHE_KIB = 4096
+BACKUP = "backup-format"  # and its number: what a database was before it went on to the next
 
 
 def connect(path: Path, migrations: Sequence[Migration] | None = None) -> sqlite3.Connection:
@@ -17,7 +23,9 @@ def connect(path: Path, migrations: Sequence[Migration] | None = None) -> sqlite
     """
     known = read_migrations("runner.server") if migrations is None else migrations
     try:
-        database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        database = sqlite3.connect(
+            path, check_same_thread=False, isolation_level=None, cached_statements=STATEMENTS
+        )
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
     try:
@@ -25,8 +33,21 @@ def connect(path: Path, migrations: Sequence[Migration] | None = None) -> sqlite
     except BaseException:
         database.close()
         raise
-    database.row_factory = sqlite3.Row
     return database
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, and does not wait for the one that does."""
+    reader = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        check_same_thread=False,
+        isolation_level=None,
+        cached_statements=STATEMENTS,
+    )
+    reader.execute("pragma busy_timeout=5000")
+    reader.execute(f"pragma cache_size=-{READER_CACHE_KIB}")
+    return reader
 
 
 def _prepare(database: sqlite3.Connection, path: Path, known: Sequence[Migration]) -> None:
@@ -35,12 +56,28 @@ def _prepare(database: sqlite3.Connection, path: Path, known: Sequence[Migration
         found = check_format(database, path, known)
         database.execute("pragma journal_mode=wal")
         database.execute("pragma synchronous=full")
-    except sqlite3.Error as error:
+        if 0 < found < known[-1].number:
+            _keep_copy(database, path.parent / f"{BACKUP}{found}" / path.name)
+    except (sqlite3.Error, OSError) as error:
         raise _unusable(path, error) from error
     migrate(database, path, known, found=found)
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> RunnerError:
+def _keep_copy(database: sqlite3.Connection, copy: Path) -> None:
+    """A copy of the database beside it; there is none, or a whole one."""
+    if copy.exists():
+        return
+    copy.parent.mkdir(mode=0o700, exist_ok=True)
+    aside = copy.with_suffix(".part")
+    aside.unlink(missing_ok=True)
+    with closing(sqlite3.connect(aside)) as target:
+        database.backup(target)
+    aside.replace(copy)
+    sync_folder(copy.parent)
+    sync_folder(copy.parent.parent)
+
+
+def _unusable(path: Path, error: Exception) -> RunnerError:
     return RunnerError(
         f"the database {path} cannot be opened: {error}",
         hint="is the folder writable, is its disk full, and the file a database of this server?",

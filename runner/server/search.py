@@ -1,6 +1,6 @@
-"""What a sweep does next: the config of its next run, and which running runs to stop.
+"""What a sweep does next: the config of its next run.
 
-Pure: the same sweep, runs and seed give the same answer. Whatever is issued is plain JSON.
+Pure: the same sweep, progress and seed give the same answer. Whatever is issued is plain JSON.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
-from runner.server.grid import next_cell
-from runner.server.hyperband import Stop, hyperband_stops
+from runner.server.grid import Grid
 from runner.server.records import OVER, RunState
 from runner.server.spaces import Point, assemble, draw, same, take_apart
 from runner.sweepfile import Sweep, leaves
@@ -34,6 +34,24 @@ class RunView:
     summary: float | None = None  # the metric's last value as the run summed it up
 
 
+class Progress(Protocol):
+    """How far a sweep is, as the search asks for it."""
+
+    @property
+    def issued(self) -> int:
+        """How many runs there are, those that it was told to learn from included."""
+
+    @property
+    def best(self) -> float | None:
+        """The best value of the metric so far."""
+
+    def free_cell(self, grid: Grid) -> int | None:
+        """The first cell that no run had, whatever became of that run; None: all were tried."""
+
+    def views(self) -> Sequence[RunView]:
+        """Every run that was ever issued, in that order."""
+
+
 def best_value(run: RunView, goal: Goal) -> float | None:
     """The best finite value a run logged, else its summary's; None if there is neither."""
     logged = [value for value in run.values if math.isfinite(value)]
@@ -42,51 +60,40 @@ def best_value(run: RunView, goal: Goal) -> float | None:
     return run.summary if run.summary is not None and math.isfinite(run.summary) else None
 
 
-def best_run(runs: Sequence[RunView], goal: Goal) -> RunView | None:
-    """The run with the best value, the earliest of equals."""
-    known = [(value, run) for run in runs if (value := best_value(run, goal)) is not None]
-    if not known:
-        return None
-    sign = 1.0 if goal == "minimize" else -1.0
-    return min(known, key=lambda pair: sign * pair[0])[1]
-
-
-def next_config(sweep: Sweep, runs: Sequence[RunView], *, seed: int) -> dict[str, object] | None:
+def next_config(
+    sweep: Sweep, grid: Grid | None, progress: Progress, *, seed: int
+) -> dict[str, object] | None:
     """The config of the next run, as {key: value}; None when the sweep has none left.
 
     Args:
-        runs: every run that was ever issued, in that order.
-        seed: the sweep's own; how far the search is follows from `runs`.
+        sweep: its file.
+        grid: its cells, where its method is to try them all.
+        progress: how far it is.
+        seed: the sweep's own; how far the search is follows from `progress`.
     """
-    if sweep.run_cap is not None and len(runs) >= sweep.run_cap:
+    if sweep.run_cap is not None and progress.issued >= sweep.run_cap:
         return None
-    if target_reached(sweep, runs):
+    if target_reached(sweep, progress.best):
         return None
-    if sweep.method == "grid":
-        point = next_cell(sweep.parameters, (run.config for run in runs))
-    elif sweep.method == "random":
-        point = _random_point(sweep, random.Random(_derive(seed, len(runs))))  # noqa: S311 - a search
-    else:
-        point = _bayes_point(sweep, runs, seed)
-    return None if point is None else assemble(point)
+    if grid is not None:
+        cell = progress.free_cell(grid)
+        return None if cell is None else assemble(grid.cell(cell))
+    if sweep.method == "random":
+        rng = random.Random(_derive(seed, progress.issued))  # noqa: S311 - a search
+        return assemble(_random_point(sweep, rng))
+    return assemble(_bayes_point(sweep, progress.views(), seed))
 
 
-def target_reached(sweep: Sweep, runs: Sequence[RunView]) -> bool:
+def make_grid(sweep: Sweep) -> Grid | None:
+    """The cells of a sweep whose method is to try them all."""
+    return Grid(sweep.parameters) if sweep.method == "grid" else None
+
+
+def target_reached(sweep: Sweep, best: float | None) -> bool:
     """Has a run come to `metric.target`, which ends the sweep?"""
-    best = None if sweep.target is None else best_run(runs, sweep.goal)
-    value = None if best is None else best_value(best, sweep.goal)
-    if value is None or sweep.target is None:
+    if best is None or sweep.target is None:
         return False
-    return value <= sweep.target if sweep.goal == "minimize" else value >= sweep.target
-
-
-def select_stops(sweep: Sweep, runs: Sequence[RunView]) -> list[Stop]:
-    """The running runs that hyperband ends now."""
-    if sweep.early_terminate is None:
-        return []
-    curves = {run.id: run.values for run in runs}
-    running = {run.id for run in runs if run.state == "running"}
-    return hyperband_stops(sweep.early_terminate, sweep.goal, curves, running)
+    return best <= sweep.target if sweep.goal == "minimize" else best >= sweep.target
 
 
 def _random_point(sweep: Sweep, rng: random.Random) -> Point:

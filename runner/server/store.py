@@ -1,27 +1,26 @@
 """The one door to what the server keeps: SQLite behind one writer, and the files beside it."""
 
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from runner.server import schema
+from runner.server.database import Database, Value
 from runner.server.disk import Disk
-from runner.server.logs import safe_name
-from runner.server.records import LIVE, Agent, Artifact, Project, Run, Sweep, Upload
+from runner.server.lines import Lines
+from runner.server.names import safe_name
+from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
+from runner.server.sums import IN_ORDER, LIVE_STATES, OF_SWEEP, Key, Sums, key_of
 
 Record = TypeVar("Record", Project, Sweep, Agent, Run, Artifact)
-Value = str | float | int | None
 NAMES: dict[type, tuple[str, ...]] = {
     kind: tuple(one.name for one in fields(kind)) for kind in (Project, Sweep, Agent, Run, Artifact)
 }
 
 
 class Store:
-    """State in `DIR/server.db`, the runs' histories and files below `DIR/runs`.
+    """State in `DIR/server.db`, the runs' files below `DIR/runs`.
 
     Every method may be called from any thread. What is read and written inside of `transaction`
     is one unit: no other thread comes between, and a kill leaves all of it or nothing.
@@ -29,56 +28,31 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root, self.disk = root, Disk(root)
-        self._lock = threading.RLock()
-        self._begun = False
-        self._committed: list[Callable[[], None]] = []
-        self._database = schema.connect(root / "server.db")
+        self.database = Database(root / "server.db")
+        self.lines, self.sums = Lines(self.database), Sums(self.database)
+        self._runs: dict[Key, Run] = {}  # as they are in the transaction
+        self._generation = -1  # of the database, when they were read
 
     def close(self) -> None:
         """Let go of the database; its write-ahead log is folded in."""
-        with self._lock:
-            self._database.close()
+        self.database.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; may be nested, then the outermost decides.
-
-        Raises:
-            sqlite3.OperationalError: the disk does not take it, at the latest when it is committed;
-                nothing has changed then, and the next transaction begins anew.
-        """
-        with self._lock:
-            if self._begun:
-                yield
-                return
-            self._run("begin immediate")
-            self._begun = True
-            try:
-                yield
-                self._database.execute("commit")
-                committed = self._committed
-            except BaseException:
-                if self._database.in_transaction:  # SQLite has undone some failures itself
-                    self._database.execute("rollback")
-                raise
-            finally:
-                self._begun, self._committed = False, []
-            for tell in committed:
-                tell()
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing; may be nested, then the outermost decides (`Database.transaction`)."""
+        return self.database.transaction()
 
     def after_commit(self, tell: Callable[[], None]) -> None:
-        """Call `tell` once the present transaction is on the disk; never, if it is undone.
-
-        What is remembered outside of the database is changed here and nowhere else.
-        """
-        with self.transaction():
-            self._committed.append(tell)
+        """Call `tell` once the present transaction is on the disk; never, if it is undone."""
+        self.database.after_commit(tell)
 
     def put(self, record: Project | Sweep | Agent | Run | Artifact) -> None:
-        """Write a record over the one with the same key."""
-        names = NAMES[type(record)]
+        """Write a record over the one with the same key; only what differs is written."""
         with self.transaction():
-            self._run(_PUT[type(record)], [getattr(record, name) for name in names])
+            if isinstance(record, Run):
+                self._put_run(record)
+                return
+            values = [getattr(record, name) for name in NAMES[type(record)]]
+            self.database.execute(_PUT[type(record)], values)
 
     def project(self, entity: str, name: str) -> Project | None:
         """The project, if anything was ever put into it."""
@@ -97,58 +71,123 @@ class Store:
     def sweeps(self, entity: str | None = None, project: str | None = None) -> list[Sweep]:
         """All sweeps (of a project), oldest first."""
         if entity is None or project is None:
-            return self._all(Sweep, "1 order by created, rowid")
-        return self._all(Sweep, "entity=? and project=? order by created, rowid", entity, project)
+            return self._all(Sweep, f"1 {IN_ORDER}")
+        return self._all(Sweep, f"entity=? and project=? {IN_ORDER}", entity, project)
+
+    def running_sweeps(self) -> list[Sweep]:
+        """The sweeps that hand out runs."""
+        return self._all(Sweep, f"state='RUNNING' {IN_ORDER}")
 
     def agent(self, agent_id: str) -> Agent | None:
         """The agent, if there is one."""
         return self._one(Agent, "id=?", agent_id)
 
-    def agents(self, sweep: Sweep) -> list[Agent]:
-        """All agents that ever registered for a sweep, oldest first."""
-        where = "entity=? and project=? and sweep=? order by created, rowid"
-        return self._all(Agent, where, sweep.entity, sweep.project, sweep.id)
+    def agents(self, sweep: Sweep, *, host: str | None = None) -> list[Agent]:
+        """All agents that ever registered for a sweep (from one host), oldest first."""
+        if host is None:
+            return self._all(Agent, f"{OF_SWEEP} {IN_ORDER}", *key_of(sweep))
+        return self._all(Agent, f"{OF_SWEEP} and host=? {IN_ORDER}", *key_of(sweep), host)
 
     def run(self, entity: str, project: str, run_id: str) -> Run | None:
         """The run, if there is one."""
-        return self._one(Run, "entity=? and project=? and id=?", entity, project, run_id)
+        key = entity, project, run_id
+        if not self.database.is_inside:
+            return self._one(Run, "entity=? and project=? and id=?", *key)
+        found = self._read_before().get(key)
+        if found is None:
+            found = self._one(Run, "entity=? and project=? and id=?", *key)
+            if found is not None:
+                self._runs[key] = found
+        return found
 
     def runs(self, entity: str, project: str) -> list[Run]:
         """All runs of a project, oldest first."""
-        return self._all(Run, "entity=? and project=? order by created, rowid", entity, project)
+        return self._all(Run, f"entity=? and project=? {IN_ORDER}", entity, project)
 
     def runs_of_sweep(self, sweep: Sweep) -> list[Run]:
         """All runs of a sweep, oldest first."""
-        where = "entity=? and project=? and sweep=? order by created, rowid"
-        return self._all(Run, where, sweep.entity, sweep.project, sweep.id)
+        return self._all(Run, f"{OF_SWEEP} {IN_ORDER}", *key_of(sweep))
 
     def runs_of_agent(self, agent_id: str) -> list[Run]:
         """All runs that an agent holds or held last, oldest first."""
-        return self._all(Run, "agent=? order by created, rowid", agent_id)
+        return self._all(Run, f"agent=? {IN_ORDER}", agent_id)
+
+    def count_runs_of_agent(self, agent_id: str) -> int:
+        """How many runs an agent holds or held last."""
+        return self.count_selected("agent=?", (agent_id,))
+
+    def count_live_runs(self) -> int:
+        """How many runs have not ended."""
+        return self.count_selected(f"state in ({LIVE_STATES})", ())
+
+    def count_sweeps(self) -> int:
+        """How many sweeps there are."""
+        return int(self.database.execute("select count(*) from sweep")[0][0])
 
     def live_runs(self) -> list[Run]:
         """All runs that have not ended."""
-        return self._all(Run, f"state in ({','.join('?' * len(LIVE))})", *LIVE)
+        return self._all(Run, f"state in ({LIVE_STATES})")
 
-    def count_runs(self, sweep: Sweep) -> int:
-        """How many runs a sweep has, whatever became of them."""
-        rows = self._run(
-            "select count(*) from run where entity=? and project=? and sweep=?",
-            (sweep.entity, sweep.project, sweep.id),
-        )
-        return int(rows[0][0])
+    def live_runs_of_agent(self, agent_id: str) -> list[Run]:
+        """The runs of an agent that have not ended, oldest first."""
+        return self._all(Run, f"agent=? and state in ({LIVE_STATES}) {IN_ORDER}", agent_id)
+
+    def live_runs_of_sweep(self, sweep: Sweep) -> list[Run]:
+        """The runs of a sweep that have not ended, oldest first."""
+        return self._all(Run, f"{OF_SWEEP} and state in ({LIVE_STATES}) {IN_ORDER}", *key_of(sweep))
+
+    def unfinished_runs(self, sweep: Sweep) -> list[Run]:
+        """The runs of a sweep that have not ended, or that wait to go on, oldest first."""
+        where = f"{OF_SWEEP} and state in ({LIVE_STATES}, 'preempted') {IN_ORDER}"
+        return self._all(Run, where, *key_of(sweep))
+
+    def first_preempted(self, sweep: Sweep) -> Run | None:
+        """The run that waits for the longest time to go on."""
+        where = f"{OF_SWEEP} and state='preempted' order by ended"
+        return self._one(Run, where, *key_of(sweep))
+
+    def select_runs(self, where: str, values: Sequence[Value]) -> list[Run]:
+        """The runs that a condition of `runquery` selects."""
+        return self._all(Run, where, *values)
+
+    def count_selected(self, where: str, values: Sequence[Value]) -> int:
+        """How many runs it selects."""
+        return int(self.database.execute(f"select count(*) from run where {where}", values)[0][0])  # noqa: S608 - ours
+
+    def newest_runs(self, sweep: Sweep, count: int) -> list[Run]:
+        """The last runs of a sweep, newest first."""
+        where = f"{OF_SWEEP} order by created desc, rowid desc limit ?"
+        return self._all(Run, where, *key_of(sweep), count)
+
+    def best_run(self, sweep: Sweep, *, highest: bool) -> Run | None:
+        """The run with the best value, the oldest of equals."""
+        best = self.sums.best(sweep, highest=highest)
+        if best is None:
+            return None
+        return self._one(Run, f"{OF_SWEEP} and best=? {IN_ORDER}", *key_of(sweep), best)
 
     def put_upload(self, entity: str, project: str, run: str, upload: Upload) -> None:
         """Note that a run's file is here."""
         with self.transaction():
-            self._run(
+            self.database.execute(
                 "insert or replace into upload values(?,?,?,?,?,?)",
                 (entity, project, run, upload.name, upload.size, upload.updated),
             )
 
+    def correct_upload(self, run: Run, name: str, size: int | None) -> None:
+        """Note how large a run's file is, or that there is none."""
+        key = run.entity, run.project, run.id, name
+        with self.transaction():
+            if size is None:
+                sql = "delete from upload where entity=? and project=? and run=? and name=?"
+                self.database.execute(sql, key)
+            else:
+                sql = "update upload set size=? where entity=? and project=? and run=? and name=?"
+                self.database.execute(sql, (size, *key))
+
     def uploads(self, run: Run) -> list[Upload]:
         """The files of a run by name."""
-        rows = self._run(
+        rows = self.database.execute(
             "select name, size, updated from upload where entity=? and project=? and run=?"
             " order by name",
             (run.entity, run.project, run.id),
@@ -159,6 +198,11 @@ class Store:
         """The artifact version, if there is one."""
         return self._one(Artifact, "id=?", artifact_id)
 
+    def has_artifact_folder(self, folder: str) -> bool:
+        """Is it the folder of an artifact version (`artifact_folder`)?"""
+        sql = "select 1 from artifact where replace(replace(id, '=', ''), '/', '_')=? limit 1"
+        return bool(self.database.execute(sql, (folder,)))
+
     def artifacts(self, entity: str, project: str, collection: str) -> list[Artifact]:
         """The versions of an artifact, oldest first."""
         where = "entity=? and project=? and collection=? order by version"
@@ -167,7 +211,7 @@ class Store:
     def put_output(self, artifact: Artifact, run_id: str) -> None:
         """Note that a run of the artifact's project logged this version, made by it or not."""
         with self.transaction():
-            self._run(
+            self.database.execute(
                 "insert or ignore into output values(?,?,?,?)",
                 (artifact.id, artifact.entity, artifact.project, run_id),
             )
@@ -186,41 +230,59 @@ class Store:
         """Where the files of a run lie."""
         return self.root.joinpath("runs", *map(safe_name, (entity, project, run_id)))
 
+    def _put_run(self, run: Run) -> None:
+        key = run.entity, run.project, run.id
+        before = self.run(*key)
+        if before is None:
+            values = [getattr(run, name) for name in NAMES[Run]]
+            self.database.execute(_INSERT_RUN, values)
+        else:
+            names = [name for name in NAMES[Run] if getattr(run, name) != getattr(before, name)]
+            if names:
+                changes = ",".join(f"{name}=?" for name in names)
+                sql = f"update run set {changes} where entity=? and project=? and id=?"  # noqa: S608 - ours
+                self.database.execute(sql, [*(getattr(run, name) for name in names), *key])
+        self._read_before()[key] = run
+
+    def _read_before(self) -> dict[Key, Run]:
+        """The runs that were read in this transaction, as they are in it."""
+        if self._generation != self.database.generation:
+            self._runs, self._generation = {}, self.database.generation
+        return self._runs
+
     def _one(self, kind: type[Record], where: str, *values: Value) -> Record | None:
         found = self._all(kind, f"{where} limit 1", *values)
         return found[0] if found else None
 
     def _all(self, kind: type[Record], where: str, *values: Value) -> list[Record]:
-        names = ",".join(NAMES[kind])
-        sql = f"select {names} from {_table(kind)} where {where}"  # noqa: S608 - no foreign text
-        rows = self._run(sql, values)
-        return [kind(*row) for row in rows]
+        sql = f"select {','.join(NAMES[kind])} from {_table(kind)} where {where}"  # noqa: S608 - ours
+        return [kind(*row) for row in self.database.execute(sql, values)]
 
-    def _run(self, sql: str, values: Sequence[Value] = ()) -> list[sqlite3.Row]:
-        with self._lock:
-            if not self._begun and self._database.in_transaction:  # a rollback has failed
-                self._database.execute("rollback")
-            return self._database.execute(sql, values).fetchall()
+
+def _key(sweep: Sweep) -> Key:
+    return sweep.entity, sweep.project, sweep.id
 
 
 def _table(kind: type) -> str:
     return kind.__name__.lower()
 
 
+def _insert_sql(kind: type) -> str:
+    names = NAMES[kind]
+    marks = ",".join("?" * len(names))
+    return f"insert into {_table(kind)}({','.join(names)}) values({marks})"
+
+
 def _put_sql(kind: type, keys: Sequence[str]) -> str:
     """Keeps the row's place in the table, which tells what came first."""
-    names = NAMES[kind]
-    marks, changes = ",".join("?" * len(names)), ",".join(f"{one}=excluded.{one}" for one in names)
-    return (
-        f"insert into {_table(kind)}({','.join(names)}) values({marks})"
-        f" on conflict({','.join(keys)}) do update set {changes}"
-    )
+    changes = ",".join(f"{one}=excluded.{one}" for one in NAMES[kind])
+    return f"{_insert_sql(kind)} on conflict({','.join(keys)}) do update set {changes}"
 
 
+_INSERT_RUN = _insert_sql(Run)
 _PUT = {
     Project: _put_sql(Project, ("entity", "name")),
     Sweep: _put_sql(Sweep, ("entity", "project", "id")),
     Agent: _put_sql(Agent, ("id",)),
-    Run: _put_sql(Run, ("entity", "project", "id")),
     Artifact: _put_sql(Artifact, ("id",)),
 }

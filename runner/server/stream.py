@@ -2,112 +2,126 @@
 
 import json
 import logging
-import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.server.curves import Curve, step_of
+from runner.server.access import ADMIN, Access
 from runner.server.ends import hear_stream
 from runner.server.records import Run
-from runner.server.service import EVENTS, HISTORY, OUTPUT, Service
-from runner.server.wire import Refused, dumps, json_object, loads, number, pick
+from runner.server.scores import add_summary, add_values, metric_value, score_anew, stop_hopeless
+from runner.server.seal import is_due, unseal
+from runner.server.service import Service
+from runner.server.wire import Refused, dumps, json_object, loads
 from runner.sweepfile import Sweep as Spec
 
 log = logging.getLogger(__name__)
 Chunk = tuple[int, list[str]]  # offset of the first line, lines
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One POST of a run's stream."""
+
+    files: dict[str, Chunk]
+    preempting: bool
+    exit_code: int | None  # of the stream's end; None: it goes on
+
+    @classmethod
+    def read(cls, body: object) -> "Post":
+        """The JSON body of the request; refused with 400 where it is none."""
+        if not isinstance(body, dict):
+            raise Refused(400, "the body must be a JSON object")
+        files = body.get("files")
+        if files is not None and not isinstance(files, dict):
+            raise Refused(400, "`files` must be an object")
+        chunks = {str(name): _chunk(name, value) for name, value in (files or {}).items()}
+        code = _exit_code(body.get("exitcode")) if body.get("complete") else None
+        return cls(chunks, bool(body.get("preempting")), code)
+
+
 def receive(
-    service: Service, entity: str, project: str, run_id: str, body: dict[str, Any]
+    service: Service,
+    entity: str,
+    project: str,
+    run_id: str,
+    post: Post,
+    access: Access = ADMIN,
 ) -> dict[str, Any]:
     """Take in one POST of a run's stream; the answer tells the run whether to stop."""
     store = service.store
     with store.transaction():
-        run = store.run(entity, project, run_id)
-        if run is None:
+        before = store.run(entity, project, run_id)
+        if before is None:
             raise Refused(404, f"run {entity}/{project}/{run_id} not found")
-        run = _take_files(service, _awake(run, service.clock()), body.get("files"))
+        access.check_run(before)
+        sweep = service.sweep_of(before)
+        spec = service.spec(sweep) if sweep else None
+        run = _take_files(service, _awake(service, before), spec, post.files)
         run = hear_stream(
-            run,
-            preempting=bool(body.get("preempting")),
-            exit_code=_exit_code(body.get("exitcode")) if body.get("complete") else None,
-            now=service.clock(),
+            run, preempting=post.preempting, exit_code=post.exit_code, now=service.clock()
         )
         store.put(run)
-    if service.stop_early(run):
-        run = store.run(entity, project, run_id) or run
+        if run.history_rows != before.history_rows and is_due(store, run):
+            service.due[run.path] = run
+        if sweep is not None and spec is not None:
+            stop_hopeless(service, sweep, spec, before, run)
+            run = store.run(entity, project, run_id) or run
     return {"exitcode": run.exit_code, "stopped": run.stop is not None, "limits": {}}
 
 
 def rewind(service: Service, run: Run, step: float) -> Run:
     """The run without its rows after `step`; to be called in a transaction that stores it."""
-    kept: list[str] = []
-    for line in service.history(run):
-        at = number(loads(line).get("_step"))
-        if at is not None and at > step:
-            break
-        kept.append(line)
-    size = sum(len(line.encode()) + 1 for line in kept)
-    spec = service.spec_of(run)
-    curve = service.curves.read(spec.metric if spec else None, kept, size)
-
-    def remember() -> None:
-        service.curves.keep(run.path, curve)
-        service.judged.pop(run.path, None)
-
-    service.store.after_commit(remember)
-    return score(replace(run, history_rows=len(kept), history_bytes=size), spec, curve)
-
-
-def score(run: Run, spec: Spec | None, curve: Curve) -> Run:
-    """The run with best and last of its sweep's metric, or its summary's where it logs none."""
-    if spec is None or spec.metric is None:
+    lines = service.store.lines
+    kept = lines.first_beyond(run, step)
+    if kept is None:
         return run
-    values = [one for one in curve.values if math.isfinite(one)]
-    summary = number(pick(json.loads(run.summary), spec.metric))
-    if not values and summary is not None and math.isfinite(summary):
-        values = [summary]
-    if not values:
-        return replace(run, best=None, last=None)
-    best = max(values) if spec.goal == "maximize" else min(values)
-    return replace(run, best=best, last=values[-1])
+    lines.cut(run, kept)
+    unseal(service.store, run)
+    sweep = service.sweep_of(run)
+    run = replace(run, history_rows=kept, last_step=lines.last_step(run), sealed=0)
+    return score_anew(service, run, service.spec(sweep) if sweep else None)
 
 
-def _awake(run: Run, now: float) -> Run:
+def step_of(row: dict[str, Any]) -> int | None:
+    """The row's `_step`, if it has one of 64 bits."""
+    step = row.get("_step")
+    if not isinstance(step, int) or isinstance(step, bool):
+        return None
+    return step if -(1 << 63) < step < 1 << 63 else None
+
+
+def _awake(service: Service, run: Run) -> Run:
     """A stream that speaks is alive, unless it is that of the attempt before."""
+    now = service.clock()
+    service.ages.note("heard", run.path)
     run = replace(run, heartbeat=now)
     if run.state == "crashed" or (run.state == "pending" and run.attempts == 1):
         run = replace(run, state="running", ended=None, started=run.started or now)
     return run
 
 
-def _take_files(service: Service, run: Run, files: object) -> Run:
-    if files is None:
-        return run
-    if not isinstance(files, dict):
-        raise Refused(400, "`files` must be an object")
-    spec = service.spec_of(run)
-    curve = service.curve(run, spec.metric if spec else None)
-    for name, value in files.items():
-        offset, lines = _chunk(name, value)
-        if not lines:
+def _take_files(service: Service, run: Run, spec: Spec | None, files: dict[str, Chunk]) -> Run:
+    for name, chunk in files.items():
+        if not chunk[1]:
             continue
         match name:
             case "wandb-summary.json":
-                summary = json_object(lines[-1], name=name)
-                run = replace(run, summary=dumps(summary))
+                run = replace(
+                    run, summary=dumps(json_object(chunk[1][-1], name=name, any_text=True))
+                )
             case "wandb-history.jsonl":
-                run, curve = _take_history(service, run, curve, (offset, lines))
+                run = _take_history(service, run, spec, chunk)
             case "wandb-events.jsonl":
-                run = _take_events(service, run, (offset, lines))
+                run = _take_events(service, run, chunk)
             case "output.log":
-                run = _take_output(service, run, (offset, lines))
+                run = _take_output(service, run, chunk)
             case _:
                 log.warning("run %s streams an unknown file", run.path)
-    return score(run, spec, curve)
+    return add_summary(run, spec)
 
 
-def _chunk(name: str, value: object) -> Chunk:
+def _chunk(name: object, value: object) -> Chunk:
     if not isinstance(value, dict):
         raise Refused(400, f"`files.{name}` must be an object")
     offset, lines = value.get("offset", 0), value.get("content") or []
@@ -118,21 +132,43 @@ def _chunk(name: str, value: object) -> Chunk:
     return offset, lines
 
 
-def _take_history(service: Service, run: Run, known: Curve, chunk: Chunk) -> tuple[Run, Curve]:
+def _take_history(service: Service, run: Run, spec: Spec | None, chunk: Chunk) -> Run:
     """Rows whose step is new; of rows without a step, those at an offset that is new."""
-    curve, fresh = known.copy(), []
-    for at, line in enumerate(chunk[1], chunk[0]):
-        row = _row(line)
+    rows = [(at, line, _row(line)) for at, line in enumerate(chunk[1], chunk[0])]
+    known = _known_steps(service, run, [step_of(row) for _, _, row in rows if row is not None])
+    metric = spec.metric if spec else None
+    fresh, steps, values = list[str](), list[int | None](), list[float]()
+    for at, line, row in rows:
         if row is None:
             log.warning("run %s: a history row is not a JSON object, left out", run.path)
-        elif (step_of(row) is not None or at >= run.history_rows) and curve.add(row):
-            fresh.append(dumps(row) if "N" in line or "I" in line or "\n" in line else line)
+            continue
+        step = step_of(row)
+        if step in known or (step is None and at < run.history_rows):
+            continue
+        if step is not None and service.keeps_steps_once:
+            known.add(step)
+        fresh.append(dumps(row) if "N" in line or "I" in line or "\n" in line else line)
+        steps.append(step)
+        value = metric_value(row, metric)
+        if value is not None:
+            values.append(value)
     if not fresh:
-        return run, known
-    curve.size = service.append(run, HISTORY, run.history_bytes, fresh)
-    service.store.after_commit(lambda: service.curves.keep(run.path, curve))
-    rows = run.history_rows + len(fresh)
-    return replace(run, history_rows=rows, history_bytes=curve.size), curve
+        return run
+    service.store.lines.append(run, "history", fresh, steps)
+    highest = max((one for one in steps if one is not None), default=None)
+    if highest is not None and (run.last_step is None or highest > run.last_step):
+        run = replace(run, last_step=highest)
+    run = add_values(service, run, spec, values)
+    return replace(run, history_rows=run.history_rows + len(fresh))
+
+
+def _known_steps(service: Service, run: Run, steps: Sequence[int | None]) -> set[int]:
+    """Those of these steps, and others, that have a row already."""
+    present = [one for one in steps if one is not None]
+    if not present or run.last_step is None or not service.keeps_steps_once:
+        return set()
+    low, high = min(present), min(max(present), run.last_step)
+    return service.store.lines.known_steps(run, low, high) if low <= high else set()
 
 
 def _take_events(service: Service, run: Run, chunk: Chunk) -> Run:
@@ -140,19 +176,17 @@ def _take_events(service: Service, run: Run, chunk: Chunk) -> Run:
     new = chunk[1][max(0, run.events_rows - chunk[0]) :]
     if not new:
         return run
-    size, fresh = run.events_bytes, [dumps(row) for row in map(_row, new) if row is not None]
+    fresh = [dumps(row) for row in map(_row, new) if row is not None]
     if fresh:
-        size = service.append(run, EVENTS, size, fresh)
-    rows = chunk[0] + len(chunk[1])
-    return replace(run, events_rows=rows, events_bytes=size)
+        service.store.lines.append(run, "events", fresh)
+    return replace(run, events_rows=chunk[0] + len(chunk[1]))
 
 
 def _take_output(service: Service, run: Run, chunk: Chunk) -> Run:
     """Console lines; a terminal may write an earlier line again."""
     lines = [json.dumps([at, line]) for at, line in enumerate(chunk[1], chunk[0])]
-    size = service.append(run, OUTPUT, run.output_bytes, lines)
-    rows = max(run.output_rows, chunk[0] + len(lines))
-    return replace(run, output_rows=rows, output_bytes=size)
+    service.store.lines.append(run, "output", lines)
+    return replace(run, output_rows=max(run.output_rows, chunk[0] + len(lines)))
 
 
 def _row(line: str) -> dict[str, Any] | None:
@@ -164,4 +198,7 @@ def _row(line: str) -> dict[str, Any] | None:
 
 
 def _exit_code(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    """A process's; of what cannot be one only that it is not 0 counts."""
+    if not isinstance(value, int):
+        return 0
+    return int(value) if abs(value) < 1 << 31 else 1

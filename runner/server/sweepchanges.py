@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from runner.server.heartbeat import beat
-from runner.server.records import OVER, SWEEP_STATES, Agent, Sweep
-from runner.server.service import Service, new_id, place_of
+from runner.server.records import SWEEP_STATES, Agent, Sweep
+from runner.server.recount import count_anew, score_prior
+from runner.server.service import Reading, Service, new_id, place_of
 from runner.server.views import Views
 from runner.server.wire import (
     Args,
@@ -16,12 +17,13 @@ from runner.server.wire import (
     dumps,
     json_object,
     local_names,
+    objects,
     required,
     text,
 )
 from runner.sweepfile import Finding
-from runner.sweepfile import Sweep as Spec
 
+MAX_PRIOR = 1000  # runs that a sweep may be told to learn from
 CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -42,6 +44,7 @@ class SweepChanges:
 
     def upsert_sweep(self, args: Args) -> Node:
         """Create a sweep, or change one."""
+        self.views.access.check_admin()
         with self.service.store.transaction():
             if text(args, "id"):
                 sweep, findings = self._changed(self._sweep_of(required(args, "id")), args)
@@ -56,6 +59,7 @@ class SweepChanges:
         sweep = store.sweep(*place_of(args), required(args, "sweep"))
         if sweep is None:
             raise Refused(404, f"sweep {required(args, 'sweep')} not found")
+        self.views.access.check_sweep(sweep)
         host, place = text(args, "host"), (sweep.entity, sweep.project, sweep.id)
         agent = Agent(new_id() + new_id(), *place, host, 0, None, now, now)
         store.put(agent)
@@ -63,7 +67,7 @@ class SweepChanges:
 
     def heartbeat(self, args: Args) -> Node:
         """An agent reports, and is told what to do."""
-        commands = beat(self.service, args)
+        commands = beat(self.service, args, self.views.access)
         return {"agent": {"id": args.get("id")}, "commands": dumps(commands)}
 
     def _created(self, args: Args, config: str) -> tuple[Sweep, Sequence[Finding]]:
@@ -72,7 +76,8 @@ class SweepChanges:
         sweep_id = text(args, "name") or new_id()
         if not CHOSEN_ID.fullmatch(sweep_id):
             raise Refused(400, "a sweep's ID is 1-64 letters, digits, `-` and `_`")
-        spec, findings = reading = self._read(f"{entity}/{project}/{sweep_id}", config)
+        reading = self._read(f"{entity}/{project}/{sweep_id}", config)
+        spec, findings = reading.spec, reading.findings
         known = store.sweep(entity, project, sweep_id)
         if known is not None:
             if known.config != config:
@@ -85,14 +90,16 @@ class SweepChanges:
             id=sweep_id,
             config=config,
             state="RUNNING",
-            name=text(args, "displayName") or spec.name,
+            name=text(args, "displayName") or (spec.name if spec else None),
             prior=json.dumps(_prior(args)),
-            description=text(args, "description") or spec.description,
+            description=text(args, "description") or (spec.description if spec else None),
             created=now,
             updated=now,
         )
         store.put(sweep)
-        store.after_commit(lambda: self.service.remember_config(sweep, reading))
+        self.service.remember_config(sweep, reading)
+        if sweep.prior != "[]":
+            score_prior(self.service, sweep)
         return sweep, findings
 
     def _changed(self, sweep: Sweep, args: Args) -> tuple[Sweep, Sequence[Finding]]:
@@ -111,21 +118,25 @@ class SweepChanges:
         )
         store.put(changed)
         if state == "CANCELED":
-            for run in store.runs_of_sweep(changed):
-                if run.state not in OVER and run.stop is None:
+            for run in store.unfinished_runs(changed):
+                if run.stop is None:
                     store.put(replace(run, stop="canceled", stop_at=now))
-        if reading:
-            store.after_commit(lambda: self.service.remember_config(changed, reading))
-        store.after_commit(lambda: self.service.exhausted.discard(changed.path))
-        return changed, reading[1] if reading else ()
+                    self.service.ages.note("stop", run.path)
+        store.sums.set_exhausted(changed, exhausted=False)
+        if reading is None:
+            return changed, ()
+        self.service.remember_config(changed, reading)
+        if reading.config != sweep.config:
+            count_anew(self.service, changed)
+        return changed, reading.findings
 
-    def _read(self, path: str, config: str) -> tuple[Spec, list[Finding]]:
-        """The sweep file and its findings; refused with all of its errors where it has some."""
-        spec, findings = self.service.read_config(path, config)
-        if spec is None:
-            wrong = [one for one in findings if one.level == "error"]
+    def _read(self, path: str, config: str) -> Reading:
+        """The sweep file; refused with all of its errors where it has some."""
+        reading = self.service.read_config(path, config)
+        if reading.spec is None:
+            wrong = [one for one in reading.findings if one.level == "error"]
             raise Refused(400, *(f"{one} ({one.hint})" if one.hint else str(one) for one in wrong))
-        return spec, findings
+        return reading
 
     def _sweep_of(self, opaque: str) -> Sweep:
         names = local_names(opaque, "Sweep")
@@ -138,5 +149,5 @@ class SweepChanges:
 
 
 def _prior(args: Args) -> list[str]:
-    wanted = json_object(text(args, "priorRunsFilters"), name="priorRunsFilters").get("$or") or []
-    return [one["name"] for one in wanted if isinstance(one, dict) and "name" in one]
+    wanted = objects(json_object(text(args, "priorRunsFilters"), name="priorRunsFilters"), "$or")
+    return [name for one in wanted if (name := text(one, "name"))][:MAX_PRIOR]

@@ -3,22 +3,18 @@
 import json
 import posixpath
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from runner.server.filters import connection, matches, ordered
-from runner.server.history import (
-    history_keys,
-    history_page,
-    parquet_rows,
-    sampled,
-    spread,
-    tail,
-)
+from runner.server.access import ADMIN, Access
+from runner.server.budget import Budget
+from runner.server.filters import connection
+from runner.server.history import FIRST, LAST, History, spread
+from runner.server.lines import Kind
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
-from runner.server.runfields import run_fields
+from runner.server.runquery import select_runs
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.wire import (
     Args,
@@ -34,6 +30,8 @@ from runner.server.wire import (
 )
 
 AGENT_SILENT_S = 60.0  # an agent that polls every 5 s is gone by then
+READ_ROW = 8  # bytes of a curve
+NODE_COST = 40  # of a run or a project, in plain fields
 ENGINES = {"grid": "grid", "random": "random", "bayes": "tpe"}
 
 
@@ -43,6 +41,8 @@ class Views:
 
     service: Service
     base: str
+    budget: Budget = field(default_factory=Budget)  # of the request's answer
+    access: Access = ADMIN  # of the request's key
 
     def viewer(self) -> Node:
         """Who the key belongs to: there is one user."""
@@ -74,26 +74,34 @@ class Views:
             "members": [],
             "available": False,
             "readOnly": False,
-            "projects": lambda args: connection(
-                self.service.store.projects(name), args, self.project
-            ),
+            "projects": lambda args: connection(self.projects(name), args, self.project),
         }
+
+    def projects(self, entity: str | None) -> list[Project]:
+        """The projects (of an entity) that the key opens."""
+        found = self.service.store.projects(entity)
+        return [one for one in found if self.access.sees_project(one.entity, one.name)]
 
     def project(self, project: Project) -> Node:
         """A W&B project with its sweeps and runs."""
+        self.budget.spend(nodes=NODE_COST)
         store, entity, name = self.service.store, project.entity, project.name
 
         def run(args: Args) -> Node | None:
             found = store.run(entity, name, text(args, "name") or "")
-            return self.run(found) if found else None
+            return self.run(found) if found and self.access.sees(found) else None
 
         def sweep(args: Args) -> Node | None:
             wanted = text(args, "sweepName") or text(args, "id") or ""
             found = store.sweep(entity, name, local_names(wanted, "Sweep")[-1])
-            return self.sweep(found) if found else None
+            return self.sweep(found) if found and self.access.sees(found) else None
 
-        def runs(args: Args) -> list[Run]:
-            return self._selected(store.runs(entity, name), args)
+        def sweeps() -> list[Sweep]:
+            return [one for one in store.sweeps(entity, name) if self.access.sees(one)]
+
+        def runs(args: Args) -> Sequence[Run]:
+            where = {"entity": entity, "project": name} | self.access.where
+            return self._selected(where, args)
 
         return {
             "__typename": "Project",
@@ -111,8 +119,8 @@ class Views:
             "runs": lambda args: connection(runs(args), args, self.run),
             "runCount": lambda args: len(runs(args)),
             "sweep": sweep,
-            "sweeps": lambda args: connection(store.sweeps(entity, name), args, self.sweep),
-            "totalSweeps": lambda _: len(store.sweeps(entity, name)),
+            "sweeps": lambda args: connection(sweeps(), args, self.sweep),
+            "totalSweeps": lambda _: len(sweeps()),
             "artifactType": None,
             "artifact": None,
         }
@@ -121,12 +129,9 @@ class Views:
         """A sweep with its agents and runs."""
         store, spec = self.service.store, self.service.spec(sweep)
 
-        def runs(args: Args) -> list[Run]:
-            return self._selected(store.runs_of_sweep(sweep), args)
-
-        def best(_: Args) -> float | None:
-            scores = [one.best for one in store.runs_of_sweep(sweep) if one.best is not None]
-            return (max if spec.goal == "maximize" else min)(scores, default=None)
+        def runs(args: Args) -> Sequence[Run]:
+            where = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
+            return self._selected(where, args)
 
         def agent(args: Args) -> Node | None:
             wanted = local_names(text(args, "agentName") or "", "Agent")[-1]
@@ -146,8 +151,8 @@ class Views:
             "updatedAt": iso(sweep.updated),
             "heartbeatAt": iso(sweep.updated),
             "earlyStopJobRunning": False,
-            "bestLoss": best,
-            "runCount": lambda _: store.count_runs(sweep),
+            "bestLoss": lambda _: store.sums.best(sweep, highest=spec.goal == "maximize"),
+            "runCount": lambda _: store.sums.count_runs(sweep),
             "runCountExpected": spec.run_cap,
             "runs": lambda args: connection(runs(args), args, self.run),
             "project": lambda _: self._project_of(sweep),
@@ -162,21 +167,28 @@ class Views:
     def agent(self, agent: Agent) -> Node:
         """An agent with the runs that it had."""
         store = self.service.store
-        silent = self.service.clock() - agent.heartbeat > AGENT_SILENT_S
+        silent = self._silence(agent) > AGENT_SILENT_S
         return {
             "__typename": "Agent",
             "id": global_id("Agent", agent.id),
             "name": agent.id,
             "host": agent.host,
             "state": "DEAD" if silent else "RUNNING",
-            "totalRuns": lambda _: len(store.runs_of_agent(agent.id)),
+            "totalRuns": lambda _: store.count_runs_of_agent(agent.id),
             "createdAt": iso(agent.created),
             "heartbeatAt": iso(agent.heartbeat),
             "runs": lambda args: connection(store.runs_of_agent(agent.id), args, self.run),
         }
 
+    def _silence(self, agent: Agent) -> float:
+        """Seconds since the agent was heard: of before the server's start only the clock knows."""
+        if self.service.ages.knows("agent", agent.id):
+            return self.service.ages.since("agent", agent.id)
+        return self.service.clock() - agent.heartbeat
+
     def run(self, run: Run) -> Node:
         """A run: what it logged, how it is, and our own account of it."""
+        self.budget.spend(nodes=NODE_COST)
         return {**self._identity(run), **self._logged(run), **self._account(run)}
 
     def _identity(self, run: Run) -> dict[str, Any]:
@@ -221,15 +233,17 @@ class Views:
 
     def _logged(self, run: Run) -> dict[str, Any]:
         service = self.service
+        history = History(service.store, run, self.budget)
 
         def wandb_config(args: Args) -> str:
-            inner = json_object(run.config, name="config").get("_wandb")
+            inner = json.loads(run.config).get("_wandb")
             values = inner.get("value") if isinstance(inner, dict) else None
             keys = texts(args, "keys")
             found = values if isinstance(values, dict) else {}
             return dumps({key: one for key, one in found.items() if not keys or key in keys})
 
         def log_lines(args: Args) -> Node:
+            self._spend(run, "output")
             lines = list(enumerate(service.output(run)))
             return connection(lines, args, lambda one: {"number": one[0], "line": one[1]})
 
@@ -241,16 +255,17 @@ class Views:
             "historyLineCount": run.history_rows,
             "eventsLineCount": run.events_rows,
             "logLineCount": run.output_rows,
-            "historyTail": lambda _: dumps(tail(service.history(run))),
-            "eventsTail": lambda _: dumps(service.events(run)[-1:]),
-            "historyKeys": lambda _: history_keys(service.history(run)),
-            "history": lambda args: history_page(service.history(run), args),
-            "sampledHistory": lambda args: sampled(service.history(run), args),
-            "events": lambda args: spread(service.events(run), whole(args, "samples")),
+            "historyTail": lambda _: dumps(history.tail()),
+            "eventsTail": lambda _: dumps(_listed(service.store.lines.read_last(run, "events"))),
+            "historyKeys": lambda _: history.keys(),
+            "history": history.page,
+            "sampledHistory": history.sampled,
+            "events": lambda args: spread(self._read(run, "events"), whole(args, "samples")),
             "parquetHistory": lambda args: {
                 "parquetUrls": [],
-                "liveData": parquet_rows(service.history(run), args),
+                "liveData": history.parquet_rows(args),
             },
+            "series": lambda args: self._series(run, args),
             "wandbConfig": wandb_config,
             "logLines": log_lines,
             "files": lambda args: connection(files(args), args, lambda one: self._file(run, one)),
@@ -260,6 +275,27 @@ class Views:
             ),
             "inputArtifacts": lambda args: connection((), args, dict),
         }
+
+    def _series(self, run: Run, args: Args) -> list[Node]:
+        """Ours: curves of keys, thinned out for a picture."""
+        from runner.server.curves import DEFAULT_POINTS, MAX_POINTS, read_curve  # loads numpy
+
+        points = min(MAX_POINTS, max(3, whole(args, "points") or DEFAULT_POINTS))
+        low, high = whole(args, "minStep"), whole(args, "maxStep")
+        nodes: list[Node] = []
+        for key in texts(args, "keys"):
+            self.budget.spend(nodes=points, read=READ_ROW * run.history_rows)
+            within = FIRST if low is None else low, LAST if high is None else high
+            curve = read_curve(self.service.store, run, key, points=points, within=within)
+            nodes.append(curve.node())
+        return nodes
+
+    def _read(self, run: Run, kind: Kind) -> list[str]:
+        self._spend(run, kind)
+        return list(self.service.store.lines.read(run, kind))
+
+    def _spend(self, run: Run, kind: Kind) -> None:
+        self.budget.spend(read=self.service.store.lines.size(run, kind))
 
     def _account(self, run: Run) -> dict[str, Any]:
         def agent_name(_: Args) -> str | None:
@@ -287,6 +323,7 @@ class Views:
         """Our agent's account, else what the stream tells, for a run that went wrong."""
         if run.failure is not None or run.state not in ("failed", "crashed"):
             return run.failure
+        self._spend(run, "output")
         lines = self.service.output(run)[-20:]
         return dumps({"class": "crash", "signal": None, "exit_code": run.exit_code, "lines": lines})
 
@@ -354,10 +391,13 @@ class Views:
         project = self.service.store.project(record.entity, record.project)
         return self.project(project) if project else None
 
-    def _selected(self, runs: Sequence[Run], args: Args) -> list[Run]:
+    def _selected(self, where: Mapping[str, str], args: Args) -> Sequence[Run]:
         wanted = json_object(text(args, "filters"), name="filters")
-        kept = [run for run in runs if matches(run_fields(run), wanted)] if wanted else list(runs)
-        return ordered(kept, run_fields, text(args, "order") or "+created_at")
+        return select_runs(self.service.store, where, wanted, text(args, "order") or "+created_at")
+
+
+def _listed(line: str | None) -> list[str]:
+    return [] if line is None else [line]
 
 
 def storage_path(*names: str) -> str:

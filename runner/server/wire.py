@@ -3,12 +3,22 @@
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from runner.server.limits import CHECKED_BYTES, JSON_DIGITS, JSON_VALUES
+
 Args = Mapping[str, Any]  # arguments of a GraphQL field: the door through which untyped values come
 Node = Mapping[str, Any]  # a GraphQL object: plain values, nodes, or functions of `Args`
+
+LARGEST_INT = 1 << 62  # SQLite's have 64 bits
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_DECODER = json.JSONDecoder(parse_constant=str)
+_LENIENT = json.JSONDecoder(parse_constant=str, parse_int=lambda digits: _whole(digits))
+_ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -40,8 +50,10 @@ def whole(args: Args, key: str) -> int | None:
     value = args.get(key)
     if value is None:
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(-LARGEST_INT, min(LARGEST_INT, value))
+    if isinstance(value, float) and math.isfinite(value):
+        return int(max(-LARGEST_INT, min(LARGEST_INT, value)))
     raise Refused(400, f"`{key}` must be a number")
 
 
@@ -62,32 +74,94 @@ def mapping(args: Args, key: str) -> dict[str, Any]:
     raise Refused(400, f"`{key}` must be an object")
 
 
-def json_object(raw: str | None, *, name: str) -> dict[str, Any]:
-    """JSON text as an object, with NaN and infinity as strings; an empty one where it is absent."""
+def objects(args: Args, key: str) -> list[dict[str, Any]]:
+    """The argument as a list of objects, an empty one where it is absent."""
+    values = args.get(key) or []
+    if isinstance(values, list) and all(isinstance(one, dict) for one in values):
+        return values
+    raise Refused(400, f"`{key}` must be a list of objects")
+
+
+def json_object(raw: str | None, *, name: str, any_text: bool = False) -> dict[str, Any]:
+    """JSON text as an object, with NaN and infinity as strings; an empty one where it is absent.
+
+    Unless it may hold `any_text`, a lone surrogate in it is refused.
+    """
     if not raw:
         return {}
     try:
         value = loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(400, f"`{name}` is not JSON") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise Refused(400, f"`{name}` must be a JSON object")
+    if not any_text:
+        check_text(value)
     return value
 
 
 def loads(raw: str | bytes) -> Any:
     """JSON, with the bare NaN and infinity of Python's clients as W&B's strings for them."""
-    return json.loads(raw, parse_constant=str)
+    text = raw if isinstance(raw, str) else _decoded(raw)
+    if len(text) > CHECKED_BYTES and _count_values(text) > JSON_VALUES:
+        raise Refused(413, f"a JSON text has more than {JSON_VALUES} values")
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer with too many digits to be read as one
+        return _LENIENT.decode(text)
 
 
 def dumps(value: object) -> str:
     """JSON that every client reads: never a bare NaN."""
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _ENCODER.encode(value)
     except ValueError:  # a number beyond a double's range, read as infinity
-        return json.dumps(finite(value), separators=(",", ":"), ensure_ascii=False)
+        value = finite(value)
+        text = _ENCODER.encode(value)
+    return text if is_unicode(text) else _ASCII_ENCODER.encode(value)
+
+
+def is_unicode(text: str) -> bool:
+    """Is the text free of lone surrogates, which nothing but JSON can carry?"""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_text(value: object) -> None:
+    """Refuse with 400 a JSON value that holds a lone surrogate."""
+    if isinstance(value, str):
+        if not is_unicode(value):
+            raise Refused(400, "the request holds text that is not Unicode: a lone surrogate")
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            check_text(key)
+            check_text(one)
+    elif isinstance(value, list):
+        for one in value:
+            check_text(one)
+
+
+def _count_values(text: str) -> int:
+    """About how many values a JSON text has."""
+    count = sum(map(text.count, ",[{"))
+    return count if count <= JSON_VALUES else sum(map(_STRING.sub("", text).count, ",[{"))
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= JSON_DIGITS else float(digits)
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode(json.detect_encoding(raw), "surrogatepass")
 
 
 def finite(value: object) -> object:

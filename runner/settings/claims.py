@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from runner.backend.wandb_files import find_home, find_wandb_claims, is_known_server
 from runner.guard.acceptance import Claim
-from runner.project import Project
-from runner.settings.server import find_home, find_wandb_claims, is_known_server
+from runner.project.find import Project
 
 SERVERS = ("server", "sync.to")
 _PATHS = ("image.context", "image.dockerfile", "image.dependencies", "run.sweep")

@@ -1,7 +1,7 @@
 """Do the tests see meaning? One-line changes that make amt wrong, each with the tests that notice.
 
     python -m tests.amt.mutants            each change against its own tests, as CI does
-    python -m tests.amt.mutants --all      each change against all unmarked tests of amt
+    python -m tests.amt.mutants --all      each change against all tests of amt without a client
     python -m tests.amt.mutants NAME…      these changes only
 
 Each change is made in a copy of the tree, in a process forked from one that has torch imported.
@@ -148,6 +148,7 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
     # plugins that timm's dependencies have imported cannot be loaded once more
     options = ["-q", "-rfE", "--tb=line", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     options += ["-p", "no:cacheprovider"]
+    options += ["-m", "not engine and not gpu and not reference and not client and not mutants"]
     options += ["-x"] if stop_early else []
     code = pytest.main([*options, f"--rootdir={copy}", f"--basetemp={output}.tmp", *tests])
     sys.stdout.flush()

@@ -323,6 +323,7 @@ def data(cache: Path) -> Dataset:
     return replace(scenes, intrinsics=np.tile(intrinsics, (len(scenes), 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_is_what_it_names(data: Dataset, name: str) -> None:
     reading = PARAMETERS[name]
@@ -342,6 +343,7 @@ def test_float16_needs_a_gpu(data: Dataset) -> None:
         start(data, use_amp=True, use_bf16=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_losss_weight_scales_its_gradient(data: Dataset, name: str) -> None:
     """Alone, twice the weight is twice the gradient; without it there is none."""

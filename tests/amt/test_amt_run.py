@@ -27,6 +27,7 @@ from runner.offline.framing import read_frames
 from tests.amt.micro import make_arguments, make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

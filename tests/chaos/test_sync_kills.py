@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.client import Client
+from runner.backend.client import Client
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.logs import logs_in, start_runs, wait
 from tests.runner.offline.syncing import GRID, remember_sweep
@@ -58,6 +58,35 @@ def receipts_in(home: Path) -> set[str]:
             return set()
         rows = ledger.execute("SELECT path FROM receipts WHERE state='done'").fetchall()
     return {str(path).split("/")[-1] for (path,) in rows}
+
+
+def leftovers(home: Path) -> list[str]:
+    """Of a killed call, after the next one: processes, staged copies, links to the runs' files."""
+    staged = home / ".runner" / "cache" / "sync"
+    linked = [one for one in home.joinpath("wandb").rglob("*") if one.is_file()]
+    return [
+        *(f"process {one}" for one in wait_for_end(home)),
+        *([str(staged)] if staged.exists() else []),
+        *(str(one) for one in linked if one.lstat().st_nlink > 1 and not one.is_symlink()),
+    ]
+
+
+def wait_for_end(home: Path) -> list[str]:
+    """Processes that are still there after 10 s: wandb-core ends itself once its parent is gone."""
+    end = time.monotonic() + 10
+    while (left := processes_in(home)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return left
+
+
+def processes_in(home: Path) -> list[str]:
+    """Those that work below this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(home):
+                found.append(f"{process.name}: {(process / 'cmdline').read_bytes()!r}")
+    return found
 
 
 def copy_runs(made: Path, home: Path) -> None:
@@ -103,6 +132,7 @@ def test_a_killed_sync_leaves_every_run_whole_or_named(tmp_path: Path) -> None:
             assert all(there[name] == whole for name in marked), (seed, number, marked)
 
             code, runs = finish(cloud, home)
+            assert leftovers(home) == [], (seed, number)
 
             there, states = steps_of(cloud), {run.id: run.state for run in cloud.runs("p")}
             assert sorted(run["id"] for run in runs) == sorted(names) == sorted(logs_in(home)), seed

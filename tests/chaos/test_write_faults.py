@@ -29,12 +29,6 @@ SWEEPS_PER_SERVER = 50
 KINDS = {  # each of these has to fail at least once, or the injector has missed it
     *("mkdir", "fsync-folder", "create lock", "write key", "link key", "fsync key"),
     *("create db", "create db-wal", "pwrite db-wal", "fsync db-wal"),
-    *(f"{call} {log}" for log in ("history", "events", "output") for call in ("create", "write")),
-    *(
-        f"{call} {log}"
-        for log in ("history", "events", "output")
-        for call in ("fsync", "ftruncate")
-    ),
     *("create upload", "write upload", "fsync upload", "rename upload"),
 }
 

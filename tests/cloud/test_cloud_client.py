@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from runner.agent.contract.sweeps import SweepPath
-from runner.client import Client as OurClient
+from runner.backend.client import Client as OurClient
 from runner.state import open_state, write_json
 from tests.cloud.targets import PROJECT, Target, wait_until
 from tests.runner.server.clients import SCRIPTS, Client
@@ -157,7 +157,7 @@ def test_a_local_sweep_comes_along_paused_and_its_run_joins_it(
     assert "0 synced (0 rows), 1 already there" in second
     made = re.search(rf"sweep {local}: created as (\S+)", first)
     assert made, first
-    there = our_client.find_sweep(*made[1].split("/"))
+    there = our_client.find_sweep(SweepPath.parse(made[1]))
     assert there is not None
     assert there.state == "PAUSED"
     told = read_run(client, cloud, run_id)

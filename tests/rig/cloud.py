@@ -26,13 +26,12 @@ from typing import Any, Self
 
 import uvicorn
 
-from runner.server.curves import Curves
 from runner.server.records import Run, Sweep
 from runner.server.service import Service, new_id
 from runner.server.tokens import Tokens
 from tests.rig.certificate import make_certificate
 from tests.rig.clouddoor import Record, make_app
-from tests.rig.strict import AppendingCurve, Profile, StrictStore
+from tests.rig.strict import Profile, StrictStore
 
 START_S = 20.0
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # of wandb-core and urllib; of `requests`
@@ -50,7 +49,7 @@ class Cloud:
         self.host, self.port = host, port
         self.record = Record()
         self.store = StrictStore(folder, time.time)
-        self.service = Service(self.store, Tokens(key), curves=Curves(AppendingCurve))
+        self.service = Service(self.store, Tokens(key), keeps_steps_once=False)
         self._app = make_app(self.service, self.store, profile, self.record)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

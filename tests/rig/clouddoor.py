@@ -18,11 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner.server.app import create_app
 from runner.server.bodies import read_json
+from runner.server.budget import Budget
 from runner.server.graphql import Field, answer, read_operation
 from runner.server.handlers import refused
+from runner.server.heartbeat import Undecided
 from runner.server.protocol import carry_out
 from runner.server.service import Service
-from runner.server.stream import receive
+from runner.server.stream import Post, receive
 from runner.server.wire import Refused, dumps, local_names
 from tests.rig.strict import ONLY_OURS, Profile, StrictStore, StrictViews, finish_drained
 
@@ -122,7 +124,7 @@ class _Routes:
         self._record = record
 
     async def graphql(self, request: Request) -> Response:
-        body = await read_json(request)
+        body = (await read_json(request)).value
         base = f"{request.url.scheme}://{request.headers['host']}"
         reply = _json(await run_in_threadpool(self._execute, base, body))
         if self._profile.lost_heartbeats and b"agentHeartbeat" in reply.body:
@@ -134,9 +136,7 @@ class _Routes:
         return reply
 
     async def stream(self, request: Request) -> Response:
-        body, path = await read_json(request), request.path_params
-        if not isinstance(body, dict):
-            raise Refused(400, "the body must be a JSON object")
+        body, path = (await read_json(request)).value, request.path_params
         where = path["entity"], path["project"], path["run"]
         return _json(await run_in_threadpool(self._receive, where, body))
 
@@ -150,20 +150,25 @@ class _Routes:
             elif one.name in ("project", "model", "models", "projects"):
                 self._check_query(one)
         if "deleteRun" in (one.name for one in operation.fields.values()):
-            return {"data": answer({"deleteRun": self._delete}, operation.fields)}
+            return {"data": answer({"deleteRun": self._delete}, operation.fields, Budget())}
         lag_s = 0.0 if operation.kind == "mutation" else self._profile.lag_s
-        views = StrictViews(self._service, base, self._profile, lag_s)
-        reply = carry_out(self._service, views, operation)
+        views = StrictViews(self._service, base, profile=self._profile, lag_s=lag_s)
+        try:
+            reply = carry_out(self._service, views, operation)
+        except Undecided as undecided:
+            undecided.decide(self._service)
+            reply = carry_out(self._service, views, operation)
+            undecided.forget(self._service)
         self._finish_sweeps()
         return reply
 
-    def _receive(self, where: tuple[str, str, str], body: dict[str, Any]) -> dict[str, Any]:
+    def _receive(self, where: tuple[str, str, str], body: object) -> dict[str, Any]:
         self._may_write(where[0], "file_stream")
         with self._store.stream():
             run = self._store.run(*where)
             if run is not None:
                 _drop_repeated_lines(body, run.history_rows)
-            reply = receive(self._service, *where, body)
+            reply = receive(self._service, *where, Post.read(body))
         self._finish_sweeps()
         return reply
 
@@ -212,10 +217,8 @@ class _Routes:
         return {"clientMutationId": None, "success": True}
 
     def _finish_sweeps(self) -> None:
-        for path in tuple(self._service.exhausted):
-            sweep = self._store.sweep(*path.split("/"))
-            if sweep is not None:
-                finish_drained(self._service, sweep)
+        for sweep in self._store.running_sweeps():
+            finish_drained(self._service, sweep)
 
 
 class _Cut(Response):
@@ -240,9 +243,9 @@ def _refuse_unknown(fields: Iterable[Field]) -> None:
         _refuse_unknown((one.children or {}).values())
 
 
-def _drop_repeated_lines(body: dict[str, Any], known: int) -> None:
+def _drop_repeated_lines(body: Any, known: int) -> None:
     """A request that was repeated says the same lines at the same offset: they count once."""
-    files = body.get("files")
+    files = body.get("files") if isinstance(body, dict) else None
     chunk = files.get(HISTORY) if isinstance(files, dict) else None
     if isinstance(chunk, dict) and isinstance(chunk.get("offset"), int):
         again = max(0, known - chunk["offset"])

@@ -32,6 +32,16 @@ if mode in ("look", "glance"):
     pynvml.nvmlInit()
     handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
     seen = {"nvml": [pynvml.nvmlDeviceGetUUID(one) for one in handles], "env": dict(os.environ)}
+    seen["folders"], seen["written"] = {}, []
+    for folder in map(pathlib.Path, ("/status", "/orders", "/leases", "/run/runner-root", "/")):
+        try:
+            names = [one.name for one in folder.iterdir()] if folder.name else []
+            seen["folders"][str(folder)] = sorted(names)
+            (folder / "mine").touch()
+            (folder / "mine").unlink()
+            seen["written"].append(str(folder))
+        except OSError as error:
+            seen["folders"].setdefault(str(folder), error.strerror)
     pathlib.Path("seen.new").write_text(json.dumps(seen))
     pathlib.Path("seen.new").rename("seen.json")
 if mode in ("hold", "look"):

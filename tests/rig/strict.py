@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from runner.server.curves import Curve, step_of
 from runner.server.records import OVER, Agent, Artifact, Project, Run, Sweep
 from runner.server.service import Service
 from runner.server.store import Store
@@ -40,18 +38,6 @@ class Profile:
     def writable(self, entity: str) -> bool:
         """May the key write there?"""
         return entity in (self.entity, *self.teams)
-
-
-class AppendingCurve(Curve):
-    """Takes a repeated step as a row of its own."""
-
-    def add(self, row: dict[str, Any]) -> bool:
-        """Always new."""
-        step = step_of(row)
-        if step is None or not self.has(step):
-            return super().add(row)
-        self.add_value(row)
-        return True
 
 
 class StrictStore(Store):
@@ -94,9 +80,10 @@ class StrictStore(Store):
 
     def delete_run(self, entity: str, project: str, run_id: str) -> None:
         """Delete the run for good: its ID is never taken again."""
-        self._run(
-            "delete from run where entity=? and project=? and id=?", (entity, project, run_id)
-        )
+        with self.transaction():
+            self.database.execute(
+                "delete from run where entity=? and project=? and id=?", (entity, project, run_id)
+            )
         with self._graves.open("a") as file:
             file.write(f"{entity}/{project}/{run_id}\n")
 
@@ -109,7 +96,8 @@ class StrictStore(Store):
     def delete_sweep(self, entity: str, project: str, sweep_id: str) -> None:
         """Delete the sweep; its runs stay."""
         where = "entity=? and project=? and id=?"
-        self._run(f"delete from sweep where {where}", (entity, project, sweep_id))
+        with self.transaction():
+            self.database.execute(f"delete from sweep where {where}", (entity, project, sweep_id))
 
     def _believed(self, run: Run) -> Run:
         if self._streaming:
@@ -124,8 +112,8 @@ class StrictStore(Store):
 class StrictViews(Views):
     """Nodes with the key's owner as viewer, and with counts that stay `lag_s` behind."""
 
-    profile: Profile
-    lag_s: float
+    profile: Profile = field(kw_only=True)
+    lag_s: float = field(kw_only=True)
 
     def viewer(self) -> Node:
         """The key's owner and teams."""
@@ -182,7 +170,7 @@ class StrictViews(Views):
 
 def finish_drained(service: Service, sweep: Sweep) -> None:
     """End the sweep that has no further configuration, once none of its runs is under way."""
-    if sweep.path in service.exhausted and sweep.state == "RUNNING":
+    if service.store.sums.is_exhausted(sweep) and sweep.state == "RUNNING":
         states = {run.state for run in service.store.runs_of_sweep(sweep)}
         if not states & {"running", "preempting", "preempted"}:
             service.store.put(replace(sweep, state="FINISHED", updated=service.clock()))

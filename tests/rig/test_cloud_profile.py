@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.agent.contract.sweeps import SweepPath
-from runner.client import Client
+from runner.backend.client import Client
 from runner.errors import ExitCode, RunnerError
 from runner.server.wire import global_id
 from tests.rig.cloud import Cloud, start_cloud

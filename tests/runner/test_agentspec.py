@@ -103,7 +103,7 @@ def test_the_container_is_named_labelled_and_bounded() -> None:
         "sweep": "me/hands/s1",
         "server": "local",
         "image": "sha256:1",
-        "schema": "1",
+        "schema": "2",
     }
     assert settings == LAUNCH.settings
     host = body["HostConfig"]
@@ -126,8 +126,9 @@ def test_an_agent_mounts_its_own_folders_and_no_others() -> None:
         "/workspace": (f"/s/work/{name}", False),
         "/checkpoints": ("/s/checkpoints", False),
         "/cache": ("/s/cache/agents", False),
-        "/leases": ("/var/tmp/runner-leases", False),
-        "/status": ("/s/agents", False),
+        f"/leases/{GPU.uuid}": (f"/var/tmp/runner-leases/{GPU.uuid}", False),
+        "/status": (f"/s/status/{name}", False),
+        "/orders": (f"/s/orders/{name}", True),
         "/opt/runner": ("/s/c", True),
         "/run/runner/key": (f"/s/secrets/agents/{name}", True),
     }
@@ -224,12 +225,12 @@ def test_mounts_are_parsed_and_their_places_made(tmp_path: Path) -> None:
     texts = ["data:/workspace/data:ro", "./weights.pt:/workspace/w/weights.pt", f"{tmp_path}:/big"]
     mounts = resolve_mounts([parse_mount(text) for text in texts], tmp_path)
 
-    make_mount_points(mounts, tmp_path / "work")
+    make_mount_points(mounts, State(tmp_path, "demo"), "a-0")
 
     assert mounts[0] == Mount(str(tmp_path / "data"), "/workspace/data", True)
     assert [mount.read_only for mount in mounts] == [True, False, False]
-    assert (tmp_path / "work/data").is_dir()
-    assert (tmp_path / "work/w/weights.pt").is_file()
+    assert (tmp_path / "work/a-0/data").is_dir()
+    assert (tmp_path / "work/a-0/w/weights.pt").is_file()
 
 
 @pytest.mark.parametrize(

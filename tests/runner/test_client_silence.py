@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from runner import client as module
-from runner.answers import Viewer
-from runner.client import Client
+from runner.backend import client as module
+from runner.backend.client import Client
+from runner.backend.nodes import Viewer
 from runner.errors import RunnerError
 
 JSON = b'{"data":{"viewer":{"username":"me","entity":"me","teams":null}}}'

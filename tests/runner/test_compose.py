@@ -16,8 +16,10 @@ from runner.agent.compose_entry import (
     complete,
     make_devices,
     make_environment,
+    prepare,
     select_only,
 )
+from runner.agent.contract import variables
 from runner.agent.contract.servers import ComposeServer
 from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.sweeps import SweepPath
@@ -40,6 +42,7 @@ from runner.engine.types import Mount
 from runner.errors import RunnerError
 from runner.fleet.slots import Slot
 from runner.state import State
+from tests.rig.user import acting_as
 
 ROOT = Path(__file__).parents[2]
 GPUS = tuple(
@@ -249,6 +252,15 @@ def test_a_run_is_pinned_by_the_uuid() -> None:
     assert make_devices(cpu) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
     with pytest.raises(RefusedError, match="`3` is not a slot"):
         make_devices({"RUNNER_GPU_UUID": "3"})
+
+
+def test_a_user_without_a_gpu_is_told_to_pin_again() -> None:
+    """The `.env` is of a version whose agents had the folder of all leases."""
+    names = (variables.COMPOSE_DIR, variables.WORKSPACE, variables.STATUS_DIR, variables.RUNS_DIR)
+    environ = dict.fromkeys((*names, variables.CHECKPOINTS), "/")
+
+    with acting_as(4242), pytest.raises(RefusedError, match="call `runner compose` again"):
+        prepare(environ)
 
 
 def test_the_entry_completes_what_compose_could_not_say(tmp_path: Path) -> None:

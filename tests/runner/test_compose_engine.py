@@ -100,6 +100,14 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
         uuid = uuids[0] if seen["env"]["RUNNER_AGENT"] == names[0] else uuids[2]
         assert seen["nvml"] == [uuid]
         assert seen["env"]["CUDA_VISIBLE_DEVICES"] == uuid
+        agent = seen["env"]["RUNNER_AGENT"]
+        assert seen["folders"] == {
+            "/status": [f"{agent}.files", f"{agent}.json"],
+            "/orders": [f"{agent}.copy"],
+            "/leases": [uuid],
+            "/run/runner-root": [],  # as root, who owns this folder
+            "/": [],
+        }
         agents = folder.json("ps")["agents"]
         assert {(one["name"], one["state"]) for one in agents} == {
             (one, "running") for one in names
@@ -138,6 +146,7 @@ def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(
             if engine.cdi_folder is None:
                 pytest.skip("the engine takes no CDI specs of ours")
             machine.add_to_engine(engine.cdi_folder)
+            hand_over(folder.root, UID)
             uuid = machine.gpus[1].uuid
             env |= {"RUNNER_GPU_DRIVER": "cdi", "RUNNER_GPU_0": f"nvidia.com/gpu={uuid}"}
         elif engine.hooks is None:
@@ -155,6 +164,9 @@ def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(
         lease.unlink()
     assert seen["nvml"] == [uuid]
     assert seen["env"]["CUDA_VISIBLE_DEVICES"] == uuid
+    assert seen["folders"]["/leases"] == "No such file or directory"
+    for_root = ["leases"] if way == "index" else "Permission denied"
+    assert seen["folders"]["/run/runner-root"] == for_root
     assert (code, agent["gpus"][0]["uuid"], agent["runs_finished"]) == (0, uuid, 1)
     key = (folder.root / ".runner" / "secrets" / "server").read_text().strip()
     assert len(key) == 40

@@ -37,6 +37,7 @@ MEANT = {
     "command": "Compose's agent is told that it is one: it finds out what Compose cannot say",
     "capabilities added": "for root, as whom it begins without `runner compose`; else of no use",
     "user namespace": "`up` asks first whether the engine remaps; elsewhere `host` changes nothing",
+    "tmpfs /run/runner-root": "for the leases of a GPU that is not pinned; empty here",
     "environment RUNNER_COMPOSE": "where it finds out",
     "environment RUNNER_GIVEN": "what may be the image's it replaces, not what the user has set",
     "mount /compose": "where it finds out",
@@ -49,7 +50,10 @@ MEANT = {
     "environment no_proxy": "likewise",
 }
 MEANT_FOR_CDI = {"device capabilities": "Compose demands them, and CDI's requests have none"}
-MEANT_ON_CPUS = {"environment NVIDIA_DRIVER_CAPABILITIES": "says nothing where no GPU comes in"}
+MEANT_ON_CPUS = {
+    "environment NVIDIA_DRIVER_CAPABILITIES": "says nothing where no GPU comes in",
+    "mount /run/runner-root/leases": "in place of the leases of GPUs",
+}
 MEANT_WITH_PROGRAM = {
     "environment RUNNER_PROGRAM": "`up` has looked whether the sweep names one",
     "environment RUNNER_DEFAULT_PROGRAM": "the agent looks: its sweep may be known only then",
@@ -142,11 +146,11 @@ def by_up(agent: Agent) -> dict[str, Any]:
         "cores": host.pop("NanoCpus", 0) / 1e9,
         "processes": host.pop("PidsLimit"),
         "limits": {one["Name"]: one["Soft"] for one in host.pop("Ulimits")},
-        "tmpfs": host.pop("Tmpfs"),
         "restart": "{Name}:{MaximumRetryCount}".format(**host.pop("RestartPolicy")),
         "log": host.pop("LogConfig"),
         "devices": [(one["Driver"], one["DeviceIDs"]) for one in requests],
         "device capabilities": [one.get("Capabilities") for one in requests],
+        **{f"tmpfs {path}": options for path, options in host.pop("Tmpfs").items()},
         **{f"environment {name}": value for name, value in environment.items()},
         **{f"label {name}": value for name, value in body.pop("Labels").items()},
         **{
@@ -194,11 +198,11 @@ def by_compose(agent: Agent, engine: TestEngine) -> dict[str, Any]:
         "cores": float(service.pop("cpus", 0)),
         "processes": service.pop("pids_limit"),
         "limits": service.pop("ulimits", {}),
-        "tmpfs": dict(one.split(":", 1) for one in service.pop("tmpfs")),
         "restart": service.pop("restart"),
         "log": {"Type": logging["driver"], "Config": logging["options"]},
         "devices": [(one["driver"], one["device_ids"]) for one in requests],
         "device capabilities": [[one["capabilities"]] for one in requests],
+        **{f"tmpfs {path}": options for path, options in _split_tmpfs(service.pop("tmpfs"))},
         **{f"environment {name}": value for name, value in environment.items()},
         **{f"label {name}": value for name, value in service.pop("labels").items()},
         **{
@@ -208,6 +212,10 @@ def by_compose(agent: Agent, engine: TestEngine) -> dict[str, Any]:
     }
     assert service == {}, "something that this comparison does not know"
     return found
+
+
+def _split_tmpfs(lines: list[str]) -> list[tuple[str, str]]:
+    return [(path, options) for path, _, options in (one.partition(":") for one in lines)]
 
 
 def read_model(agent: Agent, engine: TestEngine) -> dict[str, Any]:

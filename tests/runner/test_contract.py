@@ -252,9 +252,22 @@ def test_up_gives_a_container_what_it_gave_before(slot: Slot, access: Any) -> No
     body = create_body(make_spec(LAUNCH, slot, folders, HOST, access), proxies={})
 
     old, new = set(before.pop("Env")), set(body.pop("Env"))
+    before["Labels"][labels.SCHEMA] = "2"
+    mounts = {one["Target"]: one for one in before["HostConfig"].pop("Mounts")}
+    own = {one["Target"]: one for one in body["HostConfig"].pop("Mounts")}
     assert (old - new, body) == (set(), before)
     # nothing computes on a GPU there; one table for all agents is simpler
-    assert new - old == ({"CUDA_DEVICE_ORDER=PCI_BUS_ID"} if slot.is_cpu else set())
+    order = {"CUDA_DEVICE_ORDER=PCI_BUS_ID"} if slot.is_cpu else set()
+    assert new - old == {"RUNNER_ORDERS_DIR=/orders", *order}
+    # no agent gets at what others say of themselves, at what it is told, or at others' leases
+    assert mounts.pop("/status")["Source"] == "/s/agents"
+    assert mounts.pop("/leases")["Source"] == "/var/tmp/runner-leases"
+    assert own.pop("/status")["Source"] == f"/s/status/{name}"
+    orders = own.pop("/orders")
+    assert (orders["Source"], orders["ReadOnly"]) == (f"/s/orders/{name}", True)
+    lease = own.pop(f"/leases/{slot.uuid}", {}).get("Source")
+    assert lease == (None if slot.is_cpu else f"/var/tmp/runner-leases/{slot.uuid}")
+    assert own == mounts
 
 
 def test_the_commands_macros_are_told_by_name() -> None:

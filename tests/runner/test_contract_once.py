@@ -23,10 +23,9 @@ PROGRAMS = ("amt/", "examples/", "run_sweep.py", "sweep_config.yaml")
 OTHERS = {
     ("docker/engine.sh", "compute,utility"),  # as NVIDIA's own image has it
     ("runner/image/server.py", "runner-server"),  # the image
-    ("runner/offline/runlog.py", 127),  # seven bits
     ("runner/server/app.py", 75),  # seconds that uvicorn keeps a connection open
     ("runner/settings/load.py", "RUNNER_"),  # settings in the host's environment
-    ("runner/init.py", "/data"),  # the user's folder, below the workspace
+    ("runner/project/init.py", "/data"),  # the user's folder, below the workspace
     ("runner/server/app.py", "/runs"),  # a page
     ("runner/state.py", "server.json"),  # where this folder's own server is
 }

@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.image.dependencies import Dependencies, name_of, read_dependencies
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.settings.load import ImageSettings
 
 

@@ -123,6 +123,14 @@ def test_four_gpus_get_four_agents_each_with_its_own(
         seen = json.loads(wait_for_file(folder, name, "seen.json").read_text())
         assert seen["nvml"] == [uuid]
         assert seen["env"]["CUDA_VISIBLE_DEVICES"] == uuid
+        assert seen["folders"] == {
+            "/status": [f"{name}.files", f"{name}.json"],
+            "/orders": [f"{name}.copy"],
+            "/leases": [uuid],
+            "/run/runner-root": "No such file or directory",
+            "/": [],
+        }
+        assert seen["written"] == ["/status"]
     key = (folder.root / ".runner" / "secrets" / "server").read_text().strip()
     assert key not in json.dumps(boxes)
 

@@ -10,7 +10,7 @@ import pytest
 from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.status import AgentState, LiveRun, SeenSlot, Status
 from runner.agent.contract.sweeps import SweepPath
-from runner.answers import RunInfo
+from runner.backend.nodes import RunInfo
 from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.follow import (
@@ -131,15 +131,16 @@ def test_ps_has_the_shape_that_scripts_rely_on() -> None:
 def test_a_status_of_another_container_is_void(tmp_path: Path) -> None:
     """A new container of the same name starts without the old one's counts."""
     state = State(tmp_path, "demo")
-    state.agents.mkdir()
+    status = state.status / "a-0" / "a-0.json"
+    status.parent.mkdir(parents=True)
     labels = {"dev.runner.fleet": "demo", "dev.runner.gpu": "GPU-a", "dev.runner.settings": "f00d"}
     container = Container("c" * 64, "runner-a-0", "running", None, labels, "sha256:1", {})
     written = replace(STATUS, container="b" * 12, runs_finished=7)
-    (state.agents / "a-0.json").write_text(written.to_json())
+    status.write_text(written.to_json())
 
     assert read_agent(container, state).status is None
 
-    (state.agents / "a-0.json").write_text(replace(written, container="c" * 12).to_json())
+    status.write_text(replace(written, container="c" * 12).to_json())
     assert read_agent(container, state).runs_ended == 7
 
 

@@ -36,6 +36,28 @@ def own_image(engine_env: TestEngine, plain_image: PlainImage) -> Iterator[str]:
     engine_env.docker("rmi", "--force", tag)
 
 
+def _is_read_only(engine: TestEngine, agent: str) -> bool:
+    shown = engine.docker("inspect", "-f", "{{.HostConfig.ReadonlyRootfs}}", f"runner-{agent}")
+    return shown.strip() == "true"
+
+
+def test_a_built_image_that_is_named_has_a_read_only_root(
+    engine_env: TestEngine, plain_image: PlainImage, tmp_path: Path, fleet: str
+) -> None:
+    """As it comes to a machine without a registry: by `docker load`, under any name."""
+    folder = make_folder(tmp_path / "plain", fleet, engine_env.env)
+    sweep, tag = folder.write_sweep("sweep.yaml", "short"), f"mine.example/{fleet}:1"
+    engine_env.docker("tag", plain_image.id, tag)
+
+    folder.run("up", "--gpus", "cpu", "--image", tag, "--sweep", sweep, "--follow")
+
+    assert _is_read_only(engine_env, f"{fleet}-cpu-0")
+    (agent,) = folder.json("ps")["agents"]
+    assert agent["runs_finished"] == 1
+    folder.run("down")
+    engine_env.docker("rmi", tag)
+
+
 def test_what_it_wrote_is_copied_before_its_container_goes(
     engine_env: TestEngine, own_image: str, tmp_path: Path, fleet: str
 ) -> None:
@@ -44,6 +66,7 @@ def test_what_it_wrote_is_copied_before_its_container_goes(
     sweep = folder.write_sweep("sweep.yaml", "short")
     agent, work = f"{fleet}-cpu-0", folder.root / ".runner" / "work"
     folder.run("up", "--gpus", "cpu", "--image", own_image, "--sweep", sweep, "--follow")
+    assert not _is_read_only(engine_env, agent)  # it works in the image
     assert not list((work / agent).iterdir())
 
     _, said = folder.run("down")

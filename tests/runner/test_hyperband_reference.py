@@ -7,10 +7,10 @@ from itertools import product
 
 import pytest
 
-from runner.server.hyperband import hyperband_stops
-from runner.server.search import RunView, next_config
+from runner.server.search import RunView
 from runner.sweepfile import Hyperband, read_sweep
 from runner.sweepfile.model import Goal
+from tests.runner.listed_runs import hyperband_stops, next_config
 from tests.runner.reference_env import ask_reference
 from tests.runner.sweep_snippets import SNIPPETS
 
@@ -63,7 +63,7 @@ def our_stops(rules: Hyperband, goal: Goal, rows: list[Row], *, obeyed: bool) ->
                 running.discard(name)
             elif "score" in row:
                 curves[name].append(row["score"])
-        found = [stop.run_id for stop in hyperband_stops(rules, goal, curves, running)]
+        found = hyperband_stops(rules, goal, curves, running)
         answers.append(found)
         if obeyed:
             running -= set(found)

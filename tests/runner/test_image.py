@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from runner.engine.client import Engine
+from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.build import build_image, project_changed
-from runner.image.built import AgentImage, find_image
+from runner.image.built import AgentImage, find_image, find_kind
 from runner.image.probe import check_program, probe_image
 from runner.image.recipe import COMMIT_LABEL, HASH_LABEL
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.settings.load import load_settings
 from runner.state import open_state
 from tests.rig.engine import TINY, TestEngine
@@ -189,6 +190,30 @@ def test_wheels_for_cpus_stay_out_of_an_image_with_cuda(
     assert found == {"cpu": "1.0+cpu", "cuda": "1.0"}
 
 
+AGENT = {"dev.runner.kind": "agent", "dev.runner.project.hash": "f00d"}
+OWN_ENV = {"VIRTUAL_ENV": "/opt/venv"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "environment", "kind"),
+    [
+        ({**AGENT, "dev.runner.recipe": "ours"}, OWN_ENV, "ours"),
+        ({**AGENT, "dev.runner.recipe": "dockerfile"}, OWN_ENV, "dockerfile"),
+        ({**AGENT, "dev.runner.recipe": "later"}, {}, "dockerfile"),
+        (AGENT, OWN_ENV, "ours"),  # of an earlier version
+        (AGENT, {}, "dockerfile"),
+        ({"dev.runner.kind": "agent", "dev.runner.variant": "cpu"}, OWN_ENV, "ours"),  # Compose's
+        ({"dev.runner.kind": "server"}, OWN_ENV, "foreign"),
+        ({"dev.runner.kind": ""}, OWN_ENV, "foreign"),
+        ({}, OWN_ENV, "foreign"),
+    ],
+)
+def test_an_image_is_known_by_its_labels(
+    labels: dict[str, str], environment: dict[str, str], kind: str
+) -> None:
+    assert find_kind(Image("sha256:1", (), labels, 1, "", environment, "/", "")) == kind
+
+
 @pytest.mark.engine
 def test_a_dockerfile_of_ones_own_is_taken_as_it_is(place: Workplace, tiny_image: str) -> None:
     (place.root / "Dockerfile.mine").write_text(
@@ -201,6 +226,9 @@ def test_a_dockerfile_of_ones_own_is_taken_as_it_is(place: Workplace, tiny_image
     image = place.build(cpu=True)
 
     assert (image.kind, image.labels["word"]) == ("dockerfile", "yes")
+    assert image.read_only  # it brings the project, so that its programs work beside it
+    named = place.find(override=image.id)
+    assert (named.kind, named.interpreter, named.read_only) == (image.kind, image.interpreter, True)
     assert Path(image.interpreter).name.startswith("python3")
     probe = probe_image(place.engine, image.id, place.state, ours=False)
     assert probe.has_program("train.py")
@@ -214,7 +242,7 @@ def test_an_image_that_exists_is_found_with_its_interpreter(
 ) -> None:
     image = place.find(override=tiny_image)
 
-    assert image.kind == "foreign"
+    assert (image.kind, image.read_only) == ("foreign", False)
     assert image.tag == TINY
     assert not probe_image(place.engine, image.id, place.state, ours=False).has_project
     with pytest.raises(RunnerError, match="no image `runner-test/none`"):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.init import find_metric, find_parameters, init_project, sweep_text
-from runner.project import find_project
+from runner.project.find import find_project
+from runner.project.init import find_metric, find_parameters, init_project, sweep_text
 from runner.settings.load import load_settings
 from runner.sweepfile import read_sweep
 

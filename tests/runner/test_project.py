@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.project import find_project
+from runner.project.find import find_project
 
 SWEEP = "program: ./fit.py  # ours\nmethod: grid\nparameters:\n  a: {values: [1]}\n"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.backend.keys import get_key
+from runner.backend.reach import read_kind
 from runner.errors import ExitCode, RunnerError
-from runner.reach import read_kind
-from runner.settings.server import get_key
 from runner.state import State, write_json
-from runner.sweeps import find_kind
+from runner.sweeps.servers import find_kind
 
 
 @contextmanager

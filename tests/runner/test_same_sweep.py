@@ -6,19 +6,15 @@ from typing import NoReturn
 
 import pytest
 
-from runner.client import Client
-from runner.settings.server import ServerChoice
+from runner.backend.choice import ServerChoice
+from runner.backend.client import Client
+from runner.backend.connection import Connection
 from runner.state import State
 from runner.sweepfile import Sweep, read_sweep
-from runner.sweeps import (
-    Connection,
-    Joined,
-    Names,
-    Servers,
-    create_sweep,
-    find_same_sweep,
-    take_or_create,
-)
+from runner.sweeps.create import create_sweep, find_same_sweep, take_or_create
+from runner.sweeps.place import Names
+from runner.sweeps.records import Joined
+from runner.sweeps.servers import Servers
 from tests.rig.cloud import Cloud, start_cloud
 
 YAML = "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {x: {values: [1, 2]}}\n"

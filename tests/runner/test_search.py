@@ -10,15 +10,9 @@ from itertools import product
 import pytest
 
 from runner.server.records import RunState
-from runner.server.search import (
-    RunView,
-    best_run,
-    best_value,
-    next_config,
-    select_stops,
-    target_reached,
-)
+from runner.server.search import RunView, best_value, target_reached
 from runner.sweepfile import Sweep, read_sweep
+from tests.runner.listed_runs import next_config
 
 
 def sweep(method: str, parameters: dict[str, object], **more: object) -> Sweep:
@@ -109,7 +103,7 @@ def test_run_cap_and_target_end_a_sweep() -> None:
     assert len(handed_out(capped)) == 4
     assert next_config(aimed, [run(0, {}, 8.9, math.nan)], seed=0) == {"x": 1}
     assert next_config(aimed, [run(0, {}, 9.0, 1.0)], seed=0) is None
-    assert target_reached(aimed, [run(0, {}, summary=10)])
+    assert [target_reached(aimed, best) for best in (None, 8.9, 9.0)] == [False, False, True]
 
 
 EVERY: dict[str, object] = {
@@ -291,30 +285,3 @@ def test_a_runs_value_is_its_best_finite_one() -> None:
     assert best_value(logged, "maximize") == 3.0
     assert best_value(run(0, {}, math.nan, summary=4.0), "minimize") == 4.0
     assert best_value(run(0, {}, summary=math.nan), "minimize") is None
-
-
-def test_the_best_run_is_the_earliest_of_equals() -> None:
-    runs = [run(0, {}), run(1, {}, 2.0), run(2, {}, 2.0), run(3, {}, 5.0, state="running")]
-
-    least, most = best_run(runs, "minimize"), best_run(runs, "maximize")
-
-    assert least is not None
-    assert most is not None
-    assert (least.id, most.id) == ("r1", "r3")
-    assert best_run(runs[:1], "minimize") is None
-
-
-def test_only_running_runs_of_a_sweep_with_early_stop_are_stopped() -> None:
-    rules = {"type": "hyperband", "min_iter": 1}
-    runs = [
-        run(0, {}, 0.1),
-        run(1, {}, 0.9, state="running"),
-        run(2, {}, 0.8, state="crashed"),
-        run(3, {}, state="running"),
-        run(4, {}, 0.2, state="running"),
-    ]
-
-    stops = select_stops(sweep("grid", GRID, early_terminate=rules), runs)
-
-    assert [stop.run_id for stop in stops] == ["r1"]
-    assert select_stops(sweep("grid", GRID), runs) == []

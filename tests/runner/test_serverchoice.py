@@ -4,17 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.backend.choice import ServerChoice, choose_server
+from runner.backend.keys import find_key
+from runner.backend.wandb_files import find_netrc_trouble, find_wandb_claims, read_wandb_settings
 from runner.errors import RunnerError
 from runner.guard.acceptance import accept
 from runner.settings.load import Settings
-from runner.settings.server import (
-    ServerChoice,
-    choose_server,
-    find_key,
-    find_netrc_trouble,
-    find_wandb_claims,
-    read_wandb_settings,
-)
 from runner.state import State
 
 CLOUD, FORGE = "https://api.wandb.ai", "https://api.forge.coreweave.com"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
 
 

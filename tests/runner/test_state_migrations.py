@@ -11,7 +11,8 @@ from runner.errors import RunnerError
 from runner.guard.place import Place
 from runner.state import FORMAT, State, find_state
 from runner.state_migrations import find_changes, migrate
-from runner.sweeps import find_kind, load_records
+from runner.sweeps.records import load_records
+from runner.sweeps.servers import find_kind
 
 OLD = {  # as version 0.1.0 (commit 0eb7efa) wrote it
     "fleet": {"format": 1, "name": "hands-f415"},

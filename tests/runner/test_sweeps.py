@@ -7,8 +7,8 @@ import pytest
 from runner.agent.contract.sweeps import SweepPath
 from runner.errors import ExitCode, RunnerError
 from runner.state import State
-from runner.sweeps import SweepRecord, is_file_spec, load_records
-from runner.sweepspec import read_spec
+from runner.sweeps.address import is_file_spec, read_spec
+from runner.sweeps.records import SweepRecord, load_records
 
 
 def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:

@@ -73,6 +73,43 @@ def read_rows(folder: Folder, path: str, server: dict[str, Any]) -> list[Any]:
     return sorted(json.loads(line) for line in done.stdout.splitlines())
 
 
+SHORT = """\
+program: train.py
+method: random
+parameters: {mode: {value: short}}
+"""
+
+
+def test_an_old_agent_leaves_after_its_run_for_a_new_one_with_folders_of_its_own(
+    engine_env: TestEngine, plain_image: PlainImage, old_code: Path, tmp_path: Path, fleet: str
+) -> None:
+    """It is asked in the folder that all share, in which the new one has nothing."""
+    new = make_folder(tmp_path / "plain", fleet, engine_env.env)
+    new.use_image(plain_image)
+    (new.root / "old.yaml").write_text(SHORT)
+    new.write_sweep("new.yaml", "other")
+    old = Folder(new.root, fleet, {**engine_env.env, "PYTHONPATH": str(old_code)})
+    old_sweep = old.json("up", "--gpus", "cpu:1", "--sweep", "old.yaml")["sweep"]
+    state, agent = new.root / ".runner", f"{fleet}-cpu-0"
+    wait_until_some_ended(old)
+    (state / "work" / agent / "result").touch()
+
+    _, said = new.run("up", "--gpus", "cpu:1", "--sweep", "new.yaml", "--follow")
+
+    assert f"{agent}: waits for run " in said
+    assert [one.name for one in (state / "agents").iterdir()] == [f"{agent}.json"]
+    assert "ended after its run" in (state / "agents" / f"{agent}.json").read_text()
+    assert {one.name for one in (state / "status" / agent).iterdir()} == {
+        f"{agent}.json",
+        f"{agent}.files",
+    }
+    assert [one.name for one in (state / "orders" / agent).iterdir()] == [f"{agent}.copy"]
+    assert (state / "work" / f"{agent}.{old_sweep.rpartition('/')[2]}" / "result").is_file()
+    (shown,) = new.json("ps")["agents"]
+    assert (shown["state"], shown["runs_finished"]) == ("finished", 1)
+    new.run("down")
+
+
 def test_a_running_fleet_is_shown_kept_stopped_and_continued(
     engine_env: TestEngine,
     plain_image: PlainImage,

@@ -13,19 +13,16 @@ import yaml
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.link import Link
 from runner.agent.refusals import RefusedError
-from runner.answers import Viewer
-from runner.client import Client
+from runner.backend.certificates import copy_ca_bundle, find_ca_bundle
+from runner.backend.choice import ServerChoice
+from runner.backend.client import Client
+from runner.backend.connection import Connection
+from runner.backend.hosts import FORGE, WANDB_AI, find_app_url
+from runner.backend.keys import find_key_origin
+from runner.backend.nodes import Viewer
 from runner.doctor.cloud import look_at_server
 from runner.errors import ExitCode, RunnerError
-from runner.settings.server import (
-    FORGE,
-    WANDB_AI,
-    ServerChoice,
-    find_app_url,
-    find_key_origin,
-)
-from runner.settings.trust import copy_ca_bundle, find_ca_bundle
-from runner.sweeps import Connection, Names, check_may_write, default_entity
+from runner.sweeps.place import Names, check_may_write, default_entity
 from tests.rig.cloud import Cloud, client_environment, start_cloud
 from tests.rig.listener import listening
 

@@ -107,7 +107,7 @@ def test_a_project_of_ones_own_works_from_init_to_best(folder: Folder, fleet: st
     best, _ = folder.run("sweep", "best", folder.json("sweep", "list")["sweeps"][0]["id"])
     first = {agent: (work / agent / "seen.txt").read_text().split() for agent in agents}
     owners = {one.lstat().st_uid for one in work.rglob("*")}
-    folder.run(*up)
+    folder.run(*up, "--new")
     sweeps = [one["id"] for one in folder.json("sweep", "list")["sweeps"]]
     second = {agent: (work / agent / "seen.txt").read_text().split() for agent in agents}
     folder.run("down")

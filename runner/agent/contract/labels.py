@@ -9,10 +9,11 @@ SWEEP = "dev.runner.sweep"
 SERVER = "dev.runner.server"  # `local`, or W&B's URL
 IMAGE = "dev.runner.image"  # its ID
 SETTINGS = "dev.runner.settings"  # a hash of what the user asked for
-SCHEMA = "dev.runner.schema"
+SCHEMA = "dev.runner.schema"  # of what a container and its host leave for each other
 NETWORK = "dev.runner.network"  # where Compose's server is
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+SHARED_STATUS = "1"  # the schema whose agents have one status folder together
 BY_COMPOSE = "compose"  # in place of the hash: Compose itself sees changes
 
 # values of `ROLE`
@@ -24,6 +25,7 @@ SWEEP_ROLE = "sweep"
 # images
 KIND = "dev.runner.kind"  # `agent` or `server`, on every image that runner built
 VARIANT = "dev.runner.variant"
+RECIPE = "dev.runner.recipe"  # `ours`, or `dockerfile` where the user's own says what is in it
 PROJECT_HASH = "dev.runner.project.hash"
 PROJECT_COMMIT = "dev.runner.project.commit"
 PROJECT_DIRTY = "dev.runner.project.dirty"

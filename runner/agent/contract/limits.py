@@ -2,6 +2,7 @@
 
 AGENT_PIDS = 16_384  # loader workers times threads on a large host
 AGENT_TMPFS = "rw,exec,nosuid,nodev,mode=1777"  # inductor and triton load what they compile there
+ROOT_TMPFS = "rw,nosuid,nodev,noexec,size=1m,mode=0700"  # whose only purpose is that mode
 SERVICE_PIDS = 512  # the server's, and those of Compose's one-shot services
 SERVICE_TMPFS = "rw,nosuid,nodev,noexec,size=256m,mode=1777"
 

@@ -5,15 +5,18 @@ RUNS = "/runs"
 WORKSPACE = "/workspace"  # its copy of the project
 CHECKPOINTS = "/checkpoints"
 CACHE = "/cache"
-LEASES = "/leases"
-STATUS = "/status"
+LEASES = "/leases"  # the file of its GPU, by the UUID
+FOR_ROOT = "/run/runner-root"  # a folder that only root may enter
+ALL_LEASES = f"{FOR_ROOT}/leases"  # the host's folder, where no UUID is known before
+STATUS = "/status"  # what it writes about itself
+ORDERS = "/orders"  # what the host tells it, to be read only
 CODE = "/opt/runner"  # the agent's own
 SECRETS = "/run/runner"
 KEY = f"{SECRETS}/key"
 CA_BUNDLE = f"{SECRETS}/ca.pem"
 COMPOSE = "/compose"
 
-OWN_MOUNTS = (RUNS, CHECKPOINTS, CACHE, LEASES, STATUS, CODE, SECRETS)
+OWN_MOUNTS = (RUNS, CHECKPOINTS, CACHE, LEASES, STATUS, ORDERS, CODE, SECRETS, FOR_ROOT)
 """Where the user mounts nothing; the place for that is below `WORKSPACE`."""
 
 # tmpfs, in which a read-only root file system leaves room to write

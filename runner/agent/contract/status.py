@@ -1,6 +1,12 @@
-"""The files of the status folder: an agent's status, the request to leave, what it placed."""
+"""The files that host and agent leave for each other.
+
+An agent writes its status, and the list of what it placed in its working copy, into a folder of its
+own. The host writes the request to leave, and which sweep a working copy is of, where the agent may
+only read. Containers of the first `labels.SCHEMA` shared one folder for all of it.
+"""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -8,6 +14,11 @@ from typing import Any, Literal, get_args
 from runner.agent.contract import labels
 
 SCHEMA = 1
+LONGEST = 300  # characters of a name
+LONGEST_REASON = 4000
+_LATEST = 1e11  # seconds since the epoch; a clock may be wrong, and not by thousands of years
+_MOST = 1 << 53
+_PLAIN = re.compile(r"[^/\x00-\x1f\x7f\ud800-\udfff]*").fullmatch
 
 AgentState = Literal[
     "starting", "running", "waiting", "finished", "failed", "stopped", "quarantined"
@@ -28,6 +39,11 @@ def drain_file(agent: str) -> str:
 def manifest_file(agent: str) -> str:
     """The name of the file that lists what lies in an agent's workspace because it put it there."""
     return f"{agent}.files"
+
+
+def copy_file(agent: str) -> str:
+    """The name of the file by which the host remembers which sweep a working copy is of."""
+    return f"{agent}.copy"
 
 
 def format_drain(container: str) -> str:
@@ -92,35 +108,103 @@ class Status:
             ValueError: there is none in it, or a later version wrote it.
         """
         try:
-            return _read_status(json.loads(text))
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"no agent's status: {error!r}") from error
+            found = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
+        return cls.from_record(found)
+
+    @classmethod
+    def from_record(cls, found: object) -> "Status":
+        """The status in what a file's JSON says.
+
+        Raises:
+            ValueError: there is none in it, or a later version wrote it; the text says what is
+                wrong, and repeats nothing of what it found.
+        """
+        record = _as_object(found, "it")
+        schema = _get_number(record, "schema", at_least=1)
+        if schema > SCHEMA:
+            raise ValueError(
+                f"written by a later version (schema {schema}, this one knows {SCHEMA})"
+            )
+        gpu = _as_object(record.get("gpu"), "`gpu`")
+        exit_code = record.get("exit_code")
+        return cls(
+            agent=_get_text(record, "agent"),
+            container=_find_text(record, "container"),
+            pid=_get_number(record, "pid"),
+            sweep=_get_text(record, "sweep", longest=3 * LONGEST + 2),
+            gpu=SeenSlot(_find_text(gpu, "uuid"), _find_text(gpu, "name")),
+            state=_get_state(record),
+            run=_read_run(record.get("run")),
+            runs_finished=_get_number(record, "runs_finished"),
+            runs_failed=_get_number(record, "runs_failed"),
+            reason=_find_text(record, "reason", longest=LONGEST_REASON),
+            exit_code=None if exit_code is None else _get_number(record, "exit_code"),
+            updated_at=_get_time(record, "updated_at"),
+            schema=schema,
+        )
 
 
-def _read_status(found: Mapping[str, Any]) -> Status:
-    schema = int(found["schema"])
-    if schema > SCHEMA:
-        raise ValueError(f"written by a later version (schema {schema}, this one knows {SCHEMA})")
-    state = found["state"]
-    if state not in AGENT_STATES:
-        raise ValueError(f"`{state}` is not a state of an agent")
-    gpu, run = found["gpu"], found.get("run")
-    return Status(
-        agent=str(found["agent"]),
-        container=_text(found["container"]),
-        pid=int(found["pid"]),
-        sweep=str(found["sweep"]),
-        gpu=SeenSlot(_text(gpu.get("uuid")), _text(gpu.get("name"))),
-        state=state,
-        run=run and LiveRun(str(run["id"]), str(run["state"]), float(run["started_at"])),
-        runs_finished=int(found["runs_finished"]),
-        runs_failed=int(found["runs_failed"]),
-        reason=_text(found.get("reason")),
-        exit_code=found.get("exit_code"),
-        updated_at=float(found["updated_at"]),
-        schema=schema,
-    )
+def is_plain(name: str) -> bool:
+    """Whether a name of a stranger's may be that of a file: it leads nowhere else."""
+    return bool(name) and name not in (".", "..") and len(name) <= LONGEST and bool(_PLAIN(name))
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def fit_reason(text: str) -> str:
+    """A reason as a status may have it: of bounded length, and text in every encoding."""
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return plain if len(plain) <= LONGEST_REASON else f"{plain[: LONGEST_REASON - 1]}…"
+
+
+def _read_run(found: object) -> "LiveRun | None":
+    if found is None:
+        return None
+    run = _as_object(found, "`run`")
+    name = _get_text(run, "id")
+    if not is_plain(name):
+        raise ValueError("`run.id` is not a name")
+    return LiveRun(name, _get_text(run, "state"), _get_time(run, "started_at"))
+
+
+def _as_object(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is not an object")  # noqa: TRY004 - a file's fault, not a caller's
+    return value
+
+
+def _get_state(record: Mapping[str, Any]) -> AgentState:
+    state = record.get("state")
+    for known in AGENT_STATES:
+        if state == known:
+            return known  # type: ignore[return-value]  # one of the literal's own
+    raise ValueError("`state` is not a state of an agent")
+
+
+def _find_text(record: Mapping[str, Any], key: str, *, longest: int = LONGEST) -> "str | None":
+    return None if record.get(key) is None else _get_text(record, key, longest=longest)
+
+
+def _get_text(record: Mapping[str, Any], key: str, *, longest: int = LONGEST) -> str:
+    value = record.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"`{key}` is not text")  # noqa: TRY004 - likewise
+    if len(value) > longest:
+        raise ValueError(f"`{key}` has more than {longest} characters")
+    if any("\ud800" <= one <= "\udfff" for one in value):
+        raise ValueError(f"`{key}` has half a character in it")
+    return value
+
+
+def _get_number(record: Mapping[str, Any], key: str, *, at_least: int = 0) -> int:
+    value = record.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= _MOST:
+        raise ValueError(f"`{key}` is not a number from {at_least} on")
+    return value
+
+
+def _get_time(record: Mapping[str, Any], key: str) -> float:
+    value = record.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LATEST:
+        raise ValueError(f"`{key}` is not a time")
+    return float(value)

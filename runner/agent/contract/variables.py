@@ -18,6 +18,7 @@ CPUS = "RUNNER_CPUS"  # cores that it has, where they are bounded
 GRACE_S = "RUNNER_GRACE_S"  # from SIGTERM to SIGKILL
 HEARTBEAT_S = "RUNNER_HEARTBEAT_S"
 STATUS_DIR = "RUNNER_STATUS_DIR"
+ORDERS_DIR = "RUNNER_ORDERS_DIR"  # without it they are in the status folder
 WORKSPACE = "RUNNER_WORKSPACE"
 PROJECT_DIR = "RUNNER_PROJECT_DIR"  # what fills the workspace
 MOUNTS = "RUNNER_MOUNTS"  # JSON list of the user's mount targets
@@ -34,6 +35,7 @@ CHECKPOINT_DIR = "RUNNER_CHECKPOINT_DIR"
 FLEET = "RUNNER_FLEET"
 SERVER = "RUNNER_SERVER"
 AGENTS = "RUNNER_AGENTS"  # names, by comma
+SLOTS = "RUNNER_SLOTS"  # GPUs that are pinned, by comma
 KEY_IS_GIVEN = "RUNNER_KEY_GIVEN"
 COMPOSE_PROJECT = "COMPOSE_PROJECT_NAME"
 
@@ -89,6 +91,7 @@ FIXED: Mapping[str, str] = {
     **dict.fromkeys(USER_NAMES, USER),
     KEY_FILE: paths.KEY,
     STATUS_DIR: paths.STATUS,
+    ORDERS_DIR: paths.ORDERS,
     CHECKPOINTS: paths.CHECKPOINTS,
     LEASES: paths.LEASES,
     RUNS_DIR: paths.RUNS,

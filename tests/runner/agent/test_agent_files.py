@@ -5,15 +5,20 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from runner.agent.lease import Lease
+from runner.agent.lease import Lease, make_lease
 from runner.agent.refusals import RefusedError
 from runner.agent.workcopy import Filled, fill, hold, is_held
-from runner.fleet.agentcode import PACKAGE, bundle_agent, read_agent_files, rotate_workspace
+from runner.fleet.agentcode import PACKAGE, bundle_agent, read_agent_files
+from runner.fleet.exchange import prepare_copy
 from runner.image.server import list_code
+from runner.state import State
+from tests.rig.user import acting_as
 
 
 class Copy:
@@ -133,20 +138,73 @@ def test_a_link_that_a_run_put_in_a_folder_s_place_is_not_written_through(
     assert list(outside.iterdir()) == []
 
 
-def test_another_sweep_begins_in_an_emptied_copy(copy: Copy) -> None:
+def test_another_sweep_begins_in_an_emptied_copy(copy: Copy, tmp_path: Path) -> None:
+    state = State(tmp_path, "demo")
+    copy.work = state.work / "a-0"
+    copy.manifest = state.status / "a-0" / "a-0.files"
+    copy.manifest.parent.mkdir(parents=True)
     copy.write(a="1")
+    assert prepare_copy(state, "a-0", "s1") is None
     copy.fill()
     (copy.work / "result").write_text("of s1")
 
-    assert rotate_workspace(copy.work, copy.manifest, "e/p/s1") is None
-    aside = rotate_workspace(copy.work, copy.manifest, "e/p/s2")
+    assert prepare_copy(state, "a-0", "s1") is None
+    aside = prepare_copy(state, "a-0", "s2")
 
-    assert aside == copy.work.with_name("work.s1")
+    assert aside == copy.work.with_name("a-0.s1")
     assert sorted(file.name for file in aside.iterdir()) == ["a", "result"]
     assert list(copy.work.iterdir()) == []
     assert not copy.manifest.exists()
+    assert prepare_copy(state, "a-0", "s1") is None  # an empty one needs no other name
     copy.fill(sweep="s1")
-    assert rotate_workspace(copy.work, copy.manifest, "s2") == copy.work.with_name("work.s1.2")
+    assert prepare_copy(state, "a-0", "s2") == copy.work.with_name("a-0.s1.2")
+
+
+def test_a_copy_of_an_earlier_version_is_known_by_its_manifest(copy: Copy, tmp_path: Path) -> None:
+    state = State(tmp_path, "demo")
+    copy.work = state.work / "a-0"
+    copy.manifest = state.agents / "a-0.files"
+    copy.manifest.parent.mkdir()
+    copy.write(a="1")
+    copy.fill()
+
+    assert prepare_copy(state, "a-0", "s2") == copy.work.with_name("a-0.s1")
+    assert not copy.manifest.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"sweep": "../../x"}, {"sweep": 3}, {"sweep": "a\n"}, {"files": [1]}, {"files": 7}]
+)
+def test_a_manifest_of_a_programs_own_is_none(
+    copy: Copy, tmp_path: Path, change: dict[str, object]
+) -> None:
+    state = State(tmp_path, "demo")
+    manifest = state.agents / "a-0.files"
+    manifest.parent.mkdir()
+    copy.work = state.work / "a-0"
+    copy.work.mkdir(parents=True)
+    (copy.work / "a").write_text("mine")
+    manifest.write_text(json.dumps({"sweep": "s1", "files": {}, **change}))
+
+    assert prepare_copy(state, "a-0", "s2") is None
+    assert (copy.work / "a").read_text() == "mine"
+    copy.write(a="1")
+    assert fill(copy.project, copy.work, manifest, sweep="s2").kept == ("a",)
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "x" * 300, "\ud800", "", "a\0b"])
+def test_a_manifest_removes_nothing_outside_of_the_copy(
+    copy: Copy, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "x").write_text("1")
+    copy.write(a="1")
+    copy.fill()
+    record = json.loads(copy.manifest.read_text())
+    record["files"][path] = record["files"]["a"]
+    copy.manifest.write_text(json.dumps(record))
+
+    assert copy.fill() == Filled(0, 0, ())
+    assert (tmp_path / "x").read_text() == "1"
 
 
 def test_a_lease_has_one_holder_and_ends_with_its_process(tmp_path: Path) -> None:
@@ -169,6 +227,85 @@ def test_a_lease_has_one_holder_and_ends_with_its_process(tmp_path: Path) -> Non
 
     assert folder.stat().st_mode & 0o7777 == 0o1777
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o666}
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A folder like `/var/tmp`; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o1777)
+        yield Path(name)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "file", "pipe"])
+def test_leases_lie_in_a_real_folder(tmp_path: Path, kind: str) -> None:
+    folder, outside = tmp_path / "leases", tmp_path / "outside"
+    outside.mkdir(mode=0o777)
+    match kind:
+        case "link":
+            folder.symlink_to(outside)
+        case "dangling":
+            folder.symlink_to(tmp_path / "none")
+        case "file":
+            folder.touch()
+        case _:
+            os.mkfifo(folder)
+
+    for take in (Lease.take, make_lease):
+        with pytest.raises(RefusedError, match=f"`{folder}` is (a link|not a folder)"):
+            take(folder, "GPU-a")
+
+    assert [*outside.iterdir()] == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_leases_that_others_may_remove_are_none(tmp_path: Path) -> None:
+    folder = tmp_path / "leases"
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    with pytest.raises(RefusedError, match="everybody may remove") as caught:
+        make_lease(folder, "GPU-a")
+
+    assert caught.value.hint == f"who owns it corrects it: `chmod 1777 {folder}`"
+
+
+def test_a_folder_of_another_users_is_refused_until_root_has_it(open_place: Path) -> None:
+    folder = open_place / "leases"
+    with acting_as(4242):
+        make_lease(folder, "GPU-a")
+    with acting_as(4243):
+        with pytest.raises(RefusedError, match="belongs to user 4242") as caught:
+            make_lease(folder, "GPU-b")
+        assert caught.value.hint == f"root makes it everybody's: `sudo chown root {folder}`"
+
+    make_lease(folder, "GPU-b")  # root's `up` says nothing, and has it
+
+    assert folder.stat().st_uid == 0
+    for uid in (4242, 4243):
+        with acting_as(uid):
+            make_lease(folder, f"GPU-{uid}")
+            Lease.take(folder, f"GPU-{uid}").touch()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_lease_is_a_file(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "leases"
+    make_lease(folder, "GPU-b")
+    match kind:
+        case "link":
+            (folder / "GPU-a").symlink_to(tmp_path / "outside")
+        case "pipe":
+            os.mkfifo(folder / "GPU-a")
+        case _:
+            (folder / "GPU-a").mkdir()
+
+    with pytest.raises(RefusedError, match="cannot make the lease"):
+        make_lease(folder, "GPU-a")
+    with pytest.raises(RefusedError, match="cannot take the lease"):
+        Lease.take(folder, "GPU-a")
+
+    assert not (tmp_path / "outside").exists()
 
 
 def test_the_bundle_stands_alone_and_is_named_by_its_content(tmp_path: Path) -> None:

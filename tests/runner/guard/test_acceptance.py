@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.guard.acceptance import accept
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
 
 ROOT = Path(__file__).parents[3]
@@ -77,7 +77,7 @@ def test_what_another_could_write_is_no_acceptance(folder: Path, environ: dict[s
     (folder / "runner.toml").write_text(CLAIMS["server"])
     accept(load(folder, environ).claims, environ, remember=True)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom runner.project import find_project\n"
+        "import os, sys\nfrom pathlib import Path\nfrom runner.project.find import find_project\n"
         "from runner.settings.load import load_settings\n"
         "print(len(load_settings(find_project(Path(sys.argv[1])), environ=os.environ).claims))\n"
     )

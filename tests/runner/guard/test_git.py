@@ -8,7 +8,7 @@ import pytest
 from runner.guard.git import ask_git, find_git_root
 from runner.image.context import list_files
 from runner.image.recipe import DIRTY_LABEL, read_recipe
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.settings.load import load_settings
 
 SETTINGS = {

@@ -10,7 +10,7 @@ import pytest
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import check_state_folder, walk_up
-from runner.project import find_project
+from runner.project.find import find_project
 from runner.state import find_state, open_state
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make others' folders")
@@ -77,6 +77,7 @@ def test_what_may_be_a_strangers_is_refused(tmp_path: Path, what: str) -> None:
 def test_modes_of_what_containers_write_cost_nobody_the_fleet(tmp_path: Path, name: str) -> None:
     """A program may change the mode of its mount; what lies in it is not believed anyway."""
     state = open_state(tmp_path, tmp_path, environ={})
+    (state.root / name).mkdir(exist_ok=True)
     (state.root / name).chmod(0o777)
 
     assert find_state(tmp_path, environ={}) == state

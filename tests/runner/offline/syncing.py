@@ -39,7 +39,14 @@ class Ended:
     narration: str
 
 
-def sync(cloud: Cloud, home: Path, *arguments: str, code: int | None = None) -> Ended:
+def sync(
+    cloud: Cloud,
+    home: Path,
+    *arguments: str,
+    code: int | None = None,
+    timeout_s: float = 240,
+    **environment: str,
+) -> Ended:
     """`runner sync-offline --json` in `home`, with the cloud's key in its ~/.netrc."""
     cloud.write_netrc(home)
     environ = {
@@ -51,10 +58,10 @@ def sync(cloud: Cloud, home: Path, *arguments: str, code: int | None = None) -> 
     ended = subprocess.run(
         [*command, *arguments],
         cwd=home,
-        env={**environ, "XDG_STATE_HOME": str(home / "xdg")},
+        env={**environ, "XDG_STATE_HOME": str(home / "xdg"), **environment},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=timeout_s,
         check=False,
     )
     told = json.loads(ended.stdout or "{}")

@@ -11,9 +11,10 @@ import pytest
 
 from runner.offline.collect import find_logs, read_runs
 from runner.offline.framing import BLOCK, MAGIC, FrameError, FrameWriter, read_frames
+from runner.offline.logfile import LogFile
 from runner.offline.openfiles import find_open
-from runner.offline.runlog import read_log
-from runner.offline.staging import Destination, stage
+from runner.offline.runlog import RunLog, read_log
+from runner.offline.staging import Destination, Staged, stage
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import start_runs, wait
 
@@ -30,6 +31,15 @@ def write(*records: bytes) -> bytes:
 
 def read(data: bytes) -> list[bytes]:
     return list(read_frames(io.BytesIO(data)))
+
+
+def read_at(path: Path) -> RunLog:
+    return read_log(LogFile.at(path))
+
+
+def staged(path: Path, to: Destination, folder: Path, own_entity: str = "") -> Staged:
+    nowhere = folder / "nowhere"
+    return stage(read_at(path), to, folder, own_staging=nowhere, own_entity=own_entity)
 
 
 def test_records_of_every_size_come_back() -> None:
@@ -70,7 +80,7 @@ def test_the_clients_own_logs_are_written_back_byte_for_byte(made: Made) -> None
 
 @pytest.mark.client
 def test_a_log_tells_what_its_run_was(made: Made) -> None:
-    logs = {name: read_log(path) for name, path in made.logs.items()}
+    logs = {name: read_at(path) for name, path in made.logs.items()}
 
     assert {name: (log.verdict, log.exit_code) for name, log in logs.items()} == {
         "good": ("complete", 0),
@@ -91,7 +101,8 @@ def test_a_log_tells_what_its_run_was(made: Made) -> None:
 def test_reading_does_not_import_the_client(made: Made) -> None:
     code = (
         "import sys; from pathlib import Path; from runner.offline.runlog import read_log;"
-        "assert read_log(Path(sys.argv[1])).rows == 20; assert 'wandb' not in sys.modules"
+        "from runner.offline.logfile import LogFile; log = LogFile.at(Path(sys.argv[1]));"
+        "assert read_log(log).rows == 20; assert 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(made.logs["good"])], check=True)
 
@@ -129,9 +140,10 @@ def test_a_log_that_a_process_has_open_is_left_alone(tmp_path: Path) -> None:
     process.stdout.readline()
     time.sleep(1.2)  # its first flush
     logs = find_logs([tmp_path / "wandb"])
-    [during] = read_runs(logs, live=find_open(logs, now=time.time()))
+    paths = [log.path for log in logs]
+    [during] = read_runs(logs, live=find_open(paths, now=time.time()))
     assert wait(process) == 0
-    [after] = read_runs(logs, live=find_open(logs, now=time.time()))
+    [after] = read_runs(logs, live=find_open(paths, now=time.time()))
 
     assert during.bad is not None
     assert during.bad.verdict in ("open", "empty")
@@ -144,30 +156,31 @@ def test_a_staged_copy_says_where_it_goes_and_the_original_stays(
 ) -> None:
     before = made.logs["good"].read_bytes()
 
-    copy = stage(read_log(made.logs["good"]), TO, tmp_path)
+    copy = staged(made.logs["good"], TO, tmp_path / "copy")
 
-    log = read_log(copy.log)
+    log = read_at(copy.log)
     assert (log.entity, log.project, log.sweep) == ("acme", "there", "newsweep")
     assert (log.rows, log.exit_code) == (20, 0)
-    assert (copy.log.parent / "files").resolve() == made.logs["good"].parent / "files"
+    names = [one.name for one in (copy.log.parent / "files").iterdir()]
+    assert names == ["requirements.txt"]  # what the log names; W&B's sync makes the others
     assert made.logs["good"].read_bytes() == before
 
 
 @pytest.mark.client
-def test_a_log_that_goes_where_it_says_is_not_copied(made: Made, tmp_path: Path) -> None:
-    log, there = read_log(made.logs["bad"]), Destination("acme", "p", "bad")
+def test_a_log_that_goes_where_it_says_stays_as_it_is(made: Made, tmp_path: Path) -> None:
+    there = Destination("acme", "p", "bad")
 
-    linked = stage(log, there, tmp_path / "1", own_entity="acme").log
-    copied = stage(log, there, tmp_path / "2", own_entity="other").log
+    same = staged(made.logs["bad"], there, tmp_path / "1", own_entity="acme").log
+    other = staged(made.logs["bad"], there, tmp_path / "2", own_entity="other").log
 
-    assert (linked.is_symlink(), copied.is_symlink()) == (True, False)
-    assert (read_log(linked).rows, read_log(copied).entity) == (20, "acme")
+    assert same.read_bytes() == made.logs["bad"].read_bytes()
+    assert (read_at(same).entity, read_at(other).entity) == ("", "acme")
 
 
 def test_a_killed_run_is_staged_with_an_end(made: Made, tmp_path: Path) -> None:
-    copy = stage(read_log(made.logs["dead"]), TO, tmp_path)
+    copy = staged(made.logs["dead"], TO, tmp_path / "copy")
 
-    assert (read_log(copy.log).verdict, read_log(copy.log).exit_code) == ("complete", 1)
+    assert (read_at(copy.log).verdict, read_at(copy.log).exit_code) == ("complete", 1)
 
 
 @pytest.mark.client
@@ -177,18 +190,19 @@ def test_artifacts_are_found_where_the_folder_is_now_and_named_where_not(
     moved = tmp_path / "moved"
     shutil.copytree(made.home, moved, symlinks=True)
     log = moved / made.logs["art"].relative_to(made.home)
-    there = stage(read_log(log), TO, tmp_path / "1")
-    staged = moved / "artifacts" / "staging"
-    kept = [one for one in staged.rglob("*") if one.is_file()]
+    there = staged(log, TO, tmp_path / "1")
+    staging = moved / "artifacts" / "staging"
+    kept = [one for one in staging.rglob("*") if one.is_file()]
     elsewhere = made.home / "artifacts"
     elsewhere.rename(made.home / "gone")
     try:
-        found = stage(read_log(log), TO, tmp_path / "2")
-        shutil.rmtree(staged)
-        gone = stage(read_log(log), TO, tmp_path / "3")
+        found = staged(log, TO, tmp_path / "2")
+        shutil.rmtree(staging)
+        gone = staged(log, TO, tmp_path / "3")
     finally:
         (made.home / "gone").rename(elsewhere)
 
     assert kept
-    assert (there.lacking, found.lacking, gone.lacking) == ((), (), ("made-art",))
-    assert read_log(gone.log).artifacts == ()
+    assert (there.left, found.left) == ((), ())
+    assert [one.name for one in gone.left] == ["made-art"]
+    assert read_at(gone.log).artifacts == ()

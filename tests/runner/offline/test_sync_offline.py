@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from runner.agent.contract.sweeps import SweepPath
-from runner.client import Client
+from runner.backend.client import Client
 from tests.rig.cloud import Cloud, start_cloud
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import logs_in, start_runs, wait
@@ -225,18 +225,19 @@ def test_artifacts_arrive_or_are_named_each_time(cloud: Cloud, made: Made, tmp_p
     for staged in home.joinpath("artifacts", "staging").rglob("*"):
         if staged.is_file():
             staged.rename(home / "kept")  # one file
-    away = made.home / "artifacts"
-    away.rename(made.home / "gone")  # the log names files where they were made
-    try:
-        told = [sync(cloud, home, str(log), code=7).told for _ in range(2)]
-    finally:
-        (made.home / "gone").rename(away)
-    whole = sync(cloud, home, str(log), "--project", "whole", code=0).told
+
+    told = [sync(cloud, home, str(log), code=7).told for _ in range(2)]
+    whole = sync(
+        *(cloud, home, str(log), "--project", "whole"), code=0, WANDB_DATA_DIR=str(made.home)
+    ).told
 
     for one, status in zip(told, ("synced", "already"), strict=True):
         [run] = one["runs"]
         assert (run["status"], run["lacking_artifacts"]) == (status, ["made-art"])
-        assert run["reason"] == "artifacts are missing: made-art not on the target"
+    first, later = (one["runs"][0]["reason"] for one in told)
+    assert first.startswith("artifacts that are left out: `made-art` (a file of it is neither in ")
+    assert "which `WANDB_DATA_DIR` names" in first
+    assert later == "artifacts that are not on the target: `made-art`"
     assert whole["runs"][0]["lacking_artifacts"] == []
     assert logged_artifacts(cloud, "whole/art", home) == ["made-art:v0"]
 

@@ -6,15 +6,19 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
+from runner.offline.batches import into_batches
+from runner.offline.collect import Found
 from runner.offline.ledger import Ledger, Receipt, marks
 from runner.offline.lock import exclusive
+from runner.offline.logfile import LogFile
+from runner.offline.parcel import Parcel
 from runner.offline.plan import plan_run
 from runner.offline.runlog import RunLog
 from runner.offline.staging import Destination
 from runner.offline.verify import Seen, expect, judge
 
 LOG = RunLog(
-    Path("/x/offline-run-1/run-r.wandb"),
+    LogFile(Path("/x"), "offline-run-1/run-r.wandb"),
     "complete",
     size=100,
     run_id="r",
@@ -25,7 +29,7 @@ LOG = RunLog(
     summary={"loss": 1.0, "nan": float("nan")},
     exit_code=0,
 )
-MORE = replace(LOG, path=Path("/x/offline-run-2/run-r.wandb"), rows=5)
+MORE = replace(LOG, file=LogFile(Path("/x"), "offline-run-2/run-r.wandb"), rows=5)
 THERE = Seen("finished", 10, 9, {"lr": 0.1, "_wandb": {}}, {"loss": 1, "nan": "NaN"}, None)
 TO = Destination("acme", "p", "r")
 BEGUN = Receipt("begun", marks([LOG]), 10, 100)
@@ -107,6 +111,42 @@ def test_of_a_run_that_went_on_only_the_new_log_is_sent() -> None:
     step = plan_run([LOG, MORE], DONE, expect([LOG, MORE], ""), None)
 
     assert (step.do, step.logs) == ("send", (MORE,))
+
+
+def test_a_run_whose_sending_was_begun_is_sent_alone_and_last() -> None:
+    """It may be what ended W&B's client, or was beside it."""
+    expected = expect([LOG], "")
+    step = plan_run([LOG], None, expected, None)
+    fresh, begun = (
+        [
+            Parcel(Found((LOG,)), replace(TO, run_id=name), expected, step, begun=again)
+            for name in names
+        ]
+        for names, again in (("abc", False), ("xy", True))
+    )
+
+    mixed = [begun[0], *fresh, begun[1]]
+    batches = [[one.to.run_id for one in batch] for batch in into_batches(mixed, 2)]
+
+    assert batches == [["a", "c"], ["b"], ["x"], ["y"]]
+    assert into_batches([], 2) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (10**400, 10**400, True),
+        (10**400, 1, False),
+        (10**400, "Infinity", False),
+        ([10**400], [float("inf")], False),
+    ],
+)
+def test_integers_of_any_size_are_compared(one: object, other: object, same: bool) -> None:
+    here = expect([replace(LOG, config={"x": one})], "")
+
+    found, _ = judge(here, replace(THERE, config={"x": other}))
+
+    assert found == ("complete" if same else "differs")
 
 
 def test_the_ledger_keeps_receipts_and_sweeps_by_target(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.server.ages import Ages
 from runner.server.records import Sweep
 from runner.server.service import Service
 from runner.server.store import Store
+from runner.server.stream import Post, receive
 from runner.server.tokens import Tokens
 from runner.server.wire import global_id
 
@@ -43,7 +45,12 @@ class Clock:
 
 def open_service(root: Path, clock: Clock) -> Service:
     """A service over the data folder `root`."""
-    return Service(Store(root), Tokens(KEY), clock)
+    return Service(Store(root), Tokens(KEY), clock, Ages(clock))
+
+
+def stream(service: Service, run_id: str, body: object) -> dict[str, Any]:
+    """The answer to one POST of the stream of a run `local/demo/<run_id>`."""
+    return receive(service, "local", "demo", run_id, Post.read(body))
 
 
 def make_sweep(service: Service, config: str = GRID, sweep_id: str = "s1") -> Sweep:

@@ -10,8 +10,8 @@ import pytest
 from runner.agent.contract.slots import cpu_slot
 from runner.agent.contract.status import Status
 from runner.agent.contract.sweeps import SweepPath
-from runner.answers import RunInfo
-from runner.client import Client
+from runner.backend.client import Client
+from runner.backend.nodes import RunInfo
 from runner.errors import ExitCode
 from runner.fleet.follow import Search, Snapshot, describe_changes, find_exit_code
 from runner.fleet.plan import Agent

@@ -106,13 +106,13 @@ def test_the_order_in_which_the_words_arrive_does_not_matter(
 
 @pytest.mark.parametrize("words", [[stream(0), agent(1, "crash")], [agent(1, "crash"), stream(0)]])
 def test_the_reason_is_kept_and_so_is_all_that_was_logged(words: list[Word]) -> None:
-    before = replace(RUN, summary='{"loss":1}', history_rows=3, history_bytes=50, best=1.0)
+    before = replace(RUN, summary='{"loss":1}', history_rows=3, last_step=2, best=1.0)
 
     run = hear(before, words)
 
     failure = json.loads(run.failure or "{}")
     assert failure == {"class": "crash", "signal": None, "exit_code": 1, "lines": ["boom"]}
-    kept = ("summary", "history_rows", "history_bytes", "best", "suggested")
+    kept = ("summary", "history_rows", "last_step", "best", "suggested")
     assert [getattr(run, name) for name in kept] == [getattr(before, name) for name in kept]
 
 

@@ -1,20 +1,12 @@
 """GraphQL without a schema, and W&B's filters: pure functions."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from runner.server.budget import Budget
 from runner.server.filters import connection, matches, ordered
 from runner.server.graphql import answer, read_operation
-from runner.server.history import (
-    history_keys,
-    history_page,
-    parquet_rows,
-    sampled,
-    spread,
-    tail,
-)
 from runner.server.wire import (
     Refused,
     dumps,
@@ -28,7 +20,7 @@ from runner.server.wire import (
 
 def run(query: str, node: dict[str, Any], **variables: object) -> Any:
     operation = read_operation({"query": query, "variables": variables})
-    return answer(node, operation.fields)
+    return answer(node, operation.fields, Budget())
 
 
 def test_aliases_arguments_variables_and_defaults() -> None:
@@ -150,82 +142,3 @@ def test_global_ids_are_read_back_and_bare_names_pass() -> None:
     assert local_names(global_id("Run", "v1", "r", "p", "e"), "Run") == ["v1", "r", "p", "e"]
     assert local_names("abcd1234", "Agent") == ["abcd1234"]
     assert local_names("ünï", "Agent") == ["ünï"]
-
-
-LINES = [dumps({"_step": step, "loss": 10 - step, "odd": step}) for step in range(10)]
-
-
-def sample(lines: Sequence[str], **spec: object) -> list[dict[str, Any]]:
-    """What `sampledHistory` gives for one spec."""
-    [rows] = sampled(lines, {"specs": [dumps(spec)]})
-    return rows
-
-
-def test_the_last_step_of_a_page_is_out_and_that_of_samples_is_in() -> None:
-    """As in W&B's client: its pages by keys end one step earlier for it (`livedata.go`)."""
-    assert history_page(LINES, {"minStep": 2, "maxStep": 5}) == LINES[2:5]
-    assert sample(LINES, keys=["_step"], minStep=2, maxStep=4) == [{"_step": n} for n in (2, 3, 4)]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 11])
-@pytest.mark.parametrize("last", [0, 1, 8, 9])
-def test_pages_as_the_client_asks_for_them_hold_every_row_once(size: int, last: int) -> None:
-    lines = LINES[: last + 1]
-    rows, page = [], []
-    stop = history_keys(lines)["lastStep"] + 1
-    for low in range(0, stop, size):
-        high = min(low + size, stop)
-        page += history_page(lines, {"minStep": low, "maxStep": high, "samples": high - low})
-        spec = {"keys": ["odd", "_step"], "minStep": low, "maxStep": high - 1}
-        rows += sample(lines, samples=high - low, **spec)
-    assert page == lines
-    assert [row["_step"] for row in rows] == list(range(last + 1))
-
-
-def test_samples_reach_from_the_first_row_to_the_last() -> None:
-    assert history_page(LINES, {"samples": 2}) == [LINES[0], LINES[-1]]
-    assert history_page(LINES, {"samples": 50}) == history_page(LINES, {}) == LINES
-    assert sample(LINES, keys=["loss"], samples=3) == [{"loss": 10}, {"loss": 6}, {"loss": 1}]
-    assert sample(LINES) == [loads(line) for line in LINES]
-    assert [spread(range(9), samples) for samples in (None, 1, 4)] == [
-        list(range(9)),
-        [0],
-        [0, 2, 5, 8],
-    ]
-
-
-def test_nested_values_are_found_by_their_dotted_names() -> None:
-    lines = [dumps({"_step": n, "a": {"b": {"c": n}}, "d.e": -n}) for n in range(3)]
-    assert sample(lines, keys=["a.b.c"]) == [{"a.b.c": n} for n in range(3)]
-    assert sample(lines, keys=["d.e", "a.b"])[1] == {"d.e": -1, "a.b": {"c": 1}}
-    assert sample(lines, keys=["a.b.x"]) == sample(lines, keys=["a.b.c.d"]) == []
-    assert len(parquet_rows(lines, {"liveKeys": ["a.b.c"]})) == 3
-
-
-def test_keys_are_those_of_every_value() -> None:
-    table = {"_type": "table-file", "path": "x"}
-    rows = [{"_step": 3, "n": {"v": 1}, "t": "a", "l": [1]}, {"_step": 8, "t": None, "f": table}]
-
-    found = history_keys([dumps(row) for row in rows])
-
-    assert found["lastStep"] == 8
-    assert {name: one["previousValue"] for name, one in found["keys"].items()} == {
-        "_step": 8,
-        "n.v": 1,
-        "t": None,
-        "l": [1],
-        "f": table,
-    }
-    kinds = {
-        name: [(t["type"], t["count"]) for t in one["typeCounts"]]
-        for name, one in found["keys"].items()
-    }
-    assert kinds["t"] == [("string", 1), ("nil", 1)]
-    assert kinds["f"] == [("table-file", 1)]
-    assert history_keys([])["lastStep"] == -1
-
-
-def test_a_run_is_resumed_behind_its_highest_step_whichever_row_came_last() -> None:
-    assert tail([]) == []
-    assert tail([LINES[3], LINES[7], LINES[5]]) == [LINES[7]]
-    assert tail(['{"a":1}', '{"a":2}']) == ['{"a":2}']

@@ -14,7 +14,6 @@ from runner.server.heartbeat import beat, reap
 from runner.server.records import Run, Sweep, blank_run
 from runner.server.runchanges import RunChanges
 from runner.server.service import Service
-from runner.server.stream import receive
 from runner.server.sweepchanges import SweepChanges
 from runner.server.views import Views
 from runner.server.wire import Refused, global_id
@@ -25,6 +24,7 @@ from tests.runner.server.servers import (
     make_sweep,
     open_service,
     row,
+    stream,
     sweep_gid,
 )
 
@@ -57,7 +57,7 @@ def begin(service: Service, run_id: str) -> None:
 
 
 def finish(service: Service, run_id: str, code: int = 0) -> None:
-    receive(service, "local", "demo", run_id, {"complete": True, "exitcode": code})
+    stream(service, run_id, {"complete": True, "exitcode": code})
 
 
 def ended(run: str, code: int | None, cause: str | None, lines: Sequence[str] = ()) -> object:
@@ -104,7 +104,7 @@ def test_a_sweep_file_is_parsed_once(service: Service, monkeypatch: pytest.Monke
     for _ in range(3):
         [command] = ask(service, agent)
         begin(service, command["run_id"])
-        receive(service, "local", "demo", command["run_id"], history(0, row(0, loss=1)))
+        stream(service, command["run_id"], history(0, row(0, loss=1)))
         finish(service, command["run_id"])
         views.sweep(sweep)
         pages.index(service)
@@ -314,8 +314,8 @@ def test_late_words_of_the_attempt_before_do_not_end_the_next(
     report = ended(name, 143, "preempted")
     assert ask(service, agent, agent="gpu-a", ended=[report]) == [{**start, "type": "resume"}]
 
-    receive(service, "local", "demo", name, history(0, row(0, loss=1)))
-    receive(service, "local", "demo", name, {"preempting": True})
+    stream(service, name, history(0, row(0, loss=1)))
+    stream(service, name, {"preempting": True})
     finish(service, name, 143)
 
     run = service.store.run("local", "demo", name)
@@ -348,7 +348,7 @@ def test_a_run_whose_stream_ended_as_finished_is_never_handed_out_again(
         handed_out.append(name := start["run_id"])
         begin(service, name)
         ask(service, agent, name, agent=f"gpu-{agent}")
-        receive(service, "local", "demo", name, {"preempting": True})
+        stream(service, name, {"preempting": True})
         finish(service, name)
         metrics = {"ended": [{**report, "run": name}]} if isinstance(report, dict) else {}
         ask(service, agent, agent=f"gpu-{agent}", leaving=True, **metrics)
@@ -432,7 +432,7 @@ def test_a_stop_goes_by_the_stream_first_and_by_the_heartbeat_later(
     changes = RunChanges(service, Views(service, ""))
     changes.stop_run({"id": global_id("Run", "v1", name, "demo", "local")})
 
-    assert receive(service, "local", "demo", name, history(0, row(0)))["stopped"] is True
+    assert stream(service, name, history(0, row(0)))["stopped"] is True
     clock.now += 5
     assert ask(service, agent, name) == []
     clock.now += 20
@@ -454,7 +454,7 @@ def test_a_paused_sweep_hands_out_nothing_and_a_cancelled_one_stops_its_runs(
 
     changes.upsert_sweep({"id": gid, "state": "CANCELED"})
 
-    assert receive(service, "local", "demo", start["run_id"], {})["stopped"] is True
+    assert stream(service, start["run_id"], {})["stopped"] is True
     assert ask(service, join(service, sweep)) == [{"type": "exit"}]
 
 

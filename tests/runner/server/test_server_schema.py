@@ -12,10 +12,15 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.migrations import Migration, read_migrations
+from runner.server import oldlogs
+from runner.server.disk import sync_folder
+from runner.server.records import Run
 from runner.server.schema import connect
+from runner.server.service import Service
+from runner.server.tokens import Tokens
 from tests.runner.server.format1.make import dump, log, report, restore
 from tests.runner.server.player import Player
-from tests.runner.server.servers import Server
+from tests.runner.server.servers import KEY, Clock, Server, open_service
 
 NEWEST = read_migrations("runner.server")[-1].number
 SWEEP = """query {project(name: "demo") {sweeps {edges {node {name state
@@ -177,3 +182,57 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RunnerError, match="cannot be opened"):
         connect(file)
+
+
+def test_rows_in_files_go_into_the_database_whenever_the_server_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step of it fails once; in the end all is there, once, and the files are kept."""
+    restore(tmp_path / "data")
+    names = ("history.jsonl", "events.jsonl", "output.jsonl")
+    files = [one for one in (tmp_path / "data" / "runs").rglob("*.jsonl") if one.name in names]
+    before = {file.relative_to(tmp_path / "data"): file.read_text() for file in files}
+    tries = 0
+    while True:
+        tries += 1
+        with closing(open_service(tmp_path / "data", Clock()).store) as store:
+            service = Service(store, Tokens(KEY))
+            left, calls = len(store.database.execute("select * from old_log")), 0
+
+            def fail_second(*given: Any) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == 2:
+                    raise OSError(28, "No space left on device")
+                sync_folder(*given)
+
+            monkeypatch.setattr(oldlogs, "sync_folder", fail_second)
+            if left > 2:
+                with pytest.raises(RunnerError, match="cannot be taken into the database"):
+                    oldlogs.take_old_logs(service)
+                continue
+            oldlogs.take_old_logs(service)
+            runs = store.runs("local", "demo")
+            found = {
+                Path("runs", *safe_path(run), f"{kind}.jsonl"): "".join(
+                    f"{line}\n" for line in store.lines.read(run, kind)
+                )
+                for run in runs
+                for kind in ("history", "events", "output")
+            }
+            break
+
+    assert tries > 5
+    assert {path: text for path, text in found.items() if text} == before
+    kept = tmp_path / "data" / "backup-format1"
+    assert (kept / "server.db").exists()
+    assert {path: (kept / path).read_text() for path in before} == before
+    assert not any(file.exists() for file in files)
+    assert {run.id: run.points for run in runs if run.state == "finished"} == {
+        run.id: 6 for run in runs if run.state == "finished"
+    }
+
+
+def safe_path(run: Run) -> tuple[str, str, str]:
+    """Its folder below `runs`."""
+    return run.entity, run.project, run.id

@@ -12,7 +12,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.server.disk import Disk
 from runner.server.folder import locked, read_key
-from runner.server.logs import LONGEST, read, safe_name
+from runner.server.names import LONGEST, safe_name
 from runner.server.records import Upload, blank_run
 from runner.server.service import Service
 from tests.runner.server.servers import Clock, make_sweep, open_service
@@ -168,17 +168,6 @@ def test_any_name_is_one_harmless_component_of_a_path(tmp_path: Path, name: str)
     (tmp_path / safe).touch()
 
 
-def test_append_cuts_off_what_was_never_acknowledged(tmp_path: Path) -> None:
-    disk, file = Disk(tmp_path), tmp_path / "folder" / "log"
-    size = disk.append(file, 0, ["a", "b"])
-    disk.append(file, size, ["lost"])
-
-    size = disk.append(file, size, ["c"])
-
-    assert list(read(file, size)) == ["a", "b", "c"]
-    assert file.read_text() == "a\nb\nc\n"
-
-
 def test_each_new_name_is_put_on_the_disk_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,15 +187,21 @@ def test_each_new_name_is_put_on_the_disk_once(
     disk, run = Disk(root), root / "runs" / "project" / "run"
 
     with pytest.raises(OSError, match="Input/output"):
-        disk.append(run / "a", 0, ["1"])
+        disk.replace(made(tmp_path), run / "a")
     fails.clear()
-    size = disk.append(run / "a", 0, ["1"])
+    disk.replace(made(tmp_path), run / "a")
     assert synced == ["run", "project", "runs", "root"]
-    disk.append(run / "a", size, ["2"])
-    disk.append(run / "b", 0, ["1"])
-    disk.append(run.parent / "other" / "a", 0, ["1"])
+    disk.replace(made(tmp_path), run / "b")
+    disk.replace(made(tmp_path), run.parent / "other" / "a")
 
     assert synced[4:] == ["run", "other", "project"]
+
+
+def made(folder: Path) -> Path:
+    """A file that is to get its name."""
+    file = folder / "made"
+    file.write_text("a")
+    return file
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
@@ -218,4 +213,6 @@ def test_a_file_system_that_cannot_sync_a_folder_will_do(
 
     monkeypatch.setattr(os, "fsync", refuse)
 
-    assert Disk(tmp_path).append(tmp_path / "folder" / "log", 0, ["a"]) == 2
+    Disk(tmp_path).replace(made(tmp_path), tmp_path / "folder" / "log")
+
+    assert (tmp_path / "folder" / "log").read_text() == "a"

@@ -1,8 +1,6 @@
 """What a run's stream leaves behind: rows once each, in order, whatever happens on the way."""
 
-import errno
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from runner.server.records import Run, blank_run
-from runner.server.service import HISTORY, Service
+from runner.server.service import Service
 from runner.server.store import Store
-from runner.server.stream import receive, rewind
+from runner.server.stream import rewind
 from runner.server.tokens import Tokens
 from runner.server.wire import Refused
-from tests.runner.server.servers import KEY, Clock, history, make_sweep, open_service, row
+from tests.runner.server.servers import KEY, Clock, history, make_sweep, row, stream
 
 
 def send(service: Service, body: dict[str, object]) -> dict[str, object]:
-    return receive(service, "local", "demo", "r1", body)
+    return stream(service, "r1", body)
 
 
 def steps(service: Service) -> list[int]:
@@ -86,25 +84,6 @@ def test_rows_without_a_step_are_known_by_their_offset(service: Service) -> None
 
 
 @pytest.mark.usefixtures("run")
-def test_a_kill_between_file_and_database_loses_and_doubles_nothing(
-    service: Service, tmp_path: Path, clock: Clock
-) -> None:
-    send(service, history(0, row(0, loss=3)))
-    file = service.path(stored(service), HISTORY)
-    with file.open("ab") as tail:  # written, but its transaction never committed
-        tail.write(b'{"_step":1,"loss":2}\n{"_ste')
-    service.store.close()
-
-    again = open_service(tmp_path, clock)
-    assert steps(again) == [0]
-    send(again, history(1, row(1, loss=2), row(2, loss=1)))
-
-    assert steps(again) == [0, 1, 2]
-    assert stored(again).history_rows == 3
-    again.store.close()
-
-
-@pytest.mark.usefixtures("run")
 def test_a_refused_request_leaves_nothing(service: Service) -> None:
     bad = history(0, row(0, loss=3))
     bad["files"]["wandb-summary.json"] = {"offset": 0, "content": ["no json"]}
@@ -116,35 +95,6 @@ def test_a_refused_request_leaves_nothing(service: Service) -> None:
     assert steps(service) == [0, 1]
 
 
-@pytest.mark.usefixtures("run")
-@pytest.mark.parametrize("call", ["open", "fdatasync", "fsync"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-def test_a_write_that_fails_is_remembered_nowhere(
-    service: Service, monkeypatch: pytest.MonkeyPatch, call: str, number: int
-) -> None:
-    """Neither best nor hyperband sees a value that is not on the disk; the repeated one counts."""
-    body = history(0, row(0, loss=3), row(1, loss=2))
-    body["files"]["output.log"] = {"offset": 0, "content": ["a"]}
-    body["files"]["wandb-events.jsonl"] = {"offset": 0, "content": ['{"cpu":1}']}
-    before = stored(service)
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, call, fail)
-        with pytest.raises(OSError, match=os.strerror(number)):
-            send(service, body)
-    assert stored(service) == before
-    assert service.curve(before, "loss", newer=True).values == ()
-    for _ in range(2):
-        send(service, body)
-
-    after = stored(service)
-    assert (steps(service), after.history_rows, after.events_rows) == ([0, 1], 2, 1)
-    assert (after.best, service.output(after)) == (2, ["a"])
-
-
 class FailingStore(Store):
     """A commit fails where `failures` says so, for one after the other."""
 
@@ -153,7 +103,7 @@ class FailingStore(Store):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """As the base's."""
-        outermost = not self._begun
+        outermost = not self.database.is_inside
         with super().transaction():
             yield
             if outermost and self.failures:
@@ -162,23 +112,50 @@ class FailingStore(Store):
                     raise sqlite3.OperationalError("disk I/O error")
 
 
+def test_a_write_that_fails_is_remembered_nowhere(tmp_path: Path, clock: Clock) -> None:
+    """Neither best nor hyperband sees a value that is not on the disk; the repeated one counts."""
+    store = FailingStore(tmp_path)
+    service = Service(store, Tokens(KEY), clock)
+    make_hyperband(service)
+    body = history(0, row(0, loss=3), row(1, loss=2))
+    body["files"]["output.log"] = {"offset": 0, "content": ["a"]}
+    body["files"]["wandb-events.jsonl"] = {"offset": 0, "content": ['{"cpu":1}']}
+    before = store.run("local", "demo", "a")
+    assert before is not None
+
+    store.failures = [True]
+    with pytest.raises(sqlite3.OperationalError):
+        stream(service, "a", body)
+    assert store.run("local", "demo", "a") == before
+    assert (service.history(before), service.output(before)) == ([], [])
+    assert store.sums.band_loss(before, 2) is None
+    for _ in range(2):
+        stream(service, "a", body)
+
+    after = store.run("local", "demo", "a")
+    assert after is not None
+    assert (after.history_rows, after.events_rows, after.points) == (2, 1, 2)
+    assert (after.best, service.output(after), store.sums.band_loss(after, 2)) == (2, ["a"], 2)
+    store.close()
+
+
 def test_what_hyperband_could_not_store_is_decided_again(tmp_path: Path, clock: Clock) -> None:
-    """The rows were stored, the decision was not: the client repeats, and brings nothing new."""
+    """Rows and decision are one transaction: the client repeats, and both are there."""
     store = FailingStore(tmp_path)
     service = Service(store, Tokens(KEY), clock)
     make_hyperband(service)
     for at, name in enumerate(("a", "b", "c")):
-        receive(service, "local", "demo", name, history(0, row(0, loss=at), row(1, loss=at)))
+        stream(service, name, history(0, row(0, loss=at), row(1, loss=at)))
     body = history(0, row(0, loss=9), row(1, loss=9))
 
-    store.failures = [False, True]
+    store.failures = [True]
     with pytest.raises(sqlite3.OperationalError):
-        receive(service, "local", "demo", "d", body)
+        stream(service, "d", body)
     run = store.run("local", "demo", "d")
     assert run is not None
-    assert (run.history_rows, run.stop) == (2, None)
+    assert (run.history_rows, run.stop) == (0, None)
 
-    assert receive(service, "local", "demo", "d", body)["stopped"]
+    assert stream(service, "d", body)["stopped"]
     store.close()
 
 
@@ -264,7 +241,7 @@ def test_a_stream_says_how_its_run_ends(
 @pytest.mark.usefixtures("run")
 def test_an_unknown_run_is_404(service: Service) -> None:
     with pytest.raises(Refused) as refused:
-        receive(service, "local", "demo", "nobody", {})
+        stream(service, "nobody", {})
     assert refused.value.status == 404
 
 
@@ -274,7 +251,7 @@ def test_hyperband_stops_a_run_in_the_answer_to_its_own_row(service: Service) ->
     stopped = {}
     for at, name in enumerate(("a", "b", "c", "d")):
         body = history(0, row(0, loss=at), row(1, loss=at))
-        stopped[name] = receive(service, "local", "demo", name, body)["stopped"]
+        stopped[name] = stream(service, name, body)["stopped"]
 
     assert not stopped["a"]
     assert stopped["d"]

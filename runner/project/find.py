@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular
 from runner.guard.git import find_git_root
 from runner.guard.ownership import walk_up
@@ -41,7 +42,7 @@ def find_project(start: Path) -> Project:
     may have filled does not count, nor do those above it.
 
     Raises:
-        RunnerError: a TOML file on the way cannot be read.
+        RunnerError: a TOML file on the way cannot be read, or is a link out of the project.
     """
     start = start.absolute()
     git_root = find_git_root(start)
@@ -60,9 +61,9 @@ def find_project(start: Path) -> Project:
 def find_settings_file(folder: Path) -> Path | None:
     """`runner.toml`, else a `pyproject.toml` that has `[tool.runner]`."""
     if (file := folder / SETTINGS_FILE).is_file():
-        return file
+        return _check_link(file)
     file = folder / "pyproject.toml"
-    if file.is_file() and read_toml(file).has("tool", "runner"):
+    if file.is_file() and read_toml(_check_link(file)).has("tool", "runner"):
         return file
     return None
 
@@ -75,7 +76,7 @@ def find_dependencies(folder: Path) -> Path | None:
             continue
         if name == "uv.lock" and not (folder / "pyproject.toml").is_file():
             continue
-        if name == "pyproject.toml" and not read_toml(file).has("project"):
+        if name == "pyproject.toml" and not read_toml(_check_link(file)).has("project"):
             continue  # it only configures tools
         return file
     return None
@@ -84,7 +85,7 @@ def find_dependencies(folder: Path) -> Path | None:
 def find_sweep_file(folder: Path) -> Path | None:
     """A sweep file by its usual name, else the only YAML file that looks like one."""
     for name in SWEEP_FILES:
-        if (folder / name).is_file():
+        if (folder / name).is_file() and _stays_inside(folder / name):
             return folder / name
     found = [one for one in sorted(folder.glob("*.y*ml")) if _looks_like_sweep(one)]
     return found[0] if len(found) == 1 else None
@@ -113,6 +114,24 @@ def _find_root(start: Path, git_root: Path | None) -> Path:
     return start
 
 
+def _stays_inside(file: Path) -> bool:
+    """Whether a link, if it is one, leads into the same folder or its repository."""
+    if not file.is_symlink():
+        return True
+    base = find_git_root(file.parent) or file.parent
+    return file.resolve().is_relative_to(base.resolve())
+
+
+def _check_link(file: Path) -> Path:
+    if _stays_inside(file):
+        return file
+    raise RunnerError(
+        f"`{file}` is a link out of the project, to `{file.resolve()}`",
+        hint="put a copy of that file in its place",
+        code=ExitCode.USAGE,
+    )
+
+
 def _looks_like_sweep(file: Path) -> bool:
     text = _read_text(file)
     return all(re.search(rf"^{key}\s*:", text, re.MULTILINE) for key in ("method", "parameters"))
@@ -125,7 +144,9 @@ def _read_program(sweep_file: Path) -> str | None:
 
 
 def _read_text(file: Path) -> str:
-    """The text of a regular file; nothing of anything else."""
+    """The text of a regular file; nothing of anything else, nor of what lies elsewhere."""
+    if not _stays_inside(file):
+        return ""
     try:
         return read_regular(file).decode("utf-8", errors="replace")
     except OSError:

@@ -20,9 +20,9 @@ import yaml
 
 from runner.agent.contract.servers import ServerKind
 from runner.agent.contract.sweeps import SweepPath
-from runner.answers import RunInfo, SweepInfo, Viewer, to_run, to_sweep
+from runner.backend.nodes import RunInfo, SweepInfo, Viewer, to_run, to_sweep
+from runner.backend.reach import make_opener
 from runner.errors import ExitCode, RunnerError
-from runner.reach import make_opener
 
 PAGE = 200  # runs or sweeps per request
 TIMEOUT_S = 30.0
@@ -163,6 +163,12 @@ class Client:
         node = reply["upsertSweep"]["sweep"]
         where = node["project"]
         return to_sweep(node, where["entity"]["name"], where["name"])
+
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
+        """The answer of one of the routes that only our server has."""
+        return self._request(method, path, body, changes=method != "GET")
 
     def _sweep_fields(self) -> str:
         return f"{_SWEEP_FIELDS} engine" if self.kind == "runner" else _SWEEP_FIELDS

@@ -11,7 +11,7 @@ from typing import TypeGuard
 from runner.agent.contract.commands import DEFAULT_COMMAND
 from runner.agent.contract.paths import WORKSPACE
 from runner.guard.foreign_files import read_regular
-from runner.project import SETTINGS_FILE, Project
+from runner.project.find import SETTINGS_FILE, Project
 from runner.state import write_atomic
 
 DATA_FOLDERS = re.compile(r"(data|datasets?|inputs?|corpus|images)([-_.].*)?", re.IGNORECASE)

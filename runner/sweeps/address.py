@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from runner.errors import ExitCode, RunnerError
@@ -40,3 +41,8 @@ def read_spec(text: str) -> Spec:
             code=ExitCode.USAGE,
         )
     return Spec(tuple(names), page)
+
+
+def is_file_spec(spec: str) -> bool:
+    """Whether `SWEEP` means a file, one that is missing or a folder included, rather than an ID."""
+    return spec.endswith((".yaml", ".yml")) or (spec != "" and Path(spec).exists())

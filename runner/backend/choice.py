@@ -1,0 +1,99 @@
+"""Which sweep server a command talks to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from runner.backend.hosts import CLOUD_HOSTS, LOCAL, host_of
+from runner.backend.keys import find_cloud_key, read_own_key
+from runner.backend.reach import is_loopback
+from runner.backend.wandb_files import read_wandb_settings
+from runner.errors import ExitCode, RunnerError
+from runner.state import State, read_json
+
+if TYPE_CHECKING:
+    from runner.settings.load import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChoice:
+    """The server that a call talks to: this folder's own, or one that is named by its URL."""
+
+    url: str | None  # None: this folder's own
+    why: str  # the origin, in the user's words
+
+    @property
+    def own(self) -> bool:
+        """Whether it is this folder's own, in a container beside the agents."""
+        return self.url is None
+
+
+def choose_server(
+    *,
+    flag: str | None,
+    environ: Mapping[str, str],
+    settings: "Settings",
+    home: Path,
+    state: State | None,
+    folder: Path | None = None,
+) -> ServerChoice:
+    """Flag > RUNNER_SERVER, settings file > WANDB_BASE_URL > W&B's files > a cloud key > local.
+
+    Args:
+        flag: `--server`: `local` or a URL.
+        environ: the process's environment.
+        settings: loaded with the same environment, so that `RUNNER_SERVER` is in it.
+        home: where `.config/wandb/settings` and `.netrc` lie.
+        state: whose server's URL means `local`, and whose key opens no other server.
+        folder: where `wandb/settings` lies; the current folder by default, as W&B has it.
+
+    Raises:
+        RunnerError: the server named is neither `local` nor an http(s) URL.
+    """
+    if flag:
+        return name_server(flag, "--server", state)
+    if settings.server:
+        return name_server(settings.server, settings.origins.get("server", "settings"), state)
+    if base := environ.get("WANDB_BASE_URL"):
+        return name_server(base, "WANDB_BASE_URL", state)
+    saved = read_wandb_settings(home, folder or Path.cwd(), environ)
+    if base := saved.get("base_url"):
+        return name_server(base, "W&B's settings file", state)
+    if found := find_cloud_key(environ, saved, home, read_own_key(state)):
+        return ServerChoice(*found)
+    return ServerChoice(None, "no W&B key was found")
+
+
+def name_server(server: str, why: str, state: State | None) -> ServerChoice:
+    """The server that this text of the user's means: `local`, or a URL.
+
+    Raises:
+        RunnerError: it is neither.
+    """
+    own_port = (read_json(state.server_file) or {}).get("port") if state else None
+    server = server.strip()
+    if server == LOCAL:
+        return ServerChoice(None, why)
+    parts = urlsplit(server)
+    if is_loopback(server) and own_port and _port(parts) == own_port:
+        return ServerChoice(None, f"{why} names it")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        bare = urlsplit(f"https://{server}").hostname or ""
+        raise RunnerError(
+            f"{why}: `{server}` is neither `local` nor a URL",
+            hint=f"did you mean `https://{server}`?"
+            if "://" not in server and "." in bare
+            else "for example `local` or `https://api.wandb.ai`",
+            code=ExitCode.USAGE,
+        )
+    # the cloud's pages mean its API, which is never asked by plain HTTP
+    return ServerChoice(CLOUD_HOSTS.get(host_of(server)) or server.rstrip("/"), why)
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:  # no number: the caller of the URL will say so
+        return None

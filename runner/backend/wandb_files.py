@@ -1,0 +1,116 @@
+"""The files in which W&B's client keeps settings and keys, read as it reads them."""
+
+import configparser
+import hashlib
+import netrc
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.backend.hosts import LOCAL, host_of, is_cloud
+from runner.guard.acceptance import Claim, is_accepted
+from runner.guard.foreign_files import read_regular_text
+
+
+def find_home() -> Path:
+    """The user's home; a place where nothing lies for one without `HOME` and without an account."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
+def find_netrc_trouble(environ: Mapping[str, str], home: Path) -> str | None:
+    """Why a key that somebody believes to be in `.netrc` is not found there."""
+    file = find_netrc(environ, home)
+    try:
+        hosts = netrc.netrc(file).hosts
+    except FileNotFoundError:
+        return None
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is damaged"
+        return f"`{file}` cannot be read: {why}"
+    if "default" in hosts:
+        return f"the `default` entry of `{file}` names no host, so it is sent to none"
+    return None
+
+
+def read_wandb_settings(
+    home: Path, folder: Path, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """W&B's own settings: `~/.config/wandb/settings`, overridden by `wandb/settings` in `folder`.
+
+    `WANDB_CONFIG_DIR` and `WANDB_DIR` move them as they do for the client. A damaged file counts
+    as empty, as it does there. Where the folder's file names a server or a key, that counts once
+    it was accepted.
+    """
+    environ = environ or {}
+    local = _read_folder_settings(folder, environ)
+    for claim in find_wandb_claims(home, folder, environ):
+        if not is_accepted(claim, environ):
+            del local[claim.key.partition(".")[2]]
+    return {**_read_system_settings(home, environ), **local}
+
+
+def find_wandb_claims(home: Path, folder: Path, environ: Mapping[str, str]) -> list[Claim]:
+    """What W&B's settings in this folder decide about where keys and code go, accepted or not."""
+    if environ.get("WANDB_DIR"):  # then the user has said which settings count
+        return []
+    local, origin = _read_folder_settings(folder, environ), "W&B's settings in this folder"
+    claims: list[Claim] = []
+    base = local.get("base_url")
+    if base and not is_known_server(base, environ=environ, home=home):
+        effect = f"keys, runs and code go to {host_of(base)}"
+        claims.append(Claim(folder, "wandb.base_url", base, origin, effect))
+    key = local.get("api_key")
+    if key and key != environ.get("WANDB_API_KEY"):
+        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+        effect = "runs and code go to the account of that key"
+        claims.append(Claim(folder, "wandb.api_key", f"a key, {digest}", origin, effect))
+    return claims
+
+
+def is_known_server(named: str, *, environ: Mapping[str, str], home: Path) -> bool:
+    """Whether a server is `local`, W&B's cloud, or one that the user's own files name."""
+    if named.strip() == LOCAL or is_cloud(named):
+        return True
+    meant = [environ.get("WANDB_BASE_URL"), _read_system_settings(home, environ).get("base_url")]
+    hosts = {host_of(one) for one in meant if one} | {*read_netrc(environ, home)}
+    return host_of(named) in hosts
+
+
+def _read_system_settings(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    config = environ.get("WANDB_CONFIG_DIR")
+    folder = Path(config).expanduser() if config else home / ".config" / "wandb"
+    return _read_ini(folder / "settings")
+
+
+def _read_folder_settings(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    root = Path(environ.get("WANDB_DIR") or folder)
+    local = next((one for one in (root / ".wandb", root / "wandb") if one.is_dir()), root)
+    return _read_ini(local / "settings")
+
+
+def find_netrc(environ: Mapping[str, str], home: Path) -> Path:
+    """The user's netrc file, as W&B's client finds it; it need not exist."""
+    if named := environ.get("NETRC"):
+        return Path(named).expanduser()
+    usual = (home / ".netrc", home / "_netrc")
+    return next((one for one in usual if one.exists()), usual[0])
+
+
+def read_netrc(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Host → password; a damaged file counts as empty."""
+    try:
+        hosts = netrc.netrc(find_netrc(environ, home)).hosts
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return {}  # W&B's client warns and goes on without it as well
+    return {host.lower(): password for host, (_, _, password) in hosts.items() if password}
+
+
+def _read_ini(file: Path) -> dict[str, str]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(read_regular_text(file))
+    except (OSError, configparser.Error, UnicodeDecodeError):
+        return {}
+    return dict(parser["default"]) if parser.has_section("default") else {}

@@ -1,0 +1,23 @@
+"""What is left of what an answer may cost."""
+
+from dataclasses import dataclass
+
+from runner.server.limits import ANSWER_BYTES, ANSWER_NODES, READ_BYTES
+from runner.server.wire import Refused
+
+
+@dataclass(slots=True)
+class Budget:
+    """Of one answer."""
+
+    nodes: int = ANSWER_NODES
+    size: int = ANSWER_BYTES
+    read: int = READ_BYTES
+
+    def spend(self, *, nodes: int = 0, size: int = 0, read: int = 0) -> None:
+        """Take fields, bytes that are sent, bytes that are read; refused with 400 beyond."""
+        self.nodes -= nodes
+        self.size -= size
+        self.read -= read
+        if self.nodes < 0 or self.size < 0 or self.read < 0:
+            raise Refused(400, "the answer would be too large: ask for fewer fields, or for pages")

@@ -1,0 +1,148 @@
+"""HTTP connections: as uvicorn's, and none that waits for ever or fills the memory.
+
+A request whose head is not whole in 10 s, or whose body in 30 s, is answered with 408.
+"""
+
+import asyncio
+import resource
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from runner.server.limits import BODY_S, HEAD_BYTES, HEAD_S
+
+MAX_FILES = 65_536
+OTHER_FILES = 256  # that are open beside connections
+LINGER_S = 1.0  # that a connection is read, and forgotten, after the last answer
+STORAGE = b"/storage/"  # below it bodies may take long, as long as they go on
+
+
+def limit_connections() -> int:
+    """How many connections there may be, with as many open files as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(64, wanted - OTHER_FILES)
+
+
+class Connection(HttpToolsProtocol):
+    """One client's."""
+
+    most: ClassVar[int] = 1024  # `limit_connections` says how many the system allows
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._active: RequestResponseCycle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._head = 0  # bytes of a head that is not whole yet
+        self._is_whole = True  # nothing of a request is outstanding
+        self._is_closing = False  # the last answer is given
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._refuse(503, "Service Unavailable", "too many connections")
+        else:
+            self._wait(HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more, and write nothing more to it."""
+        self._stop()
+        self._forget_active()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes, as long as the head does not grow for ever."""
+        if self._is_closing:  # it has been told why
+            return
+        if self._is_whole:  # the first bytes of a request
+            self._is_whole, self._head = False, 0
+            self._wait(HEAD_S)
+        if self._head >= 0:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head > HEAD_BYTES and not self._is_closing:
+            self._refuse(431, "Request Header Fields Too Large", "the head is too large")
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that it is not HTTP; a request that is worked on is not answered then."""
+        self._refuse(400, "Bad Request", msg)
+
+    def on_message_begin(self) -> None:
+        """The head begins, perhaps behind another request's body."""
+        super().on_message_begin()
+        self._is_whole, self._head = False, max(0, self._head)
+        self._wait(HEAD_S)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._head = -1
+        self._wait(BODY_S)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body is here."""
+        if self.url.startswith(STORAGE) and not self.cycle.response_complete:
+            self._wait(BODY_S)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._is_whole, self._head = True, 0
+        self._stop()
+        super().on_message_complete()
+
+    def _wait(self, seconds: float) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(seconds, self._is_late)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _is_late(self) -> None:
+        self._timer = None
+        if self.flow.read_paused:  # it is we who do not read on
+            self._wait(BODY_S)
+        elif self._is_whole:
+            self.transport.close()  # nothing was ever asked
+        else:
+            self._refuse(408, "Request Timeout", "the request did not become whole in time")
+
+    def _refuse(self, status: int, reason: str, message: str) -> None:
+        """Say why, and close the connection, unless an answer is on its way already."""
+        self._stop()
+        active = self._active
+        self._forget_active()
+        if active is None or active.response_complete or not active.response_started:
+            body = f'{{"errors":[{{"message":"{message}"}}],"error":"{message}","data":null}}'
+            head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n"
+            length = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(f"{head}{length}{body}".encode())
+        self._close_gently()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer a request; of pipelined ones it is not the one that came last."""
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _forget_active(self) -> None:
+        """Let the answer that is being made go nowhere."""
+        self.pipeline.clear()
+        if self._active is not None and not self._active.response_complete:
+            self._active.disconnected = True
+            self._active.message_event.set()
+
+    def _close_gently(self) -> None:
+        """Close, but not before the other side could read why: it may still be sending."""
+        self._is_closing = True
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()

@@ -1,0 +1,32 @@
+"""What one request may cost: every limit on it stands here.
+
+The largest requests of W&B's clients (0.17 to 0.31) stay well below: posts of some 10 MiB, queries
+of 300 fields nested 15 deep, pages of 1,000 rows.
+"""
+
+HEAD_BYTES = 64 << 10  # request line and headers
+HEAD_S = 10.0  # until they are whole
+BODY_S = 30.0  # until the body is whole; of an upload: until its next part
+BODY_BYTES = 32 << 20  # of JSON, unpacked
+BODIES_BYTES = 128 << 20  # of all JSON bodies that are worked on
+FILE_BYTES = 64 << 30  # of an upload
+QUERY_BYTES = 1 << 20
+QUERY_TOKENS = 20_000
+QUERY_FIELDS = 5_000  # with those of fragments
+QUERY_DEPTH = 40  # of fragments within fields within fragments
+FILTER_TERMS = 500
+FILTER_BYTES = 64 << 10
+ORDERS = 8  # fields by which runs are sorted
+PATTERN_LENGTH = 1_000  # characters of a `$regex`
+PATTERN_BYTES = 8 << 20  # of memory for it
+SAMPLES = 50  # specs of one `sampledHistory`
+ANSWER_NODES = 400_000  # plain fields; some 10,000 runs
+ANSWER_BYTES = 64 << 20
+CHANGE_NODES = 2_000  # of an answer to a mutation, which is made on the event loop
+READ_BYTES = 128 << 20  # of lines that are looked through for an answer
+CHECKED_BYTES = 1 << 20  # of JSON: in a longer text the values are counted before they are made
+JSON_VALUES = 400_000  # of such a text: each takes some 60 bytes and more
+JSON_DIGITS = 4_000  # of an integer: Python refuses to read longer ones
+KEY_RATE = 200  # requests per second with one key that was made, in the long run
+KEY_BURST = 1_000  # at once
+KEY_BYTES = 64 << 20  # of its requests' bodies under way

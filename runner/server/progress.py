@@ -1,0 +1,78 @@
+"""How far a sweep is, as the search asks for it: read from what the store keeps, never counted."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from runner.server.grid import Grid
+from runner.server.records import Run, Sweep
+from runner.server.scores import metric_values
+from runner.server.search import RunView, best_value
+from runner.server.service import Service, chosen_config, chosen_of
+from runner.server.wire import number, pick
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """Of one sweep, at one moment."""
+
+    service: Service
+    sweep: Sweep
+
+    @property
+    def issued(self) -> int:
+        """How many runs there are, those that it was told to learn from included."""
+        return self.service.store.sums.count_runs(self.sweep) + len(self._prior)
+
+    @property
+    def best(self) -> float | None:
+        """The best value of the metric so far."""
+        spec = self.service.spec(self.sweep)
+        highest = spec.goal == "maximize"
+        values = [best_value(view, spec.goal) for view in self._prior]
+        values.append(self.service.store.sums.best(self.sweep, highest=highest))
+        known = [value for value in values if value is not None]
+        return (max if highest else min)(known, default=None)
+
+    def free_cell(self, grid: Grid) -> int | None:
+        """The first cell that no run had; the sweep's cursor moves up to it."""
+        store = self.service.store
+        prior = {grid.number(view.config) for view in self._prior}
+        first = cell = store.sums.cursor(self.sweep)
+        while cell < grid.size and (cell in prior or store.sums.is_taken(self.sweep, cell)):
+            cell += 1
+        if cell > first:
+            store.sums.set_cursor(self.sweep, cell)
+        return cell if cell < grid.size else None
+
+    def views(self) -> Sequence[RunView]:
+        """Every run that was ever issued, in that order."""
+        return [
+            RunView(name, state, chosen_of(suggested, config), () if best is None else (best,))
+            for name, state, config, suggested, best in self.service.store.sums.results(self.sweep)
+        ] + self._prior
+
+    @cached_property
+    def _prior(self) -> list[RunView]:
+        """The runs that the sweep was told to learn from (`wandb sweep -R`)."""
+        return [
+            prior_view(self.service, self.sweep, run)
+            for run in prior_runs(self.service, self.sweep)
+        ]
+
+
+def prior_runs(service: Service, sweep: Sweep) -> list[Run]:
+    """The runs that a sweep was told to learn from, and that are not its own."""
+    found = (
+        service.store.run(sweep.entity, sweep.project, name) for name in json.loads(sweep.prior)
+    )
+    return [run for run in found if run is not None and run.sweep != sweep.id]
+
+
+def prior_view(service: Service, sweep: Sweep, run: Run) -> RunView:
+    """A run as another sweep than its own sees it."""
+    metric = service.spec(sweep).metric
+    values = tuple(metric_values(service.store.lines.read(run, "history"), metric))
+    summary = number(pick(json.loads(run.summary), metric)) if metric else None
+    return RunView(run.id, run.state, chosen_config(run), values, summary)

@@ -1,0 +1,58 @@
+"""What the server does by itself, beside requests: it looks after silent runs, and seals rows."""
+
+import asyncio
+import logging
+import sqlite3
+from functools import partial
+from importlib import import_module
+
+from starlette.concurrency import run_in_threadpool
+
+from runner.server.heartbeat import reap
+from runner.server.records import Run
+from runner.server.seal import find_due, is_due, make_sealed, put_sealed
+from runner.server.service import Service
+from runner.server.wire import Refused
+from runner.server.writer import Writer
+
+log = logging.getLogger(__name__)
+REAP_EVERY_S = 5.0
+SEAL_EVERY_S = 1.0
+
+
+async def reap_for_ever(service: Service, writer: Writer) -> None:
+    """Mark silent runs as crashed, every few seconds."""
+    while True:
+        await asyncio.sleep(REAP_EVERY_S)
+        try:
+            await writer.run(partial(reap, service))
+        except (sqlite3.Error, OSError, Refused) as error:  # a full disk may have room again
+            log.warning("runs were not looked after: %s", error)
+
+
+async def seal_for_ever(service: Service, writer: Writer) -> None:
+    """Put the rows of runs that have many loose ones into columns."""
+    await run_in_threadpool(import_module, "runner.server.curves")  # numpy, before it is asked for
+    for run in await run_in_threadpool(find_due, service.store):
+        service.due.setdefault(run.path, run)
+    while True:
+        await asyncio.sleep(SEAL_EVERY_S)
+        for path in tuple(service.due):
+            run = service.due.pop(path)
+            try:
+                await _seal(service, writer, run)
+            except (sqlite3.Error, OSError) as error:
+                service.due.setdefault(path, run)
+                log.warning("rows were not sealed: %s", error)
+                break
+
+
+async def _seal(service: Service, writer: Writer, run: Run) -> None:
+    store = service.store
+    while True:
+        now = store.run(run.entity, run.project, run.id)
+        if now is None or not is_due(store, now):
+            return
+        sealed = await run_in_threadpool(make_sealed, store, now)
+        if sealed is None or not await writer.run(partial(put_sealed, store, sealed)):
+            return

@@ -1,0 +1,1 @@
+"""Sweeps as the command line knows them: named, found, created, remembered."""

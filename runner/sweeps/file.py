@@ -1,0 +1,83 @@
+"""A sweep file of the user: read once, checked, its findings told."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import read_given
+from runner.sweepfile import Finding, Sweep, read_sweep
+
+
+def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
+    """Parse and check a sweep file; warnings are reported, errors raised all together.
+
+    Raises:
+        RunnerError: the file is not there (3), cannot be read, or is not a valid sweep (2).
+    """
+    return check_sweep_file(file, *parse_sweep_file(file), report)
+
+
+def parse_sweep_file(file: Path) -> tuple[Sweep | None, list[Finding]]:
+    """Read a sweep file once: the sweep, where nothing is an error, and all that is wrong with it.
+
+    Raises:
+        RunnerError: the file is not there (3), or cannot be read (2).
+    """
+    try:
+        text = read_given(file).decode("utf-8")
+    except FileNotFoundError as error:
+        raise RunnerError(
+            f"there is no sweep file `{file}`",
+            hint="`runner init` writes one; `runner sweep list` shows the known sweeps",
+            code=ExitCode.NOT_FOUND,
+        ) from error
+    except OSError as error:
+        raise RunnerError(
+            f"cannot read the sweep file `{file}`: {error.strerror}",
+            hint=f"name a file in it, such as `{file}/sweep.yaml`"
+            if file.is_dir()
+            else "check its owner and mode",
+            code=ExitCode.USAGE,
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RunnerError(
+            f"`{file}` is no text in UTF-8, so no sweep file",
+            hint="a sweep file is YAML or JSON; `runner init` writes an example",
+            code=ExitCode.USAGE,
+        ) from error
+    return read_sweep(text)
+
+
+def check_sweep_file(
+    file: Path, sweep: Sweep | None, findings: Sequence[Finding], report: Callable[[str], None]
+) -> Sweep:
+    """The sweep of a file that was parsed; warnings are reported, errors raised all together.
+
+    Raises:
+        RunnerError: the file is not a valid sweep (2).
+    """
+    for finding in findings:
+        if finding.level == "warning":
+            report(f"warning: {_tell(file, finding)}")
+    errors = [_tell(file, finding) for finding in findings if finding.level == "error"]
+    if sweep is None or errors:
+        raise RunnerError(
+            "\n       ".join(errors) or f"`{file}` is not a sweep",
+            hint="nothing was created; correct the file and repeat",
+            code=ExitCode.USAGE,
+        )
+    return sweep
+
+
+def _tell(file: Path, finding: Finding) -> str:
+    where = f"{file}:{finding.line}" if finding.line else str(file)
+    key = f" `{finding.key}`:" if finding.key else ""
+    hint = f" ({finding.hint})" if finding.hint else ""
+    return f"{where}:{key} {finding.message}{hint}"
+
+
+def to_yaml(config: Mapping[str, object]) -> str:
+    """A configuration as a person reads and edits it."""
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).rstrip()

@@ -1,0 +1,194 @@
+"""What is kept of a sweep is what its runs add up to, whatever happens to them."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.server.heartbeat import Undecided, beat
+from runner.server.hyperband import bands
+from runner.server.progress import SweepProgress
+from runner.server.records import Run, Sweep
+from runner.server.recount import count_anew
+from runner.server.runchanges import RunChanges
+from runner.server.service import Service
+from runner.server.stream import rewind
+from runner.server.sweepchanges import SweepChanges
+from runner.server.views import Views
+from tests.runner.listed_runs import hyperband_stops
+from tests.runner.server.servers import (
+    Clock,
+    history,
+    make_sweep,
+    open_service,
+    row,
+    stream,
+    sweep_gid,
+)
+
+WIDE = """
+method: grid
+metric: {name: loss, goal: minimize}
+parameters: {a: {min: 1, max: 1000}, b: {min: 1, max: 1000}, c: {min: 1, max: 1000}}
+"""
+LADDER = """
+method: random
+metric: {name: loss, goal: minimize}
+parameters: {x: {min: 0.0, max: 1.0}}
+early_terminate: {type: hyperband, min_iter: 2, eta: 2}
+"""
+
+
+def join(service: Service, sweep: Sweep) -> str:
+    place = {"projectName": sweep.project, "entityName": sweep.entity, "sweep": sweep.id}
+    node = SweepChanges(service, Views(service, "")).create_agent({"host": "box", **place})
+    return str(node["agent"]["id"])
+
+
+def hand_out(service: Service, sweep: Sweep) -> dict[str, object]:
+    """The configuration of the next run."""
+    [command] = beat(service, {"id": join(service, sweep), "runState": "{}", "metrics": "{}"})
+    return {key: one["value"] for key, one in command["args"].items()}
+
+
+def bring(service: Service, name: str, sweep: str | None = "s1", **config: object) -> None:
+    """A run from elsewhere, with its configuration."""
+    wire = json.dumps({key: {"value": value} for key, value in config.items()})
+    given = {"name": name, "modelName": "demo", "entityName": "local", "config": wire}
+    RunChanges(service, Views(service, "")).upsert_bucket({**given, "sweep": sweep})
+
+
+def stored(service: Service, name: str) -> Run:
+    run = service.store.run("local", "demo", name)
+    assert run is not None
+    return run
+
+
+def test_a_grid_of_a_billion_cells_skips_those_that_others_had(service: Service) -> None:
+    sweep = make_sweep(service, WIDE)
+    bring(service, "r1", a=1, b=1, c=1)
+    bring(service, "r2", a=1, b=1, c=3)
+    bring(service, "r3", a=1000, b=1000, c=1000)
+    bring(service, "r4", a=0, b=0, c=0)  # not in it
+
+    assert [hand_out(service, sweep)["c"] for _ in range(3)] == [2, 4, 5]
+    assert service.store.sums.count_runs(sweep) == 7
+
+
+def test_a_cell_is_free_again_when_its_run_changes_or_leaves(service: Service) -> None:
+    sweep = make_sweep(service, WIDE)
+    make_sweep(service, WIDE, "s2")
+    bring(service, "r1", a=1, b=1, c=2)
+    assert [hand_out(service, sweep)["c"] for _ in range(3)] == [1, 3, 4]
+
+    bring(service, "r1", a=1, b=1, c=6)
+    assert [hand_out(service, sweep)["c"] for _ in range(3)] == [2, 5, 7]
+    bring(service, "r1", "s2", a=1, b=1, c=6)
+    assert hand_out(service, sweep)["c"] == 6
+    assert service.store.sums.count_runs(sweep) == 7
+
+
+def test_cells_of_runs_that_a_sweep_learns_from_are_taken(service: Service) -> None:
+    make_sweep(service, WIDE, "s0")
+    bring(service, "r1", "s0", a=1, b=1, c=1)
+    prior = json.dumps({"$or": [{"name": "r1"}, {"name": "nobody"}]})
+    given = {"config": WIDE, "projectName": "demo", "name": "s1", "priorRunsFilters": prior}
+    SweepChanges(service, Views(service, "")).upsert_sweep(given)
+    sweep = service.store.sweep("local", "demo", "s1")
+    assert sweep is not None
+
+    assert hand_out(service, sweep)["c"] == 2
+    assert SweepProgress(service, sweep).issued == 2
+
+
+def test_another_file_counts_everything_anew(service: Service) -> None:
+    sweep = make_sweep(service, LADDER)
+    for at, name in enumerate(("a", "b", "c")):
+        bring(service, name, x=0.5)
+        rows = [row(step, loss=at + step, other=-at) for step in range(4)]
+        stream(service, name, history(0, *rows))
+    assert (stored(service, "b").best, service.store.sums.band_size(sweep, 4)) == (1, 3)
+
+    changed = LADDER.replace("loss, goal: minimize", "other, goal: maximize").replace("2,", "3,")
+    changes = SweepChanges(service, Views(service, ""))
+    changes.upsert_sweep({"id": sweep_gid(sweep), "config": changed})
+
+    assert (stored(service, "b").best, stored(service, "b").points) == (-1, 4)
+    assert [service.store.sums.band_size(sweep, band) for band in (2, 3, 4)] == [0, 3, 0]
+    assert service.store.sums.band_loss(stored(service, "c"), 3) == 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hyperband_by_bands_stops_whom_hyperband_by_curves_stops(
+    tmp_path: Path, clock: Clock, seed: int
+) -> None:
+    """Rows of many runs in a random interleaving, rewinds and ends among them."""
+    rng = random.Random(seed)
+    service = open_service(tmp_path, clock)
+    strict = "true" if seed % 2 else "false"
+    sweep = make_sweep(service, LADDER.replace("eta: 2", f"eta: 2, strict: {strict}"))
+    rules = service.spec(sweep).early_terminate
+    assert rules is not None
+    names = [f"r{number}" for number in range(12)]
+    curves: dict[str, list[float]] = {name: [] for name in names}
+    stopped: set[str] = set()
+    for name in names:
+        bring(service, name, x=0.5)
+    for _ in range(150):
+        name = rng.choice(names)
+        values = [round(rng.random() + int(name[1:]) / 9, 2) for _ in range(rng.randint(1, 3))]
+        if rng.random() < 0.1:
+            cut = rng.randrange(len(curves[name]) + 1)
+            del curves[name][cut:]
+            with service.store.transaction():
+                service.store.put(rewind(service, stored(service, name), cut - 1))
+            continue
+        first = len(curves[name])
+        curves[name] += values
+        rows = [row(first + at, loss=value) for at, value in enumerate(values)]
+        stream(service, name, history(first, *rows))
+        if len(bands(rules, len(curves[name]))) > len(bands(rules, first)):
+            running = set(names) - stopped
+            stopped |= set(hyperband_stops(rules, "minimize", curves, running))
+        else:
+            stopped |= set(hyperband_stops(rules, "minimize", curves, {name} - stopped))
+        assert {one for one in names if stored(service, one).stop} == stopped
+
+    kept = [stored(service, name) for name in names]
+    with service.store.transaction():
+        count_anew(service, sweep)
+    assert [stored(service, name) for name in names] == kept
+    assert stopped
+    service.store.close()
+
+
+def test_a_run_chosen_by_a_model_takes_two_steps(service: Service) -> None:
+    """The choice takes long, so it is made between two transactions, of which one is undone."""
+    sweep = make_sweep(service, LADDER.replace("random", "bayes"))
+    agent = join(service, sweep)
+    before = service.store.agent(agent)
+
+    with pytest.raises(Undecided) as undecided:
+        beat(service, {"id": agent, "metrics": json.dumps({"agent": "gpu-a"})})
+    assert service.store.agent(agent) == before
+    undecided.value.decide(service)
+    [command] = beat(service, {"id": agent})
+    undecided.value.forget(service)
+
+    assert command["type"] == "run"
+    assert service.suggested == {}
+
+
+def test_a_clock_that_jumps_neither_reaps_nor_keeps_anything(service: Service) -> None:
+    """What counts is a clock that never jumps (`Ages`); the other one is for people."""
+    sweep = make_sweep(service, WIDE)
+    service.clock = lambda: 0.0
+    hand_out(service, sweep)
+    [run] = service.store.runs_of_sweep(sweep)
+
+    service.clock = lambda: 1e9
+    assert stored(service, run.id) == replace(run)
+    hand_out(service, sweep)
+    assert stored(service, run.id).state == "pending"
