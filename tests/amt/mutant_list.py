@@ -172,7 +172,7 @@ MUTANTS = (
         "model/network.py",
         "else votes.joints + noise.joints",
         "else votes.joints + 0 * noise.joints",
-        "test_amt_training.py",
+        "test_amt_parameters.py::test_a_parameter_is_what_it_names[aug_joint_noise_std]",
     ),
     # losses and metrics
     _at(

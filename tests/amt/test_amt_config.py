@@ -22,7 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "amt" / "tiny.yaml"
 SWEEPS = {
     path.name: yaml.safe_load(path.read_text())
-    for path in (ROOT / "sweep_config.yaml", ROOT / "amt" / "tiny_sweep.yaml")
+    for path in (
+        ROOT / "sweep_config.yaml",
+        ROOT / "amt" / "tiny_sweep.yaml",
+        ROOT / "amt" / "tiny_sweep_35.yaml",
+    )
 }
 
 
@@ -133,7 +137,8 @@ def test_a_config_survives_the_way_through_a_command_line() -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_both_ends_of_every_swept_range_can_be_trained_with(name: str) -> None:
-    base = ["--config", str(TINY)] if "tiny" in name else []
+    words = [word for word in SWEEPS[name]["command"] if not word.startswith("${")]
+    base = [word.replace("amt/tiny.yaml", str(TINY)) for word in words]
     for key, space in SWEEPS[name]["parameters"].items():
         for value in ends_of(space):
             assert isinstance(load_config([*base, f"--{key}={value}"]), TrainConfig)
@@ -141,6 +146,8 @@ def test_both_ends_of_every_swept_range_can_be_trained_with(name: str) -> None:
 
 def ends_of(space: dict[str, Any]) -> list[float]:
     """The extreme values of a sweep's parameter; numbers, as W&B needs them."""
+    if "value" in space:
+        return [space["value"]]
     ends = space.get("values") or [space["min"], space["max"]]
     assert all(isinstance(end, int | float) for end in ends)
     return list(ends)

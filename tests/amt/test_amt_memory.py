@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from amt.config.schema import RunConfig
@@ -19,6 +18,7 @@ from amt.model.network import Amt
 from amt.training.precision import Precision
 from amt.training.step import Training
 from amt.trunk import Trunk, build_trunk
+from tests.amt.held import held_bytes
 from tests.amt.micro import make_config, open_train
 
 CPU = torch.device("cpu")
@@ -218,23 +218,6 @@ def make_trunk(**changes: object) -> Trunk:
     config = make_config(**({"trunk_depth": 10, "allow_random_frozen": True} | changes))
     torch.manual_seed(0)
     return build_trunk(config.trunk, config.data.image_size)
-
-
-def held_bytes(trunk: Trunk) -> int:
-    """What autograd keeps of a forward pass until the way back, the weights themselves left out."""
-    own = {value.data_ptr() for value in trunk.parameters()}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        if tensor.data_ptr() not in own:
-            kept[tensor.data_ptr()] = tensor.nbytes
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = trunk(torch.randn(4, 3, 28, 28))
-        held = sum(kept.values())
-    del output
-    return held
 
 
 @pytest.mark.parametrize(("ratio", "saved"), [(0.3, 0.15), (0.5, 0.28), (0.7, 0.4), (1.0, 0.7)])

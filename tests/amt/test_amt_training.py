@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from amt.data.dataset import batch_indices
 from amt.errors import CheckpointError, NotFiniteError
@@ -17,19 +16,6 @@ from amt.training.checkpoint import Checkpoints
 from amt.training.step import Training
 from amt.training.validation import validate
 from tests.amt.micro import make_config, open_train, open_val
-
-ROOT = Path(__file__).resolve().parents[2]
-SWEPT = {
-    key: space.get("values", [space.get("min"), space.get("max")])
-    for name in ("amt/tiny_sweep.yaml", "sweep_config.yaml")
-    for key, space in yaml.safe_load((ROOT / name).read_text())["parameters"].items()
-}
-SMALLER = {
-    "hidden_dim": [16, 32],
-    "contact_hidden_dim": [16, 32],
-    "freeze_layers": [1, 2],
-    "batch_size": [8, 16],
-}
 
 
 def start(cache: Path, **changes: object) -> Training:
@@ -47,21 +33,6 @@ def fingerprint(training: Training) -> list[float]:
     weights = (p.detach().double().square().sum() for p in training.model.parameters())
     average = (value.double().square().sum() for value in training.ema.state_dict().values())
     return [float(sum(weights)), float(sum(average))]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("key", sorted(SWEPT))
-def test_every_swept_parameter_changes_the_training(cache: Path, key: str) -> None:
-    values = SMALLER.get(key) or [SWEPT[key][0], SWEPT[key][-1]]
-
-    outcomes = []
-    for value in values:
-        training = start(cache, **{"allow_random_frozen": True, key: value})
-        for _ in range(3):
-            training.train_step()
-        outcomes.append(fingerprint(training))
-
-    assert outcomes[0] != outcomes[1]
 
 
 def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:

@@ -107,7 +107,7 @@ def test_weights_are_looked_for_before_anything_is_created(tmp_path: Path) -> No
     done = run_sweep(tmp_path, environ=plain(tmp_path, WANDB_MODE="offline"))
 
     assert done.returncode == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # retries would take 26 s; it is 2 s alone
     assert done.stderr.startswith("error: no weights for `vit_base_patch14_dinov2.lvd142m`")
     assert "`python -m amt.trunk fetch`" in done.stderr
     assert len(done.stderr.splitlines()) == 1

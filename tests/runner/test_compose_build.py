@@ -29,7 +29,8 @@ program: amt/train.py
 method: grid
 metric: {name: val/hand_mpjpe, goal: minimize}
 command: ["${env}", "${interpreter}", "${program}", --config, amt/tiny.yaml, --images=64,
-          --batch_size=16, --validations=2, --train_scenes=64, --val_scenes=32, "${args}"]
+          --batch_size=16, --validations=2, --train_scenes=64, --val_scenes=32, --test_scenes=32,
+          "${args}"]
 parameters: {learning_rate: {values: [0.001]}}
 """
 SECRETS = (".git/config", ".runner/secrets/old", ".env.mine", ".netrc", "wandb/run-1/log", "id.key")
