@@ -53,17 +53,25 @@ def serve(
     key_file: Annotated[
         Path | None, typer.Option(help="File with the key; by default `key` in the data folder.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate, a PEM file: the server answers over HTTPS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, a PEM file.")] = None,
 ) -> None:
     """Run the sweep server in the foreground; its first line on stdout is its URL."""
     with _server_extra():
+        from runner.server.app import Tls
         from runner.server.app import serve as run_server
+    if (tls_cert is None) != (tls_key is None):
+        raise RunnerError("`--tls-cert` and `--tls-key` belong together", code=ExitCode.USAGE)
+    tls = Tls(tls_cert, tls_key) if tls_cert and tls_key else None
     if data is None:
         data, key_file = _own_data(key_file)
     else:
         _check_local(data)
-    if host not in LOOPBACK:
-        console.note(f"http://{host} is not encrypted: keys and values can be read on the way")
-    run_server(host, port, data, key_file)
+    if host not in LOOPBACK and tls is None:
+        console.note("keys and values can be read on the way: `--tls-cert` and `--tls-key` encrypt")
+    run_server(host, port, data, key_file, tls)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 import hashlib
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from runner.errors import RunnerError
 from runner.server.limits import KEY_BURST, KEY_BYTES, KEY_RATE
 from runner.server.records import Run, Sweep
 from runner.server.store import Store
@@ -176,12 +178,21 @@ class Meter:
 
 
 def url_secret(store: Store, first: bytes) -> bytes:
-    """What URLs are signed with: `first`, once and for all."""
-    with store.transaction():
-        store.database.execute("insert or ignore into secret values('urls', ?)", (first,))
-        return cast(
-            bytes, store.database.execute("select value from secret where name='urls'")[0][0]
-        )
+    """What URLs are signed with: `first`, once and for all.
+
+    Raises:
+        RunnerError: the disk does not take it.
+    """
+    try:
+        with store.transaction():
+            store.database.execute("insert or ignore into secret values('urls', ?)", (first,))
+            found = store.database.execute("select value from secret where name='urls'")
+    except sqlite3.Error as error:
+        raise RunnerError(
+            f"the database in {store.root} cannot be written: {error}",
+            hint="is the folder writable, and is there room on its disk?",
+        ) from error
+    return cast(bytes, found[0][0])
 
 
 def _hash(key: bytes) -> str:

@@ -6,9 +6,11 @@ import math
 import signal
 import socket
 import sqlite3
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -41,8 +43,28 @@ TELEMETRY = "/sdk/otel/"  # asked without a key; W&B's client complains unless t
 GRACE_S = 5  # for requests under way when the server is told to end
 
 
-def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """With which the server shows who it is."""
+
+    certificate: Path  # PEM: its own, then those that lead to the authority
+    key: Path
+
+    def check(self) -> None:
+        """Refuse files with which nothing can be encrypted."""
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+        except OSError as error:  # `SSLError` is one
+            raise RunnerError(
+                f"`{self.certificate}` and `{self.key}` are no certificate with its key: {error}",
+                hint="both are PEM files, the key without a password",
+            ) from error
+
+
+def serve(host: str, port: int, data: Path, key_file: Path | None, tls: Tls | None = None) -> None:
     """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL."""
+    if tls is not None:
+        tls.check()
     with locked(data):
         remove_incoming(data)
         remove_copies(data)
@@ -50,7 +72,7 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
         with closing(Store(data)) as store, _listen(host, port) as listener:
             service = Service(store, Tokens(key, url_secret(store, Tokens(key).first_secret)))
             take_old_logs(service)
-            _announce(host, listener)
+            _announce(host, listener, "http" if tls is None else "https")
             Connection.most = limit_connections()
             quieten()
             config = uvicorn.Config(
@@ -58,6 +80,8 @@ def serve(host: str, port: int, data: Path, key_file: Path | None) -> None:
                 loop="uvloop",
                 http=Connection,
                 ws="none",
+                ssl_certfile=tls.certificate if tls else None,
+                ssl_keyfile=tls.key if tls else None,
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=GRACE_S,
@@ -240,9 +264,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _announce(host: str, listener: socket.socket) -> None:
+def _announce(host: str, listener: socket.socket, scheme: str) -> None:
     shown = f"[{host}]" if ":" in host else host
-    sys.stdout.write(f"http://{shown}:{listener.getsockname()[1]}\n")
+    sys.stdout.write(f"{scheme}://{shown}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
 
 

@@ -49,7 +49,12 @@ def make_columns(lines: Iterable[str]) -> tuple[dict[str, Column], bool]:
     columns: dict[str, Column] = {}
     exact = True
     for place, line in enumerate(lines):
-        for key, value, is_plain in _values(loads(line)):
+        try:
+            values = list(_values(loads(line)))
+        except (ValueError, RecursionError):  # of an earlier version: it has no columns
+            exact = False
+            continue
+        for key, value, is_plain in values:
             column = columns.get(key)
             if column is None:
                 column = columns[key] = Column()

@@ -26,6 +26,7 @@ CHANGE_NODES = 2_000  # of an answer to a mutation, which is made on the event l
 READ_BYTES = 128 << 20  # of lines that are looked through for an answer
 CHECKED_BYTES = 1 << 20  # of JSON: in a longer text the values are counted before they are made
 JSON_VALUES = 400_000  # of such a text: each takes some 60 bytes and more
+JSON_DEPTH = 200  # of a row, a configuration, a summary
 JSON_DIGITS = 4_000  # of an integer: Python refuses to read longer ones
 KEY_RATE = 200  # requests per second with one key that was made, in the long run
 KEY_BURST = 1_000  # at once

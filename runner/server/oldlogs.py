@@ -13,13 +13,13 @@ from pathlib import Path
 from runner.errors import RunnerError
 from runner.server.disk import sync_folder
 from runner.server.lines import CHUNK_LINES, Kind
-from runner.server.records import Run
+from runner.server.records import Run, Sweep
 from runner.server.recount import count_anew
 from runner.server.schema import BACKUP
 from runner.server.seal import seal_all
 from runner.server.service import Service
 from runner.server.stream import step_of
-from runner.server.wire import loads
+from runner.server.wire import Refused, loads
 
 log = logging.getLogger(__name__)
 LAST = 3  # format with such files
@@ -40,13 +40,29 @@ def take_old_logs(service: Service) -> None:
             _set_aside(service, run, kind, file)
         for sweep in service.store.sweeps():
             if not service.store.sums.is_counted(sweep):
-                with service.store.transaction():
-                    count_anew(service, sweep)
+                _count(service, sweep)
     except (OSError, sqlite3.Error) as error:
         raise RunnerError(
             f"the rows of earlier runs cannot be taken into the database: {error}",
             hint="make room on the disk and start again; nothing of them is lost",
         ) from error
+
+
+def _count(service: Service, sweep: Sweep) -> None:
+    with service.store.transaction():
+        try:
+            count_anew(service, sweep)
+        except Refused as error:  # its file is one that this version does not take
+            log.warning("sweep %s is left as it was: %s", sweep.path, error)
+            service.store.sums.set_counted(sweep)
+
+
+def _step(line: str) -> int | None:
+    try:
+        row = loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return step_of(row) if isinstance(row, dict) else None
 
 
 def _left(service: Service) -> list[tuple[Run, Kind, int, bool]]:
@@ -62,7 +78,7 @@ def _take(service: Service, run: Run, kind: Kind, file: Path, size: int) -> None
     lines = service.store.lines
     with service.store.transaction():
         for batch in _batches(file, size):
-            steps = [step_of(loads(line)) for line in batch] if kind == "history" else ()
+            steps = [_step(line) for line in batch] if kind == "history" else ()
             lines.append(run, kind, batch, steps)
         if kind == "history":
             found = service.store.run(run.entity, run.project, run.id) or run

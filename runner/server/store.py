@@ -11,7 +11,7 @@ from runner.server.disk import Disk
 from runner.server.lines import Lines
 from runner.server.names import safe_name
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
-from runner.server.sums import IN_ORDER, LIVE_STATES, OF_SWEEP, Key, Sums, key_of
+from runner.server.sums import IN_ORDER, LIVE_STATES, OF_SWEEP, SORTED, Key, Sums, key_of
 
 Record = TypeVar("Record", Project, Sweep, Agent, Run, Artifact)
 NAMES: dict[type, tuple[str, ...]] = {
@@ -134,11 +134,12 @@ class Store:
 
     def live_runs_of_sweep(self, sweep: Sweep) -> list[Run]:
         """The runs of a sweep that have not ended, oldest first."""
-        return self._all(Run, f"{OF_SWEEP} and state in ({LIVE_STATES}) {IN_ORDER}", *key_of(sweep))
+        where = f"{OF_SWEEP} and state in ({LIVE_STATES}) {SORTED}"
+        return self._all(Run, where, *key_of(sweep))
 
     def unfinished_runs(self, sweep: Sweep) -> list[Run]:
         """The runs of a sweep that have not ended, or that wait to go on, oldest first."""
-        where = f"{OF_SWEEP} and state in ({LIVE_STATES}, 'preempted') {IN_ORDER}"
+        where = f"{OF_SWEEP} and state in ({LIVE_STATES}, 'preempted') {SORTED}"
         return self._all(Run, where, *key_of(sweep))
 
     def first_preempted(self, sweep: Sweep) -> Run | None:

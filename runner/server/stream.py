@@ -12,7 +12,7 @@ from runner.server.records import Run
 from runner.server.scores import add_summary, add_values, metric_value, score_anew, stop_hopeless
 from runner.server.seal import is_due, unseal
 from runner.server.service import Service
-from runner.server.wire import Refused, dumps, json_object, loads
+from runner.server.wire import Refused, dumps, json_object, loads_shallow
 from runner.sweepfile import Sweep as Spec
 
 log = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ def _take_output(service: Service, run: Run, chunk: Chunk) -> Run:
 
 def _row(line: str) -> dict[str, Any] | None:
     try:
-        row = loads(line)
+        row = loads_shallow(line)
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

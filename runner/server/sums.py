@@ -9,6 +9,7 @@ Key = tuple[str, str, str]
 LIVE_STATES = ", ".join(f"'{one}'" for one in LIVE)
 OF_SWEEP = "entity=? and project=? and sweep=?"
 IN_ORDER = "order by created, rowid"
+SORTED = "order by +created, +rowid"  # the same of few among many: no index is to give the order
 
 
 class Sums:

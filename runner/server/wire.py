@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from runner.server.limits import CHECKED_BYTES, JSON_DIGITS, JSON_VALUES
+from runner.server.limits import CHECKED_BYTES, JSON_DEPTH, JSON_DIGITS, JSON_VALUES
 
 Args = Mapping[str, Any]  # arguments of a GraphQL field: the door through which untyped values come
 Node = Mapping[str, Any]  # a GraphQL object: plain values, nodes, or functions of `Args`
@@ -90,9 +90,9 @@ def json_object(raw: str | None, *, name: str, any_text: bool = False) -> dict[s
     if not raw:
         return {}
     try:
-        value = loads(raw)
+        value = loads_shallow(raw)
     except (ValueError, RecursionError):
-        raise Refused(400, f"`{name}` is not JSON") from None
+        raise Refused(400, f"`{name}` is not JSON, or nested too deeply") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -113,6 +113,31 @@ def loads(raw: str | bytes) -> Any:
         raise
     except ValueError:  # an integer with too many digits to be read as one
         return _LENIENT.decode(text)
+
+
+def loads_shallow(raw: str) -> Any:
+    """JSON that is kept: whatever looks through it later must not run out of stack.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply.
+    """
+    value = loads(raw)
+    if raw.count("[") + raw.count("{") > JSON_DEPTH and _is_deep(value):
+        raise ValueError(f"nested over {JSON_DEPTH} levels")
+    return value
+
+
+def _is_deep(value: object) -> bool:
+    level: list[object] = [value]
+    for _ in range(JSON_DEPTH):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+            elif isinstance(one, list):
+                inner += one
+        level = inner
+    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def dumps(value: object) -> str:

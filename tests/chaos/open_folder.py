@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from runner.errors import RunnerError
+from runner.server.access import url_secret
 from runner.server.folder import locked, read_key
 from runner.server.store import Store
 from tests.chaos.faults import Steering
@@ -23,7 +24,8 @@ def main(data: Path) -> None:
         try:
             with locked(data):
                 read_key(data / "key")
-                with closing(Store(data)):
+                with closing(Store(data)) as store:
+                    url_secret(store, b"secret")
                     return
         except RunnerError as error:
             print(error.message)

@@ -13,6 +13,7 @@ import pytest
 from runner.cli import main
 from runner.localserver.health import read_health
 from runner.state import open_state
+from tests.rig.certificate import make_certificate
 
 Run = Callable[..., tuple[int | str | None, str, str]]
 
@@ -42,6 +43,36 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         return (ended.value.code, *capsys.readouterr())
 
     return call
+
+
+def test_serve_answers_over_https(folder: Path) -> None:
+    made = make_certificate(folder / "tls", ("127.0.0.1",))
+    words = ["--tls-cert", str(made.chain), "--tls-key", str(made.key)]
+    command = [sys.executable, "-m", "runner", "serve", "--port", "0", "--data", "served", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        key = (folder / "served/key").read_text().strip()
+        health = read_health(url, key, ca_bundle=made.authority)
+        untrusted = read_health(url, key)
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=10)
+
+    assert url.startswith("https://127.0.0.1:")
+    assert health is not None
+    assert untrusted is None
+
+
+def test_serve_refuses_what_is_no_certificate(run: Run, folder: Path) -> None:
+    (folder / "a.pem").write_text("nothing")
+
+    half = run("serve", "--data", "served", "--tls-cert", "a.pem")
+    wrong = run("serve", "--data", "served", "--tls-cert", "a.pem", "--tls-key", "a.pem")
+
+    assert (half[0], wrong[0]) == (2, 1)
+    assert "belong together" in half[2]
+    assert "are no certificate with its key" in wrong[2]
+    assert not (folder / "served").exists()
 
 
 def test_serve_says_its_url_first_answers_with_its_key_and_ends_at_sigterm(folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.server.heartbeat import Undecided, beat
+from runner.server.database import Row, Value
+from runner.server.heartbeat import Undecided, beat, reap
 from runner.server.hyperband import marks
 from runner.server.progress import SweepProgress
 from runner.server.records import Run, Sweep
@@ -192,3 +194,46 @@ def test_a_clock_that_jumps_neither_reaps_nor_keeps_anything(service: Service) -
     assert stored(service, run.id) == replace(run)
     hand_out(service, sweep)
     assert stored(service, run.id).state == "pending"
+
+
+@pytest.mark.parametrize("config", [WIDE, LADDER])
+def test_no_request_of_a_sweep_under_way_looks_at_all_of_its_runs(
+    service: Service, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    """Whatever it asks of the database, an index leads to it."""
+    sweep = make_sweep(service, config)
+    agents = [join(service, sweep) for _ in range(3)]
+    asked: dict[str, Sequence[Value]] = {}
+    execute = service.store.database.execute
+
+    def note(sql: str, values: Sequence[Value] = ()) -> list[Row]:
+        asked[sql] = values
+        return execute(sql, values)
+
+    monkeypatch.setattr(service.store.database, "execute", note)
+    for turn in range(9):
+        agent = agents[turn % 3]
+        given = {"id": agent, "metrics": json.dumps({"agent": agent})}
+        commands = beat(service, given)
+        for run in (one["run_id"] for one in commands if "run_id" in one):
+            bring(service, run)
+            for step in range(4):
+                stream(service, run, history(step, row(step, loss=turn + step)))
+            beat(service, given | {"runState": json.dumps({run: True})})
+            body = {"complete": True, "exitcode": 75 if turn == 4 else 0}
+            stream(service, run, body)
+    reap(service)
+    SweepChanges(service, Views(service, "")).upsert_sweep(
+        {"id": sweep_gid(sweep), "state": "CANCELED"}
+    )
+
+    plans = {
+        sql: " ".join(plan for *_, plan in execute(f"explain query plan {sql}", values))
+        for sql, values in asked.items()
+        if sql.startswith(("select", "update", "delete"))
+    }
+    slow = {sql: plan for sql, plan in plans.items() if "SCAN" in plan or "run_sweep" in plan}
+    assert len(plans) > 15
+    assert {sql.partition(" from ")[2] for sql in slow} == {
+        "sweep where state='RUNNING' order by created, rowid"
+    }

@@ -488,6 +488,21 @@ def test_a_lost_last_run_still_ends_the_sweep(service: Service, clock: Clock) ->
     assert found.state == "FINISHED"
 
 
+def test_a_sweep_whose_file_cannot_be_read_does_not_keep_others_from_their_end(
+    service: Service, clock: Clock
+) -> None:
+    """An earlier version may have taken what this one does not."""
+    make_sweep(service, "method: magic", "s0")
+    sweep = make_sweep(service)
+    [start] = ask(service, join(service, sweep))
+    begin(service, start["run_id"])
+    clock.now += 400
+
+    reap(service)
+
+    assert states(service, sweep) == ["crashed"]
+
+
 def test_unknown_agents_are_404(service: Service) -> None:
     with pytest.raises(Refused) as refused:
         ask(service, "nobody")

@@ -314,6 +314,24 @@ def test_no_path_breaks_anything(server: Server, path: str) -> None:
         assert 400 <= raw(server, method, path, b"{}", **with_key(server))[0].status < 500
 
 
+@pytest.mark.usefixtures("run")
+def test_what_is_nested_too_deeply_is_not_kept(server: Server) -> None:
+    """It is read by some function, and runs another one out of stack."""
+    server.ask(MAKE, i={"name": "r3", "modelName": "hostile"})
+    rows = ['{"a":' * depth + "1" + "}" * depth for depth in (150, 250, 400, 700, 900, 990)]
+    body = {"files": {"wandb-history.jsonl": {"offset": 0, "content": rows}}}
+    stream = "/files/local/hostile/r3/file_stream"
+    assert post(server, stream, json.dumps(body).encode())[0] == 200
+    for depth, status in ((150, 200), (250, 400), (900, 400)):
+        config = '{"a":' * depth + "1" + "}" * depth
+        given = {"name": "r3", "modelName": "hostile", "config": config}
+        assert ask(server, MAKE, i=given)[0] == status
+
+    found = server.ask('{project(name:"hostile"){run(name:"r3"){history historyKeys config}}}')
+
+    assert found["project"]["run"]["history"] == rows[:1]
+
+
 def test_values_are_counted_before_they_are_made() -> None:
     with pytest.raises(Refused) as refused:
         loads('{"a":[' + "[]," * 500_000 + "[]]}")
