@@ -176,7 +176,11 @@ def reach(context: "Context") -> tuple[str, str, Path | None]:
     if choice.own:
         found = find_server(context.engine(), context.state)
         if found is None:
-            raise RunnerError("this folder's server does not run", hint="`runner up` starts it")
+            raise RunnerError(
+                "this folder's server does not run",
+                hint="`runner up` starts it",
+                code=ExitCode.NOT_FOUND,
+            )
         return found.url, found.key, None
     url = choice.url or ""
     key = find_key(url, environ=os.environ, home=find_home(), state=context.state)

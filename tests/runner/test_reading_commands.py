@@ -15,7 +15,8 @@ from tests.runner.test_readme import every_command
 
 pytestmark = pytest.mark.engine
 
-CHANGING = {"serve"}  # changes something and has no dry run: it serves until it is told to stop
+# what changes something and has no dry run
+CHANGING = {"serve", "server backup", "server key create", "server key revoke"}
 NO_FLEET = 3
 MAY_FAIL = {"doctor": 6, "gpus": 6}  # what this machine lacks is theirs to say
 SWEEP = """\
@@ -58,6 +59,8 @@ def reading_commands(sweep: str) -> dict[str, tuple[str, ...]]:
         "init": ("init", "--dry-run"),
         "logs": ("logs",),
         "ps": ("ps",),
+        "server check": ("server", "check"),
+        "server key list": ("server", "key", "list"),
         "server status": ("server", "status"),
         "stop": ("stop", "--dry-run"),
         "sweep best": ("sweep", "best", sweep),
