@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
-from runner.errors import RunnerError
+from runner.errors import ExitCode, RunnerError
 from runner.server.database import Row
 from runner.server.folder import locked
 from runner.server.names import safe_name
@@ -60,7 +60,9 @@ def check(data: Path, *, repair: bool) -> list[tuple[Fault, bool]]:
     """
     if not (data / "server.db").is_file():
         raise RunnerError(
-            f"{data} is not the data folder of a sweep server", hint="name it: --data"
+            f"`{data}` is not the data folder of a sweep server",
+            hint="name it: --data",
+            code=ExitCode.NOT_FOUND,
         )
     with locked(data), closing(Store(data)) as store:
         service = Service(store, Tokens(""))
