@@ -19,7 +19,8 @@ pytestmark = pytest.mark.engine
 CHANGING = {"serve", "server backup", "server key create", "server key revoke"}
 NO_FLEET = 3
 MAY_FAIL = {
-    **{"doctor": 6, "gpus": 6},  # what this machine lacks is theirs to say
+    "doctor": 6,
+    "gpus": 6,  # what this machine lacks is theirs to say
     "server check": 1,  # of a server that runs
 }
 SWEEP = """\
