@@ -227,7 +227,7 @@ def test_runs_keep_as_best_what_their_sweep_ranks_by(tmp_path: Path, cloud: Clou
 
 @pytest.mark.client
 def test_ctrl_c_prints_the_command_that_goes_on(tmp_path: Path, cloud: Cloud) -> None:
-    file = write_sweep(tmp_path, rate={"values": [0.1, 0.2, 0.3]}, sleep={"values": [1]})
+    file = write_sweep(tmp_path, rate={"values": [0.1, 0.2, 0.3]}, sleep={"values": [4]})
     with cloud:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "run_sweep.py"), "--config", str(file), "--count", "3"],
