@@ -192,5 +192,5 @@ def test_the_commands_say_what_they_found(server: Server, tmp_path: Path) -> Non
     assert "counts 9 runs, there are 2 (can be repaired: --repair)" in found.stdout
     assert "(repaired)" in mended.stdout
     assert json.loads(fine.stdout) == {"schema": 1, "fit": True, "faults": []}
-    assert nothing.returncode == 1
+    assert nothing.returncode == 3
     assert "is not the data folder of a sweep server" in nothing.stderr
