@@ -54,7 +54,7 @@ def open_arrays(folder: Path, columns: Columns, *, rows: int, chunks: Iterable[A
         chunks: some rows of all columns at a time, `rows` in all; only read to make the data set.
 
     Raises:
-        DiskError: there is no room for it.
+        DiskError: the disk has no room left.
     """
     if _find_damage(folder, columns, rows) is not None:
         _make_folder(folder.parent)

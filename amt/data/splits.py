@@ -17,7 +17,7 @@ def open_split(config: DataConfig, split: Split, cache: Path) -> Dataset:
     """Map one split, after making it where nobody has; only training crops have context.
 
     Raises:
-        DiskError: there is no room for it in the cache.
+        DiskError: the disk has no room left in the cache.
     """
     counts = {"train": config.train_scenes, "val": config.val_scenes, "test": config.test_scenes}
     return open_synthetic(

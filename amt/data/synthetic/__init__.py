@@ -30,7 +30,7 @@ def open_synthetic(
         context: how much more than the crop is stored, in sides of it, for augmentation to move in.
 
     Raises:
-        DiskError: there is no room for it in the cache.
+        DiskError: the disk has no room left in the cache.
     """
     border_px = math.ceil(size_px * (context - 1) / 2)
     folder = cache / f"synthetic-{FORMAT}-{size_px}+{border_px}px-{count}-{seed}"
