@@ -11,10 +11,10 @@ from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.observe import find_state_of
 from runner.fleet.plan import Agent
+from runner.run_states import LIVE
 from runner.terminal import inline
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
-_LIVE = ("pending", "running", "preempting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Snapshot:
     @property
     def runs_live(self) -> bool:
         """Whether the server still takes a run for under way."""
-        return any(run.state in _LIVE for run in self.runs.values())
+        return any(run.state in LIVE for run in self.runs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[
     started = [
         _describe_start(run, search)
         for run in after.runs.values()
-        if run.state in _LIVE and _is_idle(before.runs.get(run.id))
+        if run.state in LIVE and _is_idle(before.runs.get(run.id))
     ]
     gone = [
         _describe_gone(agent, after.now)
@@ -163,7 +163,7 @@ def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
 def _has_ended(run: RunInfo, before: Snapshot) -> bool:
     """Since then; or it is known only now how: its stream's end may be corrected by its agent."""
     old = before.runs.get(run.id)
-    return run.state not in _LIVE and (old is None or run.state != old.state)
+    return run.state not in LIVE and (old is None or run.state != old.state)
 
 
 def _is_idle(run: RunInfo | None) -> bool:
@@ -172,7 +172,7 @@ def _is_idle(run: RunInfo | None) -> bool:
 
 
 def _was_live(run: RunInfo | None) -> bool:
-    return run is None or run.state in _LIVE
+    return run is None or run.state in LIVE
 
 
 def _count_failed(agent: Agent) -> int:

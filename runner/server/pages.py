@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
+from runner.run_states import LIVE
 from runner.server.access import ADMIN, Access
-from runner.server.records import LIVE, Agent, Run, Sweep
+from runner.server.records import Agent, Run, Sweep
 from runner.server.service import Service, chosen_config
 from runner.server.views import ENGINES, Views
 from runner.server.wire import Refused

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from runner.server.grid import Grid
+from runner.search.grid import Grid
+from runner.search.suggest import RunView, best_value
 from runner.server.records import Run, Sweep
 from runner.server.scores import metric_values
-from runner.server.search import RunView, best_value
 from runner.server.service import Service, chosen_config, chosen_of
 from runner.server.wire import number, pick
 

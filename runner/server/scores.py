@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.server.hyperband import is_hopeless, last_band, marks
+from runner.search.hyperband import is_hopeless, last_band, marks
 from runner.server.records import Run, Sweep
 from runner.server.service import Service, chosen_config
 from runner.server.store import Store

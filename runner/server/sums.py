@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from runner.run_states import LIVE
 from runner.server.database import Database, Row
-from runner.server.records import LIVE, Run, Sweep
+from runner.server.records import Run, Sweep
 
 Key = tuple[str, str, str]
 LIVE_STATES = ", ".join(f"'{one}'" for one in LIVE)

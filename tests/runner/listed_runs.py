@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from runner.server import search
-from runner.server.grid import Grid
-from runner.server.hyperband import is_hopeless, last_band
-from runner.server.search import RunView, best_value
+from runner.search import suggest as search
+from runner.search.grid import Grid
+from runner.search.hyperband import is_hopeless, last_band
+from runner.search.suggest import RunView, best_value
 from runner.sweepfile import Hyperband, Sweep
 from runner.sweepfile.model import Goal
 

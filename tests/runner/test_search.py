@@ -9,8 +9,8 @@ from itertools import product
 
 import pytest
 
-from runner.server.records import RunState
-from runner.server.search import RunView, best_value, target_reached
+from runner.run_states import RunState
+from runner.search.suggest import RunView, best_value, target_reached
 from runner.sweepfile import Sweep, read_sweep
 from tests.runner.listed_runs import next_config
 

@@ -22,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from runner.server.spaces import Point, Way, same, settle
+from runner.search.points import Point, Way, same, settle
 from runner.sweepfile import Beta, Choice, Constant, IntRange, Normal, Parameter, Range
 
 _TAIL = 1e-4  # of a normal distribution, left out on either side

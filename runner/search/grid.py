@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.server.spaces import Point, Way, same, take_apart
+from runner.search.points import Point, Way, same, take_apart
 from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, leaves
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from runner.server.grid import Grid
-from runner.server.records import OVER, RunState
-from runner.server.spaces import Point, assemble, draw, same, take_apart
+from runner.run_states import OVER, RunState
+from runner.search.grid import Grid
+from runner.search.points import Point, assemble, draw, same, take_apart
 from runner.sweepfile import Sweep, leaves
 from runner.sweepfile.model import Goal
 
@@ -102,7 +102,7 @@ def _random_point(sweep: Sweep, rng: random.Random) -> Point:
 
 def _bayes_point(sweep: Sweep, runs: Sequence[RunView], seed: int) -> Point:
     """The model's choice; a random point at first, and in place of one that a run had."""
-    from runner.server.tpe import Result, suggest  # Optuna takes a second to import
+    from runner.search.tpe import Result, suggest  # Optuna takes a second to import
 
     parameters = dict(leaves(sweep.parameters))
     sign = 1.0 if sweep.goal == "minimize" else -1.0
