@@ -12,7 +12,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
 if TYPE_CHECKING:
-    from runner.backend.nodes import RunInfo, SweepInfo
+    from runner.backend.nodes import RunInfo
     from runner.sweeps.records import Joined
 
 ServerOption = Annotated[
@@ -92,8 +92,10 @@ def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
 @sweep.command()
 def show(name: SweepArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """A sweep's runs by state and the best so far."""
+    from runner.search.best import find_best
+
     joined, runs = _read(name, server, quiet=as_json)
-    best = find_best(runs, joined.sweep)
+    best = find_best(runs, joined.sweep.goal)
     if as_json:
         console.data(console.to_json(_to_record(joined, runs, best)))
         return
@@ -110,10 +112,11 @@ def best(
     as_json: JsonOption = False,
 ) -> None:
     """The best run's configuration as YAML, ready for retraining."""
+    from runner.search.best import find_best
     from runner.sweeps.file import to_yaml
 
     joined, runs = _read(name, server, quiet=as_json)
-    found = find_best(runs, joined.sweep)
+    found = find_best(runs, joined.sweep.goal)
     if found is None:
         metric = joined.sweep.metric
         raise RunnerError(
@@ -135,15 +138,6 @@ def best(
         return
     console.note(f"run {_title(found)}: {joined.sweep.metric} {found.best:.6g}")
     console.data(to_yaml(dict(sorted(config.items()))))
-
-
-def find_best(runs: "list[RunInfo]", sweep: "SweepInfo") -> "RunInfo | None":
-    """The run whose best logged value of the sweep's metric is best."""
-    rated = [(run.best, run) for run in runs if run.best is not None]
-    if not rated:
-        return None
-    choose = max if sweep.goal == "maximize" else min
-    return choose(rated, key=lambda pair: pair[0])[1]
 
 
 def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[RunInfo]]":

@@ -12,6 +12,8 @@ from runner.errors import ExitCode, RunnerError
 from runner.fleet.observe import find_state_of
 from runner.fleet.plan import Agent
 from runner.run_states import LIVE
+from runner.search.best import find_best
+from runner.sweepfile.model import Goal
 from runner.terminal import inline
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
@@ -41,7 +43,7 @@ class Search:
     """What a value of a run means."""
 
     metric: str | None
-    maximize: bool
+    goal: Goal
     parameters: Sequence[str]  # those that differ from run to run
 
     @classmethod
@@ -50,7 +52,7 @@ class Search:
         found = sweep.config.get("parameters")
         items = found.items() if isinstance(found, Mapping) else ()
         varied = [k for k, v in items if not (isinstance(v, Mapping) and set(v) == {"value"})]
-        return cls(sweep.metric, sweep.goal == "maximize", varied)
+        return cls(sweep.metric, sweep.goal, varied)
 
 
 def follow(
@@ -116,7 +118,7 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
         counts = (status.runs_finished, status.runs_failed) if status else (0, 0)
         rows.append((name, state, *counts, reason or ""))
     text = table(("AGENT", "STATE", "FINISHED", "FAILED", "REASON"), rows)
-    best = find_best(new_runs(first, last), search)
+    best = find_best(new_runs(first, last), search.goal)
     if best is None:
         ended = [run for run in new_runs(first, last) if run.state == "finished"]
         if search.metric and ended:
@@ -149,15 +151,6 @@ def new_runs(first: Snapshot, last: Snapshot) -> list[RunInfo]:
         for run in last.runs.values()
         if _was_live(before[run.id]) or (_is_idle(before[run.id]) and run.state != "preempted")
     ]
-
-
-def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
-    """The run with the best logged value of the sweep's metric."""
-    rated = [(run.best, run) for run in runs if run.best is not None]
-    if not rated:
-        return None
-    choose = max if search.maximize else min
-    return choose(rated, key=lambda pair: pair[0])[1]
 
 
 def _has_ended(run: RunInfo, before: Snapshot) -> bool:

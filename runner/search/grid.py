@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runner.search.points import Point, Way, same, take_apart
-from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, leaves
+from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, Sweep, leaves
 
 
 class Axis(Protocol):
@@ -117,3 +117,8 @@ def _axis(parameter: Parameter) -> Axis:
         case Range(low, high, q=q) if q is not None:  # without its end, as numpy.arange
             return StepAxis(low, (low + q) - low, math.ceil((high - low) / q))
     raise ValueError(f"no grid over {parameter}")  # read_sweep lets none through
+
+
+def make_grid(sweep: Sweep) -> Grid | None:
+    """The cells of a sweep whose method is to try them all."""
+    return Grid(sweep.parameters) if sweep.method == "grid" else None

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner import sweepfile
-from runner.search.grid import Grid
-from runner.search.suggest import make_grid
+from runner.search.grid import Grid, make_grid
 from runner.server.access import Keys
 from runner.server.ages import Ages
 from runner.server.records import Project, Run, Sweep

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from runner.search.engines import engine_of
 from runner.server.access import ADMIN, Access
 from runner.server.budget import Budget
 from runner.server.filters import connection
@@ -32,7 +33,6 @@ from runner.server.wire import (
 AGENT_SILENT_S = 60.0  # an agent that polls every 5 s is gone by then
 READ_ROW = 8  # bytes of a curve
 NODE_COST = 40  # of a run or a project, in plain fields
-ENGINES = {"grid": "grid", "random": "random", "bayes": "tpe"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Views:
             "name": sweep.id,
             "displayName": sweep.name,
             "method": spec.method,
-            "engine": ENGINES[spec.method],
+            "engine": engine_of(spec.method).name,
             "state": sweep.state,
             "description": sweep.description,
             "config": sweep.config,
@@ -151,7 +151,7 @@ class Views:
             "updatedAt": iso(sweep.updated),
             "heartbeatAt": iso(sweep.updated),
             "earlyStopJobRunning": False,
-            "bestLoss": lambda _: store.sums.best(sweep, highest=spec.goal == "maximize"),
+            "bestLoss": lambda _: store.sums.best(sweep, spec.goal),
             "runCount": lambda _: store.sums.count_runs(sweep),
             "runCountExpected": spec.run_cap,
             "runs": lambda args: connection(runs(args), args, self.run),

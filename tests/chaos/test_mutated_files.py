@@ -85,7 +85,7 @@ def show(agents: list[Agent]) -> list[dict[str, Any]]:
     slots = [Slot(one.slot.index or 0, one.slot, "CPU") for one in agents if one.slot]
     plans = [*plan_fleet(slots, agents, wanted, again=True), *plan_stop(agents)]
     first, last = Snapshot({}, {}, NOW), Snapshot({one.name: one for one in agents}, {}, NOW)
-    search = Search("loss", False, [])
+    search = Search("loss", "minimize", [])
     texts = [
         console.table([*records[0]], [[*one.values()] for one in records]),
         *(visible(str(plan)) for plan in plans),

@@ -27,7 +27,7 @@ from runner.fleet.plan import Agent
 from runner.state import State
 
 NOW = 1_700_000_000.0
-SEARCH = Search("loss", False, ["lr"])
+SEARCH = Search("loss", "minimize", ["lr"])
 SWEEP = SweepPath("me", "p", "s1")
 AGENT = Agent(
     "a-0", "c" * 64, "demo", parse_slot("GPU-a"), "running", None, SWEEP, "sha256:1", "f00d"
@@ -196,7 +196,7 @@ def test_the_table_at_the_end_has_agents_and_the_best_run() -> None:
         "",
         "best run r1: loss 0.1 (lr 0.1)",
     ]
-    assert "best run r0" in summarize(at(None), last, replace(SEARCH, maximize=True))
+    assert "best run r0" in summarize(at(None), last, replace(SEARCH, goal="maximize"))
     assert "best" not in summarize(last, last, SEARCH)  # they had ended before
 
 

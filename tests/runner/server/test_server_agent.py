@@ -115,7 +115,7 @@ def follow_says(runs: list[RunInfo], status: dict[str, object]) -> set[str]:
     before = Snapshot({}, {}, 0.0)
     after = Snapshot({"a-0": gone}, {run.id: run for run in runs}, 0.0)
     assert find_exit_code(before, after) == ExitCode.RUNS_FAILED
-    lines = describe_changes(before, after, Search("loss", maximize=False, parameters=["how"]))
+    lines = describe_changes(before, after, Search("loss", goal="minimize", parameters=["how"]))
     durations = re.compile(r": [\d.]+ s(, )?")
     return {
         durations.sub(lambda found: ": " if found[1] else "", line)
