@@ -18,9 +18,9 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.user_state import find_user_folder
 
 if TYPE_CHECKING:
-    from runner.offline.collect import Found
     from runner.offline.ledger import Ledger
-    from runner.offline.logfile import LogFile
+    from runner.offline.log.file import LogFile
+    from runner.offline.log.find import Found
     from runner.offline.parcel import Addresses, Outcome, Parcel
     from runner.offline.progress import Progress
     from runner.offline.send import Senders
@@ -61,16 +61,14 @@ def sync_offline(
 ) -> None:
     """Send runs that were logged offline, or to the local server, to W&B; each once, verified."""
     from runner.backend.certificates import find_ca_bundle
-    from runner.offline import collect
     from runner.offline.ledger import has_receipts, opened
     from runner.offline.lock import exclusive
+    from runner.offline.log.find import find_logs, find_usual_logs, group
     from runner.offline.send import Senders
 
     state, settings = _surroundings(to, yes=yes, dry_run=dry_run)
-    if paths:
-        logs = collect.find_logs(paths)
-    else:
-        logs = collect.find_usual_logs(Path.cwd(), state.runs if state else None)
+    runs = state.runs if state else None
+    logs = find_logs(paths) if paths else find_usual_logs(Path.cwd(), runs)
     folder = state.root if state else find_user_folder(os.environ)
     staging = (state.cache if state else folder) / "sync"
     bundle = find_ca_bundle(os.environ)
@@ -86,7 +84,7 @@ def sync_offline(
                 senders.prepare(workers)  # they load while the logs are read
         from runner.offline.progress import Progress
 
-        groups = collect.group(logs)
+        groups = group(logs)
         progress = Progress(len(groups), sum(log.size for log in logs))
         target = _target(to, settings, logs, state, progress.tell, bundle)
         addresses = _addresses(target, settings, entity, project, sweep, for_all=bool(paths))
@@ -117,11 +115,11 @@ def _sync(
 ) -> "Sequence[Outcome | Parcel]":
     """What becomes of the runs; without `senders` what would be done."""
     from runner.backend.wandb_files import find_home
-    from runner.offline.artifacts import find_staging
     from runner.offline.batches import split
     from runner.offline.bring import Sweeps
-    from runner.offline.collect import read_chunks
-    from runner.offline.openfiles import find_open
+    from runner.offline.log.artifacts import find_staging
+    from runner.offline.log.find import read_chunks
+    from runner.offline.log.writers import find_open
     from runner.offline.sync import Sync
 
     staging = find_staging(os.environ, find_home())
@@ -155,7 +153,7 @@ def _target(
 ) -> "Target":
     from runner.backend.wandb_files import find_home
     from runner.offline.choose import choose_target
-    from runner.offline.runlog import read_sweep
+    from runner.offline.log.read import read_sweep
     from runner.sweeps.servers import find_kind
 
     made_in = (sweep for log in logs if (sweep := read_sweep(log)))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.offline.runlog import KILLED, RunLog
+from runner.offline.log.read import KILLED, RunLog
 from runner.run_states import OVER
 
 Finding = Literal["absent", "complete", "short", "twice", "differs"]

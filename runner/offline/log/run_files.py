@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from runner.console import format_bytes
 from runner.guard.foreign_files import DamagedFile
 from runner.guard.foreign_folder import ForeignFolder
-from runner.offline.contents import is_run_path
+from runner.offline.log.contents import is_run_path
 
 MAX_PATH_CHARS = 1024
 _SPARSE = 64 << 20  # a file so large of which a hundredth is on the disk is mostly a hole

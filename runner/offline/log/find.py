@@ -10,8 +10,8 @@ from pathlib import Path
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import DamagedFile
 from runner.guard.foreign_folder import ForeignFolder
-from runner.offline.logfile import LogFile
-from runner.offline.runlog import RunLog, read_log
+from runner.offline.log.file import LogFile
+from runner.offline.log.read import RunLog, read_log
 
 MAX_LOGS = 1000  # of one run; each resume makes one
 HELD = 64 << 20  # bytes of memory that the values of runs take which are read together, about

@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from runner.guard.foreign_files import DamagedFile
 from runner.guard.foreign_folder import ForeignFolder
-from runner.offline.files import check, put
-from runner.offline.logfile import LogFile
+from runner.offline.log.file import LogFile
+from runner.offline.log.run_files import check, put
 
 STAGING = ("artifacts", "staging")  # below `WANDB_DATA_DIR`
 MAX_LINE_BYTES = 64 << 10  # of a manifest's file: W&B's sync reads no longer one

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.guard.foreign_files import DamagedFile
-from runner.offline.contents import Contents
-from runner.offline.framing import FrameError, read_frames
-from runner.offline.logfile import LogFile
-from runner.offline.records import DamagedLog, decode_errors
+from runner.offline.log.contents import Contents
+from runner.offline.log.file import LogFile
+from runner.offline.log.leveldb import FrameError, read_frames
+from runner.offline.log.protobuf import DamagedLog, decode_errors
 
 Verdict = Literal[
     "complete", "killed", "empty", "truncated", "damaged", "foreign", "open", "unreadable"

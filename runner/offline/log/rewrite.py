@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.offline.artifacts import ArtifactStage, Sources
-from runner.offline.contents import Gate, find_kind, is_name, is_run_path
-from runner.offline.files import Left, stage_files
-from runner.offline.framing import FrameError, FrameWriter, read_frames
-from runner.offline.logfile import Sealed, copy
-from runner.offline.records import decode_errors, load_records
-from runner.offline.runlog import KILLED, RunLog
+from runner.offline.log.artifacts import ArtifactStage, Sources
+from runner.offline.log.contents import Gate, find_kind, is_name, is_run_path
+from runner.offline.log.file import Sealed, copy
+from runner.offline.log.leveldb import FrameError, FrameWriter, read_frames
+from runner.offline.log.protobuf import decode_errors, load_records
+from runner.offline.log.read import KILLED, RunLog
+from runner.offline.log.run_files import Left, stage_files
 
 
 @dataclass(frozen=True, slots=True)

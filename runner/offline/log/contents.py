@@ -7,8 +7,8 @@ import re
 from bisect import bisect_right
 from typing import Any
 
-from runner.offline.records import DamagedLog, load_records
-from runner.offline.values import Values
+from runner.offline.log.protobuf import DamagedLog, load_records
+from runner.offline.log.values import Values
 
 MAX_NAMES = 200_000  # artifacts, metrics with rules, references: of each
 MAX_FILES = 1_000_000

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from runner.offline.records import DamagedLog
+from runner.offline.log.protobuf import DamagedLog
 
 MAX_VALUES = 200_000  # W&B advises fewer than 100,000 metrics
 MAX_BYTES = 32 << 20  # of all their JSON together; W&B takes 10 MB of a config

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from runner.guard.foreign_folder import ForeignFolder
-from runner.offline.framing import Readable
+from runner.offline.log.leveldb import Readable
 
 
 @dataclass(frozen=True, slots=True, order=True)
