@@ -18,7 +18,7 @@ from runner.guard.foreign_files import read_regular_text
 if TYPE_CHECKING:
     from runner.cli.context import Context
     from runner.compose.env_file import ComposePins
-    from runner.fleet.slots import Slot
+    from runner.fleet.selection import Slot
 
 
 def register(app: typer.Typer) -> None:
@@ -126,10 +126,10 @@ def _choose(
     from runner.backend.certificates import copy_ca_bundle, find_ca_bundle
     from runner.cli import up
     from runner.compose.env_file import ComposePins
-    from runner.fleet.apply import make_host
-    from runner.fleet.observe import read_agents
-    from runner.fleet.slots import parse_selection
+    from runner.fleet.selection import parse_selection
     from runner.image.built import find_image
+    from runner.launchers.docker.observe import read_agents
+    from runner.launchers.docker.start import make_host
     from runner.localserver.container import network_name
     from runner.localserver.files import find_data, make_data
 
@@ -176,8 +176,8 @@ def _write_extra(context: "Context", slots: "tuple[Slot, ...]", *, dry_run: bool
     from runner.agent.contract import paths
     from runner.compose.env_file import make_extra
     from runner.compose.folders import shared_folder
-    from runner.fleet.agentspec import check_env
-    from runner.fleet.mounts import resolve_mounts
+    from runner.launchers.docker.container_spec import check_env
+    from runner.launchers.docker.mounts import resolve_mounts
     from runner.state import write_json
 
     settings, run = context.settings, context.settings.run

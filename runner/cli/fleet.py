@@ -15,8 +15,8 @@ from runner.errors import ExitCode
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
-    from runner.fleet.apply import Result
-    from runner.fleet.plan import Agent
+    from runner.fleet.agents import Agent
+    from runner.fleet.carry_out import Result
     from runner.state import State
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -47,7 +47,9 @@ def ps(
     from runner.cli.context import open_context
     from runner.engine.listing import list_containers
     from runner.engine.target import find_target
-    from runner.fleet.observe import ROLE, read_fleet, read_indices, select_fleet, to_record
+    from runner.fleet.agents import to_record
+    from runner.fleet.holders import read_indices
+    from runner.launchers.docker.observe import ROLE, read_fleet, select_fleet
 
     context = open_context(read_only=True)
     target = find_target(context.settings.engine, context.state, os.environ)
@@ -77,7 +79,7 @@ def stop(
 ) -> None:
     """Let runs end their step and save; agents stay down until the next `up`."""
     from runner.cli.context import open_context
-    from runner.fleet.observe import read_fleet
+    from runner.launchers.docker.observe import read_fleet
 
     context = open_context(read_only=dry_run)
     engine = context.engine()
@@ -90,8 +92,8 @@ def stop(
 def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Stop the fleet and remove its containers, and the server when nothing uses it; data stays."""
     from runner.cli.context import open_context
-    from runner.fleet.observe import read_fleet
-    from runner.fleet.rescue import remove_agents
+    from runner.launchers.docker.copy_out import remove_agents
+    from runner.launchers.docker.observe import read_fleet
 
     context = open_context(read_only=dry_run)
     engine, state = context.engine(), context.state
@@ -147,8 +149,9 @@ def _ps_row(agent: "Agent", record: dict[str, Any]) -> tuple[object, ...]:
 def _stop(
     engine: "Engine", state: "State", agents: "Sequence[Agent]", grace_s: int, *, dry_run: bool
 ) -> "list[Result]":
-    from runner.fleet.apply import Result, carry_out, stop_agent
+    from runner.fleet.carry_out import Result, carry_out
     from runner.fleet.plan import plan_stop
+    from runner.launchers.docker.stop import stop_agent
 
     actions = plan_stop(agents)
     if dry_run:

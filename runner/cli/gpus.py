@@ -10,7 +10,7 @@ from runner import console
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:
-    from runner.fleet.plan import Agent
+    from runner.fleet.agents import Agent
     from runner.gpus import Gpu
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 def gpus(as_json: JsonOption = False) -> None:
     """The GPUs and MIG slices of this machine, and who uses each."""
     from runner.cli.consent import load_checked
-    from runner.fleet.observe import mark_gpus
+    from runner.fleet.holders import mark_gpus
     from runner.nvml import read_gpus
     from runner.project.find import find_project
 
@@ -38,7 +38,7 @@ def gpus(as_json: JsonOption = False) -> None:
 def _read_all_agents(engine: str | None) -> "list[Agent]":
     """All agents of the engine; none, said in one line, where no engine answers."""
     from runner.engine.client import Engine
-    from runner.fleet.observe import read_agents
+    from runner.launchers.docker.observe import read_agents
     from runner.state import find_state
 
     state = find_state(Path.cwd(), environ=os.environ, read_only=True)

@@ -17,9 +17,8 @@ from runner.backend.reach import is_loopback
 from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
-from runner.fleet import agentspec
-from runner.fleet.agentspec import Launch
-from runner.fleet.mounts import WORKSPACE, resolve_mounts
+from runner.launchers.docker.container_spec import Launch, check_env, make_command
+from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
 from runner.localserver.container import network_name
 from runner.sweepfile import Sweep, sweep_hash
 from runner.sweeps.address import is_file_spec
@@ -31,7 +30,7 @@ from runner.sweeps.servers import ServerDown, Servers
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
-    from runner.fleet.slots import Slot
+    from runner.fleet.selection import Slot
     from runner.image.built import AgentImage
 
 Report = Callable[[str], None]
@@ -151,7 +150,7 @@ def find_command(
     program = goal.config.get("program") or context.settings.run.program
     if template is not None:
         template = tuple(str(part) for part in template)
-    command = agentspec.make_command(template, program, replacement)
+    command = make_command(template, program, replacement)
     return command, None if program is None else str(program)
 
 
@@ -182,7 +181,7 @@ def make_launch(
         program=program,
         count=count,
         mounts=resolve_mounts(run.mounts, context.project.root),
-        env=agentspec.check_env(run.env),
+        env=check_env(run.env),
         shm_bytes=run.shm_size,
         memory_bytes=run.memory,
         cpus=run.cpus,

@@ -11,7 +11,7 @@ from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
-    from runner.fleet.plan import Agent
+    from runner.fleet.agents import Agent
 
 
 def logs(
@@ -26,7 +26,7 @@ def logs(
 ) -> None:
     """Log lines of the fleet, each with its agent's name before it."""
     from runner.cli.context import open_context
-    from runner.fleet.observe import read_fleet
+    from runner.launchers.docker.observe import read_fleet
 
     context = open_context(read_only=True)
     engine = context.engine()

@@ -7,7 +7,7 @@ from runner import console
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.fleet.apply import Result
+    from runner.fleet.carry_out import Result
     from runner.fleet.plan import Action
     from runner.state import State
 
@@ -46,7 +46,7 @@ def tell_plan(
     as_json: bool,
 ) -> ExitCode:
     """Print a plan that is not carried out: it was only asked for, or something is refused."""
-    from runner.fleet.apply import Result
+    from runner.fleet.carry_out import Result
 
     refused = [action for action in actions if action.do == "refuse"]
     results = [Result(a, "failed" if a.do == "refuse" else "planned") for a in actions]

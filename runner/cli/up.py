@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from runner.cli.context import Context
     from runner.cli.watch import Watch
     from runner.engine.client import Engine
-    from runner.fleet.agentspec import Launch
-    from runner.fleet.apply import Result
-    from runner.fleet.plan import Action, Agent
-    from runner.fleet.slots import Selection, Slot
+    from runner.fleet.agents import Agent
+    from runner.fleet.carry_out import Result
+    from runner.fleet.plan import Action
+    from runner.fleet.selection import Selection, Slot
     from runner.image.built import AgentImage
+    from runner.launchers.docker.container_spec import Launch
     from runner.sweeps.records import Joined
     from runner.sweeps.servers import Own
 
@@ -75,7 +76,7 @@ def up(
 ) -> None:
     """Run one agent on each selected GPU; what runs as wanted already is kept."""
     from runner.cli.context import open_context
-    from runner.fleet.slots import parse_selection
+    from runner.fleet.selection import parse_selection
 
     if gpus is None or not gpus.strip():
         raise missing_gpus()
@@ -149,8 +150,9 @@ class Order:
 def carry_out_order(context: "Context", order: Order) -> ExitCode:
     """Check everything, decide, act; nothing starts where anything is refused."""
     from runner.cli import launch as prepare
-    from runner.fleet.mounts import describe_outside
-    from runner.fleet.observe import locked_fleet, read_agents
+    from runner.fleet.lock import locked_fleet
+    from runner.launchers.docker.mounts import describe_outside
+    from runner.launchers.docker.observe import read_agents
     from runner.state import check_owner
 
     engine = context.engine()
@@ -212,8 +214,8 @@ def find_slots(
     context: "Context", agents: "Sequence[Agent]", selection: "Selection"
 ) -> "list[Slot]":
     """The slots that `--gpus` means, each with which of `agents` or who else has it now."""
-    from runner.fleet.observe import mark_gpus
-    from runner.fleet.slots import CpuSlots, select_slots
+    from runner.fleet.holders import mark_gpus
+    from runner.fleet.selection import CpuSlots, select_slots
 
     if isinstance(selection, CpuSlots):
         return select_slots([], selection)
@@ -225,7 +227,7 @@ def find_slots(
 
 def find_agent_image(context: "Context", engine: "Engine", order: Order) -> "AgentImage":
     """The image to start: the one named, else this project's, built first with `--build`."""
-    from runner.fleet.slots import CpuSlots
+    from runner.fleet.selection import CpuSlots
     from runner.image.built import find_image
 
     arguments = (engine, context.project, context.settings, context.state)
@@ -270,8 +272,8 @@ def decide(
     context: "Context", engine: "Engine", launch: "Launch", ended: bool, order: Order
 ) -> "list[Action]":
     """The plan for the slots as they are now, from one look: an agent may end any moment."""
-    from runner.fleet.observe import read_agents
     from runner.fleet.plan import Wanted, plan_fleet
+    from runner.launchers.docker.observe import read_agents
 
     agents = read_agents(engine, context.state)
     slots = find_slots(context, agents, order.gpus)
@@ -288,8 +290,9 @@ def start_all(
     order: Order,
 ) -> "list[Result]":
     """Carry the plan out; Ctrl-C leaves whole agents or none."""
-    from runner.fleet.agentcode import bundle_agent
-    from runner.fleet.apply import Interrupted, Starter, carry_out, make_host
+    from runner.fleet.carry_out import Interrupted, carry_out
+    from runner.launchers.docker.bundle import bundle_agent
+    from runner.launchers.docker.start import Starter, make_host
 
     starter = Starter(
         engine=engine,
@@ -314,8 +317,8 @@ def start_all(
 
 def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
-    from runner.fleet.observe import mark_gpus
-    from runner.fleet.slots import FreeGpus, select_slots
+    from runner.fleet.holders import mark_gpus
+    from runner.fleet.selection import FreeGpus, select_slots
     from runner.nvml import read_gpus
 
     try:

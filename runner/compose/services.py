@@ -48,7 +48,7 @@ def main() -> int:
 
 def init() -> int:
     """Make what the other services mount: folders, keys, the agents' code."""
-    from runner.fleet.agentcode import bundle_agent
+    from runner.launchers.docker.bundle import bundle_agent
     from runner.localserver.files import ensure_key
 
     if (left := PROJECT / FOLDER).is_dir():

@@ -129,7 +129,7 @@ def _tell_others(busy: Mapping[str, str | None]) -> str:
 
 def _make_points(state: State, agent: str) -> None:
     """What the user's mounts need in the working copy: the engine would make it as root."""
-    from runner.fleet.mounts import make_point
+    from runner.launchers.docker.mounts import make_point
 
     points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points")
     for target, kind in points.items() if isinstance(points, dict) else ():

@@ -21,7 +21,7 @@ from runner.agent.contract.status import (
 )
 from runner.agent.workcopy import read_manifest
 from runner.errors import RunnerError
-from runner.fleet.plan import Agent
+from runner.fleet.agents import Agent
 from runner.guard.foreign_files import DamagedFile, read_foreign, read_foreign_object
 from runner.guard.walk import (
     clear_name,

@@ -9,8 +9,7 @@ from runner.agent.contract import exits
 from runner.backend.nodes import RunInfo, SweepInfo
 from runner.console import format_duration, table
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.observe import find_state_of
-from runner.fleet.plan import Agent
+from runner.fleet.agents import Agent, find_state_of
 from runner.run_states import LIVE
 from runner.search.best import find_best
 from runner.sweepfile.model import Goal

@@ -11,9 +11,9 @@ from runner.abandoned import temporary_folder
 from runner.agent.contract import labels
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentcode import list_files
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
+from runner.launchers.docker.bundle import list_files
 
 BASE = "debian:bookworm-slim"
 DISTRIBUTION = "sweep-runner"

@@ -15,11 +15,12 @@ from typing import Any
 from runner import console
 from runner.agent.workcopy import fill, read_manifest
 from runner.engine.types import ContainerState
+from runner.fleet.agents import Agent, to_record
 from runner.fleet.exchange import prepare_copy, prepare_exchange
 from runner.fleet.follow import Search, Snapshot, describe_changes, find_exit_code, summarize
-from runner.fleet.observe import read_agent, to_record
-from runner.fleet.plan import Agent, Wanted, plan_fleet, plan_stop
-from runner.fleet.slots import Slot
+from runner.fleet.plan import Wanted, plan_fleet, plan_stop
+from runner.fleet.selection import Slot
+from runner.launchers.docker.observe import read_agent
 from runner.state import State
 from runner.terminal import visible
 from tests.runner.guard.leavings import ESCAPES, make_status

@@ -11,9 +11,16 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.engine.payload import create_body
 from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentspec import Folders, Host, Launch, check_env, make_command, make_spec
-from runner.fleet.mounts import make_mount_points, resolve_mounts
-from runner.fleet.slots import Slot
+from runner.fleet.selection import Slot
+from runner.launchers.docker.container_spec import (
+    Folders,
+    Host,
+    Launch,
+    check_env,
+    make_command,
+    make_spec,
+)
+from runner.launchers.docker.mounts import make_mount_points, resolve_mounts
 from runner.settings.mounts import parse_mount
 from runner.state import State
 

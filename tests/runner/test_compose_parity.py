@@ -19,8 +19,8 @@ from runner.compose.env_file import ComposePins, make_extra, make_values, write_
 from runner.compose.file import render
 from runner.engine.payload import create_body
 from runner.engine.types import Access, Mount
-from runner.fleet.agentspec import Folders, Host, Launch, make_spec
-from runner.fleet.slots import Slot
+from runner.fleet.selection import Slot
+from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
 from runner.state import State
 from tests.rig.engine import TestEngine
 

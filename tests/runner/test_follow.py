@@ -13,6 +13,7 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.backend.nodes import RunInfo
 from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.agents import Agent, find_state_of, to_record
 from runner.fleet.follow import (
     Search,
     Snapshot,
@@ -22,8 +23,7 @@ from runner.fleet.follow import (
     new_runs,
     summarize,
 )
-from runner.fleet.observe import find_state_of, read_agent, to_record
-from runner.fleet.plan import Agent
+from runner.launchers.docker.observe import read_agent
 from runner.state import State
 
 NOW = 1_700_000_000.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.slots import CpuSlots, FreeGpus, Slot, parse_selection, select_slots
+from runner.fleet.selection import CpuSlots, FreeGpus, Slot, parse_selection, select_slots
 from runner.gpus import Gpu, Holder, Mig, Process, mark_gpus, read_leases
 
 GIB = 1 << 30

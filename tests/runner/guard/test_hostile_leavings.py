@@ -16,9 +16,10 @@ import pytest
 from runner.agent.contract.labels import short_id
 from runner.engine.types import Container, ContainerState
 from runner.errors import RunnerError
+from runner.fleet.agents import to_record
 from runner.fleet.exchange import prepare_copy, prepare_exchange
-from runner.fleet.mounts import make_point
-from runner.fleet.observe import read_agent, to_record
+from runner.launchers.docker.mounts import make_point
+from runner.launchers.docker.observe import read_agent
 from runner.state import State
 from tests.rig.engine import TestEngine
 from tests.rig.plain import ROOT, Folder, PlainImage, make_folder

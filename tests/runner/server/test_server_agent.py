@@ -13,8 +13,8 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.backend.client import Client
 from runner.backend.nodes import RunInfo
 from runner.errors import ExitCode
+from runner.fleet.agents import Agent
 from runner.fleet.follow import Search, Snapshot, describe_changes, find_exit_code
-from runner.fleet.plan import Agent
 from tests.runner.agent.door import KEY, Door
 from tests.runner.agent.hand import Hand
 from tests.runner.server.player import Player

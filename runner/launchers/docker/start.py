@@ -1,15 +1,12 @@
-"""Carry out a plan: start, replace and stop agents, a few at a time. Nothing here decides."""
+"""Start and replace agents: what was decided is carried out, one container for each."""
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from runner.agent.contract import limits
-from runner.agent.contract.exits import AGENT_KILLED
 from runner.agent.contract.labels import container_name, short_id
 from runner.agent.lease import make_lease
 from runner.agent.refusals import RefusedError
@@ -18,51 +15,20 @@ from runner.engine.errors import EngineError, GpuAccessError, NameTaken
 from runner.engine.target import read_access, remember_access
 from runner.engine.types import Access
 from runner.errors import ExitCode, RunnerError
-from runner.fleet import agentspec
-from runner.fleet.agentspec import Folders, Host, Launch
+from runner.fleet.agents import Agent
+from runner.fleet.carry_out import Result
 from runner.fleet.exchange import asked_to_leave, find_copied_sweep, prepare_copy, prepare_exchange
-from runner.fleet.mounts import make_mount_points
-from runner.fleet.observe import read_agent
-from runner.fleet.plan import Action, Agent
-from runner.fleet.slots import Slot
+from runner.fleet.plan import Action
+from runner.fleet.selection import Slot
 from runner.gpus import LEASES
-from runner.guard.walk import is_empty, make_folders, walk
+from runner.guard.walk import make_folders
+from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
+from runner.launchers.docker.mounts import make_mount_points
+from runner.launchers.docker.observe import read_agent
 from runner.state import State, write_atomic
 
-THREADS = 8  # at once: two waves of four took 1.36 s for eight on two cores, one 1.2 s
 POLL_S = 0.5
 LEAVING_POLLS = 30  # for an agent without a run to leave by itself, which takes seconds
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """An action and what came of it."""
-
-    action: Action
-    outcome: Literal["done", "failed", "planned"]
-    error: RunnerError | None = None
-    detail: str = ""  # of what was done, for a person
-
-    def to_record(self) -> dict[str, object]:
-        """As `up --json` and `stop --json` show it."""
-        return {
-            "do": self.action.do,
-            "agent": self.action.agent,
-            "gpus": [self.action.uuid],
-            "cause": self.action.cause,
-            "outcome": self.outcome,
-            "error": self.error.message if self.error else None,
-        }
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C came while a plan was carried out; what was under way has been ended cleanly."""
-
-    def __init__(self, results: Sequence[Result]) -> None:
-        super().__init__()
-        self.results = results
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +43,7 @@ class Starter:
     code: Path  # the folder with the agent's code
     access: Access | None  # None: try what works
     interrupt: bool = False  # a run that is to be replaced is not waited for
-    report: Report = print
+    report: Callable[[str], None] = print
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def apply(self, action: Action) -> Result:
@@ -113,12 +79,12 @@ class Starter:
 
     def _start(self, slot: Slot, folders: Folders) -> Access | None:
         if slot.is_cpu:
-            spec = agentspec.make_spec(self.launch, slot, folders, self.host, None)
+            spec = make_spec(self.launch, slot, folders, self.host, None)
             self.engine.launch(spec)
             return None
         failures = []
         for way in self._ways(slot.uuid):
-            spec = agentspec.make_spec(self.launch, slot, folders, self.host, way)
+            spec = make_spec(self.launch, slot, folders, self.host, way)
             try:
                 self.engine.launch(spec)
             except GpuAccessError as error:
@@ -160,32 +126,6 @@ class Starter:
     def _look_at(self, agent: Agent) -> Agent | None:
         container = self.engine.find(agent.container)
         return read_agent(container, self.state) if container else None
-
-
-def carry_out(
-    actions: Sequence[Action],
-    apply: Callable[[Action], Result],
-    report: Callable[[Result], None],
-    cancel: Callable[[], None] = lambda: None,
-) -> list[Result]:
-    """Apply all actions, a few at a time; each is reported when it is done.
-
-    Raises:
-        Interrupted: Ctrl-C; what had begun was brought to its end, the rest never began.
-    """
-
-    def apply_one(action: Action) -> Result:
-        result = apply(action)
-        report(result)
-        return result
-
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="fleet") as pool:
-        futures = [pool.submit(apply_one, action) for action in actions]
-        try:
-            return [future.result() for future in futures]
-        except KeyboardInterrupt as error:
-            cancel()
-            raise Interrupted(_settle(futures)) from error
 
 
 def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
@@ -238,40 +178,8 @@ def put_aside(engine: Engine, agent: str) -> None:
             raise  # else another `up` did the same: the name is free, or taken again at the start
 
 
-def stop_agent(engine: Engine, state: State, action: Action, *, grace_s: int) -> Result:
-    """Stop one agent and tell what became of its run."""
-    if action.do != "stop" or action.old is None:
-        return Result(action, "done")
-    run = action.old.running_run
-    try:
-        code = engine.stop(action.old.container, grace_s=grace_s + limits.STOP_MARGIN_S)
-    except RunnerError as error:
-        return Result(action, "failed", error)
-    if code is None:
-        return Result(action, "done", detail="it was gone already")
-    how = "killed after the grace period, " if code == AGENT_KILLED else ""
-    saved = f"; {_describe_checkpoint(state, run)}" if run else ""
-    return Result(action, "done", detail=f"{how}exit code {code}{saved}")
-
-
 def make_host(engine: Engine, agents: int) -> Host:
     """What the engine's machine gives to each of so many agents."""
     info = engine.info()
     user = info.user(os.getuid(), os.getgid())
     return Host(user, info.cpus, info.memory_bytes, max(1, agents))
-
-
-def _describe_checkpoint(state: State, run: str) -> str:
-    try:
-        with walk(state.root, "checkpoints", run) as folder:
-            kept = not is_empty(folder)
-    except (OSError, RunnerError):  # none, or something else
-        kept = False
-    return f"run {run} left {'a' if kept else 'no'} checkpoint"
-
-
-def _settle(futures: Sequence[Future[Result]]) -> list[Result]:
-    """Cancel what has not begun and wait for the rest, which takes seconds."""
-    for future in futures:
-        future.cancel()
-    return [future.result() for future in futures if not future.cancelled()]

@@ -10,7 +10,7 @@ from runner.agent.contract.labels import short_id
 from runner.engine.client import Engine
 from runner.engine.types import Places
 from runner.errors import RunnerError
-from runner.fleet.plan import Agent
+from runner.fleet.agents import Agent
 from runner.guard.walk import is_empty, walk
 from runner.state import State
 

@@ -13,7 +13,7 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import Access, Mount, Spec
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.plan import hash_settings
-from runner.fleet.slots import Slot
+from runner.fleet.selection import Slot
 from runner.state import State
 
 
