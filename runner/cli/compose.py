@@ -214,7 +214,7 @@ def _choose_server_image(context: "Context", *, dry_run: bool) -> str:
 
 def _choose_port(context: "Context", *, dry_run: bool) -> int:
     """The port of this folder's server, the same each time if it can be."""
-    from runner.fleet.composed import is_composed
+    from runner.engine.labels import is_composed
     from runner.localserver.container import find_server, select_port
     from runner.state import read_json, write_json
 
@@ -233,9 +233,9 @@ def _choose_port(context: "Context", *, dry_run: bool) -> int:
 
 
 def _provenance(labels: Mapping[str, str]) -> dict[str, str]:
-    from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
+    from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
 
-    found = {"commit": labels.get(COMMIT_LABEL), "dirty": labels.get(DIRTY_LABEL)}
+    found = {"commit": labels.get(PROJECT_COMMIT), "dirty": labels.get(PROJECT_DIRTY)}
     return {name: value for name, value in found.items() if value}
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.agent.contract.commands import INTERPRETER, PROGRAM
-from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
+from runner.agent.contract.labels import FLEET, PROJECT_COMMIT, PROJECT_DIRTY
 from runner.agent.contract.sweeps import SweepPath
 from runner.backend.certificates import copy_ca_bundle
 from runner.backend.connection import Connection
 from runner.backend.hosts import LOCAL
 from runner.backend.reach import is_loopback
 from runner.cli.context import Context
-from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
 from runner.launchers.docker.container_spec import Launch, check_env, make_command
 from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
@@ -311,5 +310,5 @@ def ensure_network(server: Connection, engine: "Engine", context: Context) -> st
     if server.network is not None:
         return server.network
     name = network_name(context.state)
-    engine.ensure_network(name, {FLEET_LABEL: context.state.fleet})
+    engine.ensure_network(name, {FLEET: context.state.fleet})
     return name

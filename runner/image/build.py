@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.abandoned import temporary_folder
+from runner.agent.contract import labels
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.built import RECORD, AgentImage, read_record, record_file, to_agent_image
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
-from runner.image.recipe import HASH_LABEL, Recipe, read_recipe
+from runner.image.recipe import Recipe, read_recipe
 from runner.image.server import add_secrets, select_secrets
 from runner.image.variant import BASES, choose_variant
 from runner.project.find import Project
@@ -44,7 +45,7 @@ def build_image(
     for note in (*recipe.files.notes, *recipe.dependencies.notes):
         report(f"note: {note}")
     found = None if no_cache else engine.image(recipe.tag)
-    built = found is None or found.labels.get(HASH_LABEL) != recipe.digest
+    built = found is None or found.labels.get(labels.PROJECT_HASH) != recipe.digest
     if built:
         found = _build(engine, recipe, state, tag=tag, no_cache=no_cache, report=report)
     elif found and tag and tag not in found.tags:

@@ -11,9 +11,9 @@ from runner.agent.contract import labels, limits, paths, servers
 from runner.backend.hosts import LOCAL
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
-from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container, Mount, Spec
+from runner.engine.labels import is_composed, is_here
+from runner.engine.types import Container, Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.composed import FOLDER_LABEL, is_composed, is_here
 from runner.localserver.files import (
     ensure_key,
     make_data,
@@ -100,7 +100,7 @@ def _ensure_key(engine: Engine, state: State, report: Report) -> Path:
     if read_key(state):
         return state.secrets / "server"
     found = find_server(engine, state)
-    mine = {FLEET_LABEL: state.fleet, ROLE_LABEL: labels.AGENT_ROLE, labels.SERVER: LOCAL}
+    mine = {labels.FLEET: state.fleet, labels.ROLE: labels.AGENT_ROLE, labels.SERVER: LOCAL}
     names = (one.name.removeprefix(labels.NAME_PREFIX) for one in engine.containers(mine))
     copies = {name: key for name in names if (key := read_agent_key(state, name))}
     for name, key in copies.items():
@@ -146,8 +146,8 @@ def remove_server(engine: Engine, state: State) -> bool:
     if found is not None:
         engine.stop(found.id, grace_s=GRACE_S)
         engine.remove(found.id)
-    for one in engine.containers({FOLDER_LABEL: None}):  # those that Compose ran once
-        if is_here(one, state) and one.labels.get(ROLE_LABEL) in ONE_SHOTS:
+    for one in engine.containers({labels.COMPOSE_FOLDER: None}):  # those that Compose ran once
+        if is_here(one, state) and one.labels.get(labels.ROLE) in ONE_SHOTS:
             engine.remove(one.id)
     engine.remove_network(_network_of(found, state))
     return found is not None
@@ -157,7 +157,7 @@ def _find(engine: Engine, state: State) -> Container | None:
     """The server's container: ours, or the one that Compose started for this folder."""
     if found := engine.find(_name(state)):
         return found
-    composed = engine.containers({ROLE_LABEL: labels.SERVER_ROLE, FOLDER_LABEL: None})
+    composed = engine.containers({labels.ROLE: labels.SERVER_ROLE, labels.COMPOSE_FOLDER: None})
     return next((one for one in composed if one.alive and is_here(one, state)), None)
 
 
@@ -206,7 +206,7 @@ def _clear(engine: Engine, found: Container, deadline: float) -> bool:
 def _start(engine: Engine, state: State, image: str, key_file: Path, report: Report) -> Container:
     check_owner(state)
     data = make_data(state, report=report)
-    marks = {FLEET_LABEL: state.fleet, ROLE_LABEL: labels.SERVER_ROLE}
+    marks = {labels.FLEET: state.fleet, labels.ROLE: labels.SERVER_ROLE}
     engine.ensure_network(network_name(state), marks)
     port = select_port(state, report)
     try:
@@ -236,8 +236,8 @@ def _spec(engine: Engine, state: State, image: str, port: int, data: Path, key_f
         command=(*serve, "--key-file", paths.KEY),
         environment={"RUNNER_PUBLIC_URL": f"http://{_ADDRESS}:{port}", "HOME": "/tmp"},  # noqa: S108
         labels={
-            FLEET_LABEL: state.fleet,
-            ROLE_LABEL: labels.SERVER_ROLE,
+            labels.FLEET: state.fleet,
+            labels.ROLE: labels.SERVER_ROLE,
             labels.IMAGE: image,
             labels.SCHEMA: labels.SCHEMA_VERSION,
         },

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 from runner.agent.contract import labels
 from runner.agent.contract.slots import parse_slot
 from runner.agent.contract.sweeps import SweepPath
-from runner.engine.types import FLEET_LABEL, ROLE_LABEL, Container
+from runner.engine.labels import is_here
+from runner.engine.types import Container
 from runner.fleet.agents import Agent
-from runner.fleet.composed import is_here
 from runner.fleet.exchange import read_status
 from runner.guard.foreign_files import DamagedFile
 from runner.state import State
@@ -16,7 +16,7 @@ from runner.state import State
 if TYPE_CHECKING:
     from runner.engine.client import Engine
 
-ROLE = {ROLE_LABEL: labels.AGENT_ROLE}
+ROLE = {labels.ROLE: labels.AGENT_ROLE}
 _Value = TypeVar("_Value")
 
 
@@ -40,7 +40,7 @@ def read_agent(container: Container, state: State | None) -> Agent:
     """One container and, where it is its own, its status file."""
     told = container.labels
     name = told.get(labels.AGENT) or container.name.removeprefix(labels.NAME_PREFIX)
-    fleet = told.get(FLEET_LABEL, "")
+    fleet = told.get(labels.FLEET, "")
     status, damaged, shared = None, None, told.get(labels.SCHEMA) == labels.SHARED_STATUS
     if state is not None and not fleet and is_here(container, state):
         fleet = state.fleet

@@ -1,20 +1,18 @@
-"""What Compose started for a folder, told by Compose's own labels."""
+"""What a container's labels say of who made it; their names stand in the contract's `labels`."""
 
 from pathlib import Path
 
-from runner.agent.contract.labels import COMPOSE_FOLDER as FOLDER_LABEL
+from runner.agent.contract.labels import COMPOSE_FOLDER
 from runner.engine.types import Container
 from runner.state import State
-
-__all__ = ["FOLDER_LABEL", "is_composed", "is_here"]
 
 
 def is_composed(container: Container) -> bool:
     """Whether Compose made it."""
-    return FOLDER_LABEL in container.labels
+    return COMPOSE_FOLDER in container.labels
 
 
 def is_here(container: Container, state: State) -> bool:
     """Whether Compose made it from the compose.yaml beside this state folder."""
-    folder = container.labels.get(FOLDER_LABEL)
+    folder = container.labels.get(COMPOSE_FOLDER)
     return folder is not None and Path(folder).resolve() == state.root.parent.resolve()
