@@ -130,8 +130,8 @@ def _choose(
     from runner.image.built import find_image
     from runner.launchers.docker.observe import read_agents
     from runner.launchers.docker.start import make_host
-    from runner.localserver.container import network_name
-    from runner.localserver.files import find_data, make_data
+    from runner.server_container.container import network_name
+    from runner.server_container.files import find_data, make_data
 
     engine, run = context.engine(), context.settings.run
     agents = read_agents(engine, context.state)
@@ -215,7 +215,7 @@ def _choose_server_image(context: "Context", *, dry_run: bool) -> str:
 def _choose_port(context: "Context", *, dry_run: bool) -> int:
     """The port of this folder's server, the same each time if it can be."""
     from runner.engine.labels import is_composed
-    from runner.localserver.container import find_server, select_port
+    from runner.server_container.container import find_server, select_port
     from runner.state import read_json, write_json
 
     engine, state = context.engine(), context.state

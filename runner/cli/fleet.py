@@ -181,8 +181,8 @@ def _remove_keys(state: "State") -> None:
 
 def _remove_server(engine: "Engine", state: "State") -> None:
     """The server goes unless somebody's run still logs to it."""
-    from runner.localserver.container import find_server, network_name, remove_server
-    from runner.localserver.health import KeyRefused, read_health
+    from runner.server_container.container import find_server, network_name, remove_server
+    from runner.server_container.health import KeyRefused, read_health
 
     server, health = find_server(engine, state), None
     with suppress(KeyRefused):  # the key file was replaced: nobody can log to it any more

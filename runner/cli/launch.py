@@ -18,7 +18,7 @@ from runner.cli.context import Context
 from runner.errors import ExitCode, RunnerError
 from runner.launchers.docker.container_spec import Launch, check_env, make_command
 from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
-from runner.localserver.container import network_name
+from runner.server_container.container import network_name
 from runner.sweepfile import Sweep, sweep_hash
 from runner.sweeps.address import is_file_spec
 from runner.sweeps.create import create_sweep, find_same_sweep

@@ -134,7 +134,7 @@ def check(
         from runner.server.check import check as look
     if data is None:
         from runner.cli.context import open_context
-        from runner.localserver.files import find_data
+        from runner.server_container.files import find_data
 
         context = open_context(create=True, read_only=True)
         data = find_data(context.state, report=console.note)
@@ -169,7 +169,7 @@ def reach(context: "Context") -> tuple[str, str, Path | None]:
     from runner.backend.certificates import find_ca_bundle
     from runner.backend.keys import find_key
     from runner.backend.wandb_files import find_home
-    from runner.localserver.container import find_server
+    from runner.server_container.container import find_server
     from runner.sweeps.servers import find_kind
 
     choice, trust = context.server_choice(None), find_ca_bundle(os.environ)
@@ -196,7 +196,7 @@ def reach(context: "Context") -> tuple[str, str, Path | None]:
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:
     """Data and key of this folder's own server: the same with and without its container."""
     from runner.cli.context import open_context
-    from runner.localserver.files import ensure_key, make_data
+    from runner.server_container.files import ensure_key, make_data
 
     state = open_context(create=True).state
     return make_data(state, report=console.note), key_file or ensure_key(state)
@@ -219,8 +219,8 @@ def status(as_json: AsJson = False) -> None:
 
 
 def _own_status(context: "Context") -> dict[str, object]:
-    from runner.localserver.container import find_server
-    from runner.localserver.health import read_health
+    from runner.server_container.container import find_server
+    from runner.server_container.health import read_health
 
     found = find_server(context.engine(), context.state)
     health = read_health(found.url, found.key) if found else None
@@ -241,7 +241,7 @@ def _status_at(context: "Context", url: str) -> dict[str, object]:
     from runner.backend.certificates import find_ca_bundle
     from runner.backend.keys import find_key
     from runner.backend.wandb_files import find_home
-    from runner.localserver.health import read_health
+    from runner.server_container.health import read_health
     from runner.sweeps.servers import find_kind
 
     key = find_key(url, environ=os.environ, home=find_home(), state=context.state)

@@ -49,7 +49,7 @@ def main() -> int:
 def init() -> int:
     """Make what the other services mount: folders, keys, the agents' code."""
     from runner.launchers.docker.bundle import bundle_agent
-    from runner.localserver.files import ensure_key
+    from runner.server_container.files import ensure_key
 
     if (left := PROJECT / FOLDER).is_dir():
         hand_over(left, PROJECT)
@@ -96,7 +96,7 @@ def server() -> int:
 
 def health() -> int:
     """0 once the server answers, or where it has nothing to do."""
-    from runner.localserver.health import read_health
+    from runner.server_container.health import read_health
 
     become_owner(DATA)
     if not read_server(SHARED).own:

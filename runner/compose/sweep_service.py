@@ -159,7 +159,7 @@ def _wait_for_server(connection: "Connection") -> None:
     Raises:
         RunnerError: it does not within a minute.
     """
-    from runner.localserver.health import read_health
+    from runner.server_container.health import read_health
 
     end = time.monotonic() + PATIENCE_S
     while read_health(connection.inner_url, connection.key) is None:

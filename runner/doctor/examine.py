@@ -29,9 +29,9 @@ from runner.engine.types import Access, Image, Spec
 from runner.errors import RunnerError
 from runner.filesystem import find_file_system, is_network
 from runner.gpus import Gpu
-from runner.localserver.container import find_server
-from runner.localserver.health import read_health
 from runner.nvml import read_gpus
+from runner.server_container.container import find_server
+from runner.server_container.health import read_health
 from runner.settings.load import Settings
 from runner.state import State
 

@@ -73,7 +73,7 @@ class Servers:
         return self._open[name]
 
     def _connect_local(self) -> Connection:
-        from runner.localserver.container import ensure_server, find_server
+        from runner.server_container.container import ensure_server, find_server
 
         server = None if self._own == "renew" else find_server(self._engine(), self.state)
         if server is None and self._own == "find":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli import main
-from runner.localserver.health import read_health
+from runner.server_container.health import read_health
 from runner.state import open_state
 from tests.rig.certificate import make_certificate
 

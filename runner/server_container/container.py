@@ -14,14 +14,14 @@ from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.labels import is_composed, is_here
 from runner.engine.types import Container, Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.localserver.files import (
+from runner.server_container.files import (
     ensure_key,
     make_data,
     read_agent_key,
     read_key,
     restore_key,
 )
-from runner.localserver.health import KeyRefused, read_health
+from runner.server_container.health import KeyRefused, read_health
 from runner.state import State, check_owner, read_json, write_json
 
 __all__ = [
