@@ -11,7 +11,7 @@ from runner.errors import RunnerError
 
 if TYPE_CHECKING:
     from runner.fleet.agents import Agent
-    from runner.gpus import Gpu
+    from runner.gpus.gpu import Gpu
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -20,7 +20,7 @@ def gpus(as_json: JsonOption = False) -> None:
     """The GPUs and MIG slices of this machine, and who uses each."""
     from runner.cli.consent import load_checked
     from runner.fleet.holders import mark_gpus
-    from runner.nvml import read_gpus
+    from runner.gpus.nvml import read_gpus
     from runner.project.find import find_project
 
     seen = read_gpus()

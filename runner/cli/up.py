@@ -219,7 +219,7 @@ def find_slots(
 
     if isinstance(selection, CpuSlots):
         return select_slots([], selection)
-    from runner.nvml import read_gpus  # slow to load, and CPU slots have no use for it
+    from runner.gpus.nvml import read_gpus  # slow to load, and CPU slots have no use for it
 
     foreign_mib = context.settings.run.foreign_mib
     return select_slots(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), selection)
@@ -319,7 +319,7 @@ def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
     from runner.fleet.holders import mark_gpus
     from runner.fleet.selection import FreeGpus, select_slots
-    from runner.nvml import read_gpus
+    from runner.gpus.nvml import read_gpus
 
     try:
         free = select_slots(mark_gpus(read_gpus(), [], foreign_mib=500), FreeGpus(None))

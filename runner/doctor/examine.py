@@ -28,8 +28,8 @@ from runner.engine.errors import GpuAccessError
 from runner.engine.types import Access, Image, Spec
 from runner.errors import RunnerError
 from runner.filesystem import find_file_system, is_network
-from runner.gpus import Gpu
-from runner.nvml import read_gpus
+from runner.gpus.gpu import Gpu
+from runner.gpus.nvml import read_gpus
 from runner.server_container.container import find_server
 from runner.server_container.health import read_health
 from runner.settings.load import Settings

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
-from runner import gpus
 from runner.errors import RunnerError
 from runner.fleet.agents import Agent
-from runner.gpus import Gpu, Holder
+from runner.gpus import marks
+from runner.gpus.gpu import Gpu
+from runner.gpus.leases import read_leases
+from runner.gpus.marks import Holder
+from runner.gpus.processes import find_owner
 
 
 def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int) -> list[Gpu]:
@@ -16,16 +19,16 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
         for agent in alive
     ]
     known = {agent.place for agent in alive}
-    for uuid, pid in gpus.read_leases().items():
+    for uuid, pid in read_leases().items():
         if uuid not in known:
-            note = f"pid {pid} of {gpus.find_owner(pid)} holds its lease"
+            note = f"pid {pid} of {find_owner(pid)} holds its lease"
             holders.append(Holder(uuid, "of another engine", None, note))
-    return gpus.mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
+    return marks.mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
 
 
 def read_indices() -> dict[str, int]:
     """UUID → index of GPUs and MIG slices; empty where NVML does not answer."""
-    from runner.nvml import read_gpus  # slow to load, and a fleet on CPUs has no use for it
+    from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs has no use for it
 
     try:
         found = read_gpus()

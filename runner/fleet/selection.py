@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.agent.contract.slots import SlotId, cpu_slot
 from runner.errors import ExitCode, RunnerError
-from runner.gpus import Gpu, GpuState
+from runner.gpus.gpu import Gpu, GpuState
 
 
 @dataclass(frozen=True, slots=True)

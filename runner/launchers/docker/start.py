@@ -20,7 +20,7 @@ from runner.fleet.carry_out import Result
 from runner.fleet.exchange import asked_to_leave, find_copied_sweep, prepare_copy, prepare_exchange
 from runner.fleet.plan import Action
 from runner.fleet.selection import Slot
-from runner.gpus import LEASES
+from runner.gpus.leases import LEASES
 from runner.guard.walk import make_folders
 from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
 from runner.launchers.docker.mounts import make_mount_points

@@ -9,7 +9,8 @@ from typing import Any
 import pynvml
 
 from runner.errors import ExitCode, RunnerError
-from runner.gpus import Gpu, Mig, Process, find_owner
+from runner.gpus.gpu import Gpu, Mig
+from runner.gpus.processes import Process, find_owner
 
 _CAUSES = {  # NVML's code: what it means, and the way out (all but 12 were met on real machines)
     9: ("the NVIDIA driver is installed but not loaded", "`modprobe nvidia`, or reboot"),
