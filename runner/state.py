@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from runner import console
-from runner.abandoned import make_name
 from runner.agent.contract.variables import FLEET
+from runner.disk.temporary import make_name
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import OWN_BYTES, DamagedFile, open_lock, read_foreign_object
 from runner.guard.ownership import as_user, check_state_folder, name_user, walk_up
@@ -332,7 +332,7 @@ def _settle(state: State, place: Place | None, environ: Mapping[str, str]) -> St
         return state
     if verdict == "moved":
         if not state.read_only:
-            from runner.engine.remembered import follow_engine  # here: it imports this module
+            from runner.user.engines import follow_engine  # here: it imports this module
 
             follow_engine(Path(place.path), state.root, environ)
         return state

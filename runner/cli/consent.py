@@ -9,9 +9,9 @@ import typer
 
 from runner import console
 from runner.errors import ExitCode, RunnerError
-from runner.guard.acceptance import Claim, accept
 from runner.project.find import Project
 from runner.settings.load import Settings, load_settings, variable_of
+from runner.user.accepted import Claim, accept
 
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Accept where the project's files send keys and code.")

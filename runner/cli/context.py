@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import console
-from runner.abandoned import remove_abandoned
 from runner.backend.choice import ServerChoice, choose_server
 from runner.backend.wandb_files import find_home
 from runner.cli.consent import settle, tell_open
+from runner.disk.temporary import remove_abandoned
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
 from runner.project.find import Project, find_project

@@ -12,8 +12,8 @@ import typer
 from runner import console
 from runner.agent.contract.servers import PORT
 from runner.cli.serverkeys import register as register_keys
+from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
-from runner.terminal import inline
 
 if TYPE_CHECKING:
     from runner.cli.context import Context
@@ -91,7 +91,7 @@ def _server_extra() -> Iterator[None]:
 
 def _check_local(data: Path) -> None:
     """Refuse a network file system, where SQLite's locks do not hold."""
-    from runner.filesystem import find_file_system, is_network
+    from runner.disk.file_systems import find_file_system, is_network
 
     there = next(one for one in (data.absolute(), *data.absolute().parents) if one.exists())
     kind = find_file_system(there)

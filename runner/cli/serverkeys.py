@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner import console
+from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
-from runner.terminal import inline
 
 if TYPE_CHECKING:
     from runner.backend.client import Client

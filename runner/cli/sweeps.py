@@ -8,8 +8,8 @@ import typer
 
 from runner import console
 from runner.cli.consent import YesOption
+from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
-from runner.terminal import inline
 
 if TYPE_CHECKING:
     from runner.backend.nodes import RunInfo

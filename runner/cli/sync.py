@@ -15,7 +15,7 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.cli.consent import YesOption, settle
 from runner.cli.sweeps import JsonOption
 from runner.errors import ExitCode, RunnerError
-from runner.guard.user_state import find_user_folder
+from runner.user.records import find_user_folder
 
 if TYPE_CHECKING:
     from runner.offline.ledger import Ledger

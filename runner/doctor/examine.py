@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.agent.contract import labels
 from runner.backend.choice import ServerChoice
+from runner.disk.file_systems import find_file_system, is_network
 from runner.doctor.cloud import look_at_server
 from runner.doctor.findings import (
     GIB,
@@ -27,7 +28,6 @@ from runner.engine.client import Engine
 from runner.engine.errors import GpuAccessError
 from runner.engine.types import Access, Image, Spec
 from runner.errors import RunnerError
-from runner.filesystem import find_file_system, is_network
 from runner.gpus.gpu import Gpu
 from runner.gpus.nvml import read_gpus
 from runner.server_container.container import find_server

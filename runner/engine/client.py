@@ -18,7 +18,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
-from runner.abandoned import is_abandoned, make_name
+from runner.disk.temporary import is_abandoned, make_name
 from runner.engine.archive import unpack
 from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine.errors import (

@@ -8,12 +8,12 @@ from typing import Self
 from runner.agent.contract import exits
 from runner.backend.nodes import RunInfo, SweepInfo
 from runner.console import format_duration, table
+from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agents import Agent, find_state_of
 from runner.run_states import LIVE
 from runner.search.best import find_best
 from runner.sweepfile.model import Goal
-from runner.terminal import inline
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from runner.abandoned import temporary_folder
 from runner.agent.contract import labels
+from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError

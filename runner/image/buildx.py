@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.abandoned import temporary_folder
 from runner.console import format_duration
+from runner.disk.temporary import temporary_folder
 from runner.errors import ExitCode, RunnerError
 
 Report = Callable[[str], None]

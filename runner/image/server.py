@@ -7,8 +7,8 @@ from importlib import metadata
 from pathlib import Path
 
 import runner
-from runner.abandoned import temporary_folder
 from runner.agent.contract import labels
+from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build, Report, interruptible, run_build

@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.abandoned import make_name
+from runner.disk.file_systems import find_file_system, is_network
+from runner.disk.temporary import make_name
 from runner.errors import RunnerError
-from runner.filesystem import find_file_system, is_network
 from runner.guard.foreign_files import read_foreign
 from runner.state import State, write_atomic
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from runner import console
 from runner.agent.workcopy import fill, read_manifest
+from runner.console.terminal import visible
 from runner.engine.types import ContainerState
 from runner.fleet.agents import Agent, to_record
 from runner.fleet.exchange import prepare_copy, prepare_exchange
@@ -22,7 +23,6 @@ from runner.fleet.plan import Wanted, plan_fleet, plan_stop
 from runner.fleet.selection import Slot
 from runner.launchers.docker.observe import read_agent
 from runner.state import State
-from runner.terminal import visible
 from tests.runner.guard.leavings import ESCAPES, make_status
 from tests.runner.guard.test_hostile_leavings import make_container
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.abandoned import OLD_S, PREFIX, is_abandoned, make_name, remove_abandoned
+from runner.disk.temporary import OLD_S, PREFIX, is_abandoned, make_name, remove_abandoned
 from runner.engine.client import Engine
 from tests.rig.engine import TINY, TestEngine
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = """
 import sys, time
 from pathlib import Path
-from runner.abandoned import make_name, temporary_folder
+from runner.disk.temporary import make_name, temporary_folder
 from runner.state import write_atomic
 place = Path(sys.argv[1])
 (place / f".record.json.{make_name()}").write_text("half")

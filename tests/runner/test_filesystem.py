@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.filesystem import find_file_system, is_network, read_mounts
+from runner.disk.file_systems import find_file_system, is_network, read_mounts
 from runner.offline.log.writers import QUIET_S, find_open
 
 MOUNTS = """\

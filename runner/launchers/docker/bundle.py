@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import runner.agent
-from runner.abandoned import temporary_folder
+from runner.disk.temporary import temporary_folder
 
 PACKAGE = Path(runner.agent.__file__).parent
 _MAIN = b'''"""The entry of an agent's container."""

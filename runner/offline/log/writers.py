@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from runner.filesystem import find_file_system, is_network, read_mounts
+from runner.disk.file_systems import find_file_system, is_network, read_mounts
 
 QUIET_S = 60.0  # W&B's client writes system metrics every 15 s
 

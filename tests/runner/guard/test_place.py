@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.remembered import keep_engine, recall_engine
 from runner.errors import RunnerError
 from runner.state import State, find_state, open_state
+from runner.user.engines import keep_engine, recall_engine
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.disk.migrations import read_migrations
 from runner.errors import RunnerError
-from runner.migrations import read_migrations
 from runner.offline.ledger import Ledger, Receipt, opened
 from runner.offline.log.rewrite import Destination
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.console.terminal import escape_json, inline, log_text, visible
 from runner.errors import RunnerError
-from runner.terminal import escape_json, inline, log_text, visible
 
 SCHEMA = 1
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.guard.user_state import read_record, write_record
+from runner.user.records import read_record, write_record
 
 KIND = "accepted"
 
