@@ -10,8 +10,9 @@ from runner.backend.hosts import CLOUD_HOSTS, LOCAL, host_of
 from runner.backend.keys import find_cloud_key, read_own_key
 from runner.backend.reach import is_loopback
 from runner.backend.wandb_files import read_wandb_settings
+from runner.disk.own_files import read_json
 from runner.errors import ExitCode, RunnerError
-from runner.state import State, read_json
+from runner.state.folder import State
 
 if TYPE_CHECKING:
     from runner.settings.load import Settings

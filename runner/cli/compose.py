@@ -43,7 +43,8 @@ def compose(
     from runner.cli.context import open_context
     from runner.compose.env_file import ENV_FILE, make_values, write_block
     from runner.compose.file import FILE, render
-    from runner.state import hand_over, write_atomic
+    from runner.disk.own_files import write_atomic
+    from runner.state.owner import hand_over
 
     overridden = [*(["server"] if server else ()), *(["run.sweep"] if sweep else ())]
     context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
@@ -109,7 +110,8 @@ def _read_env(file: Path) -> str:
 
 def _write_env(file: Path, text: str) -> None:
     """Owner and mode stay the user's, also where root calls; a link stays one."""
-    from runner.state import hand_over, write_atomic
+    from runner.disk.own_files import write_atomic
+    from runner.state.owner import hand_over
 
     file = file.resolve()
     before = file.stat() if file.exists() else None
@@ -176,9 +178,9 @@ def _write_extra(context: "Context", slots: "tuple[Slot, ...]", *, dry_run: bool
     from runner.agent.contract import paths
     from runner.compose.env_file import make_extra
     from runner.compose.folders import shared_folder
+    from runner.disk.own_files import write_json
     from runner.launchers.docker.container_spec import check_env
     from runner.launchers.docker.mounts import resolve_mounts
-    from runner.state import write_json
 
     settings, run = context.settings, context.settings.run
     own = (*paths.OWN_MOUNTS, paths.COMPOSE)
@@ -214,9 +216,9 @@ def _choose_server_image(context: "Context", *, dry_run: bool) -> str:
 
 def _choose_port(context: "Context", *, dry_run: bool) -> int:
     """The port of this folder's server, the same each time if it can be."""
+    from runner.disk.own_files import read_json, write_json
     from runner.engine.labels import is_composed
     from runner.server_container.container import find_server, select_port
-    from runner.state import read_json, write_json
 
     engine, state = context.engine(), context.state
     if found := find_server(engine, state):
@@ -255,7 +257,7 @@ def _choose_server(context: "Context", flag: str | None, *, dry_run: bool) -> st
     from runner.backend.keys import get_key
     from runner.backend.wandb_files import find_home
     from runner.compose.given_key import key_file
-    from runner.state import write_atomic
+    from runner.disk.own_files import write_atomic
 
     choice = context.server_choice(flag)
     console.note(f"server: {choice.url or 'local'} ({choice.why})")

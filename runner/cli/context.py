@@ -16,7 +16,8 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
 from runner.project.find import Project, find_project
 from runner.settings.load import Settings, load_settings
-from runner.state import State, find_foreign_state, find_state, open_state, plan_state
+from runner.state.find import find_foreign_state, find_state, open_state, plan_state
+from runner.state.folder import State
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine

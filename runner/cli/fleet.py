@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runner.engine.client import Engine
     from runner.fleet.agents import Agent
     from runner.fleet.carry_out import Result
-    from runner.state import State
+    from runner.state.folder import State
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")]

@@ -39,7 +39,7 @@ def _read_all_agents(engine: str | None) -> "list[Agent]":
     """All agents of the engine; none, said in one line, where no engine answers."""
     from runner.engine.client import Engine
     from runner.launchers.docker.observe import read_agents
-    from runner.state import find_state
+    from runner.state.find import find_state
 
     state = find_state(Path.cwd(), environ=os.environ, read_only=True)
     try:

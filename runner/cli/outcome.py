@@ -9,7 +9,7 @@ from runner.errors import ExitCode, RunnerError
 if TYPE_CHECKING:
     from runner.fleet.carry_out import Result
     from runner.fleet.plan import Action
-    from runner.state import State
+    from runner.state.folder import State
 
 
 def report_result(result: "Result") -> None:

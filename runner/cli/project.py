@@ -83,7 +83,7 @@ def config(as_json: Json = False) -> None:
     from runner.cli.consent import load_checked
     from runner.project.find import find_project
     from runner.settings.load import KEYS, variable_of
-    from runner.state import find_state
+    from runner.state.find import find_state
 
     project = find_project(Path.cwd())
     settings = load_checked(project)

@@ -268,7 +268,7 @@ def doctor(as_json: AsJson = False) -> None:
     from runner.doctor.findings import is_fit
     from runner.engine.client import Engine
     from runner.project.find import find_project
-    from runner.state import find_state
+    from runner.state.find import find_state
 
     folder = Path.cwd()
     settings = load_checked(find_project(folder))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runner.offline.send import Senders
     from runner.offline.target import Target
     from runner.settings.load import Settings
-    from runner.state import State
+    from runner.state.folder import State
     from runner.sweeps.records import SweepRecord
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
@@ -173,7 +173,7 @@ def _target(
 def _surroundings(to: str | None, *, yes: bool, dry_run: bool) -> "tuple[State | None, Settings]":
     from runner.project.find import find_project
     from runner.settings.load import load_settings
-    from runner.state import find_state
+    from runner.state.find import find_state
 
     project = find_project(Path.cwd())
     settings = settle(

@@ -153,7 +153,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     from runner.fleet.lock import locked_fleet
     from runner.launchers.docker.mounts import describe_outside
     from runner.launchers.docker.observe import read_agents
-    from runner.state import check_owner
+    from runner.state.owner import check_owner
 
     engine = context.engine()
     check_owner(context.state)

@@ -14,7 +14,7 @@ from runner.fleet.agents import Agent
 from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summarize
 from runner.fleet.plan import Action
 from runner.launchers.docker.observe import read_agent
-from runner.state import State
+from runner.state.folder import State
 from runner.sweeps.records import Joined
 
 POLL_S = 1.0

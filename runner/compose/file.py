@@ -11,7 +11,7 @@ from runner.compose import pins, templates
 from runner.compose.folders import key_folder, shared_folder
 from runner.engine.types import Mount
 from runner.launchers.docker.container_spec import Folders
-from runner.state import FOLDER, State
+from runner.state.folder import FOLDER, State
 
 FILE, CPU_FILE = "compose.yaml", "compose.cpu.yaml"
 AGENTS = 8

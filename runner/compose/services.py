@@ -19,9 +19,11 @@ from runner.agent.refusals import RefusedError
 from runner.compose.folders import key_folder, shared_folder
 from runner.compose.given_key import find_key
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
+from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
 from runner.guard.walk import make_folders
-from runner.state import FOLDER, State, hand_over, write_atomic
+from runner.state.folder import FOLDER, State
+from runner.state.owner import hand_over
 
 DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
 GIVEN_CA = Path(paths.GIVEN_CA)

@@ -15,10 +15,11 @@ from runner.agent.workcopy import is_held
 from runner.compose import pins
 from runner.compose.folders import shared_folder
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
+from runner.disk.own_files import read_json, write_atomic, write_json
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.exchange import prepare_copy, prepare_exchange, read_status
 from runner.guard.foreign_files import DamagedFile
-from runner.state import State, read_json, write_atomic, write_json
+from runner.state.folder import State
 from runner.sweepfile import sweep_hash
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from runner.gpus.nvml import read_gpus
 from runner.server_container.container import find_server
 from runner.server_container.health import read_health
 from runner.settings.load import Settings
-from runner.state import State
+from runner.state.folder import State
 
 __all__ = ["Finding", "examine", "is_fit"]
 

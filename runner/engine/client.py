@@ -48,7 +48,7 @@ from runner.engine.types import (
     Places,
     Spec,
 )
-from runner.state import State
+from runner.state.folder import State
 
 
 class Events:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from runner.agent.contract.labels import COMPOSE_FOLDER
 from runner.engine.types import Container
-from runner.state import State
+from runner.state.folder import State
 
 
 def is_composed(container: Container) -> bool:

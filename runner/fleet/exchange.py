@@ -31,7 +31,7 @@ from runner.guard.walk import (
     replace_file,
     walk,
 )
-from runner.state import State
+from runner.state.folder import State
 
 _LONGEST = 100  # characters of a sweep's ID in the name of a folder
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from runner.errors import RunnerError
 from runner.guard.foreign_files import open_lock
-from runner.state import State
+from runner.state.folder import State
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.agent.contract import labels
+from runner.disk.own_files import write_json
 from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.engine.types import Image
@@ -18,7 +19,7 @@ from runner.image.server import add_secrets, select_secrets
 from runner.image.variant import BASES, choose_variant
 from runner.project.find import Project
 from runner.settings.load import Settings
-from runner.state import State, write_json
+from runner.state.folder import State
 
 
 @interruptible()

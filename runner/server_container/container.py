@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.agent.contract import labels, limits, paths, servers
 from runner.backend.hosts import LOCAL
+from runner.disk.own_files import read_json, write_json
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.labels import is_composed, is_here
@@ -22,7 +23,8 @@ from runner.server_container.files import (
     restore_key,
 )
 from runner.server_container.health import KeyRefused, read_health
-from runner.state import State, check_owner, read_json, write_json
+from runner.state.folder import State
+from runner.state.owner import check_owner
 
 __all__ = [
     "LocalServer",

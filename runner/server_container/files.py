@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.disk.file_systems import find_file_system, is_network
+from runner.disk.own_files import write_atomic
 from runner.disk.temporary import make_name
 from runner.errors import RunnerError
 from runner.guard.foreign_files import read_foreign
-from runner.state import State, write_atomic
+from runner.state.folder import State
 
 _KEY = re.compile(r"[\x21-\x7e]{40,256}")  # as the server takes it
 

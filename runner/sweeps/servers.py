@@ -14,7 +14,7 @@ from runner.backend.keys import get_key
 from runner.backend.reach import read_kind
 from runner.backend.wandb_files import find_home
 from runner.errors import ExitCode, RunnerError
-from runner.state import State
+from runner.state.folder import State
 from runner.sweeps.records import load_records
 
 if TYPE_CHECKING:

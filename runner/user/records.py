@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runner.disk.own_files import write_atomic
+from runner.errors import RunnerError
 from runner.guard.foreign_files import DamagedFile, read_foreign_object
 
 
@@ -53,9 +55,6 @@ def write_record(
     Raises:
         RunnerError: the file cannot be written.
     """
-    from runner.errors import RunnerError
-    from runner.state import write_atomic  # here: it imports this package
-
     file = _file(kind, folder, environ)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

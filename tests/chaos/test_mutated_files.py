@@ -22,7 +22,7 @@ from runner.fleet.follow import Search, Snapshot, describe_changes, find_exit_co
 from runner.fleet.plan import Wanted, plan_fleet, plan_stop
 from runner.fleet.selection import Slot
 from runner.launchers.docker.observe import read_agent
-from runner.state import State
+from runner.state.folder import State
 from tests.runner.guard.leavings import ESCAPES, make_status
 from tests.runner.guard.test_hostile_leavings import make_container
 

@@ -19,7 +19,7 @@ FOLDER = """
 import sys, time
 from pathlib import Path
 from runner.disk.temporary import make_name, temporary_folder
-from runner.state import write_atomic
+from runner.disk.own_files import write_atomic
 place = Path(sys.argv[1])
 (place / f".record.json.{make_name()}").write_text("half")
 with temporary_folder(place) as folder:

@@ -21,7 +21,7 @@ from runner.engine.payload import create_body
 from runner.engine.types import Access, Mount
 from runner.fleet.selection import Slot
 from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
-from runner.state import State
+from runner.state.folder import State
 from tests.rig.engine import TestEngine
 
 pytestmark = pytest.mark.engine  # of it only the command `docker compose` is needed

@@ -22,7 +22,7 @@ from runner.launchers.docker.container_spec import (
 )
 from runner.launchers.docker.mounts import make_mount_points, resolve_mounts
 from runner.settings.mounts import parse_mount
-from runner.state import State
+from runner.state.folder import State
 
 GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
 CPU = Slot(1, cpu_slot(1), "CPU")

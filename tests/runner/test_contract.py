@@ -31,7 +31,7 @@ from runner.fleet.plan import Wanted, plan_fleet, plan_stop
 from runner.fleet.selection import Slot
 from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
 from runner.launchers.docker.observe import read_agent
-from runner.state import State
+from runner.state.folder import State
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = ROOT / "runner" / "agent" / "contract"

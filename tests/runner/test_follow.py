@@ -24,7 +24,7 @@ from runner.fleet.follow import (
     summarize,
 )
 from runner.launchers.docker.observe import read_agent
-from runner.state import State
+from runner.state.folder import State
 
 NOW = 1_700_000_000.0
 SEARCH = Search("loss", "minimize", ["lr"])

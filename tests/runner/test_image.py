@@ -19,7 +19,7 @@ from runner.image.built import AgentImage, find_image, find_kind
 from runner.image.probe import check_program, probe_image
 from runner.project.find import find_project
 from runner.settings.load import load_settings
-from runner.state import open_state
+from runner.state.find import open_state
 from tests.rig.engine import TINY, TestEngine
 
 PROGRAM = "import wandb\nprint(wandb.__version__)\n"

@@ -17,7 +17,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.server_container.container import LocalServer, find_server, remove_server, start_server
 from runner.server_container.files import ensure_key
 from runner.server_container.health import read_health
-from runner.state import State
+from runner.state.folder import State
 from tests.rig.engine import TINY, TestEngine
 
 STANDIN = Path(__file__).parent / "standin_server.py"

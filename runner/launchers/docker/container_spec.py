@@ -14,7 +14,7 @@ from runner.engine.types import Access, Mount, Spec
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.plan import hash_settings
 from runner.fleet.selection import Slot
-from runner.state import State
+from runner.state.folder import State
 
 
 @dataclass(frozen=True, slots=True)

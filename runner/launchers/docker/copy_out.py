@@ -12,7 +12,7 @@ from runner.engine.types import Places
 from runner.errors import RunnerError
 from runner.fleet.agents import Agent
 from runner.guard.walk import is_empty, walk
-from runner.state import State
+from runner.state.folder import State
 
 THREADS = 8
 _ENGINES = ("/.dockerenv", "/sbin/docker-init")  # put into every container by the engine

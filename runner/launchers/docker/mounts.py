@@ -10,7 +10,7 @@ from runner.guard.sources import find_danger
 from runner.guard.walk import make_file, walk
 from runner.settings.load import FLAG
 from runner.settings.mounts import UserMount, not_a_mount
-from runner.state import State
+from runner.state.folder import State
 
 WORKSPACE = PurePosixPath(paths.WORKSPACE)
 _SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container

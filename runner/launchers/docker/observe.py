@@ -11,7 +11,7 @@ from runner.engine.types import Container
 from runner.fleet.agents import Agent
 from runner.fleet.exchange import read_status
 from runner.guard.foreign_files import DamagedFile
-from runner.state import State
+from runner.state.folder import State
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine

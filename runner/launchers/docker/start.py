@@ -10,6 +10,7 @@ from runner.agent.contract import limits
 from runner.agent.contract.labels import container_name, short_id
 from runner.agent.lease import make_lease
 from runner.agent.refusals import RefusedError
+from runner.disk.own_files import write_atomic
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
 from runner.engine.target import read_access, remember_access
@@ -25,7 +26,7 @@ from runner.guard.walk import make_folders
 from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
 from runner.launchers.docker.mounts import make_mount_points
 from runner.launchers.docker.observe import read_agent
-from runner.state import State, write_atomic
+from runner.state.folder import State
 
 POLL_S = 0.5
 LEAVING_POLLS = 30  # for an agent without a run to leave by itself, which takes seconds

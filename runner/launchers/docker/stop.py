@@ -7,7 +7,7 @@ from runner.errors import RunnerError
 from runner.fleet.carry_out import Result
 from runner.fleet.plan import Action
 from runner.guard.walk import is_empty, walk
-from runner.state import State
+from runner.state.folder import State
 
 
 def stop_agent(engine: Engine, state: State, action: Action, *, grace_s: int) -> Result:

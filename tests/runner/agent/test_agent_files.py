@@ -17,7 +17,7 @@ from runner.agent.workcopy import Filled, fill, hold, is_held
 from runner.fleet.exchange import prepare_copy
 from runner.image.server import list_code
 from runner.launchers.docker.bundle import PACKAGE, bundle_agent, read_agent_files
-from runner.state import State
+from runner.state.folder import State
 from tests.rig.user import acting_as
 
 

@@ -20,7 +20,7 @@ from runner.fleet.agents import to_record
 from runner.fleet.exchange import prepare_copy, prepare_exchange
 from runner.launchers.docker.mounts import make_point
 from runner.launchers.docker.observe import read_agent
-from runner.state import State
+from runner.state.folder import State
 from tests.rig.engine import TestEngine
 from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
 from tests.rig.watch import watched

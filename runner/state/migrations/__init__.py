@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
+from runner.disk.own_files import write_atomic
 from runner.errors import RunnerError
 from runner.guard.foreign_files import open_lock
 
@@ -40,15 +41,9 @@ def migrate(root: Path, changes: dict[int, Change]) -> None:
                 if number > record.get("format", 1):
                     change(root)
                     record["format"] = number
-                    _write(root / "fleet", json.dumps(record, indent=1) + "\n")
+                    write_atomic(root / "fleet", json.dumps(record, indent=1) + "\n")
     except OSError as error:
         raise RunnerError(
             f"cannot bring `{root}` to this version's format: {error.strerror}",
             hint="see `df -h` and the folder's owner and mode; nothing in it is lost",
         ) from error
-
-
-def _write(file: Path, text: str) -> None:
-    from runner.state import write_atomic  # here: it imports this package
-
-    write_atomic(file, text)

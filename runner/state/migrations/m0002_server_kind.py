@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from runner.state import read_json, write_json
+from runner.disk.own_files import read_json, write_json
 
 
 def change(root: Path) -> None:
