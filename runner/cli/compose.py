@@ -16,9 +16,9 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular_text
 
 if TYPE_CHECKING:
-    from runner.cli.context import Context
     from runner.compose.env_file import ComposePins
     from runner.fleet.slots import Slot
+    from runner.usecases.session import Context
 
 
 def register(app: typer.Typer) -> None:
@@ -40,10 +40,10 @@ def compose(
     yes: YesOption = False,
 ) -> None:
     """Pin GPUs, sweep, server and images for `docker compose up`, in a block of `.env`."""
-    from runner.cli.context import open_context
     from runner.compose.env_file import ENV_FILE, make_values, write_block
     from runner.compose.file import FILE, render
     from runner.state import hand_over, write_atomic
+    from runner.usecases.session import open_context
 
     overridden = [*(["server"] if server else ()), *(["run.sweep"] if sweep else ())]
     context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner import console
-from runner.cli import gpus, logs, outcome, up
+from runner.cli import gpus, logs, render, up
 from runner.cli.logs import find_agent
 from runner.errors import ExitCode
 
@@ -44,10 +44,10 @@ def ps(
     as_json: JsonOption = False,
 ) -> None:
     """The fleet as it is: each agent, its GPU, its run and how it stands."""
-    from runner.cli.context import open_context
     from runner.engine.listing import list_containers
     from runner.engine.target import find_target
     from runner.fleet.observe import ROLE, read_fleet, read_indices, select_fleet, to_record
+    from runner.usecases.session import open_context
 
     context = open_context(read_only=True)
     target = find_target(context.settings.engine, context.state, os.environ)
@@ -76,8 +76,8 @@ def stop(
     names: NamesArgument = None, dry_run: DryRunOption = False, as_json: JsonOption = False
 ) -> None:
     """Let runs end their step and save; agents stay down until the next `up`."""
-    from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
+    from runner.usecases.session import open_context
 
     context = open_context(read_only=dry_run)
     engine = context.engine()
@@ -89,9 +89,9 @@ def stop(
 
 def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Stop the fleet and remove its containers, and the server when nothing uses it; data stays."""
-    from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
     from runner.fleet.rescue import remove_agents
+    from runner.usecases.session import open_context
 
     context = open_context(read_only=dry_run)
     engine, state = context.engine(), context.state
@@ -112,8 +112,8 @@ def env(server: up.ServerOption = None) -> None:
     """Exports for a shell or notebook, so that wandb by hand uses the same server."""
     import shlex
 
-    from runner.cli.context import open_context
     from runner.sweeps.place import LOCAL_ENTITY
+    from runner.usecases.session import open_context
 
     context = open_context(read_only=True)
     connection = context.servers(server, own="find").get()
@@ -156,7 +156,7 @@ def _stop(
     return carry_out(
         actions,
         lambda action: stop_agent(engine, state, action, grace_s=grace_s),
-        outcome.report_result,
+        render.report_result,
     )
 
 
@@ -165,7 +165,7 @@ def _tell(state: "State", results: "Sequence[Result]", *, as_json: bool, dry_run
         records = [result.to_record() for result in results]
         console.data(console.to_json({"fleet": state.fleet, "actions": records}))
     elif dry_run:
-        console.data(outcome.plan_table(results))
+        console.data(render.plan_table(results))
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(int(ExitCode.FAILED))
 

@@ -25,8 +25,8 @@ def logs(
     ] = None,
 ) -> None:
     """Log lines of the fleet, each with its agent's name before it."""
-    from runner.cli.context import open_context
     from runner.fleet.observe import read_fleet
+    from runner.usecases.session import open_context
 
     context = open_context(read_only=True)
     engine = context.engine()

@@ -45,8 +45,8 @@ def build(
     yes: YesOption = False,
 ) -> None:
     """Build the image of this project; nothing is done where nothing has changed."""
-    from runner.cli.context import open_context
     from runner.image.build import build_image
+    from runner.usecases.session import open_context
 
     if dry_run:
         options = {"cpu": cpu, "cuda": cuda, "base": base, "tag": tag, "no_cache": no_cache}

@@ -16,8 +16,8 @@ from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
 
 if TYPE_CHECKING:
-    from runner.cli.context import Context
     from runner.doctor.findings import Finding
+    from runner.usecases.session import Context
 
 _SERVER_EXTRA = {
     *("graphql", "httptools", "numpy", "optuna", "re2", "starlette", "tsdownsample", "uvicorn"),
@@ -111,7 +111,7 @@ def backup(
 ) -> None:
     """Copy everything that the server keeps into a tar file, while it runs."""
     from runner.backend.backup import fetch_backup
-    from runner.cli.context import open_context
+    from runner.usecases.session import open_context
 
     url, key, trust = reach(open_context(create=True, read_only=True))
     name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")
@@ -133,8 +133,8 @@ def check(
     with _server_extra():
         from runner.server.check import check as look
     if data is None:
-        from runner.cli.context import open_context
         from runner.localserver.files import find_data
+        from runner.usecases.session import open_context
 
         context = open_context(create=True, read_only=True)
         data = find_data(context.state, report=console.note)
@@ -195,8 +195,8 @@ def reach(context: "Context") -> tuple[str, str, Path | None]:
 
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:
     """Data and key of this folder's own server: the same with and without its container."""
-    from runner.cli.context import open_context
     from runner.localserver.files import ensure_key, make_data
+    from runner.usecases.session import open_context
 
     state = open_context(create=True).state
     return make_data(state, report=console.note), key_file or ensure_key(state)
@@ -204,7 +204,7 @@ def _own_data(key_file: Path | None) -> tuple[Path, Path]:
 
 def status(as_json: AsJson = False) -> None:
     """Where the server is, whether it runs, and where its key lies."""
-    from runner.cli.context import open_context
+    from runner.usecases.session import open_context
 
     context = open_context(read_only=True)
     choice = context.server_choice(None)

@@ -87,8 +87,8 @@ def revoke(
 
 def _client() -> "Client":
     from runner.backend.client import Client
-    from runner.cli.context import open_context
     from runner.cli.server import reach
+    from runner.usecases.session import open_context
 
     url, key, trust = reach(open_context(create=True, read_only=True))
     return Client(url, key, kind="runner", ca_bundle=trust, report=console.note)

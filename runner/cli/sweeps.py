@@ -46,8 +46,8 @@ def create(
     yes: YesOption = False,
 ) -> None:
     """Check a sweep file and create its sweep."""
-    from runner.cli.context import open_context
     from runner.sweeps.create import create_sweep, take_or_create
+    from runner.usecases.session import open_context
 
     overridden = [*(["server"] if server else ()), *(["run.sweep"] if file else ())]
     context = open_context(create=True, read_only=dry_run, yes=yes, overridden=overridden)
@@ -73,8 +73,8 @@ def create(
 @sweep.command("list")
 def list_(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """The sweeps that this folder knows, oldest first."""
-    from runner.cli.context import open_context
     from runner.sweeps.known import known_sweeps
+    from runner.usecases.session import open_context
 
     found = known_sweeps(open_context(read_only=True).servers(server, quiet=as_json, own="start"))
     if as_json:
@@ -147,9 +147,9 @@ def find_best(runs: "list[RunInfo]", sweep: "SweepInfo") -> "RunInfo | None":
 
 
 def _read(name: str, flag: str | None, *, quiet: bool) -> "tuple[Joined, list[RunInfo]]":
-    from runner.cli.context import open_context
     from runner.sweeps.address import is_file_spec
     from runner.sweeps.resolve import resolve_sweep
+    from runner.usecases.session import open_context
 
     context = open_context(read_only=True)
     servers = context.servers(flag, quiet=quiet, own="start")

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from runner import console
-from runner.cli import outcome
+from runner.cli import render
 from runner.cli.consent import YesOption
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.cli.context import Context
-    from runner.cli.watch import Watch
     from runner.engine.client import Engine
     from runner.fleet.agentspec import Launch
     from runner.fleet.apply import Result
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
     from runner.image.built import AgentImage
     from runner.sweeps.records import Joined
     from runner.sweeps.servers import Own
+    from runner.usecases.session import Context
+    from runner.usecases.up.watch import Watch
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")
@@ -74,8 +74,8 @@ def up(
     yes: YesOption = False,
 ) -> None:
     """Run one agent on each selected GPU; what runs as wanted already is kept."""
-    from runner.cli.context import open_context
     from runner.fleet.slots import parse_selection
+    from runner.usecases.session import open_context
 
     if gpus is None or not gpus.strip():
         raise missing_gpus()
@@ -148,10 +148,10 @@ class Order:
 
 def carry_out_order(context: "Context", order: Order) -> ExitCode:
     """Check everything, decide, act; nothing starts where anything is refused."""
-    from runner.cli import launch as prepare
     from runner.fleet.mounts import describe_outside
     from runner.fleet.observe import locked_fleet, read_agents
     from runner.state import check_owner
+    from runner.usecases.up import prepare
 
     engine = context.engine()
     check_owner(context.state)
@@ -174,7 +174,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
     )
     prepare.check_limits(launch, engine)
     outside = describe_outside(context.settings.run.mounts, context.project.root)
-    outcome.tell_mounts(outside)
+    render.tell_mounts(outside)
     launch = prepare.check_image(context, engine, chosen, launch)
     if goal.endless and order.count is None:
         console.note(
@@ -192,7 +192,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
         if order.dry_run or any(action.do == "refuse" for action in actions):
             report_changes(context, order)
             plan = (context.state, goal.shown, actions, outside)
-            return outcome.tell_plan(*plan, as_json=order.as_json)
+            return render.tell_plan(*plan, as_json=order.as_json)
         joined = prepare.join(goal, servers, context, console.note)
         launch = prepare.attach(launch, joined, engine, context)
         watch = make_watch(engine, context, joined, actions, order)
@@ -200,7 +200,7 @@ def carry_out_order(context: "Context", order: Order) -> ExitCode:
             beside.submit(report_changes, context, order)
             results = start_all(context, engine, launch, joined, actions, order)
     done = (context.state, str(launch.sweep), results, outside)
-    code = outcome.tell_results(*done, as_json=order.as_json)
+    code = render.tell_results(*done, as_json=order.as_json)
     if order.offline:
         console.note(
             f"runs log in `{context.state.runs / 'wandb'}`: `runner sync-offline` sends them"
@@ -261,7 +261,7 @@ def make_watch(
     """Who follows the agents, before they start."""
     if not order.follow:
         return None
-    from runner.cli.watch import Watch  # slow to load, and few calls follow
+    from runner.usecases.up.watch import Watch  # slow to load, and few calls follow
 
     return Watch(engine, context.state, joined, actions, offline=order.offline)
 
@@ -303,7 +303,7 @@ def start_all(
         report=console.note,
     )
     try:
-        return carry_out(actions, starter.apply, outcome.report_result, starter.cancelled.set)
+        return carry_out(actions, starter.apply, render.report_result, starter.cancelled.set)
     except Interrupted as interrupted:
         done = sum(result.outcome == "done" for result in interrupted.results)
         console.note(

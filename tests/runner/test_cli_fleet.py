@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.launch import Goal
+from runner.usecases.up.prepare import Goal
 from tests.rig.nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeGpu, FakeNvml, FakeProcess
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,6 @@ from runner.backend.certificates import copy_ca_bundle
 from runner.backend.connection import Connection
 from runner.backend.hosts import LOCAL
 from runner.backend.reach import is_loopback
-from runner.cli.context import Context
 from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
 from runner.fleet import agentspec
@@ -28,6 +27,7 @@ from runner.sweeps.place import check_may_write, find_place
 from runner.sweeps.records import Joined, save_record
 from runner.sweeps.resolve import resolve_sweep
 from runner.sweeps.servers import ServerDown, Servers
+from runner.usecases.session import Context
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
