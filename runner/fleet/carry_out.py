@@ -20,17 +20,6 @@ class Result:
     error: RunnerError | None = None
     detail: str = ""  # of what was done, for a person
 
-    def to_record(self) -> dict[str, object]:
-        """As `up --json` and `stop --json` show it."""
-        return {
-            "do": self.action.do,
-            "agent": self.action.agent,
-            "gpus": [self.action.uuid],
-            "cause": self.action.cause,
-            "outcome": self.outcome,
-            "error": self.error.message if self.error else None,
-        }
-
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C came while a plan was carried out; what was under way has been ended cleanly."""

@@ -22,7 +22,7 @@ from typing import IO, Any, NoReturn
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     *("cli", "compose", "doctor", "engine", "fleet", "gpus", "guard", "image", "launchers.docker"),
-    *("offline", "offline.log", "settings", "state", "user"),
+    *("offline", "offline.log", "settings", "state", "usecases", "usecases.up", "user"),
 )
 
 
