@@ -67,7 +67,7 @@ def examine(
     else:
         found = [
             *judge_engine(engine.info(), engine.origin),
-            *_look_at_command(engine, environ),
+            *_look_at_command(engine),
             *seen,
             *_look_at_access(engine, settings, gpus),
             *_look_at_memlock(engine, settings),
@@ -88,8 +88,8 @@ def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
     return gpus, list(judge_gpus(gpus))
 
 
-def _look_at_command(engine: Engine, environ: Mapping[str, str]) -> Iterator[Finding]:
-    env = {**environ, **engine.cli_env()}
+def _look_at_command(engine: Engine) -> Iterator[Finding]:
+    env = engine.cli_env()
     if shutil.which("docker", path=env.get("PATH")) is None:
         detail = "there is no `docker` command, which `runner build` calls"
         yield Finding("buildx", "fail", detail, "install Docker's command line and buildx")

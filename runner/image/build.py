@@ -1,6 +1,5 @@
 """The agents' image: built where something changed, and compared with the project."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -66,14 +65,15 @@ def plan_build(
     base: str | None = None,
     tag: str | None = None,
     no_cache: bool = False,
+    environ: Mapping[str, str],
 ) -> Build:
     """The very call of buildx that `build_image` would make, its staged folder named CONTEXT."""
     _refuse_foreign(settings)
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
-    pip = read_pip_settings(os.environ)
+    pip = read_pip_settings(environ)
     plan = recipe.to_build(recipe.context or Path("CONTEXT"), tag=tag, no_cache=no_cache)
     secrets = {name: Path("SECRETS", name) for name in select_secrets(pip)}
-    return _complete(plan, recipe, pip, secrets | ({"ca": pip.ca} if pip.ca else {}))
+    return _complete(plan, recipe, pip, secrets | ({"ca": pip.ca} if pip.ca else {}), environ)
 
 
 def project_changed(project: Project, settings: Settings, state: State) -> bool:
@@ -95,14 +95,15 @@ def _build(
     no_cache: bool,
     report: Report,
 ) -> Image | None:
-    pip = read_pip_settings(os.environ)
+    environ = engine.cli_env()
+    pip = read_pip_settings(environ)
     for source in pip.left_out:
         report(f"note: pip's `{source}` is a path of this machine and stays out of the build")
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
-        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"))
-        return engine.image(run_build(build, environ=engine.cli_env(), report=report))
+        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), environ)
+        return engine.image(run_build(build, environ=environ, report=report))
 
 
 def _complete(
@@ -110,9 +111,10 @@ def _complete(
     recipe: Recipe,
     pip: PipSettings,
     secrets: Mapping[str, Path],
+    environ: Mapping[str, str],
 ) -> Build:
     """Add what is this machine's and no part of the image: wheels, proxies, secrets."""
-    args = {**build.args, **select_proxies(os.environ)}
+    args = {**build.args, **select_proxies(environ)}
     contexts = {"wheels": pip.wheels} if pip.wheels and recipe.kind == "ours" else {}
     return replace(build, args=args, contexts=contexts, secrets=secrets)
 

@@ -28,10 +28,10 @@ with temporary_folder(place) as folder:
     time.sleep(60)
 """
 CONTAINER = """
-import sys, time
+import os, sys, time
 from runner.engine.client import Engine
 from runner.engine.types import Spec
-with Engine.connect() as engine:
+with Engine.connect(environ=os.environ) as engine:
     with engine.short_lived(Spec("", sys.argv[1], ("sleep", "60"))) as box:
         print(box.name, flush=True)
         time.sleep(60)

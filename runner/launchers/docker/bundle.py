@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import runner.agent
+from runner.disk.package_files import list_package_files
 from runner.disk.temporary import temporary_folder
 
 PACKAGE = Path(runner.agent.__file__).parent
@@ -47,7 +48,7 @@ def read_agent_files(package: Path = PACKAGE) -> dict[str, bytes]:
         "pynvml.py": _find_pynvml().read_bytes(),
         "runner/__init__.py": b'"""The part of runner that works inside a container."""\n',
     }
-    for file in list_files(package):
+    for file in list_package_files(package):
         files[f"runner/agent/{file.relative_to(package)}"] = file.read_bytes()
     return files
 
@@ -58,17 +59,6 @@ def _find_pynvml() -> Path:
     assert found is not None  # noqa: S101 - it is among our dependencies
     assert found.origin is not None  # noqa: S101
     return Path(found.origin)
-
-
-def list_files(package: Path) -> list[Path]:
-    """The files of a package and of those inside it: code and data, no bytecode, nothing hidden."""
-    found = (file for file in package.rglob("*") if file.is_file() and file.suffix != ".pyc")
-    hidden = (".", "__pycache__")
-    return sorted(
-        file
-        for file in found
-        if not any(part.startswith(hidden) for part in file.relative_to(package).parts)
-    )
 
 
 def _hash(files: Mapping[str, bytes]) -> str:
