@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from runner.backend.hosts import CLOUD_HOSTS, LOCAL, host_of
@@ -14,8 +14,17 @@ from runner.disk.own_files import read_json
 from runner.errors import ExitCode, RunnerError
 from runner.state.folder import State
 
-if TYPE_CHECKING:
-    from runner.settings.load import Settings
+
+class ServerSettings(Protocol):
+    """What the user's settings say of the server."""
+
+    @property
+    def server(self) -> str | None:
+        """`local` or a URL."""
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Key of a setting → where its value comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ def choose_server(
     *,
     flag: str | None,
     environ: Mapping[str, str],
-    settings: "Settings",
+    settings: ServerSettings,
     home: Path,
     state: State | None,
     folder: Path | None = None,
