@@ -11,8 +11,8 @@ from runner.search.best import best_so_far, thin_out
 from runner.search.engines import engine_of
 from runner.server.access import ADMIN, Access
 from runner.server.records import Agent, Run, Sweep
+from runner.server.runnodes import duration
 from runner.server.service import Service, chosen_config
-from runner.server.views import Views
 from runner.server.wire import Refused
 from runner.sweepfile.model import Goal
 
@@ -115,19 +115,18 @@ def _best(run: Run | None) -> str:
 
 
 def _runs_table(service: Service, runs: Sequence[Run]) -> str:
-    views = Views(service, "")
     agents = {one.id: one for one in _agents(service, runs)}
     rows = []
     for run in runs:
         agent = agents.get(run.agent or "")
-        duration = views.duration(run)
+        ran_s = duration(service, run)
         rows.append(
             [
                 f'<span id="{escape(run.id)}">{escape(run.shown)}</span>',
                 escape(_state(run)),
                 escape(_number(run.best)),
                 escape(_number(run.last)),
-                "" if duration is None else f"{duration:.0f} s",
+                "" if ran_s is None else f"{ran_s:.0f} s",
                 str(run.history_rows),
                 escape((agent.host or agent.id) if agent else ""),
                 _config(run),
