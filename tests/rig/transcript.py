@@ -19,6 +19,7 @@ NAMES = {  # what is replaced, in the README and in what is said
     "fleet": r"my-project-[0-9a-f]{4}",
     "id": r"\b(?=\d*[a-z])(?=[a-z]*\d)[a-z0-9]{8}\b",
 }
+ID = r"\b[a-z0-9]{8}\b"  # one of the day may be all letters; on a page it could then be a word
 TIMES = r"\b(?:\d+\.\d s|\d+ min \d\d s)\b"
 _NAMED = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in NAMES.items()))
 _PARTS = re.compile(f"{_NAMED.pattern}|{TIMES}|…| {{2,}}")
@@ -95,7 +96,7 @@ def _to_form(line: str, known: Mapping[str, str]) -> tuple[re.Pattern[str], list
         if part.lastgroup and part[0] in known:
             form += re.escape(known[part[0]])
         elif part.lastgroup:
-            form += f"({NAMES[part.lastgroup]})"
+            form += f"({ID if part.lastgroup == 'id' else NAMES[part.lastgroup]})"
             new.append(part[0])
         else:
             form += {"…": ".*", " ": r"\s+"}.get(part[0][0], TIMES)
