@@ -1,4 +1,4 @@
-"""The README's transcripts: their commands are typed, and what they show is looked for.
+"""The transcripts of README and docs: tests type their commands and compare what they print.
 
 Of what a command says, IDs, fleet names, addresses and times differ from day to day. A name that
 a transcript shows stands for the one that took its place: the same one again in later lines and in
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMES = {  # what is replaced, in the README and in what is said
+NAMES = {  # what differs from day to day, on the page and in what a command prints
     "address": r"https?://(?:\d+\.){3}\d+:\d+",
     "fleet": r"my-project-[0-9a-f]{4}",
     "id": r"\b(?=\d*[a-z])(?=[a-z]*\d)[a-z0-9]{8}\b",
@@ -33,11 +33,15 @@ class Step:
     shown: tuple[str, ...]
 
 
-def read_steps(section: str) -> Iterator[Step]:
-    """What is typed in a section of the README, and what comes of it."""
-    text = (ROOT / "README.md").read_text("utf-8").partition(f"\n## {section}\n")[2]
-    blocks = re.findall(r"^```\n(.*?)^```", text.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
-    for part in "\n".join(blocks).split("$ ")[1:]:
+def read_steps(page: str, section: str | None = None) -> Iterator[Step]:
+    """The commands that a page shows, or one section of it, each with the lines that it prints."""
+    text = (ROOT / page).read_text("utf-8")
+    if section is not None:
+        _, found, text = text.partition(f"\n## {section}\n")
+        assert found, f"{page} has no section {section}"
+        text = text.partition("\n## ")[0]
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for part in re.split(r"^\$ ", "\n".join(blocks), flags=re.MULTILINE)[1:]:
         command, *shown = part.strip().splitlines()
         yield Step(command, tuple(shown))
 
@@ -48,7 +52,7 @@ class Shell:
 
     folder: Path
     environ: dict[str, str]
-    known: dict[str, str] = field(default_factory=dict)  # the README's name → the one of today
+    known: dict[str, str] = field(default_factory=dict)  # the page's name → the one of today
 
     def type(self, step: Step) -> str:
         """Carry a step out; everything that it shows must have been said."""
@@ -58,8 +62,9 @@ class Shell:
             for name, _, value in (word.partition("=") for word in words[1:]):
                 self.environ[name] = value
             return ""
+        moves = "cd" in words
         done = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", f"set -e\n{command}\npwd" if moves else command],
             cwd=self.folder,
             env=self.environ,
             stdout=subprocess.PIPE,
@@ -69,8 +74,12 @@ class Shell:
             check=False,
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}"
-        compare(step.shown, done.stdout, self.known)
-        return done.stdout
+        said = done.stdout
+        if moves:
+            said, _, folder = said.rstrip("\n").rpartition("\n")
+            self.folder = Path(folder)
+        compare(step.shown, said, self.known)
+        return said
 
 
 def compare(shown: tuple[str, ...], said: str, known: dict[str, str]) -> None:
