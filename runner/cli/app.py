@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from runner import __version__, console
-from runner.cli import compose, fleet, project, server, sweeps, sync
+from runner.cli.catalog import COMMANDS
+from runner.cli.lazy import lazy_group
 from runner.errors import ExitCode, RunnerError
 
 
@@ -34,7 +35,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     name="runner",
-    cls=_Commands,
+    cls=lazy_group(COMMANDS, _Commands),
     help="A box of GPUs as a W&B sweep machine: one container per GPU, an agent in each.",
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -64,10 +65,6 @@ def _root(
     if context.invoked_subcommand is None:
         console.data(context.get_help())
         raise typer.Exit(int(ExitCode.USAGE))
-
-
-for part in (project, fleet, sweeps, sync, compose, server):
-    part.register(app)
 
 
 def main() -> NoReturn:

@@ -2,45 +2,37 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
 
 from runner import console
+from runner.cli import shapes
+from runner.cli.options import JsonOption
+from runner.cli.session import load_checked
+from runner.engine.client import Engine
 from runner.errors import RunnerError
+from runner.fleet.observe import mark_gpus, read_agents
+from runner.fleet.plan import Agent
+from runner.gpus import Gpu
+from runner.nvml import read_gpus
+from runner.state import find_state
 
-if TYPE_CHECKING:
-    from runner.fleet.plan import Agent
-    from runner.gpus import Gpu
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+HEADER = ("GPU", "UUID", "NAME", "MEMORY", "UTIL", "TEMP", "STATE", "USED BY")
 
 
 def gpus(as_json: JsonOption = False) -> None:
-    """The GPUs and MIG slices of this machine, and who uses each."""
-    from runner.cli.consent import load_checked
-    from runner.fleet.observe import mark_gpus
-    from runner.nvml import read_gpus
-    from runner.project.find import find_project
-
+    """Show this machine's GPUs and who uses each."""
     seen = read_gpus()
-    settings = load_checked(find_project(Path.cwd()))
+    settings = load_checked()
     agents = _read_all_agents(settings.engine)
     found = mark_gpus(seen, agents, foreign_mib=settings.run.foreign_mib)
     if as_json:
-        console.data(console.to_json({"gpus": [_gpu_record(gpu) for gpu in found]}))
+        console.data(console.to_json({"gpus": [shapes.gpu(one) for one in found]}))
         return
-    header = ("GPU", "UUID", "NAME", "MEMORY", "UTIL", "TEMP", "STATE", "USED BY")
     rows = [row for gpu in found for row in _gpu_rows(gpu)]
-    console.data(console.table(header, rows) if rows else "this machine has no GPU")
+    console.data(console.table(HEADER, rows) if rows else "this machine has no GPU")
 
 
-def _read_all_agents(engine: str | None) -> "list[Agent]":
-    """All agents of the engine; none, said in one line, where no engine answers."""
-    from runner.engine.client import Engine
-    from runner.fleet.observe import read_agents
-    from runner.state import find_state
-
+def _read_all_agents(engine: str | None) -> list[Agent]:
+    """All agents of the engine; none, reported in one line, where no engine answers."""
     state = find_state(Path.cwd(), environ=os.environ, read_only=True)
     try:
         return read_agents(Engine.connect(engine, state=state, environ=os.environ), state)
@@ -49,7 +41,7 @@ def _read_all_agents(engine: str | None) -> "list[Agent]":
         return []
 
 
-def _gpu_rows(gpu: "Gpu") -> list[tuple[str, ...]]:
+def _gpu_rows(gpu: Gpu) -> list[tuple[str, ...]]:
     memory = f"{gpu.memory_used_bytes / 2**30:.1f} / {console.format_bytes(gpu.memory_total_bytes)}"
     whole = (
         str(gpu.index),
@@ -79,40 +71,3 @@ def _gpu_rows(gpu: "Gpu") -> list[tuple[str, ...]]:
 
 def _users(agent: str | None, reason: str | None) -> str:
     return ", ".join(text for text in (agent, reason) if text)
-
-
-def _gpu_record(gpu: "Gpu") -> dict[str, Any]:
-    return {
-        "index": gpu.index,
-        "uuid": gpu.uuid or None,
-        "name": gpu.name,
-        "memory_total_bytes": gpu.memory_total_bytes,
-        "memory_used_bytes": gpu.memory_used_bytes,
-        "utilization_percent": gpu.utilization_percent,
-        "temperature_c": gpu.temperature_c,
-        "driver": gpu.driver,
-        "compute_capability": gpu.compute_capability,
-        "state": gpu.state,
-        "reason": gpu.reason,
-        "agent": gpu.agent,
-        "mig": [
-            {
-                "uuid": mig.uuid,
-                "name": mig.name,
-                "memory_total_bytes": mig.memory_total_bytes,
-                "state": mig.state,
-                "reason": mig.reason,
-                "agent": mig.agent,
-            }
-            for mig in gpu.mig
-        ],
-        "processes": [
-            {
-                "pid": process.pid,
-                "used_bytes": process.used_bytes,
-                "owner": process.owner,
-                "container": process.container,
-            }
-            for process in gpu.processes
-        ],
-    }

@@ -1,17 +1,17 @@
 """Command: `logs`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from runner import console
 from runner.agent.contract.labels import NAME_PREFIX
-from runner.errors import ExitCode, RunnerError
-
-if TYPE_CHECKING:
-    from runner.engine.client import Engine
-    from runner.fleet.plan import Agent
+from runner.cli.session import open_session
+from runner.engine.client import Engine
+from runner.fleet.observe import read_fleet
+from runner.fleet.plan import Agent
+from runner.usecases.agents import find_agent
 
 
 def logs(
@@ -24,13 +24,13 @@ def logs(
         int | None, typer.Option("-n", "--tail", min=0, help="Lines per agent.")
     ] = None,
 ) -> None:
-    """Log lines of the fleet, each with its agent's name before it."""
-    from runner.cli.context import open_context
-    from runner.fleet.observe import read_fleet
+    """Show the log lines of agents and runs.
 
-    context = open_context(read_only=True)
-    engine = context.engine()
-    agents = read_fleet(engine, context.state)
+    The agent's name stands before each line.
+    """
+    session = open_session(read_only=True)
+    engine = session.engine()
+    agents = read_fleet(engine, session.state)
     wanted = [name.removeprefix(NAME_PREFIX) for name in names or ()]
     whole = _select_whole(agents, wanted)
     runs = set(wanted) - {agent.name for agent in whole}
@@ -42,32 +42,14 @@ def logs(
             console.log_line(name, line.text)
 
 
-def find_agent(agents: "Sequence[Agent]", name: str, *, what: str = "agent") -> "Agent":
-    """The agent of this name, with or without the container's `runner-`.
-
-    Raises:
-        RunnerError: there is none (3); the hint lists those that there are.
-    """
-    wanted = name.removeprefix(NAME_PREFIX)
-    for agent in agents:
-        if agent.name == wanted:
-            return agent
-    listed = ", ".join(f"`{agent.name}`" for agent in agents if not agent.retired)
-    raise RunnerError(
-        f"there is no {what} `{name}` in this fleet",
-        hint=f"its agents: {listed}" if listed else "it has no agents; `runner up` starts them",
-        code=ExitCode.NOT_FOUND,
-    )
-
-
-def _select_whole(agents: "Sequence[Agent]", names: Sequence[str]) -> "list[Agent]":
+def _select_whole(agents: Sequence[Agent], names: Sequence[str]) -> list[Agent]:
     """The agents that are named; without a name all that are not put aside."""
     if not names:
         return [agent for agent in agents if not agent.retired]
     return [agent for agent in agents if agent.name in names]
 
 
-def _find_logs_of(engine: "Engine", agents: "Sequence[Agent]", runs: set[str]) -> "list[Agent]":
+def _find_logs_of(engine: Engine, agents: Sequence[Agent], runs: set[str]) -> list[Agent]:
     """The agents whose logs have lines of these runs.
 
     Raises:
@@ -80,7 +62,7 @@ def _find_logs_of(engine: "Engine", agents: "Sequence[Agent]", runs: set[str]) -
     return [agent for agent in agents if seen[agent.name] & runs]
 
 
-def _runs_in(engine: "Engine", agent: "Agent") -> set[str]:
+def _runs_in(engine: Engine, agent: "Agent") -> set[str]:
     """What stands before the first bar of its lines, and the run that has not written yet."""
     written = {line.text.partition(" | ")[0] for line in engine.logs(agent.container)}
     return written | {agent.running_run or ""}

@@ -18,20 +18,9 @@ from runner.state import State
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """What all agents of one `up` have in common."""
+class AgentOptions:
+    """What the user asks of every agent of one `up`: flags, settings and the sweep's command."""
 
-    fleet: str
-    sweep: SweepPath | None  # None: until it is created
-    server: str  # "local", or its URL: what is kept as a label
-    server_kind: ServerKind  # whom the agents ask
-    base_url: str  # as a container reaches it
-    app_url: str | None  # where a person sees it, if that differs
-    network: str | None
-    image: str  # ID
-    interpreter: str
-    read_only: bool  # of an image that `build` made, in which nothing needs to be written
-    project_dir: str | None = paths.PROJECT  # None: the image brings no project
     command: tuple[str, ...] | None = None  # None: as the sweep's config says
     program: str | None = None
     count: int | None = None
@@ -43,21 +32,40 @@ class Launch:
     grace_s: int = limits.GRACE_S
     pin_index: bool = False
     memlock: int | None = None
-    provenance: Mapping[str, Any] | None = None
     offline: bool = False  # the runs log on disk only; the agent asks the server all the same
-    ca_bundle: Path | None = None  # certificates that agents and runs trust in place of the image's
 
     @property
-    def settings(self) -> str:
-        """Hash of all that was asked for by the user, so that a change is noticed."""
+    def hash(self) -> str:
+        """Changes where any of it changes, so that agents that run otherwise are noticed."""
         asked = (
             *(self.command, self.program, self.count, self.shm_bytes),
             *(self.memory_bytes, self.cpus, self.grace_s, self.pin_index, self.memlock),
         )
         mounts = [(mount.source, mount.target, mount.read_only) for mount in self.mounts]
         offline = {"offline": True} if self.offline else {}
-        settings = {"asked": asked, "mounts": mounts, "env": dict(self.env or {}), **offline}
-        return hash_settings(settings)
+        return hash_settings(
+            {"asked": asked, "mounts": mounts, "env": dict(self.env or {}), **offline}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that the agents of one `up` have in common."""
+
+    fleet: str
+    sweep: SweepPath
+    server: str  # "local", or its URL: what is kept as a label
+    server_kind: ServerKind  # whom the agents ask
+    base_url: str  # as a container reaches it
+    app_url: str | None  # where a person sees it, if that differs
+    network: str | None
+    image: str  # ID
+    interpreter: str
+    read_only: bool  # of an image that `build` made, in which nothing needs to be written
+    options: AgentOptions
+    project_dir: str | None = paths.PROJECT  # None: the image brings no project
+    provenance: Mapping[str, Any] | None = None
+    ca_bundle: Path | None = None  # certificates that agents and runs trust in place of the image's
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +129,8 @@ def make_spec(
     launch: Launch, slot: Slot, folders: Folders, host: Host, access: Access | None
 ) -> Spec:
     """The container of the agent on this slot."""
-    cpus = launch.cpus or (host.cpu_share if slot.is_cpu else None)
-    rlimits = {} if launch.memlock is None else {"memlock": launch.memlock}
+    cpus = launch.options.cpus or (host.cpu_share if slot.is_cpu else None)
+    rlimits = {} if launch.options.memlock is None else {"memlock": launch.options.memlock}
     return Spec(
         name=labels.container_name(folders.agent),
         image=launch.image,
@@ -130,19 +138,19 @@ def make_spec(
         entrypoint=(),
         environment=make_environment(launch, slot, folders.agent, cpus),
         labels=make_labels(launch, slot),
-        mounts=(*folders.mounts(), *_lease(slot), *_trust_mount(launch), *launch.mounts),
+        mounts=(*folders.mounts(), *_lease(slot), *_trust_mount(launch), *launch.options.mounts),
         user=host.user,
         network=launch.network,
         gpus=() if slot.is_cpu else (slot.uuid,),
         access=None if slot.is_cpu else access,
-        shm_bytes=launch.shm_bytes or host.shm_share,
-        memory_bytes=launch.memory_bytes,
+        shm_bytes=launch.options.shm_bytes or host.shm_share,
+        memory_bytes=launch.options.memory_bytes,
         cpus=cpus,
         pids_limit=limits.AGENT_PIDS,
         read_only=launch.read_only,
         tmpfs=dict.fromkeys((paths.TEMPORARY, paths.HOME), limits.AGENT_TMPFS),
         restart=limits.RESTART,
-        stop_timeout_s=launch.grace_s + limits.STOP_MARGIN_S,
+        stop_timeout_s=launch.options.grace_s + limits.STOP_MARGIN_S,
         working_dir=paths.WORKSPACE if launch.project_dir else None,
         rlimits=rlimits,
     )
@@ -170,14 +178,13 @@ def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
         labels.SWEEP: str(launch.sweep),
         labels.SERVER: launch.server,
         labels.IMAGE: launch.image,
-        labels.SETTINGS: launch.settings,
+        labels.SETTINGS: launch.options.hash,
         labels.SCHEMA: labels.SCHEMA_VERSION,
     }
 
 
 def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None) -> dict[str, str]:
     """The agent's environment: the user's own below, what the contract fixes above it."""
-    assert launch.sweep is not None  # noqa: S101 - an agent starts when its sweep is there
     sweep = launch.sweep
     fixed = {
         **variables.FIXED,
@@ -185,19 +192,19 @@ def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None)
         variables.AGENT: agent,
         variables.SLOT: slot.uuid,
         variables.SERVER_KIND: launch.server_kind,
-        variables.GRACE_S: str(launch.grace_s),
-        variables.MOUNTS: json.dumps([mount.target for mount in launch.mounts]),
+        variables.GRACE_S: str(launch.options.grace_s),
+        variables.MOUNTS: json.dumps([mount.target for mount in launch.options.mounts]),
         variables.PROVENANCE: json.dumps(dict(launch.provenance or {})),
         variables.BASE_URL: launch.base_url,
         variables.ENTITY: sweep.entity,
         variables.PROJECT: sweep.project,
-        variables.MODE: variables.OFFLINE if launch.offline else variables.ONLINE,
+        variables.MODE: variables.OFFLINE if launch.options.offline else variables.ONLINE,
         **_optional(launch, cpus),
         **_devices(slot, launch),
     }
     threads = {variables.THREADS: str(max(1, int(cpus)))} if cpus else {}
     trust = dict.fromkeys(variables.TRUST, paths.CA_BUNDLE) if launch.ca_bundle else {}
-    return {**variables.CACHES, **threads, **trust, **(launch.env or {}), **fixed}
+    return {**variables.CACHES, **threads, **trust, **(launch.options.env or {}), **fixed}
 
 
 def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -255,11 +262,12 @@ def make_command(
 
 
 def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
+    options = launch.options
     values = {
         variables.CPUS: f"{cpus:g}" if cpus else None,
-        variables.COUNT: None if launch.count is None else str(launch.count),
-        variables.COMMAND: None if launch.command is None else json.dumps(launch.command),
-        variables.PROGRAM: launch.program,
+        variables.COUNT: None if options.count is None else str(options.count),
+        variables.COMMAND: None if options.command is None else json.dumps(options.command),
+        variables.PROGRAM: options.program,
         variables.PROJECT_DIR: launch.project_dir,
         # an image that brings no project keeps its own working folder
         variables.WORKSPACE: paths.WORKSPACE if launch.project_dir else None,
@@ -275,6 +283,6 @@ def _devices(slot: Slot, launch: Launch) -> dict[str, str]:
             variables.NVIDIA_DEVICES: variables.NO_DEVICES,
         }
     return {
-        variables.CUDA_DEVICES: "0" if launch.pin_index else slot.uuid,
+        variables.CUDA_DEVICES: "0" if launch.options.pin_index else slot.uuid,
         variables.NVIDIA_DEVICES: slot.uuid,
     }

@@ -45,17 +45,6 @@ class Result:
     error: RunnerError | None = None
     detail: str = ""  # of what was done, for a person
 
-    def to_record(self) -> dict[str, object]:
-        """As `up --json` and `stop --json` show it."""
-        return {
-            "do": self.action.do,
-            "agent": self.action.agent,
-            "gpus": [self.action.uuid],
-            "cause": self.action.cause,
-            "outcome": self.outcome,
-            "error": self.error.message if self.error else None,
-        }
-
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C came while a plan was carried out; what was under way has been ended cleanly."""
@@ -107,9 +96,8 @@ class Starter:
 
     def _check_points(self, agent: str) -> None:
         """A link in the way of a mount is better told before a run is ended for it."""
-        sweep = self.launch.sweep
-        if sweep is not None and find_copied_sweep(self.state, agent) == sweep.id:
-            make_mount_points(self.launch.mounts, self.state, agent)
+        if find_copied_sweep(self.state, agent) == self.launch.sweep.id:
+            make_mount_points(self.launch.options.mounts, self.state, agent)
 
     def _start(self, slot: Slot, folders: Folders) -> Access | None:
         if slot.is_cpu:
@@ -141,7 +129,7 @@ class Starter:
             return
         if not self.interrupt and old.running_run:
             self._wait_for_run(old)
-        grace_s = self.launch.grace_s + limits.STOP_MARGIN_S
+        grace_s = self.launch.options.grace_s + limits.STOP_MARGIN_S
         self.engine.stop(old.container, grace_s=grace_s)
 
     def _wait_for_run(self, agent: Agent) -> None:
@@ -194,13 +182,12 @@ def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Pa
     Raises:
         RunnerError: something else lies in the place of one of them.
     """
-    assert launch.sweep is not None  # noqa: S101 - an agent starts when its sweep is there
     folders = Folders(state, agent, code)
     for shared in (state.runs, state.checkpoints, folders.cache):
         make_folders(state.root, *shared.relative_to(state.root).parts)
     prepare_exchange(state, agent)
     prepare_copy(state, agent, launch.sweep.id)
-    make_mount_points(launch.mounts, state, agent)
+    make_mount_points(launch.options.mounts, state, agent)
     make_folders(state.root, "secrets", "agents", mode=0o700)
     write_atomic(folders.key, key, mode=0o400)
     return folders

@@ -3,7 +3,7 @@
 import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from runner import gpus
 from runner.agent.contract import exits, labels
@@ -106,26 +106,6 @@ def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
             return "waiting", "paused by the engine"
         case _:
             return _state_ended(agent, why)
-
-
-def to_record(agent: Agent, indices: Mapping[str, int], *, now: float) -> dict[str, Any]:
-    """One agent as `ps --json` shows it."""
-    state, reason = find_state_of(agent, now=now)
-    status, slot = agent.status, agent.slot
-    run = status.run if status else None
-    return {
-        "name": agent.name,
-        "gpus": [{"index": find_index(slot, indices), "uuid": str(slot or "")}],
-        "state": state,
-        "sweep": str(agent.sweep or ""),
-        "run": {"id": run.id, "state": run.state} if run else None,
-        "runs_finished": status.runs_finished if status else 0,
-        "runs_failed": status.runs_failed if status else 0,
-        "reason": reason,
-        "exit_code": None if agent.alive else agent.exit_code,
-        "image": agent.image,
-        "container": agent.container,
-    }
 
 
 def find_index(slot: SlotId | None, indices: Mapping[str, int]) -> int | None:

@@ -14,10 +14,11 @@ from typing import Any
 
 from runner import console
 from runner.agent.workcopy import fill, read_manifest
+from runner.cli import shapes
 from runner.engine.types import ContainerState
 from runner.fleet.exchange import prepare_copy, prepare_exchange
 from runner.fleet.follow import Search, Snapshot, describe_changes, find_exit_code, summarize
-from runner.fleet.observe import read_agent, to_record
+from runner.fleet.observe import read_agent
 from runner.fleet.plan import Agent, Wanted, plan_fleet, plan_stop
 from runner.fleet.slots import Slot
 from runner.state import State
@@ -80,7 +81,7 @@ def mutate(text: bytes, chance: random.Random) -> bytes:
 
 def show(agents: list[Agent]) -> list[dict[str, Any]]:
     """Through all that reads, decides by, or prints what agents say."""
-    records = [to_record(one, {}, now=NOW) for one in agents]
+    records = [shapes.agent(one, {}, now=NOW) for one in agents]
     wanted = Wanted("demo", None, "sha256:1", "", count=2)
     slots = [Slot(one.slot.index or 0, one.slot, "CPU") for one in agents if one.slot]
     plans = [*plan_fleet(slots, agents, wanted, again=True), *plan_stop(agents)]

@@ -11,7 +11,15 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.engine.payload import create_body
 from runner.engine.types import Mount, Spec
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentspec import Folders, Host, Launch, check_env, make_command, make_spec
+from runner.fleet.agentspec import (
+    AgentOptions,
+    Folders,
+    Host,
+    Launch,
+    check_env,
+    make_command,
+    make_spec,
+)
 from runner.fleet.mounts import make_mount_points, resolve_mounts
 from runner.fleet.slots import Slot
 from runner.settings.mounts import parse_mount
@@ -30,6 +38,7 @@ LAUNCH = Launch(
     image="sha256:1",
     interpreter="/opt/venv/bin/python",
     read_only=True,
+    options=AgentOptions(),
 )
 HOST = Host("4242:4242", cpus=16, memory_bytes=64 << 30, agents=4)
 
@@ -53,7 +62,7 @@ def test_a_gpu_is_pinned_by_its_uuid_in_request_and_environment() -> None:
 
 def test_pin_by_index_is_the_containers_own() -> None:
     """For libraries that parse integers; the agent still checks the UUID."""
-    environment = spec_of(launch=replace(LAUNCH, pin_index=True)).environment
+    environment = spec_of(launch=replace(LAUNCH, options=AgentOptions(pin_index=True))).environment
 
     assert (environment["CUDA_VISIBLE_DEVICES"], environment["RUNNER_GPU_UUID"]) == ("0", GPU.uuid)
 
@@ -61,7 +70,7 @@ def test_pin_by_index_is_the_containers_own() -> None:
 def test_runs_that_log_offline_and_a_bundle_of_the_callers_reach_the_agent() -> None:
     """Another way of logging replaces agents; another copy of the same authorities does not."""
     online, trusting = LAUNCH, replace(LAUNCH, server_kind="wandb", ca_bundle=Path("/s/ca"))
-    offline = replace(LAUNCH, offline=True)
+    offline = replace(LAUNCH, options=AgentOptions(offline=True))
 
     spec = spec_of(launch=trusting)
 
@@ -72,7 +81,7 @@ def test_runs_that_log_offline_and_a_bundle_of_the_callers_reach_the_agent() -> 
     assert "SSL_CERT_FILE" not in spec_of().environment
     modes = [spec_of(launch=one).environment["WANDB_MODE"] for one in (online, offline)]
     assert modes == ["online", "offline"]
-    assert trusting.settings == online.settings != offline.settings
+    assert trusting.options.hash == online.options.hash != offline.options.hash
 
 
 def test_a_cpu_slot_gets_no_gpu_and_its_share_of_the_cores() -> None:
@@ -105,7 +114,7 @@ def test_the_container_is_named_labelled_and_bounded() -> None:
         "image": "sha256:1",
         "schema": "2",
     }
-    assert settings == LAUNCH.settings
+    assert settings == LAUNCH.options.hash
     host = body["HostConfig"]
     assert (host["CapDrop"], host["ReadonlyRootfs"], host["Init"]) == (["ALL"], True, True)
     assert host["SecurityOpt"] == ["no-new-privileges"]
@@ -139,10 +148,12 @@ def test_the_agent_is_told_sweep_server_and_limits() -> None:
     """All that COUNT, COMMAND and PROGRAM leave open is read from the sweep by the agent."""
     launch = replace(
         LAUNCH,
-        count=3,
-        command=("python", "${args}"),
-        mounts=(Mount("/d", "/workspace/data", True),),
-        env={"LEVEL": "9", "RUNNER_COUNT": "1000"},
+        options=AgentOptions(
+            count=3,
+            command=("python", "${args}"),
+            mounts=(Mount("/d", "/workspace/data", True),),
+            env={"LEVEL": "9", "RUNNER_COUNT": "1000"},
+        ),
         provenance={"commit": "abc"},
     )
     environment = spec_of(launch=launch).environment
@@ -163,7 +174,6 @@ def test_the_agent_is_told_sweep_server_and_limits() -> None:
 
 
 def test_what_the_user_asked_for_changes_the_settings_hash() -> None:
-    """And what only depends on who starts together, or on the sweep, does not."""
     changes = [
         {"count": 2},
         {"command": ("x",)},
@@ -172,13 +182,9 @@ def test_what_the_user_asked_for_changes_the_settings_hash() -> None:
         {"memory_bytes": 1},
         {"pin_index": True},
     ]
-    hashes = {replace(LAUNCH, **change).settings for change in changes}  # type: ignore[arg-type]
+    hashes = {AgentOptions(**change).hash for change in changes}  # type: ignore[arg-type]
 
-    assert len(hashes | {LAUNCH.settings}) == len(changes) + 1
-    assert (
-        replace(LAUNCH, sweep=SweepPath("x", "y", "z"), image="sha256:2", base_url="b").settings
-        == LAUNCH.settings
-    )
+    assert len(hashes | {AgentOptions().hash}) == len(changes) + 1
 
 
 DEFAULT = ["${env}", "${interpreter}", "${program}", "${args}"]

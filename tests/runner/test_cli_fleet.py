@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.launch import Goal
+from runner.usecases.up.target import SweepTarget
 from tests.rig.nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeGpu, FakeNvml, FakeProcess
 
 ROOT = Path(__file__).parents[2]
@@ -177,4 +177,4 @@ def test_a_folder_without_a_fleet_says_so(tmp_path: Path, command: str) -> None:
     ],
 )
 def test_what_offline_makes_blind_is_named(config: dict[str, object], blind: str | None) -> None:
-    assert Goal(None, "me/p/s", config, None).blind_offline == blind
+    assert SweepTarget(None, "me/p/s", config, None).blind_offline == blind

@@ -19,7 +19,7 @@ from runner.compose.env_file import ComposePins, make_extra, make_values, write_
 from runner.compose.file import render
 from runner.engine.payload import create_body
 from runner.engine.types import Access, Mount
-from runner.fleet.agentspec import Folders, Host, Launch, make_spec
+from runner.fleet.agentspec import AgentOptions, Folders, Host, Launch, make_spec
 from runner.fleet.slots import Slot
 from runner.state import State
 from tests.rig.engine import TestEngine
@@ -85,11 +85,11 @@ class Agent:
             sweep=str(launch.sweep),
             slots=(self.slot,),
             driver="cdi" if self.access == "cdi" else "nvidia",
-            grace_s=launch.grace_s,
-            shm_bytes=launch.shm_bytes or HOST.shm_share,
-            memory_bytes=launch.memory_bytes,
-            cpus=launch.cpus or (HOST.cpu_share if self.slot.is_cpu else None),
-            program=launch.program,
+            grace_s=launch.options.grace_s,
+            shm_bytes=launch.options.shm_bytes or HOST.shm_share,
+            memory_bytes=launch.options.memory_bytes,
+            cpus=launch.options.cpus or (HOST.cpu_share if self.slot.is_cpu else None),
+            program=launch.options.program,
             provenance=json.dumps({"image": launch.image}),
             trust=None,
             extra="extra.yaml",
@@ -98,7 +98,7 @@ class Agent:
 
 
 def make_agent(folder: Path, slot: Slot, access: Access | None, **changes: Any) -> Agent:
-    values = {
+    values: dict[str, Any] = {
         "fleet": FLEET,
         "sweep": SweepPath("local", "hands", "abc123"),
         "server": "local",
@@ -109,11 +109,14 @@ def make_agent(folder: Path, slot: Slot, access: Access | None, **changes: Any) 
         "image": "sha256:aa",
         "interpreter": "/opt/venv/bin/python",
         "read_only": True,
-        "mounts": (Mount(str(folder), "/workspace/data", read_only=True),),
-        "env": {"LEVEL": "9", "OMP_NUM_THREADS": "3"},
         "provenance": {"image": "sha256:aa", "sweep_hash": "f00d"},
     }
-    return Agent(slot, access, Launch(**{**values, **changes}), folder)
+    asked: dict[str, Any] = {
+        "mounts": (Mount(str(folder), "/workspace/data", read_only=True),),
+        "env": {"LEVEL": "9", "OMP_NUM_THREADS": "3"},
+    }
+    options = AgentOptions(**{**asked, **changes})
+    return Agent(slot, access, Launch(**values, options=options), folder)
 
 
 def by_up(agent: Agent) -> dict[str, Any]:
@@ -224,11 +227,11 @@ def read_model(agent: Agent, engine: TestEngine) -> dict[str, Any]:
         (agent.folder / name).write_text(text)
     launch = agent.launch
     extra = make_extra(
-        launch.mounts,
-        launch.env or {},
+        launch.options.mounts,
+        launch.options.env or {},
         agents=1,
-        memlock=launch.memlock,
-        pin_index=launch.pin_index and not agent.slot.is_cpu,
+        memlock=launch.options.memlock,
+        pin_index=launch.options.pin_index and not agent.slot.is_cpu,
     )
     (agent.folder / "extra.yaml").write_text(json.dumps(extra))
     (agent.folder / ".env").write_text(write_block("", make_values(agent.pins)))
@@ -285,7 +288,7 @@ def test_agents_of_both_differ_as_is_meant(
         **MEANT,
         **(MEANT_FOR_CDI if access == "cdi" else {}),
         **(MEANT_ON_CPUS if slot.is_cpu else {}),
-        **(MEANT_WITH_PROGRAM if agent.launch.program else {}),
+        **(MEANT_WITH_PROGRAM if agent.launch.options.program else {}),
     }
 
     found = differences(by_up(agent), by_compose(agent, engine_env))

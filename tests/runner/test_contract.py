@@ -26,7 +26,7 @@ from runner.agent.contract.status import (
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.payload import create_body
 from runner.engine.types import Container, Mount
-from runner.fleet.agentspec import Folders, Host, Launch, make_spec
+from runner.fleet.agentspec import AgentOptions, Folders, Host, Launch, make_spec
 from runner.fleet.observe import find_state_of, read_agent
 from runner.fleet.plan import Agent, Wanted, plan_fleet, plan_stop
 from runner.fleet.slots import Slot
@@ -49,11 +49,13 @@ LAUNCH = Launch(
     image="sha256:1",
     interpreter="/opt/venv/bin/python",
     read_only=True,
-    count=3,
-    mounts=(Mount("/d", "/workspace/data", True),),
-    env={"LEVEL": "9"},
-    shm_bytes=1 << 30,
-    memlock=-1,
+    options=AgentOptions(
+        count=3,
+        mounts=(Mount("/d", "/workspace/data", True),),
+        env={"LEVEL": "9"},
+        shm_bytes=1 << 30,
+        memlock=-1,
+    ),
     provenance={"commit": "abc"},
 )
 HOST = Host("4242:4242", cpus=16, memory_bytes=64 << 30, agents=4)
@@ -214,7 +216,8 @@ def test_an_older_agent_is_shown(
 def test_an_older_agent_is_kept_and_stopped(tmp_path: Path) -> None:
     """The same call as before changes nothing: labels and the settings' hash are the same."""
     agent = read_old("running", tmp_path, state="running", exit_code=None)
-    wanted = Wanted(LAUNCH.fleet, LAUNCH.sweep, LAUNCH.image, LAUNCH.settings, LAUNCH.count)
+    options = LAUNCH.options
+    wanted = Wanted(LAUNCH.fleet, LAUNCH.sweep, LAUNCH.image, options.hash, options.count)
 
     (kept,) = plan_fleet([GPU], [agent], wanted)
     (stopped,) = plan_stop([agent])

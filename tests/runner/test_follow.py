@@ -11,6 +11,7 @@ from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.status import AgentState, LiveRun, SeenSlot, Status
 from runner.agent.contract.sweeps import SweepPath
 from runner.backend.nodes import RunInfo
+from runner.cli import shapes
 from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.follow import (
@@ -22,7 +23,7 @@ from runner.fleet.follow import (
     new_runs,
     summarize,
 )
-from runner.fleet.observe import find_state_of, read_agent, to_record
+from runner.fleet.observe import find_state_of, read_agent
 from runner.fleet.plan import Agent
 from runner.state import State
 
@@ -112,7 +113,7 @@ def test_ps_has_the_shape_that_scripts_rely_on() -> None:
         slot=cpu_slot(1),
     )
 
-    assert to_record(agent, {}, now=NOW) == {
+    assert shapes.agent(agent, {}, now=NOW) == {
         "name": "a-0",
         "gpus": [{"index": 1, "uuid": "cpu-1"}],
         "state": "running",
@@ -125,7 +126,7 @@ def test_ps_has_the_shape_that_scripts_rely_on() -> None:
         "image": "sha256:1",
         "container": "c" * 64,
     }
-    assert to_record(alive(), {"GPU-a": 3}, now=NOW)["gpus"] == [{"index": 3, "uuid": "GPU-a"}]
+    assert shapes.agent(alive(), {"GPU-a": 3}, now=NOW)["gpus"] == [{"index": 3, "uuid": "GPU-a"}]
 
 
 def test_a_status_of_another_container_is_void(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from runner.agent.contract.labels import short_id
+from runner.cli import shapes
 from runner.engine.types import Container, ContainerState
 from runner.errors import RunnerError
 from runner.fleet.exchange import prepare_copy, prepare_exchange
 from runner.fleet.mounts import make_point
-from runner.fleet.observe import read_agent, to_record
+from runner.fleet.observe import read_agent
 from runner.state import State
 from tests.rig.engine import TestEngine
 from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
@@ -76,7 +77,7 @@ def test_it_is_read_as_a_strangers(tmp_path: Path, kind: str, state: ContainerSt
     fleet = State(scene.root, "demo")
 
     with watched(scene.outside) as watch:
-        records = [to_record(read_agent(one, fleet), {}, now=5e9) for one in boxes]
+        records = [shapes.agent(read_agent(one, fleet), {}, now=5e9) for one in boxes]
         assert watch.touched() == set()
 
     assert (records[1]["runs_finished"], records[1]["sweep"]) == (2, "local/hands/abc123")

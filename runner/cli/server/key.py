@@ -1,32 +1,31 @@
 """Commands: `server key create`, `list` and `revoke`."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from runner import console
+from runner.backend.client import Client
+from runner.cli.catalog import KEY_COMMANDS
+from runner.cli.lazy import lazy_group
+from runner.cli.options import JsonOption
+from runner.cli.session import open_session
 from runner.errors import ExitCode, RunnerError
 from runner.terminal import inline
+from runner.usecases.server import reach
 
-if TYPE_CHECKING:
-    from runner.backend.client import Client
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-
-
-def register(group: typer.Typer) -> None:
-    """Add these commands to `runner server`."""
-    keys = typer.Typer(help="Further keys of the server: read-only, or for one sweep.")
-    keys.command()(create)
-    keys.command(name="list")(list_keys)
-    keys.command()(revoke)
-    keys.callback()(_group)
-    group.add_typer(keys, name="key")
+app = typer.Typer(
+    name="key",
+    cls=lazy_group(KEY_COMMANDS),
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
-def _group() -> None:
-    """Further keys of the server: read-only, or for one sweep."""
+@app.callback()
+def key_() -> None:
+    """Make keys that read only, or serve one sweep."""
 
 
 def create(
@@ -37,7 +36,7 @@ def create(
         bool, typer.Option("--read-only", help="It looks at everything and changes nothing.")
     ] = False,
     name: Annotated[str, typer.Option(help="A name to know it by.")] = "",
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key; it is shown this once."""
     if read_only == (sweep is not None):
@@ -51,8 +50,8 @@ def create(
     console.data(console.to_json(fields) if as_json else str(made["key"]))
 
 
-def list_keys(as_json: AsJson = False) -> None:
-    """The keys that were made, without what they are."""
+def list_keys(as_json: JsonOption = False) -> None:
+    """Show the keys, without their secrets."""
     keys = _client().ask("GET", "/keys")["keys"]
     if as_json:
         console.data(console.to_json({"keys": keys}))
@@ -76,21 +75,18 @@ def list_keys(as_json: AsJson = False) -> None:
 
 
 def revoke(
-    key: Annotated[str, typer.Argument(help="The ID that `list` shows.")], as_json: AsJson = False
+    key: Annotated[str, typer.Argument(help="The ID that `list` shows.")],
+    as_json: JsonOption = False,
 ) -> None:
-    """End a key; running it again changes nothing."""
+    """End a key; a second time changes nothing."""
     _client().ask("DELETE", f"/keys/{key}")
     console.note(f"key {key} is revoked")
     if as_json:
         console.data(console.to_json({"id": key}))
 
 
-def _client() -> "Client":
-    from runner.backend.client import Client
-    from runner.cli.context import open_context
-    from runner.cli.server import reach
-
-    url, key, trust = reach(open_context(create=True, read_only=True))
+def _client() -> Client:
+    url, key, trust = reach(open_session(create=True, read_only=True))
     return Client(url, key, kind="runner", ca_bundle=trust, report=console.note)
 
 

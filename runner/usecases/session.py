@@ -1,37 +1,39 @@
 """What most commands begin with: the project, its settings, its state and its servers."""
 
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import console
 from runner.abandoned import remove_abandoned
 from runner.backend.choice import ServerChoice, choose_server
-from runner.backend.wandb_files import find_home
-from runner.cli.consent import settle, tell_open
+from runner.backend.keys import find_key_origin
+from runner.backend.wandb_files import find_home, read_wandb_settings
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
 from runner.project.find import Project, find_project
 from runner.settings.load import Settings, load_settings
 from runner.state import State, find_foreign_state, find_state, open_state, plan_state
+from runner.sweeps.place import Names
+from runner.usecases.consent import Ask, Report, load_checked, settle
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
     from runner.sweepfile import Finding, Sweep
-    from runner.sweeps.place import Names
     from runner.sweeps.servers import Own, Servers
 
 
 @dataclass(slots=True)
-class Context:
-    """The folder that a command was called in, read once."""
+class Session:
+    """One call of a command: the folder that it was called in, read once, and who listens."""
 
     project: Project
     settings: Settings
     start: Path
+    environ: Mapping[str, str]
+    report: Report  # takes a line of narration
+    quiet: bool  # which server was chosen is not reported
     read_only: bool  # the command only looks, or is a dry run
     _state: State | None = None
     _engine: "Engine | None" = None
@@ -43,9 +45,9 @@ class Context:
         if self._state is None:
             root = self.project.root
             self._state = (
-                plan_state(root, environ=os.environ, read_only=True)
+                plan_state(root, environ=self.environ, read_only=True)
                 if self.read_only
-                else open_state(self.start, root, environ=os.environ)
+                else open_state(self.start, root, environ=self.environ)
             )
         return self._state
 
@@ -57,9 +59,9 @@ class Context:
             if (
                 self._state is None and not self.read_only
             ):  # no folder for an engine that does not answer
-                Engine.connect(self.settings.engine, environ=os.environ).close()
+                Engine.connect(self.settings.engine, environ=self.environ).close()
             self._engine = Engine.connect(
-                self.settings.engine, state=self.state, environ=os.environ
+                self.settings.engine, state=self.state, environ=self.environ
             )
             if not self.read_only:
                 remove_abandoned(*self.state.folders, Path(tempfile.gettempdir()))
@@ -69,40 +71,37 @@ class Context:
         """Which server this call talks to, and why."""
         return choose_server(
             flag=flag,
-            environ=os.environ,
+            environ=self.environ,
             settings=self.settings,
             home=find_home(),
             state=self.state,
         )
 
-    def servers(self, flag: str | None, *, quiet: bool = False, own: "Own" = "renew") -> "Servers":
-        """The servers of this call; which one was taken and why is told in one line."""
+    def servers(self, flag: str | None, *, own: "Own" = "renew") -> "Servers":
+        """The servers of this call; which one was taken and why is reported in one line."""
         from runner.sweeps.servers import Servers
 
         choice = self.server_choice(flag)
-        if not quiet:
-            console.note(f"server: {self._describe(choice)}")
+        if not self.quiet:
+            self.report(f"server: {self._describe(choice)}")
         return Servers(
             choice,
             self.state,
             engine=self.engine,
-            environ=os.environ,
-            report=console.note,
+            environ=self.environ,
+            report=self.report,
             own=own,
         )
 
-    def names(self, *, entity: str | None = None, project: str | None = None) -> "Names":
+    def names(self, *, entity: str | None = None, project: str | None = None) -> Names:
         """Entity and W&B project: flag, else the environment, else W&B's own settings."""
-        from runner.backend.wandb_files import find_home, read_wandb_settings
-        from runner.sweeps.place import Names
-
-        saved = read_wandb_settings(find_home(), self.project.root, os.environ)
+        saved = read_wandb_settings(find_home(), self.project.root, self.environ)
 
         def find(name: str, flag: str | None) -> tuple[str | None, str]:
             variable = f"WANDB_{name.upper()}"
             if flag:
                 return flag, f"--{name}"
-            if value := os.environ.get(variable):
+            if value := self.environ.get(variable):
                 return value, variable
             return saved.get(name), "W&B's settings file"
 
@@ -123,10 +122,7 @@ class Context:
         """Which server, and for W&B the key's origin and where a bare sweep ID is looked for."""
         if choice.url is None:
             return f"this folder's own ({choice.why})"
-        from runner.backend.keys import find_key_origin
-        from runner.backend.wandb_files import find_home
-
-        key = find_key_origin(choice.url, environ=os.environ, home=find_home(), state=self.state)
+        key = find_key_origin(choice.url, environ=self.environ, home=find_home(), state=self.state)
         origin = f"key from {key[1]}" if key else "no key"
         return f"{choice.url} ({choice.why}), {origin}, {self.names().describe()}"
 
@@ -138,7 +134,7 @@ class Context:
         """
         from runner.sweeps.file import check_sweep_file
 
-        return check_sweep_file(file, *self._parse_sweep(file), console.note)
+        return check_sweep_file(file, *self._parse_sweep(file), self.report)
 
     def _parse_sweep(self, file: Path) -> "tuple[Sweep | None, list[Finding]]":
         from runner.sweeps.file import parse_sweep_file
@@ -159,37 +155,52 @@ class Context:
         return sweep.project if sweep else None
 
 
-def open_context(
+def open_session(
+    start: Path,
+    environ: Mapping[str, str],
     *,
+    report: Report,
+    ask: Ask,
     flags: Mapping[str, object] | None = None,
     create: bool = False,
     read_only: bool = False,
+    quiet: bool = False,
     yes: bool | None = None,
     overridden: Iterable[str] = (),
-) -> Context:
-    """Read the current folder.
+) -> Session:
+    """Read the folder `start`.
 
     Args:
         flags: settings of the command line, by dotted key.
         create: the state folder is made when it is first needed (with `read_only` only planned);
             else there must be one.
         read_only: nothing is remembered in it.
+        quiet: the answer is JSON, and which server was chosen is not narrated.
         yes: `--yes` of a command that acts on what the project's files decide about keys and code;
             None for one that only looks, in which nothing counts that was not accepted.
         overridden: keys that flags of this call decide, which are in no settings.
+
+    Raises:
+        RunnerError: no state folder although one is needed (3), or damaged settings (2).
     """
-    start = Path.cwd()
     project = find_project(start)
 
     def load() -> Settings:
-        return load_settings(project, environ=os.environ, flags=flags or {})
+        return load_settings(project, environ=environ, flags=flags or {})
 
     if yes is None:
-        tell_open(settings := load())
+        settings = load_checked(load, report)
     else:
-        decided = frozenset(overridden)
-        settings = settle(load, yes=yes, overridden=decided, dry_run=read_only)
-    state = find_state(start, environ=os.environ, read_only=read_only)
+        settings = settle(
+            load,
+            yes=yes,
+            overridden=frozenset(overridden),
+            environ=environ,
+            remember=not read_only,
+            report=report,
+            ask=ask,
+        )
+    state = find_state(start, environ=environ, read_only=read_only)
     if state is None and not create:
         raise RunnerError(
             f"no fleet was started from `{start}`: there is no `.runner` folder",
@@ -197,7 +208,7 @@ def open_context(
             or "go to the project's folder, or `runner up --gpus … --sweep …`",
             code=ExitCode.NOT_FOUND,
         )
-    return Context(project, settings, start, read_only, state)
+    return Session(project, settings, start, environ, report, quiet, read_only, state)
 
 
 def _say_foreign(start: Path) -> str | None:

@@ -1,11 +1,10 @@
 """`up --follow`: wires engine, status files and server to the lines that a person reads."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from runner import console
 from runner.agent.contract.labels import NAME_PREFIX as PREFIX
 from runner.backend.nodes import RunInfo
 from runner.engine.client import Engine
@@ -29,9 +28,11 @@ class Watch:
         state: State,
         joined: Joined,
         actions: Sequence[Action],
+        report: Callable[[str], None],
         *,
         offline: bool = False,
     ) -> None:
+        self._report = report
         self._engine, self._state, self._joined = engine, state, joined
         by_wandb = joined.server.kind == "wandb"
         self._deaf = offline and by_wandb  # W&B hears of no run's end
@@ -43,17 +44,21 @@ class Watch:
         self._last: dict[str, Agent] = dict(kept)
         self._first = Snapshot(kept, self._read_runs(), time.time())
 
-    def follow(self) -> ExitCode:
-        """A line per event until each agent has ended, then a table; Ctrl-C only detaches."""
+    def follow(self, show: Callable[[str], None]) -> ExitCode:
+        """A line per event until each agent has ended, then a table; Ctrl-C only detaches.
+
+        Args:
+            show: takes the table.
+        """
         try:
-            last = follow(self._read, self._search, self._first, console.note, poll_s=self._poll_s)
+            last = follow(self._read, self._search, self._first, self._report, poll_s=self._poll_s)
         except KeyboardInterrupt:
-            console.note("detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it")
+            self._report("detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it")
             return ExitCode.INTERRUPTED
-        console.data(summarize(self._first, last, self._search))
+        show(summarize(self._first, last, self._search))
         code = find_exit_code(self._first, last)
         if code == ExitCode.RUNS_FAILED and self._joined.server.kind == "wandb":
-            console.note("why a run failed its server does not tell: `runner logs RUN` does")
+            self._report("why a run failed its server does not tell: `runner logs RUN` does")
         if self._deaf:
             self._look_for_sweep()
         return ExitCode.NOT_FOUND if self._gone and code == ExitCode.OK else code
@@ -64,7 +69,7 @@ class Watch:
         with suppress(RunnerError):
             self._gone = client.find_sweep(sweep.path) is None
         if self._gone:
-            console.note(f"sweep {sweep.path} is gone from {client.url}")
+            self._report(f"sweep {sweep.path} is gone from {client.url}")
 
     def _read(self) -> Snapshot:
         agents = {name: agent for name in self._names if (agent := self._find(name))}
@@ -87,7 +92,7 @@ class Watch:
         except RunnerError as error:
             if error.code != ExitCode.NOT_FOUND:
                 raise
-            console.note(f"{error.message}; runs that are under way may go on to their end")
+            self._report(f"{error.message}; runs that are under way may go on to their end")
             self._gone = True
             return {}
         return {run.id: run for run in runs if run.agent is None or run.agent in self._names}

@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Accept where the project's files send keys and code.")
+]
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")
+]
+GpusOption = Annotated[
+    str | None,
+    typer.Option("--gpus", help="`0,1`, `0-3`, `all`, `free`, `free:2`, a UUID, `MIG-…`, `cpu:2`."),
+]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", help="An ID, `entity/project/id`, or a YAML file.")
+]
+AgentsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[AGENT…]", help="Agents (default: all).")
+]
+SweepArgument = Annotated[str, typer.Argument(metavar="SWEEP", help="An ID or a full path.")]

@@ -1,0 +1,54 @@
+"""The session of a command that a person calls in a terminal."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import typer
+
+from runner import console
+from runner.guard.acceptance import Claim
+from runner.project.find import find_project
+from runner.settings.load import Settings, load_settings
+from runner.usecases import consent
+from runner.usecases import session as usecase
+from runner.usecases.session import Session
+
+
+def open_session(
+    *,
+    flags: Mapping[str, object] | None = None,
+    create: bool = False,
+    read_only: bool = False,
+    quiet: bool = False,
+    yes: bool | None = None,
+    overridden: Iterable[str] = (),
+) -> Session:
+    """The current folder, with narration on stderr; the arguments are the use case's."""
+    return usecase.open_session(
+        Path.cwd(),
+        os.environ,
+        report=console.note,
+        ask=ask,
+        flags=flags,
+        create=create,
+        read_only=read_only,
+        quiet=quiet,
+        yes=yes,
+        overridden=overridden,
+    )
+
+
+def load_checked() -> Settings:
+    """The current folder's settings, for a command that only looks."""
+    project = find_project(Path.cwd())
+    return consent.load_checked(lambda: load_settings(project, environ=os.environ), console.note)
+
+
+def ask(claims: Sequence[Claim]) -> bool:
+    """Whether a person accepts; a script, which nobody sits before, does not."""
+    if "--json" in sys.argv or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    what = "this" if len(claims) == 1 else "these"
+    return typer.confirm(f"Accept {what} for the project in `{claims[0].folder}`?", err=True)

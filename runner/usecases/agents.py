@@ -1,0 +1,25 @@
+"""Agents by the names that people give."""
+
+from collections.abc import Sequence
+
+from runner.agent.contract.labels import NAME_PREFIX
+from runner.errors import ExitCode, RunnerError
+from runner.fleet.plan import Agent
+
+
+def find_agent(agents: Sequence[Agent], name: str, *, what: str = "agent") -> Agent:
+    """The agent of this name, with or without the container's `runner-`.
+
+    Raises:
+        RunnerError: there is none (3); the hint lists those that there are.
+    """
+    wanted = name.removeprefix(NAME_PREFIX)
+    for agent in agents:
+        if agent.name == wanted:
+            return agent
+    listed = ", ".join(f"`{agent.name}`" for agent in agents if not agent.retired)
+    raise RunnerError(
+        f"there is no {what} `{name}` in this fleet",
+        hint=f"its agents: {listed}" if listed else "it has no agents; `runner up` starts them",
+        code=ExitCode.NOT_FOUND,
+    )

@@ -1,0 +1,76 @@
+"""`runner build`: the project's image, its names for Compose, and what is in it."""
+
+from dataclasses import dataclass
+
+from runner.agent.contract.variables import COMPOSE_PROJECT
+from runner.compose.env_file import ENV_FILE, agent_tag, read_variable, server_tag
+from runner.compose.file import FILE
+from runner.guard.foreign_files import read_regular
+from runner.image.build import build_image, plan_build
+from runner.image.buildx import Build
+from runner.image.built import AgentImage
+from runner.image.probe import Probe, probe_image
+from runner.image.server import ensure_server_image
+from runner.project.find import Project
+from runner.settings.load import Settings
+from runner.usecases.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What `build` was asked for, settings apart."""
+
+    cpu: bool = False
+    cuda: int | None = None  # 12 or 13; None: what the driver takes
+    base: str | None = None
+    tag: str | None = None  # beside the project's own
+    no_cache: bool = False
+
+
+def plan(project: Project, settings: Settings, request: BuildRequest) -> Build:
+    """What buildx would be called with; asks no engine and writes nothing."""
+    return plan_build(
+        project,
+        settings,
+        cpu=request.cpu,
+        cuda=request.cuda,
+        base=request.base,
+        tag=request.tag,
+        no_cache=request.no_cache,
+    )
+
+
+def build(session: Session, request: BuildRequest) -> tuple[AgentImage, Probe]:
+    """The image, built where anything has changed, and what was found in it.
+
+    Raises:
+        RunnerError: the build failed, or cannot begin.
+    """
+    image = build_image(
+        session.engine(),
+        session.project,
+        session.settings,
+        session.state,
+        cpu=request.cpu,
+        cuda=request.cuda,
+        base=request.base,
+        tag=request.tag,
+        no_cache=request.no_cache,
+        report=session.report,
+    )
+    _tag_for_compose(session, image)
+    probe = probe_image(session.engine(), image.id, session.state, ours=image.kind == "ours")
+    return image, probe
+
+
+def _tag_for_compose(session: Session, image: AgentImage) -> None:
+    """The names that compose.yaml means without `.env`."""
+    root, engine = session.project.root, session.engine()
+    file = root / ENV_FILE
+    text = read_regular(file).decode("utf-8", errors="replace") if file.is_file() else ""
+    named = session.environ.get(COMPOSE_PROJECT) or read_variable(text, COMPOSE_PROJECT) or ""
+    environ = {COMPOSE_PROJECT: named}
+    if tag := agent_tag(root.name, environ):
+        engine.tag_image(image.id, tag)
+    if (root / FILE).is_file() and (tag := server_tag(root.name, environ)):
+        engine.tag_image(ensure_server_image(engine, report=session.report), tag)

@@ -1,0 +1,59 @@
+"""What a project's files decide about keys, code and files outside of it, and who accepts it."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from runner.errors import ExitCode, RunnerError
+from runner.guard.acceptance import Claim, accept
+from runner.settings.load import Settings, variable_of
+
+Report = Callable[[str], None]
+Ask = Callable[[Sequence[Claim]], bool]
+
+
+def load_checked(load: Callable[[], Settings], report: Report) -> Settings:
+    """The settings, for a command that only looks: what is not accepted yet does not count."""
+    settings = load()
+    for claim in settings.claims:
+        report(f"does not count yet, `runner up` or `runner build` asks: {claim}")
+    return settings
+
+
+def settle(
+    load: Callable[[], Settings],
+    *,
+    yes: bool,
+    overridden: frozenset[str],
+    environ: Mapping[str, str],
+    remember: bool,
+    report: Report,
+    ask: Ask,
+) -> Settings:
+    """The settings, for a command that acts on them: what is open is asked for, once per folder.
+
+    Args:
+        load: reads the settings anew.
+        yes: `--yes`.
+        overridden: keys that a flag of this call decides.
+        environ: names the folder where acceptance is remembered.
+        remember: False in a dry run.
+        ask: puts the question to a person; False where they refuse or nobody is there.
+
+    Raises:
+        RunnerError: something is open and was not accepted (2).
+    """
+    settings = load()
+    still = [claim for claim in settings.claims if claim.key not in overridden]
+    if not still:
+        return settings
+    for claim in still:
+        report(str(claim))
+    if not yes and not ask(still):
+        names = ", ".join(f"`{claim.key}`" for claim in still)
+        raise RunnerError(
+            f"{names} of the project in `{still[0].folder}` decides about your keys and files, "
+            "and was not accepted",
+            hint=f"`--yes` accepts it for this folder; {variable_of(still[0].key)} overrides it",
+            code=ExitCode.USAGE,
+        )
+    accept(still, environ, remember=remember)
+    return load()

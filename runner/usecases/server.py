@@ -1,0 +1,78 @@
+"""The server that a folder uses: how to reach it, and how it is."""
+
+from pathlib import Path
+
+from runner.backend.certificates import find_ca_bundle
+from runner.backend.keys import find_key
+from runner.backend.wandb_files import find_home
+from runner.errors import ExitCode, RunnerError
+from runner.localserver.container import find_server
+from runner.localserver.health import read_health
+from runner.sweeps.servers import find_kind
+from runner.usecases.session import Session
+
+
+def reach(session: Session) -> tuple[str, str, Path | None]:
+    """URL, key and authority of the server that this folder uses.
+
+    Raises:
+        RunnerError: it does not run, there is no key for it, or it is W&B's.
+    """
+    choice, trust = session.server_choice(None), find_ca_bundle(session.environ)
+    if choice.own:
+        found = find_server(session.engine(), session.state)
+        if found is None:
+            raise RunnerError(
+                "this folder's server does not run",
+                hint="`runner up` starts it",
+                code=ExitCode.NOT_FOUND,
+            )
+        return found.url, found.key, None
+    url = choice.url or ""
+    key = find_key(url, environ=session.environ, home=find_home(), state=session.state)
+    if key is None:
+        raise RunnerError(
+            f"there is no key for {url}", hint="set WANDB_API_KEY", code=ExitCode.AUTH
+        )
+    if find_kind(url, session.state, trust) == "wandb":
+        raise RunnerError(f"{url} is W&B's, not a server of runner")
+    return url, key, trust
+
+
+def read_status(session: Session) -> dict[str, object]:
+    """Where the server is, whether it runs, and where its key lies."""
+    choice = session.server_choice(None)
+    found = _own_status(session) if choice.own else _status_at(session, choice.url or "")
+    return {**found, "chosen_by": choice.why}
+
+
+def _own_status(session: Session) -> dict[str, object]:
+    found = find_server(session.engine(), session.state)
+    health = read_health(found.url, found.key) if found else None
+    return {
+        "server": "local",
+        "state": "running" if health else "not answering" if found else "down",
+        "url": found.url if found else None,
+        "version": health.version if health else None,
+        "sweeps": health.sweeps if health else None,
+        "runs_live": health.runs_live if health else None,
+        "container": found.container if found else None,
+        "key_file": str(session.state.secrets / "server"),
+    }
+
+
+def _status_at(session: Session, url: str) -> dict[str, object]:
+    """Of a server that is named by its URL: W&B's, or one of ours on another machine."""
+    key = find_key(url, environ=session.environ, home=find_home(), state=session.state)
+    trust = find_ca_bundle(session.environ)
+    fields = {"server": url, "url": url, "key": "found" if key else "none found"}
+    if find_kind(url, session.state, trust) == "wandb":
+        return {**fields, "state": "W&B"}
+    health = read_health(url, key, ca_bundle=trust) if key else None
+    return {
+        **fields,
+        "state": "running" if health else "not answering" if key else "no key",
+        "version": health.version if health else None,
+        "sweeps": health.sweeps if health else None,
+        "runs_live": health.runs_live if health else None,
+    }

@@ -1,0 +1,31 @@
+"""The slots of this machine that a command means by `--gpus`."""
+
+from collections.abc import Sequence
+
+from runner.errors import ExitCode, RunnerError
+from runner.fleet.observe import mark_gpus
+from runner.fleet.plan import Agent
+from runner.fleet.slots import CpuSlots, FreeGpus, Selection, Slot, select_slots
+from runner.usecases.session import Session
+
+
+def find_slots(session: Session, agents: Sequence[Agent], selection: Selection) -> list[Slot]:
+    """The slots that `--gpus` means, each with which of `agents` or who else has it now."""
+    if isinstance(selection, CpuSlots):
+        return select_slots([], selection)
+    from runner.nvml import read_gpus  # slow to load, and CPU slots have no use for it
+
+    foreign_mib = session.settings.run.foreign_mib
+    return select_slots(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), selection)
+
+
+def missing_gpus() -> RunnerError:
+    """What is said without `--gpus`: the free GPUs."""
+    from runner.nvml import read_gpus  # slow to load, and only this error needs it
+
+    try:
+        free = select_slots(mark_gpus(read_gpus(), [], foreign_mib=500), FreeGpus(None))
+        hint = "free: " + ", ".join(f"`--gpus {slot.index}` ({slot.uuid})" for slot in free)
+    except RunnerError as error:  # no driver, no GPU, or none is free
+        hint = f"{error.message}; `--gpus cpu:2` runs two agents on the CPU"
+    return RunnerError("which GPUs? `--gpus` is missing", hint=hint, code=ExitCode.USAGE)

@@ -1,0 +1,90 @@
+"""A sweep with its runs, and its best one."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from runner.backend.nodes import RunInfo, SweepInfo
+from runner.errors import ExitCode, RunnerError
+from runner.sweeps.address import is_file_spec
+from runner.sweeps.records import Joined
+from runner.sweeps.resolve import resolve_sweep
+from runner.usecases.session import Session
+
+
+def read_sweep(session: Session, name: str, server: str | None) -> tuple[Joined, list[RunInfo]]:
+    """A sweep and its runs.
+
+    Args:
+        name: an ID or a path on the server.
+        server: `--server`.
+
+    Raises:
+        RunnerError: there is no such sweep (3), or `name` is a file (2).
+    """
+    servers = session.servers(server, own="start")
+    if is_file_spec(name):  # it would be created
+        raise RunnerError(
+            f"`{name}` is a file, not a sweep",
+            hint="`runner sweep list` shows the sweeps",
+            code=ExitCode.USAGE,
+        )
+    joined = resolve_sweep(name, servers, session.names())
+    return joined, list(joined.server.client.runs(joined.sweep))
+
+
+def find_best(runs: Iterable[RunInfo], sweep: SweepInfo) -> RunInfo | None:
+    """The run whose best logged value of the sweep's metric is best."""
+    rated = [(run.best, run) for run in runs if run.best is not None]
+    if not rated:
+        return None
+    choose = max if sweep.goal == "maximize" else min
+    return choose(rated, key=lambda pair: pair[0])[1]
+
+
+def get_best(joined: Joined, runs: Iterable[RunInfo]) -> RunInfo:
+    """The best run.
+
+    Raises:
+        RunnerError: none has logged the metric, or the sweep has none (3).
+    """
+    found = find_best(runs, joined.sweep)
+    if found is None:
+        metric = joined.sweep.metric
+        raise RunnerError(
+            f"no run of {joined.sweep.path} has logged `{metric}` yet"
+            if metric
+            else f"{joined.sweep.path} has no metric, so no run is best",
+            hint=f"`runner sweep show {joined.sweep.id}` lists its runs",
+            code=ExitCode.NOT_FOUND,
+        )
+    return found
+
+
+def change_config(config: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A run's configuration with values of `--set KEY=VALUE` in place of its own.
+
+    Raises:
+        RunnerError: a key that the configuration does not have, or no `=` (2).
+    """
+    return {**config, **dict(_parse_change(change, config) for change in changes)}
+
+
+def _parse_change(change: str, config: Mapping[str, Any]) -> tuple[str, Any]:
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise RunnerError(
+            f"`--set {change}` is not KEY=VALUE",
+            hint=f"for example `--set {key}=VALUE`",
+            code=ExitCode.USAGE,
+        )
+    if key not in config:
+        near = difflib.get_close_matches(key, list(config), n=1)
+        raise RunnerError(
+            f"`--set {key}`: the run's configuration has no such key",
+            hint=f"did you mean `{near[0]}`?" if near else f"it has {', '.join(config)}",
+            code=ExitCode.USAGE,
+        )
+    return key, yaml.safe_load(value)

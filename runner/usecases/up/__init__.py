@@ -1,0 +1,1 @@
+"""`runner up`: from what was asked for to agents at work."""

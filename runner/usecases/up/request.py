@@ -1,0 +1,225 @@
+"""`runner up`: check everything, decide, act; nothing starts where anything is refused."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from runner.engine.client import Engine
+from runner.errors import ExitCode, RunnerError
+from runner.fleet.agentcode import bundle_agent
+from runner.fleet.agentspec import Launch
+from runner.fleet.apply import Result, Starter, carry_out, make_host
+from runner.fleet.mounts import describe_outside
+from runner.fleet.observe import locked_fleet, read_agents
+from runner.fleet.plan import Action, Wanted, plan_fleet
+from runner.fleet.slots import CpuSlots, Selection
+from runner.image.built import AgentImage, find_image
+from runner.state import check_owner
+from runner.sweeps.records import Joined
+from runner.sweeps.servers import Own
+from runner.usecases.session import Session
+from runner.usecases.slots import find_slots
+from runner.usecases.up import prepare
+from runner.usecases.up.target import (
+    SweepTarget,
+    find_file_target,
+    find_sweep_target,
+    join,
+    look_again,
+)
+from runner.usecases.up.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class UpRequest:
+    """What `up` was asked for, settings apart."""
+
+    gpus: Selection
+    sweep: str  # an ID, a path on the server, or a YAML file
+    new: bool = False
+    command: tuple[str, ...] = ()  # in place of interpreter and program
+    count: int | None = None  # runs per agent
+    server: str | None = None
+    offline: bool = False
+    image: str | None = None
+    build: bool = False
+    force: bool = False
+    now: bool = False
+    again: bool = False
+    follow: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Nothing was started: it was a dry run, or a GPU is refused."""
+
+    sweep: str
+    actions: Sequence[Action]
+    outside: Sequence[Mapping[str, str]]  # mounts whose source lies outside of the project
+
+    @property
+    def refused(self) -> list[Action]:
+        """What the plan must not do, each with its cause."""
+        return [action for action in self.actions if action.do == "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What came of each action."""
+
+    sweep: str
+    results: Sequence[Result]
+    outside: Sequence[Mapping[str, str]]
+    watch: Watch | None  # who follows the agents, where that was asked for
+
+
+def bring_up(
+    session: Session, request: UpRequest, on_result: Callable[[Result], None]
+) -> Planned | Started:
+    """One agent on each selected GPU; what runs as wanted already is kept.
+
+    Args:
+        on_result: called as each action ends, from several threads.
+
+    Raises:
+        RunnerError: something is wrong; then nothing was started.
+        Interrupted: Ctrl-C while agents started: each is whole or not there.
+    """
+    engine, run = session.engine(), session.settings.run
+    check_owner(session.state)
+    agents = read_agents(engine, session.state)
+    slots = find_slots(session, agents, request.gpus)  # a wrong selection costs no time
+    if crowded := prepare.check_cores(slots, engine, run.cpus):
+        session.report(crowded)
+    own: Own = "find" if request.dry_run else "renew"
+    servers = session.servers(request.server, own=own)
+    early = find_file_target(request.sweep, servers, session, new=request.new)
+    image = _find_agent_image(session, engine, request)
+    target = early or find_sweep_target(request.sweep, servers, session)
+    options = prepare.make_options(
+        session,
+        target,
+        replacement=request.command,
+        count=request.count,
+        offline=request.offline,
+    )
+    prepare.check_limits(options, engine)
+    outside = describe_outside(run.mounts, session.project.root)
+    for mount in outside:
+        session.report(_describe_mount(mount))
+    place = prepare.check_image(session, engine, image, options)
+    _warn_of_target(session, target, request)
+    with locked_fleet(session.state, "waits for another `runner up` of this fleet", session.report):
+        target = look_again(target, servers, session)
+        wanted = Wanted(
+            session.state.fleet, target.path, image.id, options.hash, options.count, target.ended
+        )
+        actions = _decide(session, engine, wanted, request)
+        planned = Planned(target.shown, actions, outside)
+        if request.dry_run or planned.refused:
+            _report_changes(session, request)
+            return planned
+        joined = join(target, servers, session)
+        launch = prepare.make_launch(
+            *(session, engine, joined, image, place, options, target.config)
+        )
+        watch = _make_watch(engine, session, joined, actions, request)
+        with ThreadPoolExecutor(1) as beside:  # it only reads, and containers take seconds to start
+            beside.submit(_report_changes, session, request)
+            starter = _make_starter(session, engine, launch, joined, actions, request)
+            results = carry_out(actions, starter.apply, on_result, starter.cancelled.set)
+    return Started(str(launch.sweep), results, outside, watch)
+
+
+def _find_agent_image(session: Session, engine: Engine, request: UpRequest) -> AgentImage:
+    """The image to start: the one named, else this project's, built first with `--build`."""
+    arguments = (engine, session.project, session.settings, session.state)
+    if not request.build:
+        return find_image(*arguments, override=request.image)
+    from runner.image.build import build_image  # slow to load, and few calls build
+
+    return build_image(*arguments, cpu=isinstance(request.gpus, CpuSlots), report=session.report)
+
+
+def _describe_mount(mount: Mapping[str, str]) -> str:
+    """What runs reach of the host, for a mount whose source lies outside of the project."""
+    mode = "read and write" if mount["mode"] == "rw" else "read"
+    origin = "`--mount`" if mount["origin"] == "flag" else mount["origin"]
+    return f"runs {mode} `{mount['source']}` at `{mount['target']}` ({origin})"
+
+
+def _warn_of_target(session: Session, target: SweepTarget, request: UpRequest) -> None:
+    if target.endless and request.count is None:
+        session.report(
+            "this sweep never ends by itself: it has no `run_cap`, and no `--count` is set"
+        )
+    if request.offline and (blind := target.blind_offline):
+        session.report(
+            f"warning: {blind}: blind with `--offline`, no run's metrics reach the search before "
+            "the sync"
+        )
+
+
+def _report_changes(session: Session, request: UpRequest) -> None:
+    """Say where a build now would give another image than the one that is started."""
+    if request.build or request.image:
+        return
+    from runner.image.build import project_changed  # slow to load; it runs beside the start
+
+    try:
+        changed = project_changed(session.project, session.settings, session.state)
+    except RunnerError as error:  # of a file that only a build needs
+        session.report(f"warning: the next build will fail: {error.message}")
+        return
+    if changed:
+        session.report("the project has changed since its image was built: `--build` builds anew")
+
+
+def _make_watch(
+    engine: Engine,
+    session: Session,
+    joined: Joined,
+    actions: Sequence[Action],
+    request: UpRequest,
+) -> Watch | None:
+    """Who follows the agents, before they start."""
+    if not request.follow:
+        return None
+    return Watch(engine, session.state, joined, actions, session.report, offline=request.offline)
+
+
+def _decide(session: Session, engine: Engine, wanted: Wanted, request: UpRequest) -> list[Action]:
+    """The plan for the slots as they are now, from one look: an agent may end any moment."""
+    agents = read_agents(engine, session.state)
+    slots = find_slots(session, agents, request.gpus)
+    return plan_fleet(slots, agents, wanted, force=request.force, again=request.again)
+
+
+def _make_starter(
+    session: Session,
+    engine: Engine,
+    launch: Launch,
+    joined: Joined,
+    actions: Sequence[Action],
+    request: UpRequest,
+) -> Starter:
+    return Starter(
+        engine=engine,
+        state=session.state,
+        launch=launch,
+        host=make_host(engine, len(actions)),
+        key=joined.server.key,
+        code=bundle_agent(session.state.cache),
+        access=session.settings.access,
+        interrupt=request.now,
+        report=session.report,
+    )
+
+
+def missing_sweep(session: Session) -> RunnerError:
+    """What is said without `--sweep`: the project's file, if it has one."""
+    file = session.project.sweep_file
+    name = file.name if file else "sweep.yaml"
+    hint = f"`--sweep {name}` creates it first" if file else "`runner init` writes a sweep.yaml"
+    return RunnerError("which sweep? `--sweep` is missing", hint=hint, code=ExitCode.USAGE)
