@@ -7,14 +7,16 @@ a setting means, which guide explains a command) stands here.
 import ast
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from runner.cli.app import app
+from runner.cli.catalog import COMMANDS
 from runner.errors import ExitCode
 from runner.image.variant import BASES
 from runner.settings.load import KEYS, Settings, variable_of
@@ -42,11 +44,9 @@ Every command and option of `runner`. `runner COMMAND --help` prints the same.
 - **`--yes`** accepts what the project's own files say about keys, code and files:
   [What the project's files may decide](fleet.md#what-the-projects-files-may-decide).
 
-## Commands
+## Commands by purpose
 
-| command | what it does |
-|---|---|
-{table}
+{tables}
 
 {sections}"""
 
@@ -181,12 +181,25 @@ def render_cli() -> str:
     return CLI.format(
         made=MADE.format(source="runner/cli"),
         without_json=f"{', '.join(without[:-1])} and {without[-1]}",
-        table="\n".join(
-            f"| [`runner {one.path}`](#runner-{one.path.replace(' ', '-')}) | {one.summary} |"
-            for one in commands
+        tables="\n\n".join(
+            _render_table(purpose, list(some)) for purpose, some in groupby(commands, find_purpose)
         ),
         sections="\n".join([*map(_render_command, commands), _render_root()]),
     )
+
+
+def find_purpose(command: Command) -> str:
+    """The heading under which `runner --help` lists it."""
+    first = command.path.split()[0]
+    return next(one.section for one in COMMANDS if one.name == first)
+
+
+def _render_table(purpose: str, commands: Sequence[Command]) -> str:
+    rows = [
+        f"| [`runner {one.path}`](#runner-{one.path.replace(' ', '-')}) | {one.summary} |"
+        for one in commands
+    ]
+    return "\n".join([f"| {purpose} | |", "|---|---|", *rows])
 
 
 def read_options(command: Command) -> set[str]:
