@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NAMES = {  # what differs from day to day, on the page and in what a command prints
+    "gpu": r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "agent": r"\b[0-9a-f]{12}-0\b",
     "address": r"https?://(?:\d+\.){3}\d+:\d+",
     "fleet": r"my-project-[0-9a-f]{4}",
     "id": r"\b(?=\d*[a-z])(?=[a-z]*\d)[a-z0-9]{8}\b",
@@ -55,7 +57,10 @@ class Shell:
     known: dict[str, str] = field(default_factory=dict)  # the page's name → the one of today
 
     def type(self, step: Step) -> str:
-        """Carry a step out; everything that it shows must have been said."""
+        """Carry a step out; everything that it shows must have been said.
+
+        A command ends with 0, or with the code that a comment names (`# …, exit 6`).
+        """
         command = _NAMED.sub(lambda name: self.known.get(name[0], name[0]), step.command)
         words = shlex.split(command, comments=True)
         if words[0] == "export":
@@ -73,7 +78,8 @@ class Shell:
             timeout=240,
             check=False,
         )
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+        code = int(match[1]) if (match := re.search(r"#.*\bexit (\d+)", command)) else 0
+        assert done.returncode == code, f"$ {command}\n{done.returncode}\n{done.stdout}"
         said = done.stdout
         if moves:
             said, _, folder = said.rstrip("\n").rpartition("\n")

@@ -1,7 +1,9 @@
 """The pages name only what exists: commands, options, `make` targets, paths, links, codes, keys."""
 
+import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from runner.agent.contract import exits
 from runner.cli.app import app
 from runner.errors import ExitCode
 from runner.settings.load import KEYS
+from tests.rig.transcript import Shell, read_steps
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -123,6 +126,16 @@ def test_the_command_line_page_has_every_command_with_all_its_options() -> None:
 def test_each_command_names_its_guide_and_each_setting_its_meaning() -> None:
     assert set(GUIDES) == {one.path for one in read_commands()}
     assert list(MEANINGS) == list(KEYS)
+
+
+def test_the_sweep_file_page_shows_what_is_wrong_with_its_file(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "sweep-file.md").read_text("utf-8")
+    (tmp_path / "bad.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shell = Shell(tmp_path, {"PATH": path, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)})
+    (step,) = read_steps("docs/sweep-file.md")
+
+    shell.type(step)
 
 
 def test_the_readme_is_short() -> None:
