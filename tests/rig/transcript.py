@@ -42,8 +42,9 @@ def read_steps(page: str, section: str | None = None) -> Iterator[Step]:
         _, found, text = text.partition(f"\n## {section}\n")
         assert found, f"{page} has no section {section}"
         text = text.partition("\n## ")[0]
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for part in re.split(r"^\$ ", "\n".join(blocks), flags=re.MULTILINE)[1:]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    typed = "\n".join(block for language, block in blocks if not language)
+    for part in re.split(r"^\$ ", typed, flags=re.MULTILINE)[1:]:
         command, *shown = part.strip().splitlines()
         yield Step(command, tuple(shown))
 
