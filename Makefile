@@ -1,7 +1,7 @@
 # make install   the command line and the tests' tools into .venv
 # make test      every test but those that need a GPU: brings up an engine where none answers
 # make lint      ruff, the layers of packages, and mypy
-# make generated compose files, and what else is made from runner/agent/contract and pyproject.toml
+# make generated compose files, reference pages, and what else is made from the code and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
 # make bench     the benchmarks under tests/bench
 # make chaos     lets every write of a sweep fail on the sweep server, a sweep for each, kills it, fuzzes it (hours)
@@ -35,6 +35,7 @@ lint: install
 
 generated: install
 	$(BIN)/python -m runner.compose.clone amt/tiny_sweep.yaml
+	$(BIN)/python -m docs.generate
 
 test-fast: install
 	$(PYTEST) -n 3 --dist loadfile

@@ -4,17 +4,26 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller."""
+    """How a command ended; `docs/exit-codes.md` is made from the texts below each code."""
 
     OK = 0
+    """The command did what you asked."""
     FAILED = 1
+    """The command failed; the error line says why."""
     USAGE = 2
+    """Wrong usage: an option, a setting or the sweep file."""
     NOT_FOUND = 3
+    """A sweep, image, agent, fleet, file or server does not exist."""
     AUTH = 4
-    RUNS_FAILED = 5  # `--follow`: the fleet ended and some runs failed
-    UNFIT = 6  # the host cannot do it, or a GPU was refused
+    """There is no key, or the server refuses it."""
+    RUNS_FAILED = 5
+    """`runner up --follow`: the fleet ended, and some runs failed."""
+    UNFIT = 6
+    """This machine cannot do it, or a GPU was refused."""
     PARTLY_SYNCED = 7
+    """`runner sync-offline`: some runs were not sent; each is named."""
     INTERRUPTED = 130
+    """Ctrl-C or SIGINT."""
 
 
 class RunnerError(Exception):

@@ -16,6 +16,11 @@ page  http://10.0.0.1:80/acme/zz99yy88
 """
 
 
+def test_an_id_of_the_day_may_be_all_letters_or_all_digits() -> None:
+    for real in ("hdhfsyhy", "12345678"):
+        compare(SHOWN, SAID.replace("zz99yy88", real), {})
+
+
 def test_names_stand_for_those_of_the_day() -> None:
     known: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""The README's transcripts: their commands are typed, and what they show is looked for.
+"""The transcripts of README and docs: tests type their commands and compare what they print.
 
 Of what a command says, IDs, fleet names, addresses and times differ from day to day. A name that
 a transcript shows stands for the one that took its place: the same one again in later lines and in
@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMES = {  # what is replaced, in the README and in what is said
+NAMES = {  # what differs from day to day, on the page and in what a command prints
+    "gpu": r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "agent": r"\b[0-9a-f]{12}-0\b",
     "address": r"https?://(?:\d+\.){3}\d+:\d+",
     "fleet": r"my-project-[0-9a-f]{4}",
     "id": r"\b(?=\d*[a-z])(?=[a-z]*\d)[a-z0-9]{8}\b",
 }
+ID = r"\b[a-z0-9]{8}\b"  # one of the day may be all letters; on a page it could then be a word
 TIMES = r"\b(?:\d+\.\d s|\d+ min \d\d s)\b"
 _NAMED = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in NAMES.items()))
 _PARTS = re.compile(f"{_NAMED.pattern}|{TIMES}|…| {{2,}}")
@@ -32,11 +35,16 @@ class Step:
     shown: tuple[str, ...]
 
 
-def read_steps(section: str) -> Iterator[Step]:
-    """What is typed in a section of the README, and what comes of it."""
-    text = (ROOT / "README.md").read_text("utf-8").partition(f"\n## {section}\n")[2]
-    blocks = re.findall(r"^```\n(.*?)^```", text.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
-    for part in "\n".join(blocks).split("$ ")[1:]:
+def read_steps(page: str, section: str | None = None) -> Iterator[Step]:
+    """The commands that a page shows, or one section of it, each with the lines that it prints."""
+    text = (ROOT / page).read_text("utf-8")
+    if section is not None:
+        _, found, text = text.partition(f"\n## {section}\n")
+        assert found, f"{page} has no section {section}"
+        text = text.partition("\n## ")[0]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    typed = "\n".join(block for language, block in blocks if not language)
+    for part in re.split(r"^\$ ", typed, flags=re.MULTILINE)[1:]:
         command, *shown = part.strip().splitlines()
         yield Step(command, tuple(shown))
 
@@ -47,18 +55,22 @@ class Shell:
 
     folder: Path
     environ: dict[str, str]
-    known: dict[str, str] = field(default_factory=dict)  # the README's name → the one of today
+    known: dict[str, str] = field(default_factory=dict)  # the page's name → the one of today
 
     def type(self, step: Step) -> str:
-        """Carry a step out; everything that it shows must have been said."""
+        """Carry a step out; everything that it shows must have been said.
+
+        A command ends with 0, or with the code that a comment names (`# …, exit 6`).
+        """
         command = _NAMED.sub(lambda name: self.known.get(name[0], name[0]), step.command)
         words = shlex.split(command, comments=True)
         if words[0] == "export":
             for name, _, value in (word.partition("=") for word in words[1:]):
                 self.environ[name] = value
             return ""
+        moves = "cd" in words
         done = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", f"set -e\n{command}\npwd" if moves else command],
             cwd=self.folder,
             env=self.environ,
             stdout=subprocess.PIPE,
@@ -67,9 +79,14 @@ class Shell:
             timeout=240,
             check=False,
         )
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
-        compare(step.shown, done.stdout, self.known)
-        return done.stdout
+        code = int(match[1]) if (match := re.search(r"#.*\bexit (\d+)", command)) else 0
+        assert done.returncode == code, f"$ {command}\n{done.returncode}\n{done.stdout}"
+        said = done.stdout
+        if moves:
+            said, _, folder = said.rstrip("\n").rpartition("\n")
+            self.folder = Path(folder)
+        compare(step.shown, said, self.known)
+        return said
 
 
 def compare(shown: tuple[str, ...], said: str, known: dict[str, str]) -> None:
@@ -95,7 +112,7 @@ def _to_form(line: str, known: Mapping[str, str]) -> tuple[re.Pattern[str], list
         if part.lastgroup and part[0] in known:
             form += re.escape(known[part[0]])
         elif part.lastgroup:
-            form += f"({NAMES[part.lastgroup]})"
+            form += f"({ID if part.lastgroup == 'id' else NAMES[part.lastgroup]})"
             new.append(part[0])
         else:
             form += {"…": ".*", " ": r"\s+"}.get(part[0][0], TIMES)

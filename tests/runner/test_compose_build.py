@@ -1,4 +1,4 @@
-"""A fresh clone with nothing but Docker: the README's lines build both images and train amt."""
+"""A clone with nothing but Docker: the lines of docs/compose.md build both images and train."""
 
 import json
 import os
@@ -56,9 +56,9 @@ def clone(engine_env: TestEngine, fleet: str) -> Iterator[Composed]:
 
 
 def read_lines() -> tuple[str, str]:
-    """What the README has one type in a clone: with a GPU, and without."""
-    section = (ROOT / "README.md").read_text().partition("\n## docker compose\n")[2]
-    found = re.findall(r"`(docker compose(?: -f \S+)* up(?: --detach)?)`", section.split("```")[0])
+    """What docs/compose.md has one type in a clone: with a GPU, and without."""
+    text = (ROOT / "docs" / "compose.md").read_text().split("```")[0]
+    found = re.findall(r"`(docker compose(?: -f \S+)* up(?: --detach)?)`", text)
     with_gpu, without = found
     return with_gpu, without
 
@@ -86,7 +86,7 @@ def offers_torch() -> bool:
     return not asked.stdout
 
 
-def test_the_readmes_lines_train_in_a_clone(clone: Composed, tmp_path: Path) -> None:
+def test_the_pages_lines_train_in_a_clone(clone: Composed, tmp_path: Path) -> None:
     """Without a GPU one run of the small sweep, to its end; then on a GPU, the images as built."""
     with_gpu, without = read_lines()
     env = sources(tmp_path / "secrets")

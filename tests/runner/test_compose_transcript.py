@@ -1,4 +1,4 @@
-"""The README's transcript of docker compose, typed as it stands."""
+"""The transcript of docs/compose.md, typed as it stands."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def shell(engine_env: TestEngine, tmp_path: Path) -> Iterator[Shell]:
-    """A user without a key of W&B, in the README's own project."""
+    """A user without a key of W&B, in the project of the docs."""
     folder = shutil.copytree(ROOT / "examples" / "plain", tmp_path / "my-project")
     (folder / "requirements.txt").write_text(REQUIREMENTS)  # of the tests' other images
     fleet = f"my-project-{secrets.token_hex(2)}"
@@ -33,8 +33,8 @@ def shell(engine_env: TestEngine, tmp_path: Path) -> Iterator[Shell]:
     engine_env.remove_fleet(fleet)
 
 
-def test_the_readme_shows_what_compose_does(shell: Shell, engine_env: TestEngine) -> None:
-    steps = list(read_steps("docker compose"))
+def test_the_page_shows_what_compose_does(shell: Shell, engine_env: TestEngine) -> None:
+    steps = list(read_steps("docs/compose.md"))
 
     assert len(steps) == 7
     for step in steps:

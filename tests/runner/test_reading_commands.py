@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.generate import read_commands, read_options
 from tests.rig.cloud import Cloud, start_cloud
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
-from tests.runner.test_readme import every_command
 
 pytestmark = pytest.mark.engine
 
@@ -105,12 +105,12 @@ def sweep(folder: Folder) -> str:
 
 
 def test_every_command_is_tried_below() -> None:
-    leaves = {path.removeprefix("runner ") for path, _ in every_command()}
+    commands = list(read_commands())
 
-    assert leaves - CHANGING == set(reading_commands("x"))
-    for path, command in every_command():
-        if "--dry-run" in {name for one in command.params for name in one.opts}:
-            assert "--dry-run" in reading_commands("x")[path.removeprefix("runner ")]
+    assert {one.path for one in commands} - CHANGING == set(reading_commands("x"))
+    for one in commands:
+        if "--dry-run" in read_options(one):
+            assert "--dry-run" in reading_commands("x")[one.path]
 
 
 @pytest.mark.parametrize("name", sorted(reading_commands("x")))

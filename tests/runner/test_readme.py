@@ -1,7 +1,9 @@
 """The pages name only what exists: commands, options, `make` targets, paths, links, codes, keys."""
 
+import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,29 @@ from typing import Any
 import pytest
 import typer
 
+from docs.generate import GUIDES, MEANINGS, make_pages, read_commands, read_options
 from runner.agent.command import find_unknown_macros
 from runner.agent.contract import exits
 from runner.cli.app import app
 from runner.errors import ExitCode
 from runner.settings.load import KEYS
+from tests.rig.transcript import Shell, read_steps
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "tests/bench/README.md", "CHANGELOG.md")
-FOLDERS = (".ci/", "amt/", "docker/", "examples/", "runner/", "tests/")
-FOREIGN_OPTIONS = {"--no-deps", "--config", "--key"}  # of pip and amt
+PAGES = (
+    *sorted(one.name for one in ROOT.glob("*.md")),
+    *sorted(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md")),
+    "amt/README.md",
+    "tests/bench/README.md",
+)
+GENERATED = "docs/cli.md"  # shows usage, not calls
+OURS = [page for page in PAGES if page.startswith(("README", "CONTRIBUTING", "docs/"))]
+OURS.remove(GENERATED)
+FOLDERS = (".ci/", "amt/", "docker/", "docs/", "examples/", "runner/", "tests/")
+FOREIGN_OPTIONS = {"--no-deps", "--build"}  # of pip and Compose
 ALWAYS = {"--help", "-h"}
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = README.partition("\n## Commands\n")[2].partition("\n## ")[0]
+CONTRACT = (ROOT / "docs" / "program-contract.md").read_text("utf-8")
 
 
 def blocks(text: str) -> list[str]:
@@ -70,21 +82,12 @@ def options(command: Any) -> set[str]:
     return {name for one in command.params for name in one.opts if name.startswith("-")} | ALWAYS
 
 
-def every_command(command: Any = None, path: str = "runner") -> Iterator[tuple[str, Any]]:
-    """Path and command of each leaf."""
-    command = command or typer.main.get_command(app)
-    for name, child in getattr(command, "commands", {}).items():
-        yield from every_command(child, f"{path} {name}")
-    if not hasattr(command, "commands"):
-        yield path, command
-
-
 def slug(heading: str) -> str:
     """A heading's anchor, as code hosts make it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != GENERATED])
 def test_every_command_and_option_shown_exists(page: str) -> None:
     for words in runner_calls((ROOT / page).read_text("utf-8")):
         command, left = find_command(words)
@@ -94,31 +97,49 @@ def test_every_command_and_option_shown_exists(page: str) -> None:
                 assert word.partition("=")[0] in options(command), f"`runner {' '.join(words)}`"
 
 
-def test_the_commands_table_has_every_command_with_all_its_options() -> None:
-    intro, _, table = COMMANDS.partition("\n| command |")
-    entries = re.split(r"^\| (?=`runner )", table, flags=re.MULTILINE)[1:]  # a row and its `…` rows
-    for path, command in every_command():
-        entry = next((one for one in entries if re.match(rf"`{path}[` ]", one)), None)
-        assert entry, path
-        for names in (one.opts for one in command.params if one.param_type_name == "option"):
-            shown = [n for n in names if re.search(rf"(?<![\w-]){n}(?![\w-])", intro + entry)]
-            assert shown, f"`{path} {names[0]}`"
-
-
-def test_the_commands_without_json_are_those_that_the_page_names() -> None:
-    sentence = re.search(r"on every command below but ([^.]*)\.", COMMANDS)
-    assert sentence
-    without = {path for path, one in every_command() if "--json" not in options(one)}
-
-    assert without == {f"runner {name}" for name in re.findall(r"`(\w+)`", sentence.group(1))}
-
-
-def test_options_on_their_own_are_some_commands() -> None:
-    known = set().union(*(options(one) for _, one in every_command()), FOREIGN_OPTIONS)
+@pytest.mark.parametrize("page", OURS)
+def test_options_on_their_own_are_some_commands(page: str) -> None:
+    known = set().union(*(read_options(one) for one in read_commands()), FOREIGN_OPTIONS, ALWAYS)
     known |= options(typer.main.get_command(app))
-    shown = {one.split()[0].partition("=")[0] for one in spans(README) if re.match("--?[a-z]", one)}
+    text = (ROOT / page).read_text("utf-8")
+    shown = {one.split()[0].partition("=")[0] for one in spans(text) if re.match("--?[a-z]", one)}
 
     assert shown <= known
+
+
+def test_the_reference_pages_are_made_from_the_code() -> None:
+    """`make generated` writes them anew."""
+    made = make_pages()
+
+    assert {name: (ROOT / "docs" / name).read_text("utf-8") for name in made} == made
+
+
+def test_the_command_line_page_has_every_command_with_all_its_options() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    for one in read_commands():
+        section = text.partition(f"\n## `runner {one.path}`\n")[2].partition("\n## ")[0]
+        shown = set(re.findall(r"-{1,2}[a-z][\w-]*", section))
+        assert section, one.path
+        assert read_options(one) <= shown, one.path
+
+
+def test_each_command_names_its_guide_and_each_setting_its_meaning() -> None:
+    assert set(GUIDES) == {one.path for one in read_commands()}
+    assert list(MEANINGS) == list(KEYS)
+
+
+def test_the_sweep_file_page_shows_what_is_wrong_with_its_file(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "sweep-file.md").read_text("utf-8")
+    (tmp_path / "bad.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shell = Shell(tmp_path, {"PATH": path, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)})
+    (step,) = read_steps("docs/sweep-file.md")
+
+    shell.type(step)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 210
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -135,7 +156,7 @@ def test_paths_exist(page: str) -> None:
     words = {word for call in calls(text) for word in call}
 
     for word in words:
-        if word.startswith(FOLDERS) and "…" not in word:
+        if word.startswith(FOLDERS) and "…" not in word and "::" not in word:
             assert (ROOT / word).exists(), word
 
 
@@ -153,18 +174,20 @@ def test_links_and_anchors_lead_somewhere(page: str) -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    assert numbers(COMMANDS) == [int(code) for code in ExitCode]
+    page = (ROOT / "docs" / "exit-codes.md").read_text("utf-8")
+
+    assert numbers(page) == [int(code) for code in ExitCode]
 
 
 def test_the_agents_exit_codes_are_those_of_the_code() -> None:
-    section = README.partition("\n## The agent\n")[2].partition("\n## ")[0]
+    section = CONTRACT.partition("\n## The agent\n")[2].partition("\n## ")[0]
     ours = [exits.AGENT_DONE, exits.AGENT_STOPPED, exits.AGENT_REFUSED, exits.AGENT_CRASHED]
 
     assert numbers(section) == ours
 
 
 def test_the_exit_codes_of_a_program_are_those_of_the_code() -> None:
-    section = README.partition("How a run ends:")[2].partition("\n## ")[0]
+    section = CONTRACT.partition("\n## How a run ends\n")[2].partition("\n## ")[0]
     codes = [int(one) for one in re.findall(r"^\| (\d+)\b", section, re.MULTILINE)]
 
     wanted = [exits.RUN_FINISHED, exits.RUN_BAD_CONFIG, exits.RUN_NOT_FINITE, exits.RUN_PREEMPTED]
@@ -173,14 +196,13 @@ def test_the_exit_codes_of_a_program_are_those_of_the_code() -> None:
 
 
 def test_the_settings_are_those_of_the_code() -> None:
-    section = README.partition("\n## Settings\n")[2].partition("\n## ")[0]
-    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
 
-    assert sorted(key for cell in cells for key in spans(cell)) == sorted(KEYS)
+    assert re.findall(r"^\| `(.*?)` \| `RUNNER_", page, re.MULTILINE) == list(KEYS)
 
 
 def test_the_macros_are_those_of_the_agent() -> None:
-    macros = [one for one in spans(README) if one.startswith("${")]
+    macros = [one for one in spans(CONTRACT) if one.startswith("${")]
 
     assert macros
     assert not find_unknown_macros(macros)

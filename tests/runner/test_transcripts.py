@@ -1,5 +1,6 @@
-"""The README's transcripts of W&B's sweeps and of offline logs, typed as they stand."""
+"""The transcripts of README, tutorial, docs/wandb.md and docs/offline.md, typed as they stand."""
 
+import json
 import os
 import secrets
 import shutil
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def project(engine_env: TestEngine, tmp_path: Path) -> Iterator[Folder]:
-    """The README's own project, built; with the client of the tests' other images."""
+    """The project of the docs, built; with the client of the tests' other images."""
     root = shutil.copytree(ROOT / "examples" / "plain", tmp_path / "my-project")
     (root / "requirements.txt").write_text(REQUIREMENTS)
     fleet = f"my-project-{secrets.token_hex(2)}"
@@ -51,16 +52,65 @@ def shell(project: Folder, cloud: Cloud) -> Shell:
     return Shell(project.root, {**kept, "PATH": path})
 
 
-def test_the_readme_shows_what_is_said_of_sweeps_on_w_and_b(shell: Shell) -> None:
-    for step in read_steps("Sweeps on W&B"):
+@pytest.fixture
+def newcomer(engine_env: TestEngine, tmp_path: Path) -> Iterator[Shell]:
+    """A user without a key of W&B, in a clone."""
+    fleet = f"my-project-{secrets.token_hex(2)}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    nobody = {"WANDB_API_KEY": "", "WANDB_BASE_URL": "", "RUNNER_SERVER": ""}
+    names = {"HOME": str(tmp_path), "PATH": path, "RUNNER_FLEET": fleet, "PYTHONPATH": str(ROOT)}
+    made = Shell(ROOT, {**engine_env.env, **nobody, **names})
+    yield made
+    engine_env.remove_fleet(fleet)
+    record = made.folder / ".runner" / "cache" / "image.json"
+    if record.exists():
+        engine_env.docker("rmi", json.loads(record.read_text())["tag"])
+
+
+def test_the_readme_shows_a_sweep_on_w_and_b(shell: Shell) -> None:
+    steps = list(read_steps("README.md", "Quick start A: you have a sweep on W&B"))
+    for step in steps:
+        shell.type(step)
+
+    assert [step.command.split()[:2] for step in steps] == [
+        ["runner", "build"],
+        ["wandb", "sweep"],
+        ["runner", "up"],
+        ["runner", "down"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "count"),
+    [
+        ("README.md", "Quick start B: no internet", 5),
+        ("docs/tutorial.md", "Your own project", 6),
+    ],
+)
+def test_a_newcomer_sees_what_the_page_shows(
+    newcomer: Shell, page: str, section: str, count: int
+) -> None:
+    steps = list(read_steps(page, section))
+
+    assert len(steps) == count
+    for step in steps:
+        newcomer.type(step)
+        if step.command.startswith("cp "):  # the client of the tests' other images, a new program
+            (newcomer.folder / "requirements.txt").write_text(REQUIREMENTS)
+            with (newcomer.folder / "train.py").open("a") as program:
+                program.write(f"# {secrets.token_hex(8)}\n")
+
+
+def test_the_page_shows_a_sweep_on_w_and_b(shell: Shell) -> None:
+    for step in read_steps("docs/wandb.md"):
         shell.type(step)
 
     assert len(shell.known) > 4
 
 
-def test_the_readme_shows_what_is_said_without_internet(shell: Shell, cloud: Cloud) -> None:
+def test_the_page_shows_work_without_internet(shell: Shell, cloud: Cloud) -> None:
     """W&B is gone from the second search until the sync."""
-    for step in read_steps("No internet"):
+    for step in read_steps("docs/offline.md"):
         if "--server local" in step.command:
             cloud.off()
         if step.command == "runner sync-offline":
