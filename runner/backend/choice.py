@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from runner.backend.hosts import CLOUD_HOSTS, LOCAL, host_of
+from runner.backend.hosts import CLOUD_HOSTS, LOCAL, host_of, is_loopback
 from runner.backend.keys import find_cloud_key, read_own_key
-from runner.backend.reach import is_loopback
 from runner.backend.wandb_files import read_wandb_settings
 from runner.errors import ExitCode, RunnerError
 from runner.state import State, read_json

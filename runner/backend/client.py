@@ -4,14 +4,7 @@ Field names are those that wandb 0.17 to 0.31 ask for. Fields that only our serv
 for only there: W&B answers an unknown field with an error.
 """
 
-import base64
-import http.client
 import json
-import ssl
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,16 +13,11 @@ import yaml
 
 from runner.agent.contract.servers import ServerKind
 from runner.agent.contract.sweeps import SweepPath
+from runner.backend.http import ErrorAnswer, Http, NoAnswer
 from runner.backend.nodes import RunInfo, SweepInfo, Viewer, to_run, to_sweep
-from runner.backend.reach import make_opener
 from runner.errors import ExitCode, RunnerError
 
 PAGE = 200  # runs or sweeps per request
-TIMEOUT_S = 30.0
-TRIES = 6  # of a request that is answered with "later", or not at all after others were
-LONGEST_PAUSE_S = 60.0
-_TOO_OFTEN = (429,)
-_LATER = (429, 502, 503, 504)  # after the last three a change may have been made all the same
 
 _SWEEP_FIELDS = "name displayName state config runCount"
 _RUN_FIELDS = "name displayName state config summaryMetrics createdAt heartbeatAt"
@@ -56,11 +44,8 @@ class Client:
         ca_bundle: Path | None = None,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        self.url, self.kind, self._report = url.rstrip("/"), kind, report
-        self._telling = threading.Lock()  # who takes it tells, and keeps it
-        self._answered = False  # it did once: the address is right, a silence passes
-        self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
-        self._opener = make_opener(url, ca_bundle)
+        self.url, self.kind = url.rstrip("/"), kind
+        self._http = Http(url, key, ca_bundle=ca_bundle, report=report)
 
     def find_sweep(self, path: SweepPath) -> SweepInfo | None:
         """The sweep at this path, or None."""
@@ -192,63 +177,26 @@ class Client:
         *,
         changes: bool = False,
     ) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310 - the URL is the user's own setting
-            self.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": self._authorization,
-                "Content-Type": "application/json",
-                "User-Agent": "runner",
-            },
-        )
         try:
-            value = json.loads(self._fetch(request, changes=changes))
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._translate(error) from error
-        except (OSError, http.client.HTTPException) as error:
-            untrusted = isinstance(_cause(error), ssl.SSLCertVerificationError)
+            answer = self._http.request(method, path, body, patient=True, changes=changes)
+            value = json.loads(answer)
+        except ErrorAnswer as error:
+            raise self._translate(error) from error
+        except NoAnswer as error:
             raise RunnerError(
-                f"no answer from the server at {self.url}: {describe_silence(error)}",
+                f"no answer from the server at {self.url}: {error.why}",
                 hint="`export SSL_CERT_FILE=…` names the authority to trust, here and in agents"
-                if untrusted
+                if error.untrusted
                 else "`runner doctor` looks at the server and the network",
             ) from error
         except ValueError as error:
             raise RunnerError(
-                f"{self.url} is no sweep server: its answer is no JSON",
+                f"{self.url} is not a sweep server: its answer is not JSON",
                 hint="`runner config` shows where this address comes from",
             ) from error
         if not isinstance(value, dict):
-            raise RunnerError(f"{self.url} is no sweep server: its answer is no object")
+            raise RunnerError(f"{self.url} is not a sweep server: its answer is not an object")
         return value
-
-    def _fetch(self, request: urllib.request.Request, *, changes: bool) -> bytes:
-        """The answer's body; what passes is waited out for a while, which is said once."""
-        for attempt in range(TRIES):
-            last, asked = attempt == TRIES - 1, ""
-            try:
-                with self._opener.open(request, timeout=TIMEOUT_S) as response:
-                    body: bytes = response.read()
-            except urllib.error.HTTPError as error:
-                if last or error.code not in (_TOO_OFTEN if changes else _LATER):
-                    raise
-                with error:
-                    asked = error.headers.get("Retry-After") or ""
-                trouble = f"answers {error.code}"
-            except (OSError, http.client.HTTPException) as error:
-                if last or not self._answered or not _may_repeat(error, changes=changes):
-                    raise
-                trouble = f"does not answer ({describe_silence(error)})"
-            else:
-                self._answered = True
-                return body
-            if self._telling.acquire(blocking=False):
-                self._report(f"{self.url} {trouble}: trying again for a while")
-            pause_s = float(asked) if asked.isdecimal() else 2.0**attempt
-            time.sleep(min(pause_s, LONGEST_PAUSE_S))
-        raise AssertionError  # the last attempt returns or raises
 
     def _refused(self, why: str) -> RunnerError:
         return RunnerError(
@@ -257,43 +205,18 @@ class Client:
             code=ExitCode.AUTH,
         )
 
-    def _translate(self, error: urllib.error.HTTPError) -> RunnerError:
+    def _translate(self, error: ErrorAnswer) -> RunnerError:
         try:
-            text = _messages(json.loads(error.read()))
-        except (OSError, http.client.HTTPException, ValueError):
+            text = _messages(json.loads(error.body))
+        except ValueError:
             text = error.reason
-        match error.code:
+        match error.status:
             case 401 | 403:
                 return self._refused(text)
             case 404:
                 return RunnerError(f"{self.url} answered: {text}", code=ExitCode.NOT_FOUND)
             case status:
                 return RunnerError(f"{self.url} answered {status}: {text}")
-
-
-def describe_silence(error: BaseException) -> str:
-    """Why a server gave no whole answer, in one line."""
-    match _cause(error):
-        case OSError() as cause:  # one of them is a `BadStatusLine` as well
-            return cause.strerror or str(cause) or type(cause).__name__
-        case http.client.IncompleteRead():
-            return "its answer broke off"
-        case http.client.BadStatusLine() | http.client.LineTooLong():
-            return "what it answers is no HTTP"
-        case cause:
-            return " ".join(str(cause).split()) or type(cause).__name__
-
-
-def _cause(error: BaseException) -> object:
-    return getattr(error, "reason", error)
-
-
-def _may_repeat(error: BaseException, *, changes: bool) -> bool:
-    """Whether another try may follow: of a change only where the server was not reached."""
-    cause = _cause(error)
-    if changes:
-        return isinstance(cause, ConnectionRefusedError)
-    return not isinstance(cause, ssl.SSLCertVerificationError)
 
 
 def _messages(reply: object) -> str:

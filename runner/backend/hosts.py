@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 LOCAL = "local"  # how people name this folder's own server
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # W&B's cloud: one service under two hosts; the client's default moved with 0.31 (urls.py there)
 FORGE = "https://api.forge.coreweave.com"
 WANDB_AI = "https://api.wandb.ai"
@@ -44,3 +45,8 @@ def is_same_host(one: str, other: str) -> bool:
 def host_of(url: str) -> str:
     """The host, with its port where the address has one, in lower case."""
     return urlsplit(url).netloc.lower()
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address is this host's own: containers do not reach it, proxies do not count."""
+    return urlsplit(url).hostname in LOOPBACK

@@ -1,18 +1,14 @@
 """What `doctor` asks a server that is named by its URL: whether it answers, its time, our key."""
 
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 from runner.backend.certificates import find_ca_bundle
 from runner.backend.choice import ServerChoice
-from runner.backend.client import Client, describe_silence
+from runner.backend.client import Client
+from runner.backend.http import Http, NoAnswer
 from runner.backend.keys import find_key_origin
-from runner.backend.reach import make_opener
 from runner.backend.wandb_files import find_home, find_netrc_trouble
 from runner.doctor.findings import Finding, from_error, judge_clock
 from runner.errors import ExitCode, RunnerError
@@ -41,9 +37,9 @@ def look_at_server(
         login = f"wandb login --host={choice.url}"
         yield Finding(f"{check} key", "fail", f"none for {choice.url} ({why})", login)
     try:
-        date = _read_date(choice.url, trust)
-    except (OSError, http.client.HTTPException) as error:
-        detail = f"{choice.url} cannot be reached: {describe_silence(error)}"
+        date = Http(choice.url, ca_bundle=trust).read_header("/", "Date", timeout_s=TIMEOUT_S)
+    except NoAnswer as error:
+        detail = f"{choice.url} cannot be reached: {error.why}"
         fix = "look at network and proxy (`HTTPS_PROXY`), or `--server local`"
         yield Finding(check, "fail", detail, fix)
         return
@@ -56,17 +52,6 @@ def look_at_server(
     if found:
         client = Client(choice.url, found[0], kind=kind, ca_bundle=trust)
         yield _try_key(client, found[1], f"{check} key")
-
-
-def _read_date(url: str, trust: Path | None) -> str | None:
-    """The server's clock; any HTTP status counts as an answer."""
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - http(s) by choice
-    try:
-        with make_opener(url, trust).open(request, timeout=TIMEOUT_S) as answer:
-            return str(answer.headers["Date"] or "")
-    except urllib.error.HTTPError as error:
-        with error:
-            return str(error.headers["Date"] or "")
 
 
 def _try_key(client: Client, origin: str, check: str) -> Finding:

@@ -1,15 +1,11 @@
 """Whether a sweep server of ours answers at an address, and what it says of itself."""
 
-import base64
 import json
-import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 
-from runner.backend.reach import make_opener
+from runner.backend.http import ErrorAnswer, Http, NoAnswer
 from runner.errors import ExitCode, RunnerError
 
 
@@ -34,26 +30,21 @@ def read_health(
     Raises:
         RunnerError: something answers that is not our server, or refuses the key.
     """
-    token = base64.b64encode(f"api:{key}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - a URL of our own
-        f"{url}/healthz", headers={"Authorization": f"Basic {token}"}
-    )
     try:
-        with make_opener(url, ca_bundle).open(request, timeout=timeout_s) as answer:
-            body = json.load(answer)
-    except HTTPError as error:
-        with error:
-            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                return None
-            if error.code == HTTPStatus.UNAUTHORIZED:
-                raise KeyRefused(
-                    f"{url} refuses the key that is meant for it",
-                    hint="of this folder's own server: `runner down`, then `runner up`, and it "
-                    "takes the key anew",
-                    code=ExitCode.AUTH,
-                ) from error
-            raise _not_ours(url, f"it answers {error.code}") from error
-    except (OSError, ValueError, HTTPException):
+        answer = Http(url, key, ca_bundle=ca_bundle).request("GET", "/healthz", timeout_s=timeout_s)
+        body = json.loads(answer)
+    except ErrorAnswer as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return None
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            raise KeyRefused(
+                f"{url} refuses the key that is meant for it",
+                hint="of this folder's own server: `runner down`, then `runner up`, and it "
+                "takes the key anew",
+                code=ExitCode.AUTH,
+            ) from error
+        raise _not_ours(url, f"it answers {error.status}") from error
+    except (NoAnswer, ValueError):
         return None
     if not isinstance(body, dict) or body.get("name") != "runner":
         raise _not_ours(url, "it is something else")

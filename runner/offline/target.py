@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 from runner.backend.client import PAGE, Client
+from runner.backend.http import ErrorAnswer
 from runner.backend.nodes import SweepInfo
 from runner.errors import ExitCode, RunnerError
 from runner.offline.staging import Destination
@@ -88,7 +88,7 @@ class Target(Client):
             self._graphql(mutation, entity=run.entity, project=run.project, run=run.run_id)
         except RunnerError as error:
             cause = error.__cause__
-            if isinstance(cause, HTTPError) and cause.code == HTTPStatus.CONFLICT:
+            if isinstance(cause, ErrorAnswer) and cause.status == HTTPStatus.CONFLICT:
                 return False
             raise
         return True

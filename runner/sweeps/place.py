@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from runner.backend.connection import Connection
 from runner.errors import ExitCode, RunnerError
-from runner.sweepfile import Sweep
+
+if TYPE_CHECKING:  # `ps` asks no server
+    from runner.backend.connection import Connection
+    from runner.sweepfile import Sweep
 
 LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to the key's own
 
@@ -40,13 +43,13 @@ class Names:
         return [one for one in dict.fromkeys(likely) if one]
 
 
-def find_place(parsed: Sweep, server: Connection, names: Names) -> tuple[str, str]:
+def find_place(parsed: "Sweep", server: "Connection", names: Names) -> tuple[str, str]:
     """Entity and W&B project of the sweep that a file makes."""
     entity = names.entity or parsed.entity or default_entity(server)
     return entity, names.project or parsed.project or names.fallback_project
 
 
-def default_entity(server: Connection) -> str:
+def default_entity(server: "Connection") -> str:
     """The entity where nobody names one: `local` on our servers, the key's own on W&B."""
     if server.kind == "runner":
         return LOCAL_ENTITY
@@ -54,7 +57,7 @@ def default_entity(server: Connection) -> str:
     return viewer.entity or viewer.username
 
 
-def check_may_write(server: Connection, entity: str) -> None:
+def check_may_write(server: "Connection", entity: str) -> None:
     """On W&B a key may write to its viewer's own entity and to those of its teams.
 
     Raises:

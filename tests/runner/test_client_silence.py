@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from runner.backend import client as module
+from runner.backend import http as module
 from runner.backend.client import Client
 from runner.backend.nodes import Viewer
 from runner.errors import RunnerError
@@ -53,11 +53,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (SSH, "what it answers is no HTTP"),
+        (SSH, "what it answers is not HTTP"),
         (CUT, "its answer broke off"),
         (b"", "Remote end closed connection without response"),
-        (b"HTTP/1.0 200 OK\r\n\r\n<html>", "is no sweep server: its answer is no JSON"),
-        (b"HTTP/1.0 500 No\r\nContent-Length: 99\r\n\r\n{", "answered 500: No"),
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>", "is not a sweep server: its answer is not JSON"),
+        (b"HTTP/1.0 500 No\r\nContent-Length: 99\r\n\r\n{", "its answer broke off"),
     ],
 )
 def test_no_whole_answer_is_one_line(answer: bytes, words: str, told: list[str]) -> None:

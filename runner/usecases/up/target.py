@@ -7,8 +7,7 @@ from typing import Any
 
 from runner.agent.contract.sweeps import SweepPath
 from runner.backend.connection import Connection
-from runner.backend.hosts import LOCAL
-from runner.backend.reach import is_loopback
+from runner.backend.hosts import LOCAL, is_loopback
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.sweepfile import Sweep
