@@ -1,5 +1,6 @@
 """Command: `up`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from runner.cli.session import open_session
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.apply import Interrupted
 from runner.fleet.slots import Selection, parse_selection
+from runner.project.env_files import read_docker_env
 from runner.usecases.session import Session
 from runner.usecases.slots import missing_gpus
 from runner.usecases.up.request import Planned, UpRequest, bring_up, missing_sweep
@@ -163,23 +165,20 @@ def _absolute_mount(text: str, base: Path) -> str:
 
 
 def read_env_file(file: Path) -> list[str]:
-    """Lines of NAME=VALUE; empty ones and comments are left out.
+    """NAME=VALUE of each variable, as Docker reads such a file.
 
     Raises:
-        RunnerError: there is no such file.
+        RunnerError: there is no such file (3), or a line of it is not a variable (2).
     """
+    hint = "`--env-file` takes a file with lines of NAME=VALUE"
     try:
-        lines = (line.strip() for line in file.read_text("utf-8").splitlines())
+        found = read_docker_env(file.read_text("utf-8"), os.environ)
     except OSError as error:
         raise RunnerError(
-            f"cannot read `{file}`: {error.strerror}",
-            hint="`--env-file` takes a file with lines of NAME=VALUE",
-            code=ExitCode.NOT_FOUND,
+            f"cannot read `{file}`: {error.strerror}", hint=hint, code=ExitCode.NOT_FOUND
         ) from error
     except UnicodeDecodeError as error:
-        raise RunnerError(
-            f"`{file}` is not UTF-8 text",
-            hint="`--env-file` takes a file with lines of NAME=VALUE",
-            code=ExitCode.USAGE,
-        ) from error
-    return [line.removeprefix("export ") for line in lines if line and not line.startswith("#")]
+        raise RunnerError(f"`{file}` is not UTF-8 text", hint=hint, code=ExitCode.USAGE) from error
+    except ValueError as error:
+        raise RunnerError(f"`{file}`: {error}", hint=hint, code=ExitCode.USAGE) from error
+    return [f"{name}={value}" for name, value in found.items()]

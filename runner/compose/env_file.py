@@ -11,12 +11,12 @@ from runner.compose.file import AGENTS, CPU_FILE, FILE
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.slots import Slot
+from runner.project.env_files import read_assignments
 
 ENV_FILE = ".env"
 BEGIN = "# >>> runner compose: the lines up to the next mark are its own, and written anew by it"
 END = "# <<< runner compose"
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+=-]*")
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,26 +146,19 @@ def write_block(text: str, values: Mapping[str, str]) -> str:
         RunnerError: a variable of ours is set outside of the block, or the block has no end.
     """
     before, after = _split(text)
-    for number, line in enumerate(before.splitlines() + after.splitlines(), 1):
-        found = _ASSIGNMENT.match(line)
-        if found and found[1] in values:
+    for one in read_assignments(before + after):
+        if one.name in values:
             raise RunnerError(
-                f"`{ENV_FILE}` sets `{found[1]}` outside of runner's block "
-                f"(line {number} without it), and `runner compose` would set it too",
+                f"`{ENV_FILE}` sets `{one.name}` outside of runner's block "
+                f"(line {one.line} without it), and `runner compose` would set it too",
                 hint=f"remove that line, or keep it and pin by hand without `runner compose`; "
-                f"it would be {found[1]}={values[found[1]]}",
+                f"it would be {one.name}={values[one.name]}",
                 code=ExitCode.USAGE,
             )
     if before and not before.endswith("\n"):
         before += "\n"
     lines = [f"{name}={_quote(value)}" for name, value in values.items()]
     return before + "\n".join([BEGIN, *lines, END, ""]) + after
-
-
-def read_variable(text: str, name: str) -> str | None:
-    """What the text of a `.env` sets it to, without quotes."""
-    found = [line for line in text.splitlines() if _names(line, name)]
-    return found[-1].partition("=")[2].strip().strip("'\"") if found else None
 
 
 def make_project_name(folder: str, environ: Mapping[str, str]) -> str:
@@ -185,11 +178,6 @@ def server_tag(folder: str, environ: Mapping[str, str]) -> str | None:
     """Likewise the image of its server."""
     name = make_project_name(folder, environ)
     return f"{name}-server:latest" if name else None
-
-
-def _names(line: str, name: str) -> bool:
-    found = _ASSIGNMENT.match(line)
-    return found is not None and found[1] == name
 
 
 def _is_cpu(chosen: ComposePins) -> bool:

@@ -18,7 +18,7 @@ from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxie
 BASE = "debian:bookworm-slim"
 DISTRIBUTION = "sweep-runner"
 # of runner's own dependencies what `runner serve` and, for Compose, `runner.compose` import
-CORE = ("nvidia-ml-py", "pyyaml", "typer")
+CORE = ("nvidia-ml-py", "pyyaml", "typer", "urllib3")
 PACKAGE = Path(runner.__file__).parent
 DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from runner.agent.contract.variables import COMPOSE_PROJECT
-from runner.compose.env_file import ENV_FILE, agent_tag, read_variable, server_tag
+from runner.compose.env_file import ENV_FILE, agent_tag, server_tag
 from runner.compose.file import FILE
 from runner.guard.foreign_files import read_regular
 from runner.image.build import build_image, plan_build
@@ -11,6 +11,7 @@ from runner.image.buildx import Build
 from runner.image.built import AgentImage
 from runner.image.probe import Probe, probe_image
 from runner.image.server import ensure_server_image
+from runner.project.env_files import read_dotenv
 from runner.project.find import Project
 from runner.settings.load import Settings
 from runner.usecases.session import Session
@@ -68,7 +69,8 @@ def _tag_for_compose(session: Session, image: AgentImage) -> None:
     root, engine = session.project.root, session.engine()
     file = root / ENV_FILE
     text = read_regular(file).decode("utf-8", errors="replace") if file.is_file() else ""
-    named = session.environ.get(COMPOSE_PROJECT) or read_variable(text, COMPOSE_PROJECT) or ""
+    known = {**read_dotenv(text, session.environ), **session.environ}
+    named = known.get(COMPOSE_PROJECT) or ""
     environ = {COMPOSE_PROJECT: named}
     if tag := agent_tag(root.name, environ):
         engine.tag_image(image.id, tag)

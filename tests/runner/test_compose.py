@@ -33,7 +33,6 @@ from runner.compose.env_file import (
     agent_tag,
     make_extra,
     make_values,
-    read_variable,
     write_block,
 )
 from runner.compose.file import AGENTS, CPU_FILE, FILE, render
@@ -195,13 +194,6 @@ def test_a_block_without_an_end_is_not_guessed_at() -> None:
 def test_the_image_has_the_name_that_compose_gives(folder: str, tag: str | None) -> None:
     assert agent_tag(folder, {}) == tag
     assert agent_tag(folder, {"COMPOSE_PROJECT_NAME": "x"}) == "x-agent:latest"
-
-
-def test_a_users_env_may_name_the_project() -> None:
-    text = "COMPOSE_PROJECT_NAME=first\n#COMPOSE_PROJECT_NAME=c\nexport COMPOSE_PROJECT_NAME='x'\n"
-
-    assert read_variable(text, "COMPOSE_PROJECT_NAME") == "x"
-    assert read_variable(text, "COMPOSE_PROJECT") is None
 
 
 def test_a_key_is_taken_for_its_host_only(tmp_path: Path) -> None:
