@@ -1,6 +1,6 @@
 # make install   the command line and the tests' tools into .venv
 # make test      every test but those that need a GPU: brings up an engine where none answers
-# make lint      ruff and mypy
+# make lint      ruff, the layers of packages, and mypy
 # make generated compose files, reference pages, and what else is made from the code and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
 # make bench     the benchmarks under tests/bench
@@ -30,6 +30,7 @@ install: .venv/.dev
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 
 generated: install

@@ -26,8 +26,9 @@ from amt.errors import AmtError, ConfigError
 from amt.weights import answers, require_weights
 from runner.agent.command import make_argv, needs_json_file
 from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, MacroValues
-from runner.server.grid import Grid
-from runner.server.search import RunView, make_grid, next_config
+from runner.search.grid import Grid, make_grid
+from runner.search.progress import RunView
+from runner.search.suggest import next_config
 from runner.sweepfile import Choice, Constant, Finding, Sweep, read_sweep
 
 ROOT = Path(__file__).resolve().parent

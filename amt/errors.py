@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from amt.units import format_bytes
+
 
 class AmtError(Exception):
     """An expected failure; its text is the one line that the user sees."""
@@ -45,7 +47,5 @@ class DiskError(AmtError):
     @classmethod
     def of(cls, path: Path, size_bytes: int, error: OSError, remedy: str) -> DiskError:
         """Name the file, its size, the reason and the remedy."""
-        from amt.files import format_bytes
-
         reason = error.strerror or type(error).__name__
         return cls(f"cannot write `{path}` ({format_bytes(size_bytes)}): {reason}; {remedy}")

@@ -11,16 +11,6 @@ from typing import IO, BinaryIO
 from amt.errors import DiskError
 
 
-def format_bytes(count: int) -> str:
-    """`57.8 MiB`."""
-    if count < 1024:
-        return f"{count} bytes"
-    size, units = count / 1024, ["KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size, units = size / 1024, units[1:]
-    return f"{size:.1f} {units[0]}"
-
-
 def reserve(file: IO[bytes], size_bytes: int) -> None:
     """Take the space on disk now: a write to it cannot fail later, and a mapping cannot fault.
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from amt.config.schema import TrunkConfig
 from amt.environment import Environment
 from amt.errors import ConfigError, DiskError, WeightsError
-from amt.files import format_bytes, replace_file
+from amt.files import replace_file
+from amt.units import format_bytes
 
 FILE = "model.safetensors"  # as timm's repositories on the hub name it
 ANSWER_S = 3.0  # for the hub; its own client retries for half a minute

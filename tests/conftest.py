@@ -1,6 +1,7 @@
 """Fixtures of all tests. Those of an engine skip, and say why, where there is none."""
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +70,7 @@ def server_image(engine_env: TestEngine) -> str:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in engine_env.env.items():
             patch.setenv(name, value)  # for `docker buildx`
-        with Engine.connect() as engine:
+        with Engine.connect(environ=os.environ) as engine:
             return ensure_server_image(engine, report=lambda _: None)
 
 

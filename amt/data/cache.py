@@ -21,7 +21,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from amt.errors import DiskError
-from amt.files import format_bytes, reserve, sync_folder
+from amt.files import reserve, sync_folder
+from amt.units import format_bytes
 
 REMEDY = "free space there, or name another folder in AMT_CACHE"
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from amt.errors import CheckpointError, DiskError
-from amt.files import format_bytes, replace_file
+from amt.files import replace_file
+from amt.units import format_bytes
 
 FORMAT = 1  # raise it when a state's keys change their meaning
 OVERHEAD_BYTES = 1 << 20  # of a file beyond its tensors: names, indexes, alignment

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runner.agent.contract.variables import TRUST as NAMES
+from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
-from runner.state import write_atomic
 
 
 def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:

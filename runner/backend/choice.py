@@ -3,17 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from runner.backend.hosts import CLOUD_HOSTS, LOCAL, host_of, is_loopback
 from runner.backend.keys import find_cloud_key, read_own_key
 from runner.backend.wandb_files import read_wandb_settings
+from runner.disk.own_files import read_json
 from runner.errors import ExitCode, RunnerError
-from runner.state import State, read_json
+from runner.state.folder import State
 
-if TYPE_CHECKING:
-    from runner.settings.load import Settings
+
+class ServerSettings(Protocol):
+    """What the user's settings say of the server."""
+
+    @property
+    def server(self) -> str | None:
+        """`local` or a URL."""
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Key of a setting → where its value comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ def choose_server(
     *,
     flag: str | None,
     environ: Mapping[str, str],
-    settings: "Settings",
+    settings: ServerSettings,
     home: Path,
     state: State | None,
     folder: Path | None = None,

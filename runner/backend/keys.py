@@ -11,7 +11,7 @@ from runner.backend.wandb_files import (
     read_wandb_settings,
 )
 from runner.errors import ExitCode, RunnerError
-from runner.state import State
+from runner.state.folder import State
 
 
 def find_key(

@@ -4,11 +4,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from runner.agent.contract.sweeps import SweepPath
+from runner.sweepfile.model import Goal
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is built in
 
@@ -42,7 +43,7 @@ class SweepInfo:
         return None if name is None else str(name)
 
     @property
-    def goal(self) -> Literal["minimize", "maximize"]:
+    def goal(self) -> Goal:
         """Which way the metric is better."""
         metric = self.config.get("metric")
         goal = metric.get("goal") if isinstance(metric, Mapping) else None

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runner.backend.hosts import LOCAL, host_of, is_cloud
-from runner.guard.acceptance import Claim, is_accepted
 from runner.guard.foreign_files import read_regular_text
+from runner.user.accepted import Claim, is_accepted
 
 
 def find_home() -> Path:

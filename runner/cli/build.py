@@ -54,7 +54,7 @@ def _show_plan(request: BuildRequest, *, yes: bool, as_json: bool) -> None:
         report=console.note,
         ask=ask,
     )
-    plan = usecase.plan(project, settings, request)
+    plan = usecase.plan(project, settings, request, os.environ)
     if as_json:
         console.data(console.to_json({"arguments": ["docker", *plan.arguments()]}))
     else:

@@ -13,7 +13,7 @@ from runner.cli.options import JsonOption
 from runner.cli.session import load_checked
 from runner.project.find import find_project
 from runner.settings.load import KEYS, variable_of
-from runner.state import find_state
+from runner.state.find import find_state
 
 HEADER = ("SETTING", "VALUE", "ORIGIN", "VARIABLE")
 

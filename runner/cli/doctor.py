@@ -12,12 +12,12 @@ from runner.backend.wandb_files import find_home
 from runner.cli import shapes
 from runner.cli.options import JsonOption
 from runner.cli.session import load_checked
+from runner.console.terminal import inline
 from runner.doctor.examine import examine
 from runner.doctor.findings import Finding, is_fit
 from runner.engine.client import Engine
 from runner.errors import ExitCode
-from runner.state import find_state
-from runner.terminal import inline
+from runner.state.find import find_state
 
 
 def doctor(as_json: JsonOption = False) -> None:

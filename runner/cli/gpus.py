@@ -9,11 +9,12 @@ from runner.cli.options import JsonOption
 from runner.cli.session import load_checked
 from runner.engine.client import Engine
 from runner.errors import RunnerError
-from runner.fleet.observe import mark_gpus, read_agents
-from runner.fleet.plan import Agent
-from runner.gpus import Gpu
-from runner.nvml import read_gpus
-from runner.state import find_state
+from runner.fleet.agents import Agent
+from runner.fleet.holders import mark_gpus
+from runner.gpus.gpu import Gpu
+from runner.gpus.nvml import read_gpus
+from runner.launchers.docker.observe import read_agents
+from runner.state.find import find_state
 
 HEADER = ("GPU", "UUID", "NAME", "MEMORY", "UTIL", "TEMP", "STATE", "USED BY")
 

@@ -9,8 +9,8 @@ from runner import console
 from runner.agent.contract.labels import NAME_PREFIX
 from runner.cli.session import open_session
 from runner.engine.client import Engine
-from runner.fleet.observe import read_fleet
-from runner.fleet.plan import Agent
+from runner.fleet.agents import Agent
+from runner.launchers.docker.observe import read_fleet
 from runner.usecases.agents import find_agent
 
 

@@ -12,8 +12,9 @@ from runner.cli.options import JsonOption
 from runner.cli.session import open_session
 from runner.engine.listing import list_containers
 from runner.engine.target import find_target
-from runner.fleet.observe import ROLE, read_fleet, read_indices, select_fleet
-from runner.fleet.plan import Agent
+from runner.fleet.agents import Agent
+from runner.fleet.holders import read_indices
+from runner.launchers.docker.observe import ROLE, read_fleet, select_fleet
 
 HEADER = ("AGENT", "GPU", "STATE", "RUN", "FINISHED", "FAILED", "SWEEP", "REASON")
 

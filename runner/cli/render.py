@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from runner import console
 from runner.cli import shapes
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.apply import Result
+from runner.fleet.carry_out import Result
 from runner.usecases.up.request import Planned, Started
 
 

@@ -9,9 +9,9 @@ from runner import console
 from runner.agent.contract.servers import PORT
 from runner.cli.server.extra import server_extra
 from runner.cli.session import open_session
+from runner.disk.file_systems import find_file_system, is_network
 from runner.errors import ExitCode, RunnerError
-from runner.filesystem import find_file_system, is_network
-from runner.localserver.files import ensure_key, make_data
+from runner.server_container.files import ensure_key, make_data
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

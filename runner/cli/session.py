@@ -8,12 +8,12 @@ from pathlib import Path
 import typer
 
 from runner import console
-from runner.guard.acceptance import Claim
 from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
 from runner.usecases import consent
 from runner.usecases import session as usecase
 from runner.usecases.session import Session
+from runner.user.accepted import Claim
 
 
 def open_session(

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runner.fleet.observe import find_index, find_state_of
+from runner.fleet.agents import find_index, find_state_of
 
 if TYPE_CHECKING:  # a command that shows one shape loads nothing of the others
     from runner.backend.nodes import RunInfo
     from runner.doctor.findings import Finding
-    from runner.fleet.apply import Result
-    from runner.fleet.plan import Agent
-    from runner.gpus import Gpu
+    from runner.fleet.agents import Agent
+    from runner.fleet.carry_out import Result
+    from runner.gpus.gpu import Gpu
     from runner.offline.parcel import Outcome, Parcel
     from runner.sweeps.records import Joined
 

@@ -20,8 +20,8 @@ from runner.cli.options import (
 )
 from runner.cli.session import open_session
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.apply import Interrupted
-from runner.fleet.slots import Selection, parse_selection
+from runner.fleet.carry_out import Interrupted
+from runner.fleet.selection import Selection, parse_selection
 from runner.project.env_files import read_docker_env
 from runner.usecases.session import Session
 from runner.usecases.slots import missing_gpus

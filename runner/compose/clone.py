@@ -11,10 +11,10 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from runner.agent.contract import paths, variables
+from runner.agent.contract import labels, paths, variables
 from runner.compose import pins
 from runner.compose.file import Builds, ask, render
-from runner.image.recipe import VARIANT_LABEL, Recipe, read_recipe
+from runner.image.recipe import Recipe, read_recipe
 from runner.image.server import BASE, select_requirements
 from runner.image.variant import Name
 from runner.project.find import find_project
@@ -52,7 +52,7 @@ def _read_recipe(root: Path, variant: Name) -> Recipe:
 
 
 def _marks(recipe: Recipe) -> Mapping[str, str]:
-    return {VARIANT_LABEL: recipe.labels[VARIANT_LABEL]}
+    return {labels.VARIANT: recipe.labels[labels.VARIANT]}
 
 
 def _read_blocks(root: Path) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from runner.compose import pins
 from runner.compose.file import AGENTS, CPU_FILE, FILE
 from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.slots import Slot
+from runner.fleet.selection import Slot
 from runner.project.env_files import read_assignments
 
 ENV_FILE = ".env"

@@ -10,8 +10,8 @@ from runner.agent.contract.slots import cpu_slot
 from runner.compose import pins, templates
 from runner.compose.folders import key_folder, shared_folder
 from runner.engine.types import Mount
-from runner.fleet.agentspec import Folders
-from runner.state import FOLDER, State
+from runner.launchers.docker.container_spec import Folders
+from runner.state.folder import FOLDER, State
 
 FILE, CPU_FILE = "compose.yaml", "compose.cpu.yaml"
 AGENTS = 8

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runner.state import State
+from runner.state.folder import State
 
 
 def shared_folder(state: State) -> Path:

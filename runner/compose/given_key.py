@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 from runner.agent.contract import paths, variables
 from runner.compose import pins
+from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
-from runner.state import State, write_atomic
+from runner.state.folder import State
 
 GIVEN = Path(paths.GIVEN_KEY)
 

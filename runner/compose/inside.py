@@ -6,7 +6,9 @@ from pathlib import Path
 from runner.agent.contract import paths, variables
 from runner.agent.contract.servers import ComposeServer
 from runner.errors import RunnerError
-from runner.state import State, make_fleet_name, open_state
+from runner.state.find import open_state
+from runner.state.fleet_name import make_fleet_name
+from runner.state.folder import State
 
 PROJECT = Path(paths.HOST_PROJECT)
 KEY, CA_BUNDLE = Path(paths.KEY), Path(paths.CA_BUNDLE)

@@ -19,9 +19,11 @@ from runner.agent.refusals import RefusedError
 from runner.compose.folders import key_folder, shared_folder
 from runner.compose.given_key import find_key
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
+from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
 from runner.guard.walk import make_folders
-from runner.state import FOLDER, State, hand_over, write_atomic
+from runner.state.folder import FOLDER, State
+from runner.state.owner import hand_over
 
 DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
 GIVEN_CA = Path(paths.GIVEN_CA)
@@ -48,8 +50,8 @@ def main() -> int:
 
 def init() -> int:
     """Make what the other services mount: folders, keys, the agents' code."""
-    from runner.fleet.agentcode import bundle_agent
-    from runner.localserver.files import ensure_key
+    from runner.launchers.docker.bundle import bundle_agent
+    from runner.server_container.files import ensure_key
 
     if (left := PROJECT / FOLDER).is_dir():
         hand_over(left, PROJECT)
@@ -96,7 +98,7 @@ def server() -> int:
 
 def health() -> int:
     """0 once the server answers, or where it has nothing to do."""
-    from runner.localserver.health import read_health
+    from runner.server_container.health import read_health
 
     become_owner(DATA)
     if not read_server(SHARED).own:

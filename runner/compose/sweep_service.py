@@ -15,10 +15,11 @@ from runner.agent.workcopy import is_held
 from runner.compose import pins
 from runner.compose.folders import shared_folder
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
+from runner.disk.own_files import read_json, write_atomic, write_json
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.exchange import prepare_copy, prepare_exchange, read_status
 from runner.guard.foreign_files import DamagedFile
-from runner.state import State, read_json, write_atomic, write_json
+from runner.state.folder import State
 from runner.sweepfile import sweep_hash
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _tell_others(busy: Mapping[str, str | None]) -> str:
 
 def _make_points(state: State, agent: str) -> None:
     """What the user's mounts need in the working copy: the engine would make it as root."""
-    from runner.fleet.mounts import make_point
+    from runner.launchers.docker.mounts import make_point
 
     points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points")
     for target, kind in points.items() if isinstance(points, dict) else ():
@@ -159,7 +160,7 @@ def _wait_for_server(connection: "Connection") -> None:
     Raises:
         RunnerError: it does not within a minute.
     """
-    from runner.localserver.health import read_health
+    from runner.server_container.health import read_health
 
     end = time.monotonic() + PATIENCE_S
     while read_health(connection.inner_url, connection.key) is None:

@@ -12,7 +12,7 @@ from runner.backend.keys import find_key_origin
 from runner.backend.wandb_files import find_home, find_netrc_trouble
 from runner.doctor.findings import Finding, from_error, judge_clock
 from runner.errors import ExitCode, RunnerError
-from runner.state import State
+from runner.state.folder import State
 from runner.sweeps.servers import find_kind
 
 TIMEOUT_S = 5

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.agent.contract import labels
 from runner.backend.choice import ServerChoice
+from runner.disk.file_systems import find_file_system, is_network
 from runner.doctor.cloud import look_at_server
 from runner.doctor.findings import (
     GIB,
@@ -27,13 +28,12 @@ from runner.engine.client import Engine
 from runner.engine.errors import GpuAccessError
 from runner.engine.types import Access, Image, Spec
 from runner.errors import RunnerError
-from runner.filesystem import find_file_system, is_network
-from runner.gpus import Gpu
-from runner.localserver.container import find_server
-from runner.localserver.health import read_health
-from runner.nvml import read_gpus
+from runner.gpus.gpu import Gpu
+from runner.gpus.nvml import read_gpus
+from runner.server_container.container import find_server
+from runner.server_container.health import read_health
 from runner.settings.load import Settings
-from runner.state import State
+from runner.state.folder import State
 
 __all__ = ["Finding", "examine", "is_fit"]
 
@@ -67,7 +67,7 @@ def examine(
     else:
         found = [
             *judge_engine(engine.info(), engine.origin),
-            *_look_at_command(engine, environ),
+            *_look_at_command(engine),
             *seen,
             *_look_at_access(engine, settings, gpus),
             *_look_at_memlock(engine, settings),
@@ -88,8 +88,8 @@ def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
     return gpus, list(judge_gpus(gpus))
 
 
-def _look_at_command(engine: Engine, environ: Mapping[str, str]) -> Iterator[Finding]:
-    env = {**environ, **engine.cli_env()}
+def _look_at_command(engine: Engine) -> Iterator[Finding]:
+    env = engine.cli_env()
     if shutil.which("docker", path=env.get("PATH")) is None:
         detail = "there is no `docker` command, which `runner build` calls"
         yield Finding("buildx", "fail", detail, "install Docker's command line and buildx")

@@ -10,7 +10,7 @@ from runner.engine.types import Access, EngineInfo
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:
-    from runner.gpus import Gpu
+    from runner.gpus.gpu import Gpu
 
 GIB = 1 << 30
 CUDA_13_DRIVER, CUDA_12_DRIVER = 580, 525

@@ -3,7 +3,6 @@
 Its values are in `engine.types`, its errors in `engine.errors`.
 """
 
-import os
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.daemon import CancellableStream
 from requests.exceptions import RequestException
 
-from runner.abandoned import is_abandoned, make_name
+from runner.disk.temporary import is_abandoned, make_name
 from runner.engine.archive import unpack
 from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine.errors import (
@@ -48,7 +47,7 @@ from runner.engine.types import (
     Places,
     Spec,
 )
-from runner.state import State
+from runner.state.folder import State
 
 
 class Events:
@@ -74,9 +73,14 @@ class Engine:
     """A connection to one engine; safe to use from several threads."""
 
     def __init__(
-        self, api: APIClient, target: Target, *, proxies: Mapping[str, str] | None = None
+        self,
+        api: APIClient,
+        target: Target,
+        *,
+        environ: Mapping[str, str],
+        proxies: Mapping[str, str],
     ) -> None:
-        self._api, self._target, self._proxies = api, target, proxies or {}
+        self._api, self._target, self._environ, self._proxies = api, target, environ, proxies
         self._info: EngineInfo | None = None
 
     @classmethod
@@ -85,7 +89,7 @@ class Engine:
         host: str | None = None,
         *,
         state: State | None = None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str],
     ) -> Self:
         """Reach the engine that flag, `DOCKER_HOST`, `state` or the current context names.
 
@@ -99,7 +103,8 @@ class Engine:
         api = open_api(target)
         if state is not None:
             remember_target(target, state, environ)
-        engine = cls(api, target, proxies=read_proxies(target.host, environ))
+        proxies = read_proxies(target.host, environ)
+        engine = cls(api, target, environ=environ, proxies=proxies)
         engine.remove_abandoned()
         return engine
 
@@ -129,8 +134,8 @@ class Engine:
         return self._target.origin
 
     def cli_env(self) -> dict[str, str]:
-        """What `docker` as a subprocess needs over the caller's environment."""
-        return dict(self._target.cli_env)
+        """The environment of `docker` as a subprocess: the caller's, and what names this engine."""
+        return {**self._environ, **self._target.cli_env}
 
     def info(self) -> EngineInfo:
         """The engine's description of itself; asked once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from runner.abandoned import PREFIX
+from runner.disk.temporary import PREFIX
 
 EARLIER_NAMES = ("runner-probe-", "runner-doctor-")  # as short-lived containers were named once
 SHORT_LIVED_NAMES = [f"^/{prefix}" for prefix in (PREFIX, *EARLIER_NAMES)]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from runner.abandoned import is_abandoned
+from runner.disk.temporary import is_abandoned
 from runner.engine.filters import SHORT_LIVED_NAMES, label_filters
 from runner.engine.read import read_listed
 from runner.engine.target import UNIX, Target

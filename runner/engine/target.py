@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from runner import console
+from runner.disk.own_files import read_json, write_json
 from runner.engine.errors import EngineError
-from runner.engine.remembered import RememberedEngine, keep_engine, recall_engine
 from runner.engine.types import Access
 from runner.errors import RunnerError
-from runner.guard.user_state import find_user_folder
-from runner.state import State, read_json, write_json
+from runner.state.folder import State
+from runner.user.engines import RememberedEngine, keep_engine, recall_engine
+from runner.user.records import find_user_folder
 
 if TYPE_CHECKING:
     from docker.tls import TLSConfig

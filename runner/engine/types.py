@@ -4,12 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from runner.agent.contract import labels as contract
-
 Access = Literal["cdi", "runtime", "gpus"]
 ContainerState = Literal["created", "running", "restarting", "paused", "removing", "exited", "dead"]
-
-ROLE_LABEL, FLEET_LABEL = contract.ROLE, contract.FLEET
 
 
 @dataclass(frozen=True, slots=True)

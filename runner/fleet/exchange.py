@@ -21,7 +21,7 @@ from runner.agent.contract.status import (
 )
 from runner.agent.workcopy import read_manifest
 from runner.errors import RunnerError
-from runner.fleet.plan import Agent
+from runner.fleet.agents import Agent
 from runner.guard.foreign_files import DamagedFile, read_foreign, read_foreign_object
 from runner.guard.walk import (
     clear_name,
@@ -31,7 +31,7 @@ from runner.guard.walk import (
     replace_file,
     walk,
 )
-from runner.state import State
+from runner.state.folder import State
 
 _LONGEST = 100  # characters of a sweep's ID in the name of a folder
 

@@ -8,13 +8,14 @@ from typing import Self
 from runner.agent.contract import exits
 from runner.backend.nodes import RunInfo, SweepInfo
 from runner.console import format_duration, table
+from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.observe import find_state_of
-from runner.fleet.plan import Agent
-from runner.terminal import inline
+from runner.fleet.agents import Agent, find_state_of
+from runner.run_states import LIVE
+from runner.search.best import find_best
+from runner.sweepfile.model import Goal
 
 LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
-_LIVE = ("pending", "running", "preempting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Snapshot:
     @property
     def runs_live(self) -> bool:
         """Whether the server still takes a run for under way."""
-        return any(run.state in _LIVE for run in self.runs.values())
+        return any(run.state in LIVE for run in self.runs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Search:
     """What a value of a run means."""
 
     metric: str | None
-    maximize: bool
+    goal: Goal
     parameters: Sequence[str]  # those that differ from run to run
 
     @classmethod
@@ -50,7 +51,7 @@ class Search:
         found = sweep.config.get("parameters")
         items = found.items() if isinstance(found, Mapping) else ()
         varied = [k for k, v in items if not (isinstance(v, Mapping) and set(v) == {"value"})]
-        return cls(sweep.metric, sweep.goal == "maximize", varied)
+        return cls(sweep.metric, sweep.goal, varied)
 
 
 def follow(
@@ -97,7 +98,7 @@ def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[
     started = [
         _describe_start(run, search)
         for run in after.runs.values()
-        if run.state in _LIVE and _is_idle(before.runs.get(run.id))
+        if run.state in LIVE and _is_idle(before.runs.get(run.id))
     ]
     gone = [
         _describe_gone(agent, after.now)
@@ -116,7 +117,7 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
         counts = (status.runs_finished, status.runs_failed) if status else (0, 0)
         rows.append((name, state, *counts, reason or ""))
     text = table(("AGENT", "STATE", "FINISHED", "FAILED", "REASON"), rows)
-    best = find_best(new_runs(first, last), search)
+    best = find_best(new_runs(first, last), search.goal)
     if best is None:
         ended = [run for run in new_runs(first, last) if run.state == "finished"]
         if search.metric and ended:
@@ -151,19 +152,10 @@ def new_runs(first: Snapshot, last: Snapshot) -> list[RunInfo]:
     ]
 
 
-def find_best(runs: Sequence[RunInfo], search: Search) -> RunInfo | None:
-    """The run with the best logged value of the sweep's metric."""
-    rated = [(run.best, run) for run in runs if run.best is not None]
-    if not rated:
-        return None
-    choose = max if search.maximize else min
-    return choose(rated, key=lambda pair: pair[0])[1]
-
-
 def _has_ended(run: RunInfo, before: Snapshot) -> bool:
     """Since then; or it is known only now how: its stream's end may be corrected by its agent."""
     old = before.runs.get(run.id)
-    return run.state not in _LIVE and (old is None or run.state != old.state)
+    return run.state not in LIVE and (old is None or run.state != old.state)
 
 
 def _is_idle(run: RunInfo | None) -> bool:
@@ -172,7 +164,7 @@ def _is_idle(run: RunInfo | None) -> bool:
 
 
 def _was_live(run: RunInfo | None) -> bool:
-    return run is None or run.state in _LIVE
+    return run is None or run.state in LIVE
 
 
 def _count_failed(agent: Agent) -> int:

@@ -7,60 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.agent.contract import exits
-from runner.agent.contract.labels import short_id
-from runner.agent.contract.slots import SlotId
-from runner.agent.contract.status import Status
 from runner.agent.contract.sweeps import SweepPath
-from runner.fleet.slots import Slot
+from runner.fleet.agents import Agent
+from runner.fleet.selection import Slot
 
 Verb = Literal["start", "keep", "stop", "replace", "refuse"]
-
-ALIVE = ("created", "running", "restarting", "paused")
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """One agent container, as the engine and the agent's status file show it."""
-
-    name: str  # the container's without `runner-`
-    container: str  # its ID
-    fleet: str
-    slot: SlotId | None  # None: neither label nor status names one
-    engine_state: str
-    exit_code: int | None
-    sweep: SweepPath | None
-    image: str  # ID
-    settings: str  # the hash that `hash_settings` gave when it was started
-    server: str = ""
-    status: Status | None = None  # of this very container, else None
-    damaged: str | None = None  # what is wrong with its status file
-    shared: bool = False  # an earlier version's, which has `State.agents` for its files
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has its GPU, or may have it again any moment."""
-        return self.engine_state in ALIVE
-
-    @property
-    def running_run(self) -> str | None:
-        """The ID of the run that it works on."""
-        run = self.status.run if self.status and self.alive else None
-        return run.id if run else None
-
-    @property
-    def runs_ended(self) -> int:
-        """How many runs it has brought to an end, whichever."""
-        return self.status.runs_ended if self.status else 0
-
-    @property
-    def place(self) -> str:
-        """Its slot as people read it."""
-        return str(self.slot or "an unknown slot")
-
-    @property
-    def retired(self) -> bool:
-        """Whether a later container took its name, so that it only keeps its log and reason."""
-        return self.name.endswith(f"-{short_id(self.container)}")
 
 
 @dataclass(frozen=True, slots=True)

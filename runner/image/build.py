@@ -1,23 +1,24 @@
 """The agents' image: built where something changed, and compared with the project."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from runner.abandoned import temporary_folder
+from runner.agent.contract import labels
+from runner.disk.own_files import write_json
+from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.built import RECORD, AgentImage, read_record, record_file, to_agent_image
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
-from runner.image.recipe import HASH_LABEL, Recipe, read_recipe
+from runner.image.recipe import Recipe, read_recipe
 from runner.image.server import add_secrets, select_secrets
 from runner.image.variant import BASES, choose_variant
 from runner.project.find import Project
 from runner.settings.load import Settings
-from runner.state import State, write_json
+from runner.state.folder import State
 
 
 @interruptible()
@@ -44,7 +45,7 @@ def build_image(
     for note in (*recipe.files.notes, *recipe.dependencies.notes):
         report(f"note: {note}")
     found = None if no_cache else engine.image(recipe.tag)
-    built = found is None or found.labels.get(HASH_LABEL) != recipe.digest
+    built = found is None or found.labels.get(labels.PROJECT_HASH) != recipe.digest
     if built:
         found = _build(engine, recipe, state, tag=tag, no_cache=no_cache, report=report)
     elif found and tag and tag not in found.tags:
@@ -64,14 +65,15 @@ def plan_build(
     base: str | None = None,
     tag: str | None = None,
     no_cache: bool = False,
+    environ: Mapping[str, str],
 ) -> Build:
     """The very call of buildx that `build_image` would make, its staged folder named CONTEXT."""
     _refuse_foreign(settings)
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
-    pip = read_pip_settings(os.environ)
+    pip = read_pip_settings(environ)
     plan = recipe.to_build(recipe.context or Path("CONTEXT"), tag=tag, no_cache=no_cache)
     secrets = {name: Path("SECRETS", name) for name in select_secrets(pip)}
-    return _complete(plan, recipe, pip, secrets | ({"ca": pip.ca} if pip.ca else {}))
+    return _complete(plan, recipe, pip, secrets | ({"ca": pip.ca} if pip.ca else {}), environ)
 
 
 def project_changed(project: Project, settings: Settings, state: State) -> bool:
@@ -93,14 +95,15 @@ def _build(
     no_cache: bool,
     report: Report,
 ) -> Image | None:
-    pip = read_pip_settings(os.environ)
+    environ = engine.cli_env()
+    pip = read_pip_settings(environ)
     for source in pip.left_out:
         report(f"note: pip's `{source}` is a path of this machine and stays out of the build")
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
-        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"))
-        return engine.image(run_build(build, environ=engine.cli_env(), report=report))
+        build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), environ)
+        return engine.image(run_build(build, environ=environ, report=report))
 
 
 def _complete(
@@ -108,9 +111,10 @@ def _complete(
     recipe: Recipe,
     pip: PipSettings,
     secrets: Mapping[str, Path],
+    environ: Mapping[str, str],
 ) -> Build:
     """Add what is this machine's and no part of the image: wheels, proxies, secrets."""
-    args = {**build.args, **select_proxies(os.environ)}
+    args = {**build.args, **select_proxies(environ)}
     contexts = {"wheels": pip.wheels} if pip.wheels and recipe.kind == "ours" else {}
     return replace(build, args=args, contexts=contexts, secrets=secrets)
 

@@ -1,6 +1,5 @@
 """The door to `docker buildx build`: arguments in, steps reported, image ID out."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -12,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.abandoned import temporary_folder
 from runner.console import format_duration
+from runner.disk.temporary import temporary_folder
 from runner.errors import ExitCode, RunnerError
 
 Report = Callable[[str], None]
@@ -126,13 +125,13 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
 
     Args:
         build: what to build.
-        environ: what the `docker` command needs over this process's environment.
+        environ: of the `docker` command.
         report: takes one line per finished step.
 
     Raises:
         RunnerError: buildx is missing, or a step failed; its last lines are reported before.
     """
-    env = {**os.environ, **environ, "DOCKER_CLI_HINTS": "false"}
+    env = {**environ, "DOCKER_CLI_HINTS": "false"}
     _check_buildx(env)
     progress = Progress(report)
     with temporary_folder() as folder:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from runner.agent.contract import labels, paths
+from runner.disk.own_files import read_json
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.probe import probe_image
 from runner.project.find import Project
 from runner.settings.load import Settings
-from runner.state import State, read_json
+from runner.state.folder import State
 
 Kind = Literal["ours", "dockerfile", "foreign"]
 RECORD = ("id", "tag", "kind", "variant", "base", "hash")

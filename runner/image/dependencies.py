@@ -12,8 +12,8 @@ from packaging.utils import canonicalize_name
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular, read_regular_text
 from runner.project.find import DEPENDENCY_FILES, Project
+from runner.project.toml_file import Toml, read_toml
 from runner.settings.load import ImageSettings
-from runner.tomlfile import Toml, read_toml
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 

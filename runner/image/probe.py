@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.agent.contract import paths, variables
+from runner.disk.own_files import read_json, write_json
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError
 from runner.errors import ExitCode, RunnerError
-from runner.state import State, read_json, write_json
+from runner.state.folder import State
 
 OLDEST = (3, 10)  # of the agent's code
 _MARK = "runner-probe:"

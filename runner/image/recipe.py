@@ -20,8 +20,6 @@ from runner.project.find import Project
 from runner.settings.load import Settings
 
 CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs
-HASH_LABEL, VARIANT_LABEL = contract.PROJECT_HASH, contract.VARIANT
-COMMIT_LABEL, DIRTY_LABEL = contract.PROJECT_COMMIT, contract.PROJECT_DIRTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,8 @@ def read_recipe(
     digest = _digest(recipe)
     labels = {
         contract.KIND: contract.AGENT_ROLE,
-        HASH_LABEL: digest,
-        VARIANT_LABEL: variant,
+        contract.PROJECT_HASH: digest,
+        contract.VARIANT: variant,
         contract.RECIPE: recipe.kind,
         **_read_provenance(project),
     }
@@ -182,4 +180,7 @@ def _read_provenance(project: Project) -> dict[str, str]:
     if not (head and changed) or head.returncode:
         return {}  # no git, or no commit yet
     dirty = "true" if changed.stdout.strip() else "false"
-    return {COMMIT_LABEL: head.stdout.decode("ascii").strip(), DIRTY_LABEL: dirty}
+    return {
+        contract.PROJECT_COMMIT: head.stdout.decode("ascii").strip(),
+        contract.PROJECT_DIRTY: dirty,
+    }

@@ -3,15 +3,16 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 import runner
-from runner.abandoned import temporary_folder
 from runner.agent.contract import labels
+from runner.disk.package_files import list_package_files
+from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentcode import list_files
 from runner.image.buildx import Build, Report, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 
@@ -40,8 +41,8 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
         return found.id
     report("building the server's image")
     with temporary_folder() as folder:
-        build = _stage(folder, tag, read_pip_settings(os.environ))
-        identity = run_build(build, environ=engine.cli_env(), report=report)
+        environ = engine.cli_env()
+        identity = run_build(_stage(folder, tag, environ), environ=environ, report=report)
     report(f"built {tag}")
     return identity
 
@@ -81,7 +82,8 @@ def select_requirements(requires: list[str]) -> list[str]:
     return sorted(found)
 
 
-def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
+def _stage(folder: Path, tag: str, environ: Mapping[str, str]) -> Build:
+    pip = read_pip_settings(environ)
     folder.chmod(0o755)
     code, context = folder / "runner", folder / "context"
     for file in list_code():
@@ -98,7 +100,7 @@ def _stage(folder: Path, tag: str, pip: PipSettings) -> Build:
         context=context,
         tags=(tag,),
         target="server",
-        args={"BASE": BASE, **select_proxies(os.environ)},
+        args={"BASE": BASE, **select_proxies(environ)},
         contexts={"runner": code, **({"wheels": pip.wheels} if pip.wheels else {})},
         secrets=add_secrets(pip, folder / "secrets"),
         labels={labels.KIND: labels.SERVER_ROLE},
@@ -121,7 +123,7 @@ def list_code(package: Path = PACKAGE) -> list[Path]:
     """
     found = (one for kind in ("*.py", "*.sql") for one in package.rglob(kind))
     modules = {one for one in found if one.is_file()}
-    return sorted(modules.union(list_files(package / "agent")))
+    return sorted(modules.union(list_package_files(package / "agent")))
 
 
 def _requirements() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:
-    from runner.gpus import Gpu
+    from runner.gpus.gpu import Gpu
 
 Name = Literal["cpu", "cuda12", "cuda13"]
 # CUDA 12.6: the last that PyTorch builds for compute capability below 7.5
@@ -51,7 +51,7 @@ def select_cuda(gpus: Sequence["Gpu"]) -> Name:
 
 
 def _read_gpus() -> Sequence["Gpu"]:
-    from runner.nvml import read_gpus
+    from runner.gpus.nvml import read_gpus
 
     hint = "`--cpu` for an image without CUDA, `--cuda 13` for one that another machine runs"
     try:

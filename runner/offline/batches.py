@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 
-from runner.offline.logfile import LogFile
+from runner.offline.log.file import LogFile
 from runner.offline.parcel import Parcel
 
 SIZES = (14, 36)  # runs that one process is given at a time: the first ones soon

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner.abandoned import temporary_folder
+from runner.disk.migrations import check_format, migrate, read_migrations
+from runner.disk.temporary import temporary_folder
 from runner.errors import RunnerError
-from runner.migrations import check_format, migrate, read_migrations
-from runner.offline.logfile import LogFile
-from runner.offline.runlog import RunLog
-from runner.offline.staging import Destination
+from runner.offline.log.file import LogFile
+from runner.offline.log.read import RunLog
+from runner.offline.log.rewrite import Destination
 
 Mark = tuple[str, int]  # a log's folder and size
 

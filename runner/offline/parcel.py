@@ -7,11 +7,11 @@ from typing import Literal, Self
 
 from runner.backend.nodes import Viewer
 from runner.errors import ExitCode
-from runner.offline.collect import Found
-from runner.offline.files import Left
 from runner.offline.ledger import Receipt, marks
+from runner.offline.log.find import Found
+from runner.offline.log.rewrite import Destination
+from runner.offline.log.run_files import Left
 from runner.offline.plan import Step
-from runner.offline.staging import Destination
 from runner.offline.verify import Expected
 
 MAX_SHOWN = 10  # names in a reason

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.offline.ledger import Receipt, marks
-from runner.offline.runlog import RunLog
+from runner.offline.log.read import RunLog
 from runner.offline.verify import Expected, Seen, judge
 
 

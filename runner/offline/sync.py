@@ -14,15 +14,15 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import DamagedFile
 from runner.offline.batches import into_batches
 from runner.offline.bring import Sweeps
-from runner.offline.collect import Found
-from runner.offline.files import Left, find_left
 from runner.offline.ledger import Ledger, Receipt
+from runner.offline.log.find import Found
+from runner.offline.log.read import RunLog
+from runner.offline.log.rewrite import Changed, Destination, Staged, stage
+from runner.offline.log.run_files import Left, find_left
 from runner.offline.parcel import NOTHING, Addresses, Missing, Outcome, Parcel
 from runner.offline.plan import plan_run
 from runner.offline.progress import Progress
-from runner.offline.runlog import RunLog
 from runner.offline.send import Senders
-from runner.offline.staging import Changed, Destination, Staged, stage
 from runner.offline.target import Target
 from runner.offline.verify import Expected, Seen, expect, judge
 

@@ -10,7 +10,7 @@ from runner.backend.client import PAGE, Client
 from runner.backend.http import ErrorAnswer
 from runner.backend.nodes import SweepInfo
 from runner.errors import ExitCode, RunnerError
-from runner.offline.staging import Destination
+from runner.offline.log.rewrite import Destination
 from runner.offline.verify import Seen
 
 AT_ONCE = 25  # runs per question

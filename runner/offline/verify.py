@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.offline.runlog import KILLED, RunLog
+from runner.offline.log.read import KILLED, RunLog
+from runner.run_states import OVER
 
 Finding = Literal["absent", "complete", "short", "twice", "differs"]
-_ENDED = ("finished", "failed", "crashed", "killed", "preempted")
+_ENDED = (*OVER, "preempted")
 
 
 @dataclass(frozen=True, slots=True)

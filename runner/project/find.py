@@ -8,7 +8,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular
 from runner.guard.git import find_git_root
 from runner.guard.ownership import walk_up
-from runner.tomlfile import read_toml
+from runner.project.toml_file import read_toml
 
 SETTINGS_FILE = "runner.toml"
 DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")

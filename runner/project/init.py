@@ -10,9 +10,9 @@ from typing import TypeGuard
 
 from runner.agent.contract.commands import DEFAULT_COMMAND
 from runner.agent.contract.paths import WORKSPACE
+from runner.disk.own_files import write_atomic
 from runner.guard.foreign_files import read_regular
 from runner.project.find import SETTINGS_FILE, Project
-from runner.state import write_atomic
 
 DATA_FOLDERS = re.compile(r"(data|datasets?|inputs?|corpus|images)([-_.].*)?", re.IGNORECASE)
 SWEEP_FILE = "sweep.yaml"

@@ -6,9 +6,10 @@ A null answer makes wandb-core crash and the run fail, so every mutation of this
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from runner.server.filenodes import artifact_folder, storage_path
 from runner.server.records import Artifact
 from runner.server.service import DEFAULT_ENTITY, DEFAULT_PROJECT, Service, new_id
-from runner.server.views import Views, artifact_folder, storage_path
+from runner.server.views import Views
 from runner.server.wire import (
     Args,
     Node,

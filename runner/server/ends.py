@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from runner.agent.contract import exits
-from runner.server.records import Run, RunState
+from runner.run_states import RunState
+from runner.server.records import Run
 from runner.server.wire import dumps
 
 MAX_LINES = 20  # log lines kept of a failed run

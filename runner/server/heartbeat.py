@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.run_states import OVER, RunState
+from runner.search.suggest import next_config
 from runner.server.access import ADMIN, Access
 from runner.server.ends import Report, begin_anew, hear_agent
 from runner.server.progress import SweepProgress
-from runner.server.records import OVER, Agent, Run, RunState, Sweep, blank_run
+from runner.server.records import Agent, Run, Sweep, blank_run
 from runner.server.scores import place_anew
-from runner.server.search import next_config
 from runner.server.service import Service, new_id, seed_of
 from runner.server.wire import Args, Refused, dumps, json_object, local_names, required, text
 

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
+from runner.run_states import LIVE
+from runner.search.best import best_so_far, thin_out
+from runner.search.engines import engine_of
 from runner.server.access import ADMIN, Access
-from runner.server.records import LIVE, Agent, Run, Sweep
+from runner.server.records import Agent, Run, Sweep
+from runner.server.runnodes import duration
 from runner.server.service import Service, chosen_config
-from runner.server.views import ENGINES, Views
 from runner.server.wire import Refused
+from runner.sweepfile.model import Goal
 
 REFRESH_S = 10
 SHOWN_RUNS = 500
@@ -52,7 +56,7 @@ def sweep(service: Service, sweep: Sweep) -> str:
     """One sweep: how far it is, the best so far, each run, its configuration."""
     store, spec = service.store, service.spec(sweep)
     runs, counts = store.newest_runs(sweep, SHOWN_RUNS), store.sums.count_states(sweep)
-    best = store.best_run(sweep, highest=spec.goal == "maximize")
+    best = store.best_run(sweep, spec.goal)
     total = sum(counts.values())
     states = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     metric = (
@@ -61,7 +65,7 @@ def sweep(service: Service, sweep: Sweep) -> str:
     facts = [
         escape(sweep.path),
         escape(sweep.state.lower()),
-        escape(f"{spec.method} ({ENGINES[spec.method]})"),
+        escape(f"{spec.method} ({engine_of(spec.method).name})"),
         metric,
     ]
     parts = [
@@ -111,19 +115,18 @@ def _best(run: Run | None) -> str:
 
 
 def _runs_table(service: Service, runs: Sequence[Run]) -> str:
-    views = Views(service, "")
     agents = {one.id: one for one in _agents(service, runs)}
     rows = []
     for run in runs:
         agent = agents.get(run.agent or "")
-        duration = views.duration(run)
+        ran_s = duration(service, run)
         rows.append(
             [
                 f'<span id="{escape(run.id)}">{escape(run.shown)}</span>',
                 escape(_state(run)),
                 escape(_number(run.best)),
                 escape(_number(run.last)),
-                "" if duration is None else f"{duration:.0f} s",
+                "" if ran_s is None else f"{ran_s:.0f} s",
                 str(run.history_rows),
                 escape((agent.host or agent.id) if agent else ""),
                 _config(run),
@@ -168,12 +171,13 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _chart(values: Sequence[float], *, goal: str) -> str:
+def _chart(values: Sequence[float], *, goal: Goal) -> str:
     """Each run's best in the order of their starts, and the best so far as a line.
 
     Of many runs only some are drawn, the best so far of those between included.
     """
-    values = _thinned([value for value in values if math.isfinite(value)], goal=goal)
+    finite = [value for value in values if math.isfinite(value)]
+    values = thin_out(finite, goal, most=SHOWN_POINTS)
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
@@ -183,10 +187,7 @@ def _chart(values: Sequence[float], *, goal: str) -> str:
     def place(at: int, value: float) -> str:
         return f"{10 + at * across:.1f},{10 + 160 * (high - value) / scale:.1f}"
 
-    so_far, line = values[0], []
-    for at, value in enumerate(values):
-        so_far = max(so_far, value) if goal == "maximize" else min(so_far, value)
-        line.append(place(at, so_far))
+    line = [place(at, value) for at, value in enumerate(best_so_far(values, goal))]
     dots = "".join(
         f'<circle cx="{x}" cy="{y}" r="3" fill="#7a8796"/>'
         for x, y in (place(at, value).split(",") for at, value in enumerate(values))
@@ -197,13 +198,6 @@ def _chart(values: Sequence[float], *, goal: str) -> str:
         f'</title><polyline points="{" ".join(line)}" fill="none" stroke="#0b7a4b" '
         f'stroke-width="2"/>{dots}</svg><p class="quiet">{escape(title)}; line: best so far</p>'
     )
-
-
-def _thinned(values: Sequence[float], *, goal: str) -> Sequence[float]:
-    """The best of every few values where there are many."""
-    size = -(-len(values) // SHOWN_POINTS)
-    best = max if goal == "maximize" else min
-    return [best(values[at : at + size]) for at in range(0, len(values), max(1, size))]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int]) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from runner.server.grid import Grid
+from runner.search.best import best_of, best_value
+from runner.search.grid import Grid
+from runner.search.progress import RunView
 from runner.server.records import Run, Sweep
 from runner.server.scores import metric_values
-from runner.server.search import RunView, best_value
 from runner.server.service import Service, chosen_config, chosen_of
 from runner.server.wire import number, pick
 
@@ -29,11 +30,8 @@ class SweepProgress:
     def best(self) -> float | None:
         """The best value of the metric so far."""
         spec = self.service.spec(self.sweep)
-        highest = spec.goal == "maximize"
-        values = [best_value(view, spec.goal) for view in self._prior]
-        values.append(self.service.store.sums.best(self.sweep, highest=highest))
-        known = [value for value in values if value is not None]
-        return (max if highest else min)(known, default=None)
+        own = self.service.store.sums.best(self.sweep, spec.goal)
+        return best_of([own, *(best_value(view, spec.goal) for view in self._prior)], spec.goal)
 
     def free_cell(self, grid: Grid) -> int | None:
         """The first cell that no run had; the sweep's cursor moves up to it."""

@@ -3,21 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-RunState: TypeAlias = Literal[
-    "pending",
-    "running",
-    "finished",
-    "failed",
-    "crashed",
-    "killed",
-    "preempting",
-    "preempted",
-]
+from runner.run_states import RunState
+
 SweepState: TypeAlias = Literal["RUNNING", "PAUSED", "FINISHED", "CANCELED"]
-RUN_STATES: tuple[RunState, ...] = get_args(RunState)
 SWEEP_STATES: tuple[SweepState, ...] = get_args(SweepState)
-LIVE: tuple[RunState, ...] = ("pending", "running", "preempting")
-OVER: tuple[RunState, ...] = ("finished", "failed", "crashed", "killed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from runner.run_states import OVER, RUN_STATES
 from runner.server.ends import begin_anew
-from runner.server.records import OVER, RUN_STATES, Run, blank_run
+from runner.server.filenodes import storage_path
+from runner.server.records import Run, blank_run
 from runner.server.scores import add_summary, place_anew, score_anew
 from runner.server.service import DEFAULT_ENTITY, Service, new_id, place_of
 from runner.server.stream import rewind
-from runner.server.views import Views, storage_path
+from runner.server.views import Views
 from runner.server.wire import (
     Args,
     Node,

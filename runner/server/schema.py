@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from runner.disk.migrations import Migration, check_format, migrate, read_migrations
 from runner.errors import RunnerError
-from runner.migrations import Migration, check_format, migrate, read_migrations
 from runner.server.disk import sync_folder
 
 STATEMENTS = 512  # prepared ones that a connection keeps

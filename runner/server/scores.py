@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.server.hyperband import is_hopeless, last_band, marks
+from runner.search.best import as_loss, best_of
+from runner.search.hyperband import is_hopeless, last_band, marks
 from runner.server.records import Run, Sweep
 from runner.server.service import Service, chosen_config
 from runner.server.store import Store
@@ -35,14 +36,12 @@ def add_values(service: Service, run: Run, spec: Spec | None, values: Sequence[f
     """The run with further values of its sweep's metric; its bands are noted."""
     if spec is None or spec.metric is None or not values:
         return run
-    best_of = max if spec.goal == "maximize" else min
-    best = best_of(values) if run.points == 0 or run.best is None else best_of(run.best, *values)
+    best = best_of([run.best if run.points else None, *values], spec.goal)
     points = run.points + len(values)
     rules = spec.early_terminate
     if rules is not None:
-        sign = _sign(spec)
         reached = [mark for mark in marks(rules, points) if mark > run.points]
-        losses = {mark: sign * values[mark - run.points - 1] for mark in reached}
+        losses = {mark: as_loss(values[mark - run.points - 1], spec.goal) for mark in reached}
         if losses:
             service.store.sums.put_bands(run, losses)
     return replace(run, points=points, best=best, last=values[-1])
@@ -99,7 +98,7 @@ def stop_hopeless(service: Service, sweep: Sweep, spec: Spec, before: Run, run: 
         if band is None:
             continue
         at_band = service.store.sums.band_loss(one, band)
-        lowest = _sign(spec) * one.best
+        lowest = as_loss(one.best, spec.goal)
         if at_band is not None and is_hopeless(rules, ladder, band, at_band=at_band, lowest=lowest):
             service.store.put(replace(one, stop="early", stop_at=service.clock()))
             service.ages.note("stop", one.path)
@@ -117,7 +116,3 @@ class _Ladder:
     def loss(self, mark: int, rank: int) -> float:
         """The loss so many places behind the best."""
         return self.store.sums.band_rank(self.sweep, mark, rank)
-
-
-def _sign(spec: Spec) -> float:
-    return -1.0 if spec.goal == "maximize" else 1.0

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner import sweepfile
+from runner.search.grid import Grid, make_grid
 from runner.server.access import Keys
 from runner.server.ages import Ages
-from runner.server.grid import Grid
 from runner.server.records import Project, Run, Sweep
-from runner.server.search import make_grid
 from runner.server.store import Store
 from runner.server.tokens import Tokens
 from runner.server.wire import Args, Refused, text

@@ -12,6 +12,7 @@ from runner.server.lines import Lines
 from runner.server.names import safe_name
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
 from runner.server.sums import IN_ORDER, LIVE_STATES, OF_SWEEP, SORTED, Key, Sums, key_of
+from runner.sweepfile.model import Goal
 
 Record = TypeVar("Record", Project, Sweep, Agent, Run, Artifact)
 NAMES: dict[type, tuple[str, ...]] = {
@@ -160,9 +161,9 @@ class Store:
         where = f"{OF_SWEEP} order by created desc, rowid desc limit ?"
         return self._all(Run, where, *key_of(sweep), count)
 
-    def best_run(self, sweep: Sweep, *, highest: bool) -> Run | None:
+    def best_run(self, sweep: Sweep, goal: Goal) -> Run | None:
         """The run with the best value, the oldest of equals."""
-        best = self.sums.best(sweep, highest=highest)
+        best = self.sums.best(sweep, goal)
         if best is None:
             return None
         return self._one(Run, f"{OF_SWEEP} and best=? {IN_ORDER}", *key_of(sweep), best)

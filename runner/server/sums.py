@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from runner.run_states import LIVE
 from runner.server.database import Database, Row
-from runner.server.records import LIVE, Run, Sweep
+from runner.server.records import Run, Sweep
+from runner.sweepfile.model import Goal
 
 Key = tuple[str, str, str]
 LIVE_STATES = ", ".join(f"'{one}'" for one in LIVE)
@@ -59,9 +61,9 @@ class Sums:
         """Note that it is."""
         self._set(sweep, "counted", 1)
 
-    def best(self, sweep: Sweep, *, highest: bool) -> float | None:
+    def best(self, sweep: Sweep, goal: Goal) -> float | None:
         """The lowest or the highest of its runs' best values."""
-        name = "max" if highest else "min"
+        name = "max" if goal == "maximize" else "min"
         sql = f"select {name}(best) from run where {OF_SWEEP}"  # noqa: S608 - ours
         [(value,)] = self._database.execute(sql, key_of(sweep))
         best: float | None = value

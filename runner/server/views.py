@@ -8,31 +8,28 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from runner.search.engines import engine_of
 from runner.server.access import ADMIN, Access
 from runner.server.budget import Budget
+from runner.server.filenodes import artifact_node, file_node, storage_path
 from runner.server.filters import connection
-from runner.server.history import FIRST, LAST, History, spread
-from runner.server.lines import Kind
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
+from runner.server.runnodes import account_fields, logged_fields
 from runner.server.runquery import select_runs
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.wire import (
     Args,
     Node,
-    dumps,
     global_id,
     iso,
     json_object,
     local_names,
     text,
     texts,
-    whole,
 )
 
 AGENT_SILENT_S = 60.0  # an agent that polls every 5 s is gone by then
-READ_ROW = 8  # bytes of a curve
 NODE_COST = 40  # of a run or a project, in plain fields
-ENGINES = {"grid": "grid", "random": "random", "bayes": "tpe"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ class Views:
             "name": sweep.id,
             "displayName": sweep.name,
             "method": spec.method,
-            "engine": ENGINES[spec.method],
+            "engine": engine_of(spec.method).name,
             "state": sweep.state,
             "description": sweep.description,
             "config": sweep.config,
@@ -151,7 +148,7 @@ class Views:
             "updatedAt": iso(sweep.updated),
             "heartbeatAt": iso(sweep.updated),
             "earlyStopJobRunning": False,
-            "bestLoss": lambda _: store.sums.best(sweep, highest=spec.goal == "maximize"),
+            "bestLoss": lambda _: store.sums.best(sweep, spec.goal),
             "runCount": lambda _: store.sums.count_runs(sweep),
             "runCountExpected": spec.run_cap,
             "runs": lambda args: connection(runs(args), args, self.run),
@@ -189,7 +186,12 @@ class Views:
     def run(self, run: Run) -> Node:
         """A run: what it logged, how it is, and our own account of it."""
         self.budget.spend(nodes=NODE_COST)
-        return {**self._identity(run), **self._logged(run), **self._account(run)}
+        return {
+            **self._identity(run),
+            **logged_fields(self.service, self.budget, run),
+            **self._files(run),
+            **account_fields(self.service, self.budget, run),
+        }
 
     def _identity(self, run: Run) -> dict[str, Any]:
         store = self.service.store
@@ -231,156 +233,28 @@ class Views:
             "suggestedConfig": run.suggested,
         }
 
-    def _logged(self, run: Run) -> dict[str, Any]:
-        service = self.service
-        history = History(service.store, run, self.budget)
-
-        def wandb_config(args: Args) -> str:
-            inner = json.loads(run.config).get("_wandb")
-            values = inner.get("value") if isinstance(inner, dict) else None
-            keys = texts(args, "keys")
-            found = values if isinstance(values, dict) else {}
-            return dumps({key: one for key, one in found.items() if not keys or key in keys})
-
-        def log_lines(args: Args) -> Node:
-            self._spend(run, "output")
-            lines = list(enumerate(service.output(run)))
-            return connection(lines, args, lambda one: {"number": one[0], "line": one[1]})
+    def _files(self, run: Run) -> dict[str, Any]:
+        store = self.service.store
 
         def files(args: Args) -> list[Upload]:
             names = [posixpath.normpath(name) for name in texts(args, "names")]  # `./a.txt`
-            return [one for one in service.store.uploads(run) if not names or one.name in names]
+            return [one for one in store.uploads(run) if not names or one.name in names]
 
         return {
-            "historyLineCount": run.history_rows,
-            "eventsLineCount": run.events_rows,
-            "logLineCount": run.output_rows,
-            "historyTail": lambda _: dumps(history.tail()),
-            "eventsTail": lambda _: dumps(_listed(service.store.lines.read_last(run, "events"))),
-            "historyKeys": lambda _: history.keys(),
-            "history": history.page,
-            "sampledHistory": history.sampled,
-            "events": lambda args: spread(self._read(run, "events"), whole(args, "samples")),
-            "parquetHistory": lambda args: {
-                "parquetUrls": [],
-                "liveData": history.parquet_rows(args),
-            },
-            "series": lambda args: self._series(run, args),
-            "wandbConfig": wandb_config,
-            "logLines": log_lines,
             "files": lambda args: connection(files(args), args, lambda one: self._file(run, one)),
-            "fileCount": lambda _: len(service.store.uploads(run)),
-            "outputArtifacts": lambda args: connection(
-                service.store.outputs(run), args, self.artifact
-            ),
+            "fileCount": lambda _: len(store.uploads(run)),
+            "outputArtifacts": lambda args: connection(store.outputs(run), args, self.artifact),
             "inputArtifacts": lambda args: connection((), args, dict),
         }
 
-    def _series(self, run: Run, args: Args) -> list[Node]:
-        """Ours: curves of keys, thinned out for a picture."""
-        from runner.server.curves import DEFAULT_POINTS, MAX_POINTS, read_curve  # loads numpy
-
-        points = min(MAX_POINTS, max(3, whole(args, "points") or DEFAULT_POINTS))
-        low, high = whole(args, "minStep"), whole(args, "maxStep")
-        nodes: list[Node] = []
-        for key in texts(args, "keys"):
-            self.budget.spend(nodes=points, read=READ_ROW * run.history_rows)
-            within = FIRST if low is None else low, LAST if high is None else high
-            curve = read_curve(self.service.store, run, key, points=points, within=within)
-            nodes.append(curve.node())
-        return nodes
-
-    def _read(self, run: Run, kind: Kind) -> list[str]:
-        self._spend(run, kind)
-        return list(self.service.store.lines.read(run, kind))
-
-    def _spend(self, run: Run, kind: Kind) -> None:
-        self.budget.spend(read=self.service.store.lines.size(run, kind))
-
-    def _account(self, run: Run) -> dict[str, Any]:
-        def agent_name(_: Args) -> str | None:
-            agent = self.service.store.agent(run.agent) if run.agent else None
-            return (agent.host or agent.id) if agent else None
-
-        return {
-            "attempts": run.attempts,
-            "failure": lambda _: self._failure(run),
-            "agentName": agent_name,
-            "stoppedEarly": run.stop == "early",
-            "durationS": self.duration(run),
-            "bestMetric": run.best,
-            "lastMetric": run.last,
-        }
-
-    def duration(self, run: Run) -> float | None:
-        """How long the last attempt ran, or runs by now."""
-        if run.started is None:
-            return None
-        end = run.ended if run.ended is not None else self.service.clock()
-        return round(max(0.0, end - run.started), 3)
-
-    def _failure(self, run: Run) -> str | None:
-        """Our agent's account, else what the stream tells, for a run that went wrong."""
-        if run.failure is not None or run.state not in ("failed", "crashed"):
-            return run.failure
-        self._spend(run, "output")
-        lines = self.service.output(run)[-20:]
-        return dumps({"class": "crash", "signal": None, "exit_code": run.exit_code, "lines": lines})
-
     def _file(self, run: Run, upload: Upload) -> Node:
-        url = self.download(run, upload.name)
-        return {
-            "__typename": "File",
-            "id": global_id("File", run.entity, run.project, run.id, upload.name),
-            "name": upload.name,
-            "url": url,
-            "directUrl": url,
-            "sizeBytes": upload.size,
-            "updatedAt": iso(upload.updated),
-            "mimetype": None,
-            "md5": None,
-        }
+        path = storage_path(run.entity, run.project, run.id, upload.name)
+        return file_node(run, upload, self.signed(path, write=False))
 
     def artifact(self, artifact: Artifact) -> Node:
         """One version of an artifact."""
-        store = self.service.store
-        place = store.root.joinpath("artifacts", artifact_folder(artifact), "data")
-
-        def sizes() -> list[int]:
-            return [one.stat().st_size for one in place.rglob("*") if one.is_file()]
-
-        sequence = {
-            "__typename": "ArtifactSequence",
-            "id": global_id("Sequence", artifact.entity, artifact.project, artifact.collection),
-            "name": artifact.collection,
-            "project": lambda _: self._project_of(artifact),
-        }
-        return {
-            "__typename": "Artifact",
-            "id": artifact.id,
-            "digest": artifact.digest,
-            "state": artifact.state,
-            "versionIndex": artifact.version,
-            "metadata": artifact.metadata,
-            "description": None,
-            "artifactSequence": sequence,
-            "artifactType": {"name": artifact.type},
-            "aliases": [],
-            "tags": [],
-            "size": lambda _: sum(sizes()),
-            "fileCount": lambda _: len(sizes()),
-            "historyStep": None,
-            "commitHash": None,
-            "ttlDurationSeconds": -1,
-            "ttlIsInherited": False,
-            "createdAt": iso(artifact.created),
-            "updatedAt": iso(artifact.created),
-        }
-
-    def download(self, run: Run, name: str) -> str:
-        """A URL that gives a run's file."""
-        path = storage_path(run.entity, run.project, run.id, name)
-        return self.signed(path, write=False)
+        root = self.service.store.root
+        return artifact_node(root, artifact, lambda: self._project_of(artifact))
 
     def signed(self, path: str, *, write: bool) -> str:
         """The URL of `path` with a token."""
@@ -394,20 +268,6 @@ class Views:
     def _selected(self, where: Mapping[str, str], args: Args) -> Sequence[Run]:
         wanted = json_object(text(args, "filters"), name="filters")
         return select_runs(self.service.store, where, wanted, text(args, "order") or "+created_at")
-
-
-def _listed(line: str | None) -> list[str]:
-    return [] if line is None else [line]
-
-
-def storage_path(*names: str) -> str:
-    """The path of a stored file's URL, not yet quoted."""
-    return "/".join(("/storage", *names))
-
-
-def artifact_folder(artifact: Artifact) -> str:
-    """The folder of an artifact version among all artifacts'."""
-    return artifact.id.replace("=", "").replace("/", "_")
 
 
 def _project_number(entity: str, name: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.backend.wandb_files import find_home, find_wandb_claims, is_known_server
-from runner.guard.acceptance import Claim
 from runner.project.find import Project
+from runner.user.accepted import Claim
 
 SERVERS = ("server", "sync.to")
 _PATHS = ("image.context", "image.dockerfile", "image.dependencies", "run.sweep")

@@ -7,20 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.agent.contract import limits
-from runner.backend.choice import ServerChoice, choose_server
-from runner.backend.keys import find_key
-from runner.backend.wandb_files import read_wandb_settings
 from runner.errors import ExitCode, RunnerError
-from runner.guard.acceptance import Claim, is_accepted
 from runner.project.find import SETTINGS_FILE, Project
+from runner.project.toml_file import read_toml
 from runner.settings import kinds
 from runner.settings.claims import find_claims
 from runner.settings.kinds import Kind
 from runner.settings.mounts import UserMount
-from runner.tomlfile import read_toml
-
-__all__ = ["ServerChoice", "Settings", "choose_server", "find_key", "load_settings"]
-__all__ += ["read_wandb_settings"]
+from runner.user.accepted import Claim, is_accepted
 
 FLAG = "flag"
 Access = Literal["cdi", "runtime", "gpus"]

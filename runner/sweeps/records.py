@@ -10,7 +10,8 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.backend.connection import Connection
 from runner.backend.hosts import find_app_url
 from runner.backend.nodes import SweepInfo
-from runner.state import State, read_json, write_json
+from runner.disk.own_files import read_json, write_json
+from runner.state.folder import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from runner.backend.keys import get_key
 from runner.backend.reach import read_kind
 from runner.backend.wandb_files import find_home
 from runner.errors import ExitCode, RunnerError
-from runner.state import State
+from runner.state.folder import State
 from runner.sweeps.records import load_records
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Servers:
         return self._open[name]
 
     def _connect_local(self) -> Connection:
-        from runner.localserver.container import ensure_server, find_server
+        from runner.server_container.container import ensure_server, find_server
 
         server = None if self._own == "renew" else find_server(self._engine(), self.state)
         if server is None and self._own == "find":

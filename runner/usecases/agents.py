@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runner.agent.contract.labels import NAME_PREFIX
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.plan import Agent
+from runner.fleet.agents import Agent
 
 
 def find_agent(agents: Sequence[Agent], name: str, *, what: str = "agent") -> Agent:

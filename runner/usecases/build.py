@@ -1,5 +1,6 @@
 """`runner build`: the project's image, its names for Compose, and what is in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.agent.contract.variables import COMPOSE_PROJECT
@@ -28,7 +29,9 @@ class BuildRequest:
     no_cache: bool = False
 
 
-def plan(project: Project, settings: Settings, request: BuildRequest) -> Build:
+def plan(
+    project: Project, settings: Settings, request: BuildRequest, environ: Mapping[str, str]
+) -> Build:
     """What buildx would be called with; asks no engine and writes nothing."""
     return plan_build(
         project,
@@ -38,6 +41,7 @@ def plan(project: Project, settings: Settings, request: BuildRequest) -> Build:
         base=request.base,
         tag=request.tag,
         no_cache=request.no_cache,
+        environ=environ,
     )
 
 

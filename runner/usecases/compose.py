@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.agent.contract import paths
+from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
 from runner.backend.certificates import copy_ca_bundle, find_ca_bundle
 from runner.backend.keys import get_key
 from runner.backend.wandb_files import find_home
@@ -15,23 +16,23 @@ from runner.compose.env_file import ENV_FILE, ComposePins, make_extra, make_valu
 from runner.compose.file import FILE, render
 from runner.compose.folders import shared_folder
 from runner.compose.given_key import key_file
+from runner.disk.own_files import read_json, write_atomic, write_json
+from runner.engine.labels import is_composed
 from runner.engine.target import read_access
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentspec import check_env
-from runner.fleet.apply import make_host
-from runner.fleet.composed import is_composed
-from runner.fleet.mounts import resolve_mounts
-from runner.fleet.observe import read_agents
-from runner.fleet.slots import Slot, parse_selection
+from runner.fleet.selection import Slot, parse_selection
 from runner.guard.foreign_files import read_regular_text
 from runner.image.built import find_image
-from runner.image.recipe import COMMIT_LABEL, DIRTY_LABEL
 from runner.image.server import ensure_server_image, server_tag
-from runner.localserver.container import find_server, network_name, select_port
-from runner.localserver.files import find_data, make_data
+from runner.launchers.docker.container_spec import check_env
+from runner.launchers.docker.mounts import resolve_mounts
+from runner.launchers.docker.observe import read_agents
+from runner.launchers.docker.start import make_host
+from runner.server_container.container import find_server, network_name, select_port
+from runner.server_container.files import find_data, make_data
 from runner.settings.claims import is_inside
 from runner.settings.load import variable_of
-from runner.state import hand_over, read_json, write_atomic, write_json
+from runner.state.owner import hand_over
 from runner.sweeps.records import load_records, save_record
 from runner.sweeps.resolve import resolve_sweep
 from runner.usecases.session import Session
@@ -208,7 +209,7 @@ def _choose_port(session: Session, *, dry_run: bool) -> int:
 
 def _provenance(labels: Mapping[str, str]) -> dict[str, str]:
 
-    found = {"commit": labels.get(COMMIT_LABEL), "dirty": labels.get(DIRTY_LABEL)}
+    found = {"commit": labels.get(PROJECT_COMMIT), "dirty": labels.get(PROJECT_DIRTY)}
     return {name: value for name, value in found.items() if value}
 
 

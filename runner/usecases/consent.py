@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.errors import ExitCode, RunnerError
-from runner.guard.acceptance import Claim, accept
 from runner.settings.load import Settings, variable_of
+from runner.user.accepted import Claim, accept
 
 Report = Callable[[str], None]
 Ask = Callable[[Sequence[Claim]], bool]

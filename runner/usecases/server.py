@@ -6,8 +6,8 @@ from runner.backend.certificates import find_ca_bundle
 from runner.backend.keys import find_key
 from runner.backend.wandb_files import find_home
 from runner.errors import ExitCode, RunnerError
-from runner.localserver.container import find_server
-from runner.localserver.health import read_health
+from runner.server_container.container import find_server
+from runner.server_container.health import read_health
 from runner.sweeps.servers import find_kind
 from runner.usecases.session import Session
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.abandoned import remove_abandoned
 from runner.backend.choice import ServerChoice, choose_server
 from runner.backend.keys import find_key_origin
 from runner.backend.wandb_files import find_home, read_wandb_settings
+from runner.disk.temporary import remove_abandoned
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
 from runner.project.find import Project, find_project
 from runner.settings.load import Settings, load_settings
-from runner.state import State, find_foreign_state, find_state, open_state, plan_state
+from runner.state.find import find_foreign_state, find_state, open_state, plan_state
+from runner.state.folder import State
 from runner.sweeps.place import Names
 from runner.usecases.consent import Ask, Report, load_checked, settle
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.observe import mark_gpus
-from runner.fleet.plan import Agent
-from runner.fleet.slots import CpuSlots, FreeGpus, Selection, Slot, select_slots
+from runner.fleet.agents import Agent
+from runner.fleet.holders import mark_gpus
+from runner.fleet.selection import CpuSlots, FreeGpus, Selection, Slot, select_slots
 from runner.usecases.session import Session
 
 
@@ -13,7 +13,7 @@ def find_slots(session: Session, agents: Sequence[Agent], selection: Selection) 
     """The slots that `--gpus` means, each with which of `agents` or who else has it now."""
     if isinstance(selection, CpuSlots):
         return select_slots([], selection)
-    from runner.nvml import read_gpus  # slow to load, and CPU slots have no use for it
+    from runner.gpus.nvml import read_gpus  # slow to load, and CPU slots have no use for it
 
     foreign_mib = session.settings.run.foreign_mib
     return select_slots(mark_gpus(read_gpus(), agents, foreign_mib=foreign_mib), selection)
@@ -21,7 +21,7 @@ def find_slots(session: Session, agents: Sequence[Agent], selection: Selection) 
 
 def missing_gpus() -> RunnerError:
     """What is said without `--gpus`: the free GPUs."""
-    from runner.nvml import read_gpus  # slow to load, and only this error needs it
+    from runner.gpus.nvml import read_gpus  # slow to load, and only this error needs it
 
     try:
         free = select_slots(mark_gpus(read_gpus(), [], foreign_mib=500), FreeGpus(None))

@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from runner.engine.client import Engine
-from runner.fleet.apply import Result, carry_out, stop_agent
-from runner.fleet.observe import read_fleet
-from runner.fleet.plan import Agent, plan_stop
-from runner.fleet.rescue import remove_agents
-from runner.localserver.container import find_server, network_name, remove_server
-from runner.localserver.health import KeyRefused, read_health
-from runner.state import State
+from runner.fleet.agents import Agent
+from runner.fleet.carry_out import Result, carry_out
+from runner.fleet.plan import plan_stop
+from runner.launchers.docker.copy_out import remove_agents
+from runner.launchers.docker.observe import read_fleet
+from runner.launchers.docker.stop import stop_agent
+from runner.server_container.container import find_server, network_name, remove_server
+from runner.server_container.health import KeyRefused, read_health
+from runner.state.folder import State
 from runner.usecases.agents import find_agent
 from runner.usecases.session import Session
 

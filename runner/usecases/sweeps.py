@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 
-from runner.backend.nodes import RunInfo, SweepInfo
+from runner.backend.nodes import RunInfo
 from runner.errors import ExitCode, RunnerError
+from runner.search.best import find_best
 from runner.sweeps.address import is_file_spec
 from runner.sweeps.records import Joined
 from runner.sweeps.resolve import resolve_sweep
@@ -35,22 +36,13 @@ def read_sweep(session: Session, name: str, server: str | None) -> tuple[Joined,
     return joined, list(joined.server.client.runs(joined.sweep))
 
 
-def find_best(runs: Iterable[RunInfo], sweep: SweepInfo) -> RunInfo | None:
-    """The run whose best logged value of the sweep's metric is best."""
-    rated = [(run.best, run) for run in runs if run.best is not None]
-    if not rated:
-        return None
-    choose = max if sweep.goal == "maximize" else min
-    return choose(rated, key=lambda pair: pair[0])[1]
-
-
 def get_best(joined: Joined, runs: Iterable[RunInfo]) -> RunInfo:
     """The best run.
 
     Raises:
         RunnerError: none has logged the metric, or the sweep has none (3).
     """
-    found = find_best(runs, joined.sweep)
+    found = find_best(runs, joined.sweep.goal)
     if found is None:
         metric = joined.sweep.metric
         raise RunnerError(

@@ -15,28 +15,29 @@ from runner.backend.keys import get_key
 from runner.backend.wandb_files import find_home
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.guard.user_state import find_user_folder
-from runner.offline.artifacts import find_staging
 from runner.offline.batches import split
 from runner.offline.bring import Sweeps
 from runner.offline.choose import choose_target
-from runner.offline.collect import Found, find_logs, find_usual_logs, group, read_chunks
 from runner.offline.ledger import Ledger, has_receipts, opened
 from runner.offline.lock import exclusive
-from runner.offline.logfile import LogFile
-from runner.offline.openfiles import find_open
+from runner.offline.log.artifacts import find_staging
+from runner.offline.log.file import LogFile
+from runner.offline.log.find import Found, find_logs, find_usual_logs, group, read_chunks
+from runner.offline.log.read import read_sweep
+from runner.offline.log.writers import find_open
 from runner.offline.parcel import Addresses, Outcome, Parcel
 from runner.offline.progress import Progress
-from runner.offline.runlog import read_sweep
 from runner.offline.send import Senders
 from runner.offline.sync import Sync
 from runner.offline.target import Target
 from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
-from runner.state import State, find_state
+from runner.state.find import find_state
+from runner.state.folder import State
 from runner.sweeps.records import SweepRecord, load_records
 from runner.sweeps.servers import Servers, find_kind
 from runner.usecases.consent import Ask, Report, settle
+from runner.user.records import find_user_folder
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
 

@@ -14,7 +14,7 @@ import yaml
 from amt.config import DEFAULTS, TrainConfig, as_dict, build_config, load_config, read_yaml
 from amt.errors import ConfigError
 from amt.train import main
-from runner.server.spaces import draw
+from runner.search.points import draw
 from runner.sweepfile import read_sweep
 from tests.amt.micro import make_arguments, make_config
 

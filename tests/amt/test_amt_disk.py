@@ -12,9 +12,10 @@ import torch
 
 from amt.data.synthetic import open_synthetic
 from amt.errors import CheckpointError, DiskError
-from amt.files import format_bytes, replace_file
+from amt.files import replace_file
 from amt.train import main
 from amt.training.checkpoint import Checkpoints
+from amt.units import format_bytes
 from tests.amt.full_disk import small_files
 from tests.amt.micro import make_arguments
 

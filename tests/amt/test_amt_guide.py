@@ -15,7 +15,7 @@ import wandb
 import yaml
 
 from amt.config import load_config
-from runner.state import open_state
+from runner.state.find import open_state
 from tests.amt.micro import make_arguments
 from tests.amt.test_amt_parameters import PARAMETERS
 

@@ -24,7 +24,7 @@ from amt.train import main
 from amt.training.loop import run_training
 from amt.training.step import Training
 from amt.training.validation import validate
-from runner.offline.framing import read_frames
+from runner.offline.log.leveldb import read_frames
 from tests.amt.micro import make_arguments, make_config, open_train, open_val
 
 ROOT = Path(__file__).resolve().parents[2]

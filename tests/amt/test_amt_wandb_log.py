@@ -9,7 +9,7 @@ from pathlib import Path
 from wandb.proto import wandb_internal_pb2
 
 from amt.wandb_log import find_earlier_logs, read_logged_steps
-from runner.offline.framing import FrameWriter
+from runner.offline.log.leveldb import FrameWriter
 
 
 def make_log(steps: list[int], *, padding: int = 10) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.offline.collect import find_logs, read_runs
+from runner.offline.log.find import find_logs, read_runs
 from tests.amt.micro import make_arguments
 from tests.rig.cloud import Cloud, start_cloud
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from runner.abandoned import PREFIX, is_abandoned
+from runner.disk.temporary import PREFIX, is_abandoned
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
 

@@ -15,14 +15,15 @@ from typing import Any
 from runner import console
 from runner.agent.workcopy import fill, read_manifest
 from runner.cli import shapes
+from runner.console.terminal import visible
 from runner.engine.types import ContainerState
+from runner.fleet.agents import Agent
 from runner.fleet.exchange import prepare_copy, prepare_exchange
 from runner.fleet.follow import Search, Snapshot, describe_changes, find_exit_code, summarize
-from runner.fleet.observe import read_agent
-from runner.fleet.plan import Agent, Wanted, plan_fleet, plan_stop
-from runner.fleet.slots import Slot
-from runner.state import State
-from runner.terminal import visible
+from runner.fleet.plan import Wanted, plan_fleet, plan_stop
+from runner.fleet.selection import Slot
+from runner.launchers.docker.observe import read_agent
+from runner.state.folder import State
 from tests.runner.guard.leavings import ESCAPES, make_status
 from tests.runner.guard.test_hostile_leavings import make_container
 
@@ -86,7 +87,7 @@ def show(agents: list[Agent]) -> list[dict[str, Any]]:
     slots = [Slot(one.slot.index or 0, one.slot, "CPU") for one in agents if one.slot]
     plans = [*plan_fleet(slots, agents, wanted, again=True), *plan_stop(agents)]
     first, last = Snapshot({}, {}, NOW), Snapshot({one.name: one for one in agents}, {}, NOW)
-    search = Search("loss", False, [])
+    search = Search("loss", "minimize", [])
     texts = [
         console.table([*records[0]], [[*one.values()] for one in records]),
         *(visible(str(plan)) for plan in plans),

@@ -13,7 +13,8 @@ import yaml
 
 from runner.agent.contract.sweeps import SweepPath
 from runner.backend.client import Client as OurClient
-from runner.state import open_state, write_json
+from runner.disk.own_files import write_json
+from runner.state.find import open_state
 from tests.cloud.targets import PROJECT, Target, wait_until
 from tests.runner.server.clients import SCRIPTS, Client
 

@@ -8,8 +8,8 @@ import pytest
 
 from runner.agent.nvml import read_sight
 from runner.errors import RunnerError
-from runner.gpus import Gpu
-from runner.nvml import read_gpus
+from runner.gpus.gpu import Gpu
+from runner.gpus.nvml import read_gpus
 
 pytestmark = pytest.mark.gpu
 

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner.server.records import OVER, Agent, Artifact, Project, Run, Sweep
+from runner.run_states import OVER
+from runner.server.records import Agent, Artifact, Project, Run, Sweep
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.views import Views

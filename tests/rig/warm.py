@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("cli", "compose", "doctor", "engine", "fleet", "guard", "image", "offline", "settings")
+PACKAGES = (
+    *("cli", "compose", "doctor", "engine", "fleet", "gpus", "guard", "image", "launchers.docker"),
+    *("offline", "offline.log", "settings", "state", "usecases", "usecases.up", "user"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from runner.server import search
-from runner.server.grid import Grid
-from runner.server.hyperband import is_hopeless, last_band
-from runner.server.search import RunView, best_value
+from runner.search import suggest as search
+from runner.search.best import best_of, best_value
+from runner.search.grid import Grid, make_grid
+from runner.search.hyperband import is_hopeless, last_band
+from runner.search.progress import RunView
 from runner.sweepfile import Hyperband, Sweep
 from runner.sweepfile.model import Goal
 
@@ -27,8 +28,7 @@ class Listed:
     @property
     def best(self) -> float | None:
         """The best of all."""
-        values = [value for run in self.runs if (value := best_value(run, self.goal)) is not None]
-        return (min if self.goal == "minimize" else max)(values, default=None)
+        return best_of((best_value(run, self.goal) for run in self.runs), self.goal)
 
     def free_cell(self, grid: Grid) -> int | None:
         """By trying one after the other."""
@@ -44,7 +44,7 @@ class Listed:
 def next_config(sweep: Sweep, runs: Sequence[RunView], *, seed: int) -> dict[str, object] | None:
     """The config of the next run after these."""
     progress = Listed(runs, sweep.goal)
-    return search.next_config(sweep, search.make_grid(sweep), progress, seed=seed)
+    return search.next_config(sweep, make_grid(sweep), progress, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)

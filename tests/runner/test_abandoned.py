@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.abandoned import OLD_S, PREFIX, is_abandoned, make_name, remove_abandoned
+from runner.disk.temporary import OLD_S, PREFIX, is_abandoned, make_name, remove_abandoned
 from runner.engine.client import Engine
 from tests.rig.engine import TINY, TestEngine
 
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = """
 import sys, time
 from pathlib import Path
-from runner.abandoned import make_name, temporary_folder
-from runner.state import write_atomic
+from runner.disk.temporary import make_name, temporary_folder
+from runner.disk.own_files import write_atomic
 place = Path(sys.argv[1])
 (place / f".record.json.{make_name()}").write_text("half")
 with temporary_folder(place) as folder:
@@ -28,10 +28,10 @@ with temporary_folder(place) as folder:
     time.sleep(60)
 """
 CONTAINER = """
-import sys, time
+import os, sys, time
 from runner.engine.client import Engine
 from runner.engine.types import Spec
-with Engine.connect() as engine:
+with Engine.connect(environ=os.environ) as engine:
     with engine.short_lived(Spec("", sys.argv[1], ("sleep", "60"))) as box:
         print(box.name, flush=True)
         time.sleep(60)

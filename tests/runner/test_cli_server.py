@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from runner.cli import main
-from runner.localserver.health import read_health
-from runner.state import open_state
+from runner.server_container.health import read_health
+from runner.state.find import open_state
 from tests.rig.certificate import make_certificate
 
 Run = Callable[..., tuple[int | str | None, str, str]]

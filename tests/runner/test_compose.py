@@ -39,8 +39,8 @@ from runner.compose.file import AGENTS, CPU_FILE, FILE, render
 from runner.compose.given_key import read_key
 from runner.engine.types import Mount
 from runner.errors import RunnerError
-from runner.fleet.slots import Slot
-from runner.state import State
+from runner.fleet.selection import Slot
+from runner.state.folder import State
 from tests.rig.user import acting_as
 
 ROOT = Path(__file__).parents[2]

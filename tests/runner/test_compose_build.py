@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.gpus import LEASES
+from runner.gpus.leases import LEASES
 from runner.image.context import list_files, stage_files
 from runner.image.pipconfig import read_pip_settings
 from runner.image.recipe import pinned_torch

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runner.gpus import LEASES
+from runner.gpus.leases import LEASES
 from tests.rig.composed import BOTH, DEAD_PROXIES, Composed, hand_over
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import ROOT, RUNNER, PlainImage

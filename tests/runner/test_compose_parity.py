@@ -19,9 +19,9 @@ from runner.compose.env_file import ComposePins, make_extra, make_values, write_
 from runner.compose.file import render
 from runner.engine.payload import create_body
 from runner.engine.types import Access, Mount
-from runner.fleet.agentspec import AgentOptions, Folders, Host, Launch, make_spec
-from runner.fleet.slots import Slot
-from runner.state import State
+from runner.fleet.selection import Slot
+from runner.launchers.docker.container_spec import AgentOptions, Folders, Host, Launch, make_spec
+from runner.state.folder import State
 from tests.rig.engine import TestEngine
 
 pytestmark = pytest.mark.engine  # of it only the command `docker compose` is needed

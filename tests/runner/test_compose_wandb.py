@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.gpus import LEASES
+from runner.gpus.leases import LEASES
 from tests.rig.cloud import start_cloud
 from tests.rig.composed import BOTH, DEAD_PROXIES, Composed
 from tests.rig.nvml import FakeGpu, FakeNvml

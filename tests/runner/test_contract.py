@@ -26,11 +26,12 @@ from runner.agent.contract.status import (
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.payload import create_body
 from runner.engine.types import Container, Mount
-from runner.fleet.agentspec import AgentOptions, Folders, Host, Launch, make_spec
-from runner.fleet.observe import find_state_of, read_agent
-from runner.fleet.plan import Agent, Wanted, plan_fleet, plan_stop
-from runner.fleet.slots import Slot
-from runner.state import State
+from runner.fleet.agents import Agent, find_state_of
+from runner.fleet.plan import Wanted, plan_fleet, plan_stop
+from runner.fleet.selection import Slot
+from runner.launchers.docker.container_spec import AgentOptions, Folders, Host, Launch, make_spec
+from runner.launchers.docker.observe import read_agent
+from runner.state.folder import State
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = ROOT / "runner" / "agent" / "contract"

@@ -27,14 +27,16 @@ OTHERS = {
     ("runner/settings/load.py", "RUNNER_"),  # settings in the host's environment
     ("runner/project/init.py", "/data"),  # the user's folder, below the workspace
     ("runner/server/app.py", "/runs"),  # a page
-    ("runner/state.py", "server.json"),  # where this folder's own server is
+    ("runner/state/folder.py", "server.json"),  # where this folder's own server is
 }
 COMMON = {"127.0.0.1", labels.NAME_PREFIX}  # everybody's words
 
 # W&B's, CUDA's and other libraries' names are theirs: the host also reads them from its user's
 # environment and sets them for client processes. They are ours where containers are made or read.
 THEIRS = re.compile(r"(WANDB|CUDA|NVIDIA|OMP|SSL|REQUESTS|CURL)_")
-CONTAINER_SIDE = ("runner/agent/", "runner/fleet/", "runner/engine/", "runner/compose/")
+CONTAINER_SIDE = (
+    *("runner/agent/", "runner/fleet/", "runner/launchers/", "runner/engine/", "runner/compose/"),
+)
 
 
 def modules() -> Iterator[ModuleType]:

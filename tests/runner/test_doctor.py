@@ -23,7 +23,7 @@ from runner.doctor.findings import (
     judge_shm,
 )
 from runner.engine.read import read_info
-from runner.gpus import Gpu
+from runner.gpus.gpu import Gpu
 from tests.rig.engine import TINY, TestEngine
 from tests.rig.nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeGpu, FakeNvml
 

@@ -44,7 +44,7 @@ def find_server_tags(engine_env: TestEngine) -> tuple[str, ...]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in engine_env.env.items():
             patch.setenv(name, value)  # for `docker buildx`
-        with Engine.connect() as engine:
+        with Engine.connect(environ=os.environ) as engine:
             found = engine.image(ensure_server_image(engine, report=print))
     assert found is not None
     return found.tags

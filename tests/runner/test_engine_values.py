@@ -24,7 +24,7 @@ from runner.engine.target import find_target, read_access, remember_access, reme
 from runner.engine.translate import find_os_error, translate
 from runner.engine.types import LogLine, Mount, Spec
 from runner.errors import ExitCode
-from runner.state import State
+from runner.state.folder import State
 
 SPEC = Spec(name="runner-x-0", image="sha256:1", command=("python", "-I", "/opt/runner"))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.filesystem import find_file_system, is_network, read_mounts
-from runner.offline.openfiles import QUIET_S, find_open
+from runner.disk.file_systems import find_file_system, is_network, read_mounts
+from runner.offline.log.writers import QUIET_S, find_open
 
 MOUNTS = """\
 22 1 8:1 / / rw - ext4 /dev/sda1 rw

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner.gpus import LEASES
+from runner.gpus.leases import LEASES
 from tests.rig.engine import TestEngine
 from tests.rig.nvml import FakeGpu, FakeNvml, FakeProcess
 from tests.rig.plain import Folder, PlainImage, make_folder

@@ -14,6 +14,7 @@ from runner.backend.nodes import RunInfo
 from runner.cli import shapes
 from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.agents import Agent, find_state_of
 from runner.fleet.follow import (
     Search,
     Snapshot,
@@ -23,12 +24,11 @@ from runner.fleet.follow import (
     new_runs,
     summarize,
 )
-from runner.fleet.observe import find_state_of, read_agent
-from runner.fleet.plan import Agent
-from runner.state import State
+from runner.launchers.docker.observe import read_agent
+from runner.state.folder import State
 
 NOW = 1_700_000_000.0
-SEARCH = Search("loss", False, ["lr"])
+SEARCH = Search("loss", "minimize", ["lr"])
 SWEEP = SweepPath("me", "p", "s1")
 AGENT = Agent(
     "a-0", "c" * 64, "demo", parse_slot("GPU-a"), "running", None, SWEEP, "sha256:1", "f00d"
@@ -197,7 +197,7 @@ def test_the_table_at_the_end_has_agents_and_the_best_run() -> None:
         "",
         "best run r1: loss 0.1 (lr 0.1)",
     ]
-    assert "best run r0" in summarize(at(None), last, replace(SEARCH, maximize=True))
+    assert "best run r0" in summarize(at(None), last, replace(SEARCH, goal="maximize"))
     assert "best" not in summarize(last, last, SEARCH)  # they had ended before
 
 

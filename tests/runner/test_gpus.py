@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.slots import CpuSlots, FreeGpus, Slot, parse_selection, select_slots
-from runner.gpus import Gpu, Holder, Mig, Process, mark_gpus, read_leases
+from runner.fleet.selection import CpuSlots, FreeGpus, Slot, parse_selection, select_slots
+from runner.gpus.gpu import Gpu, Mig
+from runner.gpus.leases import read_leases
+from runner.gpus.marks import Holder, mark_gpus
+from runner.gpus.processes import Process
 
 GIB = 1 << 30
 FOUR = [

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from runner.server.hyperband import bands, marks
+from runner.search.hyperband import bands, marks
 from runner.sweepfile import Hyperband
 from tests.runner.listed_runs import hyperband_stops
 

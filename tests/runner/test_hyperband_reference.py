@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from runner.server.search import RunView
+from runner.search.progress import RunView
 from runner.sweepfile import Hyperband, read_sweep
 from runner.sweepfile.model import Goal
 from tests.runner.listed_runs import hyperband_stops, next_config

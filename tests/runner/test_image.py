@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from runner.agent.contract import labels
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.build import build_image, project_changed
 from runner.image.built import AgentImage, find_image, find_kind
 from runner.image.probe import check_program, probe_image
-from runner.image.recipe import COMMIT_LABEL, HASH_LABEL
 from runner.project.find import find_project
 from runner.settings.load import load_settings
-from runner.state import open_state
+from runner.state.find import open_state
 from tests.rig.engine import TINY, TestEngine
 
 PROGRAM = "import wandb\nprint(wandb.__version__)\n"
@@ -93,7 +93,7 @@ def test_a_plain_project_is_built_once_and_runs_as_anybody(
 
     assert (first.built, again.built) == (True, False)
     assert first.id == again.id == place.find().id
-    assert first.tag == f"runner-{place.root.name}:{first.labels[HASH_LABEL][:12]}"
+    assert first.tag == f"runner-{place.root.name}:{first.labels[labels.PROJECT_HASH][:12]}"
     assert not place.changed()
     assert run_in(engine_env, first, "python", "/opt/project/train.py").strip() == "0.31.0"
     left = run_in(engine_env, first, "find", "/opt/venv", "-name", "wandb_run*.pyc")
@@ -123,7 +123,7 @@ def test_an_edit_is_noticed_and_the_commit_recorded(place: Workplace) -> None:
     edited = place.build(cpu=True)
     assert edited.built
     assert edited.labels["dev.runner.project.dirty"] == "true"
-    assert len(edited.labels[COMMIT_LABEL]) == 40
+    assert len(edited.labels[labels.PROJECT_COMMIT]) == 40
 
 
 @pytest.mark.engine

@@ -8,8 +8,9 @@ import pytest
 from runner.agent.contract.slots import parse_slot
 from runner.agent.contract.status import AgentState, LiveRun, SeenSlot, Status
 from runner.agent.contract.sweeps import SweepPath
-from runner.fleet.plan import Agent, Wanted, hash_settings, plan_fleet, plan_stop
-from runner.fleet.slots import Slot
+from runner.fleet.agents import Agent
+from runner.fleet.plan import Wanted, hash_settings, plan_fleet, plan_stop
+from runner.fleet.selection import Slot
 
 UUIDS = [f"GPU-{letter * 8}-0000-4000-8000-00000000000{i}" for i, letter in enumerate("abcd")]
 SLOTS = [Slot(i, parse_slot(uuid), "H100") for i, uuid in enumerate(UUIDS)]

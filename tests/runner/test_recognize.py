@@ -10,8 +10,9 @@ import pytest
 
 from runner.backend.keys import get_key
 from runner.backend.reach import read_kind
+from runner.disk.own_files import write_json
 from runner.errors import ExitCode, RunnerError
-from runner.state import State, write_json
+from runner.state.folder import State
 from runner.sweeps.servers import find_kind
 
 

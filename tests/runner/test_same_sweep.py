@@ -9,7 +9,7 @@ import pytest
 from runner.backend.choice import ServerChoice
 from runner.backend.client import Client
 from runner.backend.connection import Connection
-from runner.state import State
+from runner.state.folder import State
 from runner.sweepfile import Sweep, read_sweep
 from runner.sweeps.create import create_sweep, find_same_sweep, take_or_create
 from runner.sweeps.place import Names

@@ -9,8 +9,9 @@ from itertools import product
 
 import pytest
 
-from runner.server.records import RunState
-from runner.server.search import RunView, best_value, target_reached
+from runner.run_states import RunState
+from runner.search.best import best_value, reaches
+from runner.search.progress import RunView
 from runner.sweepfile import Sweep, read_sweep
 from tests.runner.listed_runs import next_config
 
@@ -103,7 +104,11 @@ def test_run_cap_and_target_end_a_sweep() -> None:
     assert len(handed_out(capped)) == 4
     assert next_config(aimed, [run(0, {}, 8.9, math.nan)], seed=0) == {"x": 1}
     assert next_config(aimed, [run(0, {}, 9.0, 1.0)], seed=0) is None
-    assert [target_reached(aimed, best) for best in (None, 8.9, 9.0)] == [False, False, True]
+    assert [reaches(best, aimed.target, aimed.goal) for best in (None, 8.9, 9.0)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 EVERY: dict[str, object] = {

@@ -8,15 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.disk.own_files import read_json, write_atomic
 from runner.errors import ExitCode, RunnerError
-from runner.state import (
-    check_owner,
-    find_state,
-    make_fleet_name,
-    open_state,
-    read_json,
-    write_atomic,
-)
+from runner.state.find import find_state, open_state
+from runner.state.fleet_name import make_fleet_name
+from runner.state.owner import check_owner
 
 
 def test_a_state_folder_is_made_once_and_found_from_below(tmp_path: Path) -> None:

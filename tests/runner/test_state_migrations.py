@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.guard.place import Place
-from runner.state import FORMAT, State, find_state
-from runner.state_migrations import find_changes, migrate
+from runner.state.find import find_state
+from runner.state.folder import FORMAT, State
+from runner.state.migrations import find_changes, migrate
+from runner.state.place import Place
 from runner.sweeps.records import load_records
 from runner.sweeps.servers import find_kind
 

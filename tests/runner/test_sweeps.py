@@ -6,7 +6,7 @@ import pytest
 
 from runner.agent.contract.sweeps import SweepPath
 from runner.errors import ExitCode, RunnerError
-from runner.state import State
+from runner.state.folder import State
 from runner.sweeps.address import is_file_spec, read_spec
 from runner.sweeps.records import SweepRecord, load_records
 

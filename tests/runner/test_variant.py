@@ -3,7 +3,7 @@
 import pytest
 
 from runner.errors import RunnerError
-from runner.gpus import Gpu
+from runner.gpus.gpu import Gpu
 from runner.image.variant import choose_variant, select_cuda
 
 

@@ -9,9 +9,9 @@ from runner import console
 from runner.cli.options import JsonOption
 from runner.cli.server.extra import server_extra
 from runner.cli.session import open_session
+from runner.console.terminal import inline
 from runner.errors import ExitCode
-from runner.localserver.files import find_data
-from runner.terminal import inline
+from runner.server_container.files import find_data
 
 
 def check(

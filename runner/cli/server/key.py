@@ -11,8 +11,8 @@ from runner.cli.catalog import KEY_COMMANDS
 from runner.cli.lazy import lazy_group
 from runner.cli.options import JsonOption
 from runner.cli.session import open_session
+from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
-from runner.terminal import inline
 from runner.usecases.server import reach
 
 app = typer.Typer(

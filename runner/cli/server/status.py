@@ -3,7 +3,7 @@
 from runner import console
 from runner.cli.options import JsonOption
 from runner.cli.session import open_session
-from runner.terminal import inline
+from runner.console.terminal import inline
 from runner.usecases.server import read_status
 
 

@@ -8,15 +8,16 @@ from runner.cli import shapes
 from runner.cli.options import JsonOption, ServerOption, SweepArgument
 from runner.cli.session import open_session
 from runner.cli.sweep.titles import title
+from runner.console.terminal import inline
+from runner.search.best import find_best
 from runner.sweeps.records import Joined
-from runner.terminal import inline
-from runner.usecases.sweeps import find_best, read_sweep
+from runner.usecases.sweeps import read_sweep
 
 
 def show(name: SweepArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Show a sweep's runs and the best so far."""
     joined, runs = read_sweep(open_session(read_only=True, quiet=as_json), name, server)
-    best = find_best(runs, joined.sweep)
+    best = find_best(runs, joined.sweep.goal)
     if as_json:
         console.data(console.to_json(shapes.sweep_with_runs(joined, runs, best)))
         return

@@ -7,20 +7,18 @@ from itertools import pairwise
 from typing import Any
 
 from runner.agent.contract.commands import INTERPRETER, PROGRAM
-from runner.agent.contract.labels import PROJECT_COMMIT, PROJECT_DIRTY
+from runner.agent.contract.labels import FLEET, PROJECT_COMMIT, PROJECT_DIRTY
 from runner.agent.contract.paths import PROJECT
 from runner.backend.certificates import copy_ca_bundle
 from runner.backend.connection import Connection
 from runner.engine.client import Engine
-from runner.engine.types import FLEET_LABEL
 from runner.errors import ExitCode, RunnerError
-from runner.fleet import agentspec
-from runner.fleet.agentspec import AgentOptions, Launch
-from runner.fleet.mounts import WORKSPACE, resolve_mounts
-from runner.fleet.slots import Slot
+from runner.fleet.selection import Slot
 from runner.image.built import AgentImage
 from runner.image.probe import check_program, probe_image
-from runner.localserver.container import network_name
+from runner.launchers.docker.container_spec import AgentOptions, Launch, check_env, make_command
+from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
+from runner.server_container.container import network_name
 from runner.sweepfile import sweep_hash
 from runner.sweeps.records import Joined
 from runner.usecases.session import Session
@@ -58,7 +56,7 @@ def make_options(
         program=program,
         count=count,
         mounts=resolve_mounts(run.mounts, session.project.root),
-        env=agentspec.check_env(run.env),
+        env=check_env(run.env),
         shm_bytes=run.shm_size,
         memory_bytes=run.memory,
         cpus=run.cpus,
@@ -170,7 +168,7 @@ def _find_command(
     program = target.config.get("program") or session.settings.run.program
     if template is not None:
         template = tuple(str(part) for part in template)
-    command = agentspec.make_command(template, program, replacement)
+    command = make_command(template, program, replacement)
     return command, None if program is None else str(program)
 
 
@@ -197,5 +195,5 @@ def _ensure_network(server: Connection, engine: Engine, session: Session) -> str
     if server.network is not None:
         return server.network
     name = network_name(session.state)
-    engine.ensure_network(name, {FLEET_LABEL: session.state.fleet})
+    engine.ensure_network(name, {FLEET: session.state.fleet})
     return name

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.agentcode import bundle_agent
-from runner.fleet.agentspec import Launch
-from runner.fleet.apply import Result, Starter, carry_out, make_host
-from runner.fleet.mounts import describe_outside
-from runner.fleet.observe import locked_fleet, read_agents
+from runner.fleet.carry_out import Result, carry_out
+from runner.fleet.lock import locked_fleet
 from runner.fleet.plan import Action, Wanted, plan_fleet
-from runner.fleet.slots import CpuSlots, Selection
+from runner.fleet.selection import CpuSlots, Selection
 from runner.image.built import AgentImage, find_image
-from runner.state import check_owner
+from runner.launchers.docker.bundle import bundle_agent
+from runner.launchers.docker.container_spec import Launch
+from runner.launchers.docker.mounts import describe_outside
+from runner.launchers.docker.observe import read_agents
+from runner.launchers.docker.start import Starter, make_host
+from runner.state.owner import check_owner
 from runner.sweeps.records import Joined
 from runner.sweeps.servers import Own
 from runner.usecases.session import Session

@@ -9,10 +9,11 @@ from runner.agent.contract.labels import NAME_PREFIX as PREFIX
 from runner.backend.nodes import RunInfo
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.agents import Agent
 from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summarize
-from runner.fleet.observe import read_agent
-from runner.fleet.plan import Action, Agent
-from runner.state import State
+from runner.fleet.plan import Action
+from runner.launchers.docker.observe import read_agent
+from runner.state.folder import State
 from runner.sweeps.records import Joined
 
 POLL_S = 1.0

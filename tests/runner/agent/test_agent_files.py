@@ -14,10 +14,10 @@ import pytest
 from runner.agent.lease import Lease, make_lease
 from runner.agent.refusals import RefusedError
 from runner.agent.workcopy import Filled, fill, hold, is_held
-from runner.fleet.agentcode import PACKAGE, bundle_agent, read_agent_files
 from runner.fleet.exchange import prepare_copy
 from runner.image.server import list_code
-from runner.state import State
+from runner.launchers.docker.bundle import PACKAGE, bundle_agent, read_agent_files
+from runner.state.folder import State
 from tests.rig.user import acting_as
 
 

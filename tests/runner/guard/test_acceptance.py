@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.guard.acceptance import accept
 from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
+from runner.user.accepted import accept
 
 ROOT = Path(__file__).parents[3]
 EVIL = "https://wandb.evil.example"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from runner.agent.contract import labels
 from runner.guard.git import ask_git, find_git_root
 from runner.image.context import list_files
-from runner.image.recipe import DIRTY_LABEL, read_recipe
+from runner.image.recipe import read_recipe
 from runner.project.find import find_project
 from runner.settings.load import load_settings
 
@@ -57,7 +58,7 @@ def test_no_program_of_the_repository_runs(repository: Path, tmp_path: Path, wha
     recipe = read_recipe(project, load_settings(project, environ={}), variant="cpu")
 
     assert not mark.exists()
-    assert recipe.labels[DIRTY_LABEL] == "true"
+    assert recipe.labels[labels.PROJECT_DIRTY] == "true"
 
 
 def test_a_users_own_filters_count(

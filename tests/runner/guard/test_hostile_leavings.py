@@ -18,9 +18,9 @@ from runner.cli import shapes
 from runner.engine.types import Container, ContainerState
 from runner.errors import RunnerError
 from runner.fleet.exchange import prepare_copy, prepare_exchange
-from runner.fleet.mounts import make_point
-from runner.fleet.observe import read_agent
-from runner.state import State
+from runner.launchers.docker.mounts import make_point
+from runner.launchers.docker.observe import read_agent
+from runner.state.folder import State
 from tests.rig.engine import TestEngine
 from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
 from tests.rig.watch import watched

@@ -11,7 +11,7 @@ import pytest
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import check_state_folder, walk_up
 from runner.project.find import find_project
-from runner.state import find_state, open_state
+from runner.state.find import find_state, open_state
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make others' folders")
 STRANGER = 4242

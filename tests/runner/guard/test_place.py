@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.remembered import keep_engine, recall_engine
 from runner.errors import RunnerError
-from runner.state import State, find_state, open_state
+from runner.state.find import find_state, open_state
+from runner.state.folder import State
+from runner.user.engines import keep_engine, recall_engine
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
-from runner.fleet.mounts import describe_outside, resolve_mounts
 from runner.guard.sources import find_danger
+from runner.launchers.docker.mounts import describe_outside, resolve_mounts
 from runner.project.find import find_project
 from runner.settings.load import load_settings
 from runner.settings.mounts import parse_mount
-from runner.state import open_state
+from runner.state.find import open_state
 
 
 @pytest.mark.parametrize(

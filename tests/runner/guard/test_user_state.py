@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.guard.user_state import find_user_folder, read_record, write_record
+from runner.user.records import find_user_folder, read_record, write_record
 
 FOLDER = Path("/some/project")
 

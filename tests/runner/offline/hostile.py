@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.offline.framing import FrameWriter
-from runner.offline.records import load_records
+from runner.offline.log.leveldb import FrameWriter
+from runner.offline.log.protobuf import load_records
 
 SECRET = "a-secret-of-the-host"
 

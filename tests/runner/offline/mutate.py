@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # no stubs
 
-from runner.offline.records import load_records
+from runner.offline.log.protobuf import load_records
 from tests.runner.offline.hostile import artifact, files, framed, record, summary, usual
 
 ODD_TEXTS = (

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from runner.state import open_state, write_json
+from runner.disk.own_files import write_json
+from runner.state.find import open_state
 from tests.rig.cloud import Cloud
 
 GRID = """

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from runner.disk.migrations import read_migrations
 from runner.errors import RunnerError
-from runner.migrations import read_migrations
 from runner.offline.ledger import Ledger, Receipt, opened
-from runner.offline.staging import Destination
+from runner.offline.log.rewrite import Destination
 
 RUN = Destination("acme", "vision", "r1", "")
 DONE = Receipt("done", (("offline-run-1", 7),), rows=3, size=7)

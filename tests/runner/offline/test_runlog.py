@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.offline.collect import find_logs, read_runs
-from runner.offline.framing import BLOCK, MAGIC, FrameError, FrameWriter, read_frames
-from runner.offline.logfile import LogFile
-from runner.offline.openfiles import find_open
-from runner.offline.runlog import RunLog, read_log
-from runner.offline.staging import Destination, Staged, stage
+from runner.offline.log.file import LogFile
+from runner.offline.log.find import find_logs, read_runs
+from runner.offline.log.leveldb import BLOCK, MAGIC, FrameError, FrameWriter, read_frames
+from runner.offline.log.read import RunLog, read_log
+from runner.offline.log.rewrite import Destination, Staged, stage
+from runner.offline.log.writers import find_open
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import start_runs, wait
 
@@ -100,8 +100,8 @@ def test_a_log_tells_what_its_run_was(made: Made) -> None:
 @pytest.mark.client
 def test_reading_does_not_import_the_client(made: Made) -> None:
     code = (
-        "import sys; from pathlib import Path; from runner.offline.runlog import read_log;"
-        "from runner.offline.logfile import LogFile; log = LogFile.at(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; from runner.offline.log.read import read_log;"
+        "from runner.offline.log.file import LogFile; log = LogFile.at(Path(sys.argv[1]));"
         "assert read_log(log).rows == 20; assert 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(made.logs["good"])], check=True)

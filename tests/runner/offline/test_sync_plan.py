@@ -7,14 +7,14 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.offline.batches import into_batches
-from runner.offline.collect import Found
 from runner.offline.ledger import Ledger, Receipt, marks
 from runner.offline.lock import exclusive
-from runner.offline.logfile import LogFile
+from runner.offline.log.file import LogFile
+from runner.offline.log.find import Found
+from runner.offline.log.read import RunLog
+from runner.offline.log.rewrite import Destination
 from runner.offline.parcel import Parcel
 from runner.offline.plan import plan_run
-from runner.offline.runlog import RunLog
-from runner.offline.staging import Destination
 from runner.offline.verify import Seen, expect, judge
 
 LOG = RunLog(

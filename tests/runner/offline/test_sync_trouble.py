@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from runner.disk.own_files import write_json
 from runner.errors import RunnerError
 from runner.offline.choose import choose_target
-from runner.offline.collect import find_logs, read_runs
 from runner.offline.ledger import Ledger
 from runner.offline.lock import exclusive
+from runner.offline.log.find import find_logs, read_runs
 from runner.project.find import find_project
 from runner.settings.load import load_settings
-from runner.state import open_state, write_json
+from runner.state.find import open_state
 from tests.rig.cloud import Cloud, start_cloud
 from tests.rig.listener import listening
 from tests.runner.offline.conftest import Made

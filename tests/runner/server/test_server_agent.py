@@ -13,8 +13,8 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.backend.client import Client
 from runner.backend.nodes import RunInfo
 from runner.errors import ExitCode
+from runner.fleet.agents import Agent
 from runner.fleet.follow import Search, Snapshot, describe_changes, find_exit_code
-from runner.fleet.plan import Agent
 from tests.runner.agent.door import KEY, Door
 from tests.runner.agent.hand import Hand
 from tests.runner.server.player import Player
@@ -115,7 +115,7 @@ def follow_says(runs: list[RunInfo], status: dict[str, object]) -> set[str]:
     before = Snapshot({}, {}, 0.0)
     after = Snapshot({"a-0": gone}, {run.id: run for run in runs}, 0.0)
     assert find_exit_code(before, after) == ExitCode.RUNS_FAILED
-    lines = describe_changes(before, after, Search("loss", maximize=False, parameters=["how"]))
+    lines = describe_changes(before, after, Search("loss", goal="minimize", parameters=["how"]))
     durations = re.compile(r": [\d.]+ s(, )?")
     return {
         durations.sub(lambda found: ": " if found[1] else "", line)

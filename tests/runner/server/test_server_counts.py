@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.search.hyperband import marks
 from runner.server.database import Row, Value
 from runner.server.heartbeat import Undecided, beat, reap
-from runner.server.hyperband import marks
 from runner.server.progress import SweepProgress
 from runner.server.records import Run, Sweep
 from runner.server.recount import count_anew

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from runner.disk.migrations import Migration, read_migrations
 from runner.errors import RunnerError
-from runner.migrations import Migration, read_migrations
 from runner.server import oldlogs
 from runner.server.disk import sync_folder
 from runner.server.records import Run

@@ -1,0 +1,109 @@
+"""An agent as it was found, and its state as people and scripts read it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runner.agent.contract import exits
+from runner.agent.contract.labels import short_id
+from runner.agent.contract.limits import STATUS_STALE_S
+from runner.agent.contract.slots import SlotId
+from runner.agent.contract.status import Status
+from runner.agent.contract.sweeps import SweepPath
+
+ALIVE = ("created", "running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent container, as the engine and the agent's status file show it."""
+
+    name: str  # the container's without `runner-`
+    container: str  # its ID
+    fleet: str
+    slot: SlotId | None  # None: neither label nor status names one
+    engine_state: str
+    exit_code: int | None
+    sweep: SweepPath | None
+    image: str  # ID
+    settings: str  # the hash that `hash_settings` gave when it was started
+    server: str = ""
+    status: Status | None = None  # of this very container, else None
+    damaged: str | None = None  # what is wrong with its status file
+    shared: bool = False  # an earlier version's, which has `State.agents` for its files
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has its GPU, or may have it again any moment."""
+        return self.engine_state in ALIVE
+
+    @property
+    def running_run(self) -> str | None:
+        """The ID of the run that it works on."""
+        run = self.status.run if self.status and self.alive else None
+        return run.id if run else None
+
+    @property
+    def runs_ended(self) -> int:
+        """How many runs it has brought to an end, whichever."""
+        return self.status.runs_ended if self.status else 0
+
+    @property
+    def place(self) -> str:
+        """Its slot as people read it."""
+        return str(self.slot or "an unknown slot")
+
+    @property
+    def retired(self) -> bool:
+        """Whether a later container took its name, so that it only keeps its log and reason."""
+        return self.name.endswith(f"-{short_id(self.container)}")
+
+
+def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
+    """What `ps` shows: state and reason, from the container and its own status file."""
+    why = agent.status.reason if agent.status else None
+    match agent.engine_state:
+        case "created":
+            return "created", "was never started"
+        case "running":
+            return _state_alive(agent, why, now)
+        case "restarting":
+            return "starting", why or f"exit code {agent.exit_code}, the engine starts it again"
+        case "paused":
+            return "waiting", "paused by the engine"
+        case _:
+            return _state_ended(agent, why)
+
+
+def find_index(slot: SlotId | None, indices: Mapping[str, int]) -> int | None:
+    """The index of a GPU or CPU slot; None where NVML does not show it."""
+    if slot is None:
+        return None
+    return slot.index if slot.is_cpu else indices.get(slot.text)
+
+
+def _state_alive(agent: Agent, why: str | None, now: float) -> tuple[str, str | None]:
+    status = agent.status
+    if status is None:
+        return ("unknown", f"damaged: {agent.damaged}") if agent.damaged else ("starting", None)
+    age_s = now - status.updated_at
+    if age_s > STATUS_STALE_S:
+        return "unknown", f"no sign of life for {age_s:.0f} s"
+    return status.state, why
+
+
+def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
+    state = agent.status.state if agent.status else None
+    if agent.exit_code == exits.AGENT_STOPPED:
+        return "stopped", why
+    if agent.status is None:
+        why = f"damaged: {agent.damaged}" if agent.damaged else "no status of its own"
+        return "unknown", f"exit code {agent.exit_code}, and {why}"
+    if agent.exit_code == exits.AGENT_DONE:
+        return ("quarantined" if state == "quarantined" else "finished"), why
+    return "failed", why or _explain_code(agent.exit_code)
+
+
+def _explain_code(code: int | None) -> str:
+    if code == exits.AGENT_KILLED:
+        return f"killed by SIGKILL (exit code {code})"
+    return f"exit code {code}"

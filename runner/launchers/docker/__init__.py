@@ -1,0 +1,1 @@
+"""Agents as containers of a Docker engine."""

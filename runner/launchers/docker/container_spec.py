@@ -1,0 +1,288 @@
+"""An agent as the engine is asked for it: pure, from what `up` was told to a `Spec`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.agent.contract import labels, limits, paths, variables
+from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, INTERPRETER, PROGRAM
+from runner.agent.contract.servers import ServerKind
+from runner.agent.contract.sweeps import SweepPath
+from runner.engine.types import Access, Mount, Spec
+from runner.errors import ExitCode, RunnerError
+from runner.fleet.plan import hash_settings
+from runner.fleet.selection import Slot
+from runner.state.folder import State
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """What the user asks of every agent of one `up`: flags, settings and the sweep's command."""
+
+    command: tuple[str, ...] | None = None  # None: as the sweep's config says
+    program: str | None = None
+    count: int | None = None
+    mounts: tuple[Mount, ...] = ()
+    env: Mapping[str, str] | None = None
+    shm_bytes: int | None = None
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    grace_s: int = limits.GRACE_S
+    pin_index: bool = False
+    memlock: int | None = None
+    offline: bool = False  # the runs log on disk only; the agent asks the server all the same
+
+    @property
+    def hash(self) -> str:
+        """Changes where any of it changes, so that agents that run otherwise are noticed."""
+        asked = (
+            *(self.command, self.program, self.count, self.shm_bytes),
+            *(self.memory_bytes, self.cpus, self.grace_s, self.pin_index, self.memlock),
+        )
+        mounts = [(mount.source, mount.target, mount.read_only) for mount in self.mounts]
+        offline = {"offline": True} if self.offline else {}
+        return hash_settings(
+            {"asked": asked, "mounts": mounts, "env": dict(self.env or {}), **offline}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that the agents of one `up` have in common."""
+
+    fleet: str
+    sweep: SweepPath
+    server: str  # "local", or its URL: what is kept as a label
+    server_kind: ServerKind  # whom the agents ask
+    base_url: str  # as a container reaches it
+    app_url: str | None  # where a person sees it, if that differs
+    network: str | None
+    image: str  # ID
+    interpreter: str
+    read_only: bool  # of an image that `build` made, in which nothing needs to be written
+    options: AgentOptions
+    project_dir: str | None = paths.PROJECT  # None: the image brings no project
+    provenance: Mapping[str, Any] | None = None
+    ca_bundle: Path | None = None  # certificates that agents and runs trust in place of the image's
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the engine's machine gives to each of the agents that start together."""
+
+    user: str
+    cpus: int
+    memory_bytes: int
+    agents: int  # how many share it
+
+    @property
+    def cpu_share(self) -> float:
+        """Cores of one agent that has no GPU."""
+        return round(max(0.1, self.cpus / self.agents), 2)
+
+    @property
+    def shm_share(self) -> int:
+        """Half of the memory, shared: loaders need far more than the engine's 64 MiB."""
+        return max(64 << 20, self.memory_bytes // 2 // self.agents)
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The host's side of one agent's mounts; all exist before it starts."""
+
+    state: State
+    agent: str
+    code: Path  # `.runner/cache/agent-<hash>`
+
+    @property
+    def workspace(self) -> Path:
+        """The working copy of the project."""
+        return self.state.work / self.agent
+
+    @property
+    def key(self) -> Path:
+        """This agent's copy of the key."""
+        return self.state.secrets / "agents" / self.agent
+
+    @property
+    def cache(self) -> Path:
+        """Caches that all agents share."""
+        return self.state.cache / "agents"
+
+    def mounts(self) -> tuple[Mount, ...]:
+        """CONTAINER.md's list."""
+        return (
+            Mount(str(self.state.runs), paths.RUNS),
+            Mount(str(self.workspace), paths.WORKSPACE),
+            Mount(str(self.state.checkpoints), paths.CHECKPOINTS),
+            Mount(str(self.cache), paths.CACHE),
+            Mount(str(self.state.status / self.agent), paths.STATUS),
+            Mount(str(self.state.orders / self.agent), paths.ORDERS, read_only=True),
+            Mount(str(self.code), paths.CODE, read_only=True),
+            Mount(str(self.key), paths.KEY, read_only=True),
+        )
+
+
+def make_spec(
+    launch: Launch, slot: Slot, folders: Folders, host: Host, access: Access | None
+) -> Spec:
+    """The container of the agent on this slot."""
+    cpus = launch.options.cpus or (host.cpu_share if slot.is_cpu else None)
+    rlimits = {} if launch.options.memlock is None else {"memlock": launch.options.memlock}
+    return Spec(
+        name=labels.container_name(folders.agent),
+        image=launch.image,
+        command=(launch.interpreter, "-I", paths.CODE),
+        entrypoint=(),
+        environment=make_environment(launch, slot, folders.agent, cpus),
+        labels=make_labels(launch, slot),
+        mounts=(*folders.mounts(), *_lease(slot), *_trust_mount(launch), *launch.options.mounts),
+        user=host.user,
+        network=launch.network,
+        gpus=() if slot.is_cpu else (slot.uuid,),
+        access=None if slot.is_cpu else access,
+        shm_bytes=launch.options.shm_bytes or host.shm_share,
+        memory_bytes=launch.options.memory_bytes,
+        cpus=cpus,
+        pids_limit=limits.AGENT_PIDS,
+        read_only=launch.read_only,
+        tmpfs=dict.fromkeys((paths.TEMPORARY, paths.HOME), limits.AGENT_TMPFS),
+        restart=limits.RESTART,
+        stop_timeout_s=launch.options.grace_s + limits.STOP_MARGIN_S,
+        working_dir=paths.WORKSPACE if launch.project_dir else None,
+        rlimits=rlimits,
+    )
+
+
+def _lease(slot: Slot) -> tuple[Mount, ...]:
+    """The file of its GPU alone: with the folder a program could hold the leases of others."""
+    if slot.is_cpu:
+        return ()
+    return (Mount(f"{paths.HOST_LEASES}/{slot.uuid}", f"{paths.LEASES}/{slot.uuid}"),)
+
+
+def _trust_mount(launch: Launch) -> tuple[Mount, ...]:
+    if launch.ca_bundle is None:
+        return ()
+    return (Mount(str(launch.ca_bundle), paths.CA_BUNDLE, read_only=True),)
+
+
+def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
+    """The only record of an agent; nothing secret, since everyone may read it."""
+    return {
+        labels.ROLE: labels.AGENT_ROLE,
+        labels.FLEET: launch.fleet,
+        labels.SLOT: slot.uuid,
+        labels.SWEEP: str(launch.sweep),
+        labels.SERVER: launch.server,
+        labels.IMAGE: launch.image,
+        labels.SETTINGS: launch.options.hash,
+        labels.SCHEMA: labels.SCHEMA_VERSION,
+    }
+
+
+def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None) -> dict[str, str]:
+    """The agent's environment: the user's own below, what the contract fixes above it."""
+    sweep = launch.sweep
+    fixed = {
+        **variables.FIXED,
+        variables.SWEEP: str(sweep),
+        variables.AGENT: agent,
+        variables.SLOT: slot.uuid,
+        variables.SERVER_KIND: launch.server_kind,
+        variables.GRACE_S: str(launch.options.grace_s),
+        variables.MOUNTS: json.dumps([mount.target for mount in launch.options.mounts]),
+        variables.PROVENANCE: json.dumps(dict(launch.provenance or {})),
+        variables.BASE_URL: launch.base_url,
+        variables.ENTITY: sweep.entity,
+        variables.PROJECT: sweep.project,
+        variables.MODE: variables.OFFLINE if launch.options.offline else variables.ONLINE,
+        **_optional(launch, cpus),
+        **_devices(slot, launch),
+    }
+    threads = {variables.THREADS: str(max(1, int(cpus)))} if cpus else {}
+    trust = dict.fromkeys(variables.TRUST, paths.CA_BUNDLE) if launch.ca_bundle else {}
+    return {**variables.CACHES, **threads, **trust, **(launch.options.env or {}), **fixed}
+
+
+def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The user's variables, none of which the contract fixes or keeps secret.
+
+    Raises:
+        RunnerError: they would be lost without a word, or a key would show in `docker inspect`.
+    """
+    env = env or {}
+    if fixed := sorted(name for name in env if variables.is_reserved(name)):
+        raise RunnerError(
+            f"`{fixed[0]}` is set by runner in every agent: no `--env` or `[run] env` changes it",
+            hint="`--gpus`, `--sweep`, `--server` and `--pin` decide it",
+            code=ExitCode.USAGE,
+        )
+    if variables.API_KEY in env:
+        raise RunnerError(
+            f"`{variables.API_KEY}` as `--env` or `[run] env` would show in `docker inspect`",
+            hint="leave it out: each run gets the key of its server from a file",
+            code=ExitCode.USAGE,
+        )
+    return env
+
+
+def make_command(
+    template: Sequence[str] | None, program: str | None, replacement: Sequence[str]
+) -> tuple[str, ...] | None:
+    """The template that a run's command is made from; None leaves it to the sweep's config.
+
+    Args:
+        template: the sweep's own `command`.
+        program: the sweep's program, or the settings'.
+        replacement: what stands behind `--`; it replaces interpreter and program.
+
+    Raises:
+        RunnerError: nothing says what to run.
+    """
+    own = tuple(template) if template is not None else DEFAULT_COMMAND
+    if not replacement:
+        if program is None and PROGRAM in own:
+            raise RunnerError(
+                "the sweep names no program (was it made in a notebook?)",
+                hint="say what to run: `runner up … -- python train.py`",
+                code=ExitCode.USAGE,
+            )
+        return own if template is not None else None
+    if any("${" in part for part in replacement):
+        return tuple(replacement)
+    replaced = (INTERPRETER, PROGRAM)
+    kept = [part for part in own if part not in replaced]
+    if template is not None and len(kept) == len(own):  # written out: nothing of it can be kept
+        return (*replacement, ARGS)
+    place = min(own.index(part) for part in replaced if part in own)
+    return (*kept[:place], *replacement, *kept[place:])
+
+
+def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
+    options = launch.options
+    values = {
+        variables.CPUS: f"{cpus:g}" if cpus else None,
+        variables.COUNT: None if options.count is None else str(options.count),
+        variables.COMMAND: None if options.command is None else json.dumps(options.command),
+        variables.PROGRAM: options.program,
+        variables.PROJECT_DIR: launch.project_dir,
+        # an image that brings no project keeps its own working folder
+        variables.WORKSPACE: paths.WORKSPACE if launch.project_dir else None,
+        variables.APP_URL: launch.app_url,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _devices(slot: Slot, launch: Launch) -> dict[str, str]:
+    if slot.is_cpu:
+        return {
+            variables.CUDA_DEVICES: "",
+            variables.NVIDIA_DEVICES: variables.NO_DEVICES,
+        }
+    return {
+        variables.CUDA_DEVICES: "0" if launch.options.pin_index else slot.uuid,
+        variables.NVIDIA_DEVICES: slot.uuid,
+    }

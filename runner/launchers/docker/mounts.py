@@ -1,0 +1,116 @@
+"""What the user mounts into agents: `SRC:DST[:ro]`."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from runner.agent.contract import paths
+from runner.engine.types import Mount
+from runner.errors import ExitCode, RunnerError
+from runner.guard.sources import find_danger
+from runner.guard.walk import make_file, walk
+from runner.settings.load import FLAG
+from runner.settings.mounts import UserMount, not_a_mount
+from runner.state.folder import State
+
+WORKSPACE = PurePosixPath(paths.WORKSPACE)
+_SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container
+
+
+def resolve_mounts(
+    mounts: Sequence[UserMount], base: Path, *, own: Sequence[str] = paths.OWN_MOUNTS
+) -> tuple[Mount, ...]:
+    """Mounts as the engine wants them; of two with one target the last counts.
+
+    Args:
+        mounts: the user's.
+        base: the project, from which relative sources are meant; each source must exist.
+        own: where agents have mounts of their own.
+
+    Raises:
+        RunnerError: a target of our own (2), no such source (3).
+    """
+    found = {mount.target: _resolve(mount, base, own) for mount in mounts}
+    return tuple(found.values())
+
+
+def describe_outside(mounts: Sequence[UserMount], base: Path) -> list[dict[str, str]]:
+    """The mounts whose sources lie outside of the project, for the user to read.
+
+    Args:
+        mounts: the user's, which `resolve_mounts` has let pass.
+        base: the project.
+    """
+    return [
+        {
+            "source": str(source),
+            "target": str(mount.target),
+            "mode": "ro" if mount.read_only else "rw",
+            "origin": mount.origin,
+        }
+        for mount in mounts
+        if not (source := _find_source(mount, base)).is_relative_to(base.resolve())
+    ]
+
+
+def _find_source(mount: UserMount, base: Path) -> Path:
+    return (base / Path(mount.source).expanduser()).resolve()
+
+
+def make_mount_points(mounts: Sequence[Mount], state: State, agent: str) -> None:
+    """Make what mounts below the working copy need there: the engine would make it as root.
+
+    Raises:
+        RunnerError: a program has put something else in the way.
+    """
+    for mount in mounts:
+        make_point(state, agent, mount.target, is_file=not Path(mount.source).is_dir())
+
+
+def make_point(state: State, agent: str, target: str, *, is_file: bool) -> None:
+    """Make the folder or file in a working copy on which something is mounted.
+
+    Args:
+        state: the state folder of the fleet.
+        agent: whose working copy it is.
+        target: in the container; what is not below the working copy needs nothing.
+        is_file: a file is mounted there.
+
+    Raises:
+        RunnerError: a program has put something else in the way.
+    """
+    if WORKSPACE not in PurePosixPath(target).parents:
+        return
+    parts = PurePosixPath(target).relative_to(WORKSPACE).parts
+    folders = ("work", agent, *(parts[:-1] if is_file else parts))
+    with walk(state.root, *folders, mode=0o755) as folder:
+        if is_file:
+            make_file(parts[-1], folder, state.root.joinpath(*folders, parts[-1]))
+
+
+def _resolve(mount: UserMount, base: Path, own: Sequence[str]) -> Mount:
+    target = mount.target
+    if target in (PurePosixPath("/"), WORKSPACE) or _is_in(target, own):
+        hint = f"`{target}` is used by the agent itself; mount below `{WORKSPACE}`"
+        raise not_a_mount(mount, hint)
+    if _is_in(target, _SYSTEM):
+        raise not_a_mount(mount, f"`{target}` belongs to the engine; mount below `{WORKSPACE}`")
+    source = _find_source(mount, base)
+    if not source.exists():
+        raise RunnerError(
+            f"mount `{mount}`: there is no `{source}`",
+            hint="make the folder first, or correct the path",
+            code=ExitCode.NOT_FOUND,
+        )
+    danger = find_danger(source, read_only=mount.read_only)
+    if danger and mount.origin != FLAG:
+        raise RunnerError(
+            f"mount `{mount}` ({mount.origin}) would open {danger}, to every program of a run",
+            hint=f"where that is meant: `--mount {mount}`",
+            code=ExitCode.USAGE,
+        )
+    return Mount(str(source), str(target), read_only=mount.read_only)
+
+
+def _is_in(target: PurePosixPath, folders: Sequence[str]) -> bool:
+    """Whether it is one of these folders or below one."""
+    return any(target.is_relative_to(folder) for folder in folders)

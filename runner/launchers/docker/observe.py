@@ -1,0 +1,79 @@
+"""The fleet as it is: the engine's labels, the agents' status files and NVML."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from runner.agent.contract import labels
+from runner.agent.contract.slots import parse_slot
+from runner.agent.contract.sweeps import SweepPath
+from runner.engine.labels import is_here
+from runner.engine.types import Container
+from runner.fleet.agents import Agent
+from runner.fleet.exchange import read_status
+from runner.guard.foreign_files import DamagedFile
+from runner.state.folder import State
+
+if TYPE_CHECKING:
+    from runner.engine.client import Engine
+
+ROLE = {labels.ROLE: labels.AGENT_ROLE}
+_Value = TypeVar("_Value")
+
+
+def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
+    """The agents of all fleets on this engine; with `state` those of ours have their status."""
+    return [read_agent(container, state) for container in engine.containers(ROLE)]
+
+
+def read_fleet(engine: "Engine", state: State) -> list[Agent]:
+    """The agents of this state folder, those that were put aside among them."""
+    return select_fleet(engine.containers(ROLE), state)
+
+
+def select_fleet(containers: Sequence[Container], state: State) -> list[Agent]:
+    """The agents of this state folder among all of an engine."""
+    found = (read_agent(container, state) for container in containers)
+    return [agent for agent in found if agent.fleet == state.fleet]
+
+
+def read_agent(container: Container, state: State | None) -> Agent:
+    """One container and, where it is its own, its status file."""
+    told = container.labels
+    name = told.get(labels.AGENT) or container.name.removeprefix(labels.NAME_PREFIX)
+    fleet = told.get(labels.FLEET, "")
+    status, damaged, shared = None, None, told.get(labels.SCHEMA) == labels.SHARED_STATUS
+    if state is not None and not fleet and is_here(container, state):
+        fleet = state.fleet
+    if state is not None and fleet == state.fleet:
+        try:
+            status = read_status(state, name, shared=shared)
+        except DamagedFile as error:
+            damaged = str(error)
+    if status is not None and status.container != labels.short_id(container.id):
+        status = None  # another container wrote it
+    slot, sweep = told.get(labels.SLOT), told.get(labels.SWEEP)
+    if status is not None:  # an agent says itself what Compose could not know
+        slot, sweep = slot or status.gpu.uuid, status.sweep or sweep
+    return Agent(
+        name=name,
+        container=container.id,
+        fleet=fleet,
+        slot=_parse(parse_slot, slot),
+        engine_state=container.state,
+        exit_code=container.exit_code,
+        sweep=_parse(SweepPath.parse, sweep),
+        image=told.get(labels.IMAGE) or container.image_id,
+        settings=told.get(labels.SETTINGS, ""),
+        server=told.get(labels.SERVER, ""),
+        status=status,
+        damaged=damaged,
+        shared=shared,
+    )
+
+
+def _parse(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
+    """The value in a label or status; None where there is none that we know."""
+    try:
+        return parse(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,184 @@
+"""Start and replace agents: what was decided is carried out, one container for each."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner.agent.contract import limits
+from runner.agent.contract.labels import container_name, short_id
+from runner.agent.lease import make_lease
+from runner.agent.refusals import RefusedError
+from runner.disk.own_files import write_atomic
+from runner.engine.client import Engine
+from runner.engine.errors import EngineError, GpuAccessError, NameTaken
+from runner.engine.target import read_access, remember_access
+from runner.engine.types import Access
+from runner.errors import ExitCode, RunnerError
+from runner.fleet.agents import Agent
+from runner.fleet.carry_out import Result
+from runner.fleet.exchange import asked_to_leave, find_copied_sweep, prepare_copy, prepare_exchange
+from runner.fleet.plan import Action
+from runner.fleet.selection import Slot
+from runner.gpus.leases import LEASES
+from runner.guard.walk import make_folders
+from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
+from runner.launchers.docker.mounts import make_mount_points
+from runner.launchers.docker.observe import read_agent
+from runner.state.folder import State
+
+POLL_S = 0.5
+LEAVING_POLLS = 30  # for an agent without a run to leave by itself, which takes seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """All that the agents of one `up` are started with."""
+
+    engine: Engine
+    state: State
+    launch: Launch
+    host: Host
+    key: str
+    code: Path  # the folder with the agent's code
+    access: Access | None  # None: try what works
+    interrupt: bool = False  # a run that is to be replaced is not waited for
+    report: Callable[[str], None] = print
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def apply(self, action: Action) -> Result:
+        """Carry out one action; an expected failure is its outcome."""
+        try:
+            detail = self._apply(action)
+        except NameTaken as error:
+            refused = replace(action, do="refuse", cause="another command was faster")
+            return Result(refused, "failed", error)
+        except RunnerError as error:
+            return Result(action, "failed", error)
+        return Result(action, "done", None, detail)
+
+    def _apply(self, action: Action) -> str:
+        if action.slot is None or action.do not in ("start", "replace"):
+            return ""
+        if action.do == "replace" and action.old is not None:
+            self._check_points(action.agent)
+            self._end(action.old)
+        folders = prepare_folders(self.state, self.launch, action.agent, self.key, self.code)
+        if not action.slot.is_cpu:
+            prepare_lease(action.slot.uuid)
+        if action.old is not None:  # else the name was free when the plan was made
+            put_aside(self.engine, action.agent)
+        way = self._start(action.slot, folders)
+        return f"by {way}" if way else ""
+
+    def _check_points(self, agent: str) -> None:
+        """A link in the way of a mount is better told before a run is ended for it."""
+        if find_copied_sweep(self.state, agent) == self.launch.sweep.id:
+            make_mount_points(self.launch.options.mounts, self.state, agent)
+
+    def _start(self, slot: Slot, folders: Folders) -> Access | None:
+        if slot.is_cpu:
+            spec = make_spec(self.launch, slot, folders, self.host, None)
+            self.engine.launch(spec)
+            return None
+        failures = []
+        for way in self._ways(slot.uuid):
+            spec = make_spec(self.launch, slot, folders, self.host, way)
+            try:
+                self.engine.launch(spec)
+            except GpuAccessError as error:
+                failures.append(error)
+            else:
+                remember_access(self.state, way)
+                return way
+        raise failures[0]
+
+    def _ways(self, uuid: str) -> list[Access]:
+        if self.access:
+            return [self.access]
+        worked, ways = read_access(self.state), self.engine.info().access_ways(uuid)
+        return sorted(ways, key=lambda way: way != worked)
+
+    def _end(self, old: Agent) -> None:
+        """Let an agent end its run, or interrupt it; then it is down."""
+        if old.engine_state == "created":
+            self.engine.remove(old.container)
+            return
+        if not self.interrupt and old.running_run:
+            self._wait_for_run(old)
+        grace_s = self.launch.options.grace_s + limits.STOP_MARGIN_S
+        self.engine.stop(old.container, grace_s=grace_s)
+
+    def _wait_for_run(self, agent: Agent) -> None:
+        """Until the agent has ended by itself after its run, as it is asked to."""
+        with asked_to_leave(self.state, agent):
+            # since the plan was made it may have gone on to the next one
+            run = (self._look_at(agent) or agent).running_run or agent.running_run
+            self.report(f"{agent.name}: waits for run {run} to end (`--now` interrupts it)")
+            found, left = self._look_at(agent), LEAVING_POLLS
+            while found and found.alive and found.running_run in (run, None) and left:
+                if self.cancelled.wait(POLL_S):
+                    raise RunnerError(f"interrupted: run {run} goes on")
+                left = LEAVING_POLLS if found.running_run else left - 1
+                found = self._look_at(agent)
+
+    def _look_at(self, agent: Agent) -> Agent | None:
+        container = self.engine.find(agent.container)
+        return read_agent(container, self.state) if container else None
+
+
+def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
+    """Make every folder that is mounted, the key's copy, and an emptied working copy if needed.
+
+    Raises:
+        RunnerError: something else lies in the place of one of them.
+    """
+    folders = Folders(state, agent, code)
+    for shared in (state.runs, state.checkpoints, folders.cache):
+        make_folders(state.root, *shared.relative_to(state.root).parts)
+    prepare_exchange(state, agent)
+    prepare_copy(state, agent, launch.sweep.id)
+    make_mount_points(launch.options.mounts, state, agent)
+    make_folders(state.root, "secrets", "agents", mode=0o700)
+    write_atomic(folders.key, key, mode=0o400)
+    return folders
+
+
+def prepare_lease(uuid: str) -> None:
+    """Make the file that is mounted as the lease of a GPU.
+
+    Raises:
+        RunnerError: the folder of all leases is another user's, or not a folder.
+    """
+    try:
+        make_lease(LEASES, uuid)
+    except RefusedError as error:
+        raise RunnerError(error.reason, hint=error.hint, code=ExitCode.UNFIT) from error
+
+
+def put_aside(engine: Engine, agent: str) -> None:
+    """Rename the ended container of this name, of whatever fleet; it keeps its log and reason.
+
+    Raises:
+        NameTaken: it is alive: another command was faster.
+    """
+    name = container_name(agent)
+    found = engine.find(name)
+    if found is None or found.name != name:
+        return
+    if found.alive:
+        raise NameTaken(f"`{name}` runs already: another command was faster", hint="`runner ps`")
+    try:
+        engine.rename(found.id, f"{name}-{short_id(found.id)}")
+    except EngineError:
+        left = engine.find(found.id)
+        if left is not None and left.name == name:
+            raise  # else another `up` did the same: the name is free, or taken again at the start
+
+
+def make_host(engine: Engine, agents: int) -> Host:
+    """What the engine's machine gives to each of so many agents."""
+    info = engine.info()
+    user = info.user(os.getuid(), os.getgid())
+    return Host(user, info.cpus, info.memory_bytes, max(1, agents))

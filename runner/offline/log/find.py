@@ -1,0 +1,239 @@
+"""Which logs lie where, and which of them are one run."""
+
+import os
+import re
+import stat
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import DamagedFile
+from runner.guard.foreign_folder import ForeignFolder
+from runner.offline.log.file import LogFile
+from runner.offline.log.read import RunLog, read_log
+
+MAX_LOGS = 1000  # of one run; each resume makes one
+HELD = 64 << 20  # bytes of memory that the values of runs take which are read together, about
+MAX_HELD = 512 << 20  # the same for the logs of one run
+_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)", re.DOTALL)  # any byte may be in a name
+_LOG = re.compile(r"run-(.*)\.wandb", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The logs of one run, oldest first; or one log that cannot be told whose it is."""
+
+    logs: tuple[RunLog, ...]
+    bad: RunLog | None = None  # the first that may not be sent: then none of the run's is
+    copies: tuple[Path, ...] = ()  # left out: what they hold is in `logs`
+
+    @property
+    def run_id(self) -> str:
+        """The run's ID, or the log's name."""
+        return (self.bad or self.logs[0]).run_id
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return (self.bad or self.logs[-1]).path.parent
+
+
+def find_logs(paths: Iterable[Path]) -> list[LogFile]:
+    """The logs that the paths mean: a log, a run's folder, or a folder of such; each once.
+
+    A link that is named here is followed, unless it lies in the runs of a state folder; one that
+    lies below is not: `read_log` says so.
+
+    Raises:
+        RunnerError: a path does not exist or holds none (code 3).
+    """
+    found = dict[Path, LogFile]()
+    for path in paths:
+        there = _is_there(path)
+        logs = list(_logs_of(*_place(path))) if there else []
+        if not logs:
+            why = "holds no run of W&B's" if there else "does not exist"
+            raise RunnerError(
+                f"`{path}` {why}",
+                hint="give a folder `wandb`, or a run's folder in it",
+                code=ExitCode.NOT_FOUND,
+            )
+        found |= {log.path: log for log in logs}
+    return sorted(found.values(), key=lambda log: log.path)
+
+
+def find_usual_logs(start: Path, runs: Path | None) -> list[LogFile]:
+    """Those in `.runner/runs/wandb` and `./wandb`; nobody named these, so neither may be a link."""
+    usual = [
+        *([(runs.resolve(), True)] if runs and runs.is_dir() else []),
+        (start.resolve(), False),
+    ]
+    found = (_logs_of(root, "wandb", foreign) for root, foreign in usual)
+    return sorted((log for logs in found for log in logs), key=lambda log: log.path)
+
+
+def _place(path: Path) -> tuple[Path, str, bool]:
+    """Root, path below it, and whether containers write there, of a path that the user named."""
+    absolute = Path(os.path.normpath(path.absolute()))
+    for folder in (absolute, *absolute.parents):
+        if folder.name == "runs" and _is_there(folder.parent / "fleet"):
+            inner = "/".join(absolute.relative_to(folder).parts)
+            return folder.resolve(), inner, True
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # a link to itself
+        real = absolute
+    return (real, "", False) if real.is_dir() else (real.parent, real.name, False)
+
+
+def _logs_of(root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
+    """What lies at `base` below `root`: a log, a run's folder, or a folder of such."""
+    if base.endswith(".wandb"):
+        return (yield LogFile(root, base, foreign, _size(root / base)))
+    try:
+        with ForeignFolder(root) as top, top.folder(base) as folder:
+            if logs := list(_logs_in(folder, root, base, foreign)):
+                return (yield from logs)
+            logs = list(_runs_in(folder, root, base, foreign))
+            yield from logs or _logs_below(folder, root, base, foreign)
+    except FileNotFoundError:
+        return
+    except DamagedFile:
+        yield _unreadable(root, base, foreign)
+
+
+def _logs_below(folder: ForeignFolder, root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
+    inner = _join(base, "wandb")
+    try:
+        with folder.folder("wandb") as below:
+            yield from _runs_in(below, root, inner, foreign)
+    except FileNotFoundError:
+        return
+    except DamagedFile:
+        yield _unreadable(root, inner, foreign)
+
+
+def _runs_in(folder: ForeignFolder, root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
+    for name, status in folder.entries():
+        if not _FOLDER.fullmatch(name):
+            continue
+        inner = _join(base, name)
+        if stat.S_ISLNK(status.st_mode):
+            yield _unreadable(root, inner, foreign)
+        elif stat.S_ISDIR(status.st_mode):
+            try:
+                with folder.folder(name) as run:
+                    yield from _logs_in(run, root, inner, foreign)
+            except (FileNotFoundError, DamagedFile):
+                yield _unreadable(root, inner, foreign)
+
+
+def _logs_in(folder: ForeignFolder, root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
+    for name, status in folder.entries():
+        if _LOG.fullmatch(name):
+            size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+            yield LogFile(root, _join(base, name), foreign, size)
+
+
+def _unreadable(root: Path, base: str, foreign: bool) -> LogFile:
+    """The log that would lie there; reading it says why it cannot be."""
+    name = base.rpartition("/")[2]
+    run = _FOLDER.fullmatch(name)
+    return LogFile(root, _join(base, f"run-{run[1] if run else name}.wandb"), foreign)
+
+
+def _is_there(path: Path) -> bool:
+    """A link counts, wherever it leads."""
+    try:
+        path.lstat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _join(base: str, name: str) -> str:
+    return f"{base}/{name}" if base else name
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def group(files: Iterable[LogFile]) -> list[list[LogFile]]:
+    """The logs of one run, by their names, together; what began first comes first."""
+    groups: dict[str, list[LogFile]] = {}
+    for file in sorted(files, key=lambda one: one.path.parent.name.removeprefix("offline-")):
+        groups.setdefault(file.path.name, []).append(file)
+    return list(groups.values())
+
+
+def read_runs(files: Iterable[LogFile], *, live: Container[Path]) -> list[Found]:
+    """Logs, read to their ends and grouped by run, in the order in which the runs began.
+
+    Args:
+        files: all that there are of each of their runs.
+        live: those that are still being written.
+    """
+    return _sorted_out(_read(files, live))
+
+
+def read_chunks(
+    chunks: Iterable[Sequence[Sequence[LogFile]]], *, live: Container[Path]
+) -> Iterator[list[Found]]:
+    """Groups of logs, those of a chunk together: fewer where their values take much memory."""
+    for groups in chunks:
+        logs, held = list[RunLog](), 0
+        for files in groups:
+            logs += (more := _read(files, live))
+            held += sum(log.weight for log in more)
+            if held > HELD:
+                yield _sorted_out(logs)
+                logs, held = [], 0
+        if logs:
+            yield _sorted_out(logs)
+
+
+def _read(files: Iterable[LogFile], live: Container[Path]) -> list[RunLog]:
+    """Logs of one name, or few: what there is too much of is not read, or not kept."""
+    logs, held = list[RunLog](), 0
+    for number, file in enumerate(files):
+        if number >= MAX_LOGS or held > MAX_HELD:
+            why = f"its run has more than {MAX_LOGS} logs, or values of more than 512 MiB"
+            whose = logs[0].run_id, logs[0].entity, logs[0].project
+            logs.append(RunLog(file, "damaged", why, file.size, *whose))
+            continue
+        log = read_log(file)
+        held += log.weight
+        logs.append(_checked(log, file.path in live))
+    return logs
+
+
+def _sorted_out(logs: Iterable[RunLog]) -> list[Found]:
+    groups: dict[tuple[str, str, str], list[RunLog]] = {}
+    loose = []
+    for log in logs:
+        if log.verdict in ("empty", "foreign", "unreadable") or not log.project:
+            loose.append(Found((), log))
+        else:
+            groups.setdefault((log.entity, log.project, log.run_id), []).append(log)
+    return [_found(group) for group in groups.values()] + loose
+
+
+def _checked(log: RunLog, live: bool) -> RunLog:
+    if live and log.verdict != "complete":
+        return replace(log, verdict="open", reason="it is still being written")
+    return log
+
+
+def _found(group: Sequence[RunLog]) -> Found:
+    best: dict[str, RunLog] = {}  # by folder: its name has the second in it, equal ones are copies
+    for log in sorted(group, key=lambda log: (log.sendable, log.size), reverse=True):
+        best.setdefault(log.path.parent.name, log)
+    logs = tuple(sorted(best.values(), key=lambda log: (log.started_at, log.path.parent.name)))
+    kept = set(map(id, logs))
+    copies = tuple(log.path for log in group if id(log) not in kept)
+    return Found(logs, next((log for log in logs if not log.sendable), None), copies)

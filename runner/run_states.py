@@ -1,0 +1,17 @@
+"""The states that W&B gives a run. At the root: search, server, fleet and sync all know them."""
+
+from typing import Literal, TypeAlias, get_args
+
+RunState: TypeAlias = Literal[
+    "pending",
+    "running",
+    "finished",
+    "failed",
+    "crashed",
+    "killed",
+    "preempting",
+    "preempted",
+]
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
+LIVE: tuple[RunState, ...] = ("pending", "running", "preempting")
+OVER: tuple[RunState, ...] = ("finished", "failed", "crashed", "killed")

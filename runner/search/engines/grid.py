@@ -1,0 +1,14 @@
+"""Every cell once, in order, whatever became of the runs before."""
+
+from runner.search.engine import Engine, Request
+from runner.search.points import Point
+
+
+def _next_point(request: Request) -> Point | None:
+    if request.grid is None:
+        raise ValueError("the request has no grid")
+    cell = request.progress.free_cell(request.grid)
+    return None if cell is None else request.grid.cell(cell)
+
+
+ENGINE = Engine(name="grid", method="grid", next_point=_next_point)

@@ -1,0 +1,124 @@
+"""A grid by number: cell n, and the number of the cell that a run had, without a list of cells.
+
+The order is that of `sweeps` 0.3.0, grid_search.py: parameters sorted by name at each level, the
+last one changing fastest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.search.points import Point, Way, same, take_apart
+from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, Sweep, leaves
+
+
+class Axis(Protocol):
+    """One parameter of a grid: its values by number, and back."""
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+
+    def value(self, number: int) -> object:
+        """The value with this number."""
+
+    def number(self, value: object) -> int | None:
+        """The number of a value that a run had; None for one that is not on the axis."""
+
+
+class ListAxis:
+    """The distinct values of a list."""
+
+    def __init__(self, values: Sequence[object]) -> None:
+        self._own_keys = {key for one in values if isinstance(one, Mapping) for key in one}
+        by_text = {same(value): value for value in values}  # of equals the last one, as W&B
+        self._values = list(by_text.values())
+        self._numbers = {text: number for number, text in enumerate(by_text)}
+        self.size = len(self._values)
+
+    def value(self, number: int) -> object:
+        """The value with this number."""
+        return self._values[number]
+
+    def number(self, value: object) -> int | None:
+        """Its place in the list; what the program added to a mapping does not count."""
+        if self._own_keys and isinstance(value, Mapping):
+            value = {key: one for key, one in value.items() if key in self._own_keys}
+        return self._numbers.get(same(value))
+
+
+@dataclass(frozen=True, slots=True)
+class StepAxis:
+    """start, start + step, …, however many."""
+
+    start: Number
+    step: Number
+    size: int
+
+    def value(self, number: int) -> object:
+        """The value with this number."""
+        return self.start + number * self.step
+
+    def number(self, value: object) -> int | None:
+        """By arithmetic; None for a value between two steps."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        steps = (value - self.start) / self.step
+        if not math.isfinite(steps) or not -0.5 < steps < self.size:
+            return None
+        near = round(steps)
+        return near if near < self.size and self.value(near) == value else None
+
+
+class Grid:
+    """The cells of a sweep's parameters."""
+
+    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+        self._constants: dict[Way, object] = {}
+        self._axes: dict[Way, Axis] = {}
+        for way, parameter in leaves(parameters):
+            if isinstance(parameter, Constant):
+                self._constants[way] = parameter.value
+            else:
+                self._axes[way] = _axis(parameter)
+        self.size = math.prod(axis.size for axis in self._axes.values())
+
+    def cell(self, number: int) -> Point:
+        """The cell with this number."""
+        cell: dict[Way, object] = {}
+        for way, axis in reversed(self._axes.items()):
+            number, digit = divmod(number, axis.size)
+            cell[way] = axis.value(digit)
+        return {**self._constants, **{way: cell[way] for way in self._axes}}
+
+    def number(self, config: Mapping[str, object]) -> int | None:
+        """The number of the cell that a run had; None for a configuration that is not in it."""
+        point = take_apart(config, self._axes)
+        if point is None:
+            return None
+        number = 0
+        for way, axis in self._axes.items():
+            digit = axis.number(point[way])
+            if digit is None:
+                return None
+            number = number * axis.size + digit
+        return number
+
+
+def _axis(parameter: Parameter) -> Axis:
+    match parameter:
+        case Choice(values):
+            return ListAxis(values)
+        case IntRange(low, high):
+            return StepAxis(low, 1, high - low + 1)
+        case Range(low, high, q=q) if q is not None:  # without its end, as numpy.arange
+            return StepAxis(low, (low + q) - low, math.ceil((high - low) / q))
+    raise ValueError(f"no grid over {parameter}")  # read_sweep lets none through
+
+
+def make_grid(sweep: Sweep) -> Grid | None:
+    """The cells of a sweep whose method is to try them all."""
+    return Grid(sweep.parameters) if sweep.method == "grid" else None

@@ -1,0 +1,175 @@
+"""Bayes by Optuna's tree-structured Parzen estimator, rebuilt from the runs at every request.
+
+Multivariate, because good values of one parameter depend on the others'; running runs count as bad
+ones (`constant_liar`), so that agents asking at the same time are sent to different places.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Self
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from runner.search.points import Point, Way, same, settle
+from runner.sweepfile import Beta, Choice, Constant, IntRange, Normal, Parameter, Range
+
+_TAIL = 1e-4  # of a normal distribution, left out on either side
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class _Shared(BaseDistribution):
+    """A distribution that is not copied and compared for each run, which took Optuna seconds."""
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class _Floats(_Shared, FloatDistribution):
+    pass
+
+
+class _Integers(_Shared, IntDistribution):
+    pass
+
+
+class _Choices(_Shared, CategoricalDistribution):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run as the search sees it."""
+
+    point: Point
+    loss: float | None  # smaller is better; None: still running
+
+
+def suggest(
+    parameters: Mapping[Way, Parameter], results: Sequence[Result], *, seed: int
+) -> dict[Way, object]:
+    """The next point; a result that does not lie in the space is left out."""
+    space = {way: made for way, one in parameters.items() if (made := _distribution(one))}
+    names = {way: str(number) for number, way in enumerate(space)}
+    with warnings.catch_warnings():  # Optuna 4 calls both arguments experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            n_startup_trials=0, multivariate=True, constant_liar=True, seed=seed
+        )
+    study = optuna.create_study(sampler=sampler)
+    study.add_trials(_trials(parameters, space, names, results))
+    asked = study.ask({names[way]: one for way, one in space.items()}).params
+    return {
+        way: _decode(asked[names[way]], one) if way in space else _only_value(one)
+        for way, one in parameters.items()
+    }
+
+
+def _trials(
+    parameters: Mapping[Way, Parameter],
+    space: Mapping[Way, BaseDistribution],
+    names: Mapping[Way, str],
+    results: Sequence[Result],
+) -> list[FrozenTrial]:
+    distributions = {names[way]: one for way, one in space.items()}
+    coders = {way: _encoder(parameters[way]) for way in space}
+    trials: list[FrozenTrial] = []
+    for result in results:
+        codes = {names[way]: encode(result.point[way]) for way, encode in coders.items()}
+        if None in codes.values():
+            continue
+        running = result.loss is None
+        trials.append(
+            create_trial(
+                state=TrialState.RUNNING if running else TrialState.COMPLETE,
+                value=result.loss,
+                params=codes,
+                distributions=distributions,
+            )
+        )
+    return trials
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution | None:
+    """Where Optuna searches; None where there is only one value."""
+    match parameter:
+        case Choice(values) if len(values) > 1:
+            return _Choices(tuple(range(len(values))))
+        case IntRange(low, high):
+            return _Integers(low, high)
+        case Range(low, high, log):
+            return _Floats(float(low), float(high), log=log)
+        case Normal(_, sigma) if sigma > 0:  # over its quantiles, where it is even
+            return _Floats(_TAIL, 1 - _TAIL)
+        case Beta():
+            return _Floats(0.0, 1.0)
+    return None
+
+
+def _only_value(parameter: Parameter) -> object:
+    match parameter:
+        case Constant(value):
+            return value
+        case Choice(values):
+            return values[0]
+        case Normal(mu, _, log):
+            return settle(math.exp(mu) if log else mu, parameter)
+    raise ValueError(f"{parameter} has more than one value")
+
+
+def _decode(code: Any, parameter: Parameter) -> object:
+    match parameter:
+        case Choice(values):
+            return values[code]
+        case Normal(mu, sigma, log):
+            bell = NormalDist(mu, sigma).inv_cdf(code)
+            return settle(math.exp(bell) if log else bell, parameter)
+        case Range() | Beta():
+            return settle(float(code), parameter)
+    return int(code)
+
+
+def _encoder(parameter: Parameter) -> Callable[[object], int | float | None]:
+    """What turns a run's value into Optuna's; it gives None for one that cannot be."""
+    if isinstance(parameter, Choice):
+        numbers = {same(one): number for number, one in enumerate(parameter.values)}
+        return lambda value: numbers.get(same(value))
+    return lambda value: _encode_number(value, parameter)
+
+
+def _encode_number(value: object, parameter: Parameter) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    match parameter:
+        case IntRange(low, high):
+            return int(value) if low <= value <= high and value == int(value) else None
+        case Range(low, high, q=q):
+            slack = q or 0  # rounding may have gone beyond an end
+            inside = low - slack <= value <= high + slack
+            return min(max(float(value), float(low)), float(high)) if inside else None
+        case Normal(mu, sigma, log):
+            if log and value <= 0:
+                return _TAIL
+            quantile = NormalDist(mu, sigma).cdf(math.log(value) if log else value)
+            return min(max(quantile, _TAIL), 1 - _TAIL)
+        case Beta():
+            return min(max(float(value), 0.0), 1.0)
+    return None

@@ -1,0 +1,1 @@
+"""The state folder `.runner/`: where everything of a fleet lies on the host."""

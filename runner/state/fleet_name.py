@@ -1,0 +1,15 @@
+"""Names of fleets: Docker takes them in names of containers and networks."""
+
+import re
+import secrets
+
+
+def is_fleet_name(text: str) -> bool:
+    """Whether it is one: at most 40 of a-z, 0-9 and hyphens, no hyphen first."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", text) is not None
+
+
+def make_fleet_name(folder: str) -> str:
+    """`<folder>-<4 hex>` in lower case letters, digits and hyphens, at most 40 characters."""
+    plain = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[:35].strip("-")
+    return f"{plain or 'fleet'}-{secrets.token_hex(2)}"

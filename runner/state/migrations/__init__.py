@@ -1,0 +1,49 @@
+"""Changes of the state folder's layout, one module each: `m0002_…` makes format 2 of format 1.
+
+Each has `change(root)`, which may have been interrupted before and is then called again. Commands
+that only look change nothing, so what they read of a folder they understand in its last format too.
+"""
+
+import fcntl
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.disk.own_files import write_atomic
+from runner.errors import RunnerError
+from runner.guard.foreign_files import open_lock
+
+Change = Callable[[Path], None]
+
+
+def find_changes() -> dict[int, Change]:
+    """Format → what makes it of the format before, in order."""
+    names = sorted(one.name for one in pkgutil.iter_modules(__path__) if one.name.startswith("m"))
+    return {int(name[1:5]): importlib.import_module(f"{__name__}.{name}").change for name in names}
+
+
+def migrate(root: Path, changes: dict[int, Change]) -> None:
+    """Bring a state folder to the newest format, one step after the other.
+
+    Two commands at once do it once. Where a step fails, the folder stays as the step before it
+    left it.
+
+    Raises:
+        RunnerError: a file cannot be written.
+    """
+    try:
+        with open_lock(root / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            record = json.loads((root / "fleet").read_text("utf-8"))
+            for number, change in changes.items():
+                if number > record.get("format", 1):
+                    change(root)
+                    record["format"] = number
+                    write_atomic(root / "fleet", json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise RunnerError(
+            f"cannot bring `{root}` to this version's format: {error.strerror}",
+            hint="see `df -h` and the folder's owner and mode; nothing in it is lost",
+        ) from error

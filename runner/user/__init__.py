@@ -1,0 +1,1 @@
+"""What runner keeps for one user, outside of every project."""

@@ -1,0 +1,98 @@
+"""What runner keeps for one user outside of every project: nothing of it comes with a project."""
+
+import hashlib
+import json
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from runner.disk.own_files import write_atomic
+from runner.errors import RunnerError
+from runner.guard.foreign_files import DamagedFile, read_foreign_object
+
+
+def find_user_folder(environ: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/runner`, by default `~/.local/state/runner`; it need not exist.
+
+    A place of another user's does not count, as `sudo` may leave one in the environment. Who has
+    none that can be written has a folder in the system's place for temporary files.
+    """
+    for base in _bases(environ):
+        there = next(one for one in (base, *base.parents) if os.path.lexists(one))
+        if _is_mine(there) and os.access(there, os.W_OK):
+            return base / "runner"
+    return Path(tempfile.gettempdir(), f"runner-{os.geteuid()}")
+
+
+def read_record(kind: str, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What was kept about `folder`, a project or a state folder; empty where there is nothing.
+
+    Args:
+        kind: what it is about; each kind has files of its own.
+        folder: as an absolute path.
+        environ: the process's environment.
+    """
+    file = _file(kind, folder, environ)
+    try:
+        if not all(_is_mine(one) for one in (file.parent.parent, file.parent, file)):
+            return {}
+        record = read_foreign_object(file)
+    except (OSError, DamagedFile):
+        return {}
+    return record if record.get("folder") == str(folder) else {}
+
+
+def write_record(
+    kind: str, folder: Path, fields: Mapping[str, object], environ: Mapping[str, str]
+) -> None:
+    """Keep `fields` about `folder` in place of what was kept.
+
+    Raises:
+        RunnerError: the file cannot be written.
+    """
+    file = _file(kind, folder, environ)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunnerError(
+            f"cannot make `{file.parent}`: {error.strerror}",
+            hint="set `XDG_STATE_HOME` to a folder of yours",
+        ) from error
+    for one in (file.parent.parent, file.parent):
+        if not _is_mine(one):
+            raise RunnerError(
+                f"`{one}` is not a folder that only you can write",
+                hint="set `XDG_STATE_HOME` to one",
+            )
+    text = json.dumps({"folder": str(folder), **fields}, indent=1) + "\n"
+    write_atomic(file, text, mode=0o600)
+
+
+def _file(kind: str, folder: Path, environ: Mapping[str, str]) -> Path:
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+    return find_user_folder(environ) / kind / f"{name}.json"
+
+
+def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where users keep such things, the likeliest first."""
+    if named := environ.get("XDG_STATE_HOME"):
+        yield Path(named)
+    homes = [environ.get("HOME")]
+    with suppress(KeyError):  # no such account here
+        homes.append(pwd.getpwuid(os.geteuid()).pw_dir)
+    yield from (Path(home, ".local", "state") for home in homes if home)
+
+
+def _is_mine(path: Path) -> bool:
+    """Whether this user owns it and nobody else can write to it; a link is followed by nobody."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return found.st_uid == os.geteuid() and not writable and not stat.S_ISLNK(found.st_mode)
