@@ -174,7 +174,7 @@ def _start_once(
 
 
 def _find_image(engine: Engine) -> Image | None:
-    return next(iter(engine.images({labels.KIND: None})), None)
+    return next(iter(engine.images.with_labels({labels.KIND: None})), None)
 
 
 def _look_at_images_disk(engine: Engine, with_gpus: bool) -> Iterator[Finding]:

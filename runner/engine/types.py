@@ -124,18 +124,6 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a container: start, die, oom, stop, destroy, …"""
-
-    action: str
-    id: str
-    name: str
-    labels: Mapping[str, str]
-    exit_code: int | None  # of `die`
-    time_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class LogLine:
     """One line of a container's output."""
 

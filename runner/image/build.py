@@ -44,12 +44,12 @@ def build_image(
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
     for note in (*recipe.files.notes, *recipe.dependencies.notes):
         report(f"note: {note}")
-    found = None if no_cache else engine.image(recipe.tag)
+    found = None if no_cache else engine.images.find(recipe.tag)
     built = found is None or found.labels.get(labels.PROJECT_HASH) != recipe.digest
     if built:
         found = _build(engine, recipe, state, tag=tag, no_cache=no_cache, report=report)
     elif found and tag and tag not in found.tags:
-        engine.tag_image(found.id, tag)
+        engine.images.tag(found.id, tag)
     if found is None:
         raise RunnerError(f"the engine does not have `{recipe.tag}` that it just built")
     _remember(state, recipe, found, base)
@@ -103,7 +103,7 @@ def _build(
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
         build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), environ)
-        return engine.image(run_build(build, environ=environ, report=report))
+        return engine.images.find(run_build(build, environ=environ, report=report))
 
 
 def _complete(

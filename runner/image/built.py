@@ -47,7 +47,7 @@ def find_image(
         RunnerError: it is not there (exit 3).
     """
     if name := override or settings.image.name:
-        found = engine.image(name)
+        found = engine.images.find(name)
         if found is None:
             raise RunnerError(
                 f"the engine has no image `{name}`",
@@ -56,7 +56,7 @@ def find_image(
             )
         return to_agent_image(engine, found, name, find_kind(found), state)
     record = read_record(state)
-    found = engine.image(record["id"]) if record else None
+    found = engine.images.find(record["id"]) if record else None
     if record is None or found is None:
         raise RunnerError(
             f"the image of `{project.root.name}` is not built",

@@ -37,7 +37,7 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
         RunnerError: it cannot be built.
     """
     tag = server_tag()
-    if found := engine.image(tag):
+    if found := engine.images.find(tag):
         return found.id
     report("building the server's image")
     with temporary_folder() as folder:

@@ -151,7 +151,7 @@ def remove_server(engine: Engine, state: State) -> bool:
     for one in engine.containers({labels.COMPOSE_FOLDER: None}):  # those that Compose ran once
         if is_here(one, state) and one.labels.get(labels.ROLE) in ONE_SHOTS:
             engine.remove(one.id)
-    engine.remove_network(_network_of(found, state))
+    engine.networks.remove(_network_of(found, state))
     return found is not None
 
 
@@ -209,7 +209,7 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     check_owner(state)
     data = make_data(state, report=report)
     marks = {labels.FLEET: state.fleet, labels.ROLE: labels.SERVER_ROLE}
-    engine.ensure_network(network_name(state), marks)
+    engine.networks.ensure(network_name(state), marks)
     port = select_port(state, report)
     try:
         try:
@@ -220,7 +220,7 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     except NameTaken:  # by another command's, which needs the network
         raise
     except BaseException:
-        engine.remove_network(network_name(state))
+        engine.networks.remove(network_name(state))
         raise
     write_json(state.server_file, {"container": started.name, "port": port, "data": str(data)})
     report(
@@ -267,7 +267,7 @@ def _await(engine: Engine, state: State, started: Container, *, fresh: bool) -> 
     except BaseException:
         if fresh:
             engine.remove(started.id, kill=True)
-            engine.remove_network(network_name(state))
+            engine.networks.remove(network_name(state))
         raise
     return server
 
@@ -284,7 +284,7 @@ def _wait_ready(engine: Engine, started: Container, server: LocalServer) -> None
 
 
 def _not_up(engine: Engine, started: Container, why: str) -> EngineError:
-    lines = [line.text for line in engine.logs(started.id, tail=5)]
+    lines = [line.text for line in engine.logs.of(started.id, tail=5)]
     said = f"; its last lines: {' | '.join(lines)}" if lines else ""
     return EngineError(
         f"the sweep server `{started.name}` does not come up ({why}){said}",

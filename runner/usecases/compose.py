@@ -187,7 +187,7 @@ def _choose_server_image(session: Session, *, dry_run: bool) -> str:
     """The ID of the server's image, built where it is missing; in a dry run then its tag."""
     if not dry_run:
         return ensure_server_image(session.engine(), report=session.report)
-    found = session.engine().image(server_tag())
+    found = session.engine().images.find(server_tag())
     return found.id if found else server_tag()
 
 

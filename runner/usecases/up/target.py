@@ -131,7 +131,7 @@ def check_reachable(server: Connection, engine: Engine) -> None:
     """
     if server.own or not is_loopback(server.inner_url):
         return
-    address = engine.network_gateway("bridge") or "ADDRESS"
+    address = engine.networks.find_gateway("bridge") or "ADDRESS"
     raise RunnerError(
         f"agents run in containers, which cannot reach {server.inner_url}",
         hint=f"`runner serve --host {address}`, then `--server http://{address}:PORT`",
