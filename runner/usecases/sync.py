@@ -15,6 +15,7 @@ from runner.backend.keys import get_key
 from runner.backend.wandb_files import find_home
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
+from runner.offline.arrivals import Arrivals
 from runner.offline.batches import split
 from runner.offline.bring import Sweeps
 from runner.offline.choose import choose_target
@@ -26,6 +27,7 @@ from runner.offline.log.find import Found, find_logs, find_usual_logs, group, re
 from runner.offline.log.read import read_sweep
 from runner.offline.log.writers import find_open
 from runner.offline.parcel import Addresses, Outcome, Parcel
+from runner.offline.planner import Planner
 from runner.offline.progress import Progress
 from runner.offline.send import Senders
 from runner.offline.sync import Sync
@@ -148,7 +150,8 @@ def _sync(
     """What becomes of the runs; without `senders` what would be done."""
     staging = find_staging(environ, find_home())
     sweeps = Sweeps(target, ledger, config_of, progress.tell)
-    sync = Sync(target, ledger, sweeps, addresses, staging)
+    arrivals = Arrivals(target)
+    planner = Planner(target, ledger, sweeps, addresses, arrivals)
     live = find_open((log.path for group in groups for log in group), now=time.time())
 
     def read() -> Iterator[list[Found]]:
@@ -159,7 +162,8 @@ def _sync(
             yield runs
 
     if senders is None:
-        return [one for runs in read() for one in sync.plan(runs, dry_run=True)]
+        return [one for runs in read() for one in planner.plan(runs, dry_run=True)]
+    sync = Sync(target, ledger, planner, arrivals, own_entity=addresses.own, own_staging=staging)
     progress.begin()
     try:
         return sync.carry_out(read(), workers=workers, senders=senders, progress=progress)
