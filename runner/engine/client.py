@@ -36,8 +36,8 @@ from runner.engine.target import Target, find_target, remember_target
 from runner.engine.translate import translate, translated
 from runner.engine.types import (
     Container,
+    ContainerSpec,
     EngineInfo,
-    Spec,
 )
 from runner.state.folder import State
 
@@ -137,7 +137,7 @@ class Engine:
             except NotFound:
                 return None
 
-    def start(self, spec: Spec) -> Container:
+    def start(self, spec: ContainerSpec) -> Container:
         """Make and start a container; one that does not start is removed again.
 
         Raises:
@@ -152,7 +152,7 @@ class Engine:
             raise NameTaken(f"cannot start `{spec.name}`: another command removed it at once")
         return started
 
-    def launch(self, spec: Spec) -> str:
+    def launch(self, spec: ContainerSpec) -> str:
         """As `start`, without a look at what became of it; the container's ID."""
         identity = self._create(spec)
         try:
@@ -216,12 +216,14 @@ class Engine:
     ) -> tuple[int, str]:
         """Exit code and output of a throw-away container without network."""
         tmpfs = {"/tmp": "exec"}  # noqa: S108
-        with self.short_lived(Spec("", image, command, entrypoint=entrypoint, tmpfs=tmpfs)) as box:
+        with self.short_lived(
+            ContainerSpec("", image, command, entrypoint=entrypoint, tmpfs=tmpfs)
+        ) as box:
             code = self.wait(box.id, timeout_s=TIMEOUT_S)
             return code, "\n".join(line.text for line in self.logs.of(box.id))
 
     @contextmanager
-    def short_lived(self, spec: Spec) -> Iterator[Container]:
+    def short_lived(self, spec: ContainerSpec) -> Iterator[Container]:
         """A container without network and with a name of its own, gone afterwards.
 
         Its name has this process's mark: where this process is killed, the next command that
@@ -241,7 +243,7 @@ class Engine:
             if is_abandoned(str(row["Names"][0]), time.time() - row["Created"]):
                 self.remove(row["Id"], kill=True)
 
-    def _create(self, spec: Spec) -> str:
+    def _create(self, spec: ContainerSpec) -> str:
         info = self.info()
         body = create_body(
             spec,
@@ -259,7 +261,7 @@ class Engine:
             raise translate(error, f"create `{spec.name}`") from error
         return str(made["Id"])
 
-    def _start(self, identity: str, spec: Spec) -> None:
+    def _start(self, identity: str, spec: ContainerSpec) -> None:
         try:
             self._api.start(identity)
         except (DockerException, RequestException) as error:

@@ -10,7 +10,7 @@ from runner.offline.log.find import Found
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left
 from runner.offline.parcel import NOTHING, Missing
-from runner.offline.target import Target
+from runner.offline.target import SyncTarget
 from runner.offline.verify import Expected, Seen, expect, judge
 
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
@@ -23,7 +23,7 @@ Looked = Seen | None | RunnerError
 class Arrivals:
     """Looks runs up; safe to use from several threads."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: SyncTarget) -> None:
         self._target = target
         self._interrupted = threading.Event()
 

@@ -16,7 +16,7 @@ from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left, find_left
 from runner.offline.parcel import Addresses, Missing, Outcome, Parcel, fail
 from runner.offline.plan import plan_run
-from runner.offline.target import Target
+from runner.offline.target import SyncTarget
 from runner.offline.verify import expect
 
 _LOOKUPS = 8  # at a time
@@ -27,7 +27,7 @@ class Planner:
 
     def __init__(
         self,
-        target: Target,
+        target: SyncTarget,
         ledger: Ledger,
         sweeps: Sweeps,
         addresses: Addresses,

@@ -16,9 +16,9 @@ from runner.offline.log.find import Found
 from runner.offline.log.rewrite import Changed, Staged, stage
 from runner.offline.parcel import Outcome, Parcel, fail
 from runner.offline.planner import Planner
-from runner.offline.progress import Progress
+from runner.offline.progress import SyncProgress
 from runner.offline.send import Senders
-from runner.offline.target import Target
+from runner.offline.target import SyncTarget
 from runner.offline.verify import Seen, judge
 
 
@@ -45,7 +45,7 @@ class Sync:
 
     def __init__(
         self,
-        target: Target,
+        target: SyncTarget,
         ledger: Ledger,
         planner: Planner,
         arrivals: Arrivals,
@@ -63,7 +63,7 @@ class Sync:
         *,
         workers: int,
         senders: Senders,
-        progress: Progress,
+        progress: SyncProgress,
     ) -> list[Outcome]:
         """Send the runs and wait until the target shows them.
 
@@ -147,7 +147,7 @@ class Sync:
         self,
         load: _Load,
         sent: Future[str | None],
-        progress: Progress,
+        progress: SyncProgress,
         done: Callable[[], None],
     ) -> list[Outcome]:
         try:

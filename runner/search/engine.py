@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class SearchEngine:
     """A way to choose the next point."""
 
     name: str  # as `sweep show`, the page and GraphQL show it

@@ -10,7 +10,7 @@ from runner.disk.own_files import write_json
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
 from runner.engine.labels import is_composed
-from runner.engine.types import Container, Mount, Spec
+from runner.engine.types import Container, ContainerSpec, Mount
 from runner.errors import ExitCode
 from runner.image.server import ensure_server_image
 from runner.server_container.container import (
@@ -125,9 +125,11 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     return started
 
 
-def _spec(engine: Engine, state: State, image: str, port: int, data: Path, key_file: Path) -> Spec:
+def _spec(
+    engine: Engine, state: State, image: str, port: int, data: Path, key_file: Path
+) -> ContainerSpec:
     serve = ("serve", "--host", "0.0.0.0", "--port", str(servers.PORT), "--data", paths.DATA)  # noqa: S104
-    return Spec(
+    return ContainerSpec(
         name=server_name(state),
         image=image,
         command=(*serve, "--key-file", paths.KEY),

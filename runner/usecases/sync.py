@@ -28,10 +28,10 @@ from runner.offline.log.read import read_sweep
 from runner.offline.log.writers import find_open
 from runner.offline.parcel import Addresses, Outcome, Parcel
 from runner.offline.planner import Planner
-from runner.offline.progress import Progress
+from runner.offline.progress import SyncProgress
 from runner.offline.send import Senders
 from runner.offline.sync import Sync
-from runner.offline.target import Target
+from runner.offline.target import SyncTarget
 from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
 from runner.state.find import find_state
@@ -94,11 +94,11 @@ def sync(
             if logs and not has_receipts(folder / "sync.db", logs):
                 senders.prepare(workers)  # they load while the logs are read
         groups = group(logs)
-        progress = Progress(len(groups), sum(log.size for log in logs))
+        progress = SyncProgress(len(groups), sum(log.size for log in logs))
         choice = _choose(request.to, settings, logs, state, environ, bundle)
         report(f"target: {choice.url} ({choice.why})")
         key = get_key(str(choice.url), environ=environ, home=find_home(), state=state)
-        target = Target(str(choice.url), key, progress.tell, ca_bundle=bundle)
+        target = SyncTarget(str(choice.url), key, progress.tell, ca_bundle=bundle)
         addresses = _addresses(target, settings, request)
         ledger = stack.enter_context(
             opened(folder / "sync.db", target.url, read_only=request.dry_run)
@@ -137,13 +137,13 @@ def _processes(logs: int) -> int:
 
 def _sync(
     groups: Sequence[Sequence[LogFile]],
-    target: Target,
+    target: SyncTarget,
     ledger: Ledger,
     addresses: Addresses,
     config_of: Callable[[str], Mapping[str, Any] | None],
     *,
     environ: Mapping[str, str],
-    progress: Progress,
+    progress: SyncProgress,
     workers: int,
     senders: Senders | None,
 ) -> Sequence[Outcome | Parcel]:
@@ -190,7 +190,7 @@ def _choose(
     )
 
 
-def _addresses(target: Target, settings: Settings, request: SyncRequest) -> Addresses:
+def _addresses(target: SyncTarget, settings: Settings, request: SyncRequest) -> Addresses:
     viewer = target.viewer()
     own = viewer.entity or viewer.username
     entity = request.entity or settings.sync.entity

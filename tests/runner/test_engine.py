@@ -11,7 +11,7 @@ import pytest
 
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, ImageMissing, NameTaken, PortTaken
-from runner.engine.types import Mount, Spec
+from runner.engine.types import ContainerSpec, Mount
 from runner.errors import ExitCode
 from tests.rig.engine import TINY, TestEngine
 
@@ -19,8 +19,10 @@ FLEET = f"engine-{time.time_ns():x}"
 LABELS = {"dev.runner.fleet": FLEET}
 
 
-def spec(name: str, script: str) -> Spec:
-    return Spec(f"runner-{FLEET}-{name}", TINY, ("sh", "-c", script), labels=LABELS, network="none")
+def spec(name: str, script: str) -> ContainerSpec:
+    return ContainerSpec(
+        f"runner-{FLEET}-{name}", TINY, ("sh", "-c", script), labels=LABELS, network="none"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,11 @@ from runner.engine.payload import create_body, proxy_environment
 from runner.engine.read import read_container, read_info, stamp_seconds
 from runner.engine.target import find_target, read_access, remember_access, remember_target
 from runner.engine.translate import find_os_error, translate
-from runner.engine.types import LogLine, Mount, Spec
+from runner.engine.types import ContainerSpec, LogLine, Mount
 from runner.errors import ExitCode
 from runner.state.folder import State
 
-SPEC = Spec(name="runner-x-0", image="sha256:1", command=("python", "-I", "/opt/runner"))
+SPEC = ContainerSpec(name="runner-x-0", image="sha256:1", command=("python", "-I", "/opt/runner"))
 
 
 def answer(status: int, text: str) -> APIError:
