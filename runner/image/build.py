@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.agent.contract import labels
+from runner.console.narration import Report
 from runner.disk.own_files import write_json
 from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
-from runner.image.buildx import Build, Report, interruptible, run_build
+from runner.image.buildx import Build, interruptible, run_build
 from runner.image.built import RECORD, AgentImage, read_record, record_file, to_agent_image
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 from runner.image.recipe import Recipe, read_recipe

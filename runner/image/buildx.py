@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.console import format_duration
+from runner.console.narration import Report
 from runner.disk.temporary import temporary_folder
 from runner.errors import ExitCode, RunnerError
 
-Report = Callable[[str], None]
 LOG_LINES = 20  # of a failed step
 LONG_S = 20  # a step that takes longer is told while it runs, each time after as long
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import runner
 from runner.agent.contract import labels
+from runner.console.narration import Report
 from runner.disk.package_files import list_package_files
 from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.image.buildx import Build, Report, interruptible, run_build
+from runner.image.buildx import Build, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 
 BASE = "debian:bookworm-slim"

@@ -22,7 +22,7 @@ FIRST, LAST = -(1 << 62), 1 << 62  # steps beyond all that are
 DEFAULT_SAMPLES = 500  # W&B's
 KEPT_CHUNKS = 4  # read ones that an answer remembers
 MISSING = object()
-Row = TypeVar("Row")
+_Row = TypeVar("_Row")
 Places = Sequence[int]
 
 
@@ -167,7 +167,7 @@ class History:
         return lines
 
 
-def spread(rows: Sequence[Row], samples: int | None) -> list[Row]:
+def spread(rows: Sequence[_Row], samples: int | None) -> list[_Row]:
     """At most `samples` rows, the first and the last among them."""
     return [rows[at] for at in _spread(len(rows), samples)]
 

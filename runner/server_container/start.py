@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from runner.agent.contract import labels, limits, paths, servers
+from runner.console.narration import Report
 from runner.disk.own_files import write_json
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, NameTaken, PortTaken
@@ -33,8 +33,6 @@ from runner.state.owner import check_owner
 
 READY_S = 60  # from start to the first answer; 2 s is usual
 STALE_S = 10  # a container that was made and not started this long ago is left over
-
-Report = Callable[[str], None]
 
 
 def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServer:

@@ -13,6 +13,7 @@ from runner.backend.certificates import find_ca_bundle
 from runner.backend.choice import ServerChoice
 from runner.backend.keys import get_key
 from runner.backend.wandb_files import find_home
+from runner.console.narration import Report
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.offline.arrivals import Arrivals
@@ -38,7 +39,7 @@ from runner.state.find import find_state
 from runner.state.folder import State
 from runner.sweeps.records import SweepRecord, load_records
 from runner.sweeps.servers import Servers, find_kind
-from runner.usecases.consent import Ask, Report, settle
+from runner.usecases.consent import Ask, settle
 from runner.user.records import find_user_folder
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
