@@ -17,7 +17,7 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
         RunnerError: the file is there already, the server refuses or breaks off, the disk is full.
     """
     if file.exists():
-        raise RunnerError(f"`{file}` is there already", hint="name another file")
+        raise RunnerError(f"`{file}` exists already", hint="name another file")
     part = file.with_name(f"{file.name}.part")
     try:
         with (
@@ -35,8 +35,8 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
     except (OSError, NoAnswer) as error:
         why = error.why if isinstance(error, NoAnswer) else error.strerror
         raise RunnerError(
-            f"the backup of {url} is not whole: {why}",
-            hint="is there room on the disks here and there?",
+            f"the backup of {url} is incomplete: {why}",
+            hint="check the free space here and on the server",
         ) from error
     finally:
         part.unlink(missing_ok=True)

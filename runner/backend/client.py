@@ -94,7 +94,7 @@ class Client:
         query = "query Viewer{viewer{username entity teams(first:500){edges{node{name}}}}}"
         node = self._graphql(query)["viewer"]
         if not node:  # how W&B answers a key that it does not know
-            raise self._refused("it knows no user of this key")
+            raise self._refused("it has no user with this key")
         teams = ((node.get("teams") or {}).get("edges")) or ()
         names = tuple(str(edge["node"]["name"]) for edge in teams)
         return Viewer(str(node.get("username") or ""), node.get("entity"), names)
@@ -187,7 +187,7 @@ class Client:
                 f"no answer from the server at {self.url}: {error.why}",
                 hint="`export SSL_CERT_FILE=…` names the authority to trust, here and in agents"
                 if error.untrusted
-                else "`runner doctor` looks at the server and the network",
+                else "`runner doctor` checks the server and the network",
             ) from error
         except ValueError as error:
             raise RunnerError(

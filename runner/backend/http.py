@@ -257,7 +257,7 @@ def _describe(cause: BaseException) -> str:
         case IncompleteRead():
             return "its answer broke off"
         case BadStatusLine() | LineTooLong():
-            return "what it answers is not HTTP"
+            return "its answer is not HTTP"
         case LocationValueError():
             return "it is not an address"
         case urllib3.exceptions.TimeoutError():

@@ -86,8 +86,8 @@ def _explain_no_key(
     if hostless := find_hostless_key(environ, saved, own):
         meant = environ.get("WANDB_BASE_URL") or saved.get("base_url") or client_default()
         return (
-            f"{_quoted(hostless[1])} names no host and counts for {meant}; `WANDB_BASE_URL={url}` "
-            f"beside it says that it is for this server, or {login} keeps one in ~/.netrc"
+            f"{_quoted(hostless[1])} does not name a host, so it is used for {meant}; set "
+            f"`WANDB_BASE_URL={url}` to use it for this server, or store another key with {login}"
         )
     ways = f"{login}, or set `WANDB_API_KEY` and `WANDB_BASE_URL={url}`"
     if is_cloud(url):

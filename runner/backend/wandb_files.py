@@ -30,7 +30,9 @@ def find_netrc_trouble(environ: Mapping[str, str], home: Path) -> str | None:
         why = error.strerror if isinstance(error, OSError) else "it is damaged"
         return f"`{file}` cannot be read: {why}"
     if "default" in hosts:
-        return f"the `default` entry of `{file}` names no host, so it is sent to none"
+        return (
+            f"the `default` entry of `{file}` does not name a host, so runner does not send its key"
+        )
     return None
 
 

@@ -38,7 +38,7 @@ def _read_all_agents(engine: str | None) -> list[Agent]:
     try:
         return read_agents(Engine.connect(engine, state=state, environ=os.environ), state)
     except RunnerError as error:
-        console.note(f"agents are seen by their leases only: {error.message}")
+        console.note(f"only leases show who uses a GPU: {error.message}")
         return []
 
 

@@ -19,7 +19,9 @@ def logs(
         list[str] | None,
         typer.Argument(metavar="[AGENT|RUN…]", help="Agents, or runs (default: all agents)."),
     ] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep printing new lines.")
+    ] = False,
     tail: Annotated[
         int | None, typer.Option("-n", "--tail", min=0, help="Lines per agent.")
     ] = None,

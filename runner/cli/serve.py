@@ -45,7 +45,9 @@ def serve(
     else:
         _check_local(data)
     if host not in LOOPBACK and tls is None:
-        console.note("keys and values can be read on the way: `--tls-cert` and `--tls-key` encrypt")
+        console.note(
+            "others on the network can read keys and values: set `--tls-cert` and `--tls-key`"
+        )
     run_server(host, port, data, key_file, tls)
 
 

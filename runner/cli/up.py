@@ -30,25 +30,25 @@ from runner.usecases.up.request import Planned, UpRequest, bring_up, missing_swe
 def up(
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND]", help="In place of interpreter and program."),
+        typer.Argument(metavar="[-- COMMAND]", help="Run this instead of interpreter and program."),
     ] = None,
     gpus: GpusOption = None,
     sweep: SweepOption = None,
     new: Annotated[
-        bool, typer.Option("--new", help="A new sweep, also where the file's is unfinished.")
+        bool, typer.Option("--new", help="Create a new sweep even if the file's is unfinished.")
     ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Runs log on disk, for `sync-offline` later.")
     ] = False,
-    image: Annotated[str | None, typer.Option(help="An image that exists.")] = None,
+    image: Annotated[str | None, typer.Option(help="An existing image.")] = None,
     build: Annotated[bool, typer.Option("--build", help="Build the image first.")] = False,
     mount: Annotated[
         list[str] | None, typer.Option(metavar="SRC:DST[:ro]", help="A folder for the runs.")
     ] = None,
     env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the runs.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for the runs.")
     ] = None,
     env_file: Annotated[Path | None, typer.Option(help="Lines of NAME=VALUE.")] = None,
     shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
@@ -56,9 +56,9 @@ def up(
     cpus: Annotated[float | None, typer.Option(help="Cores per agent.")] = None,
     access: Annotated[str | None, typer.Option(metavar="cdi|runtime|gpus")] = None,
     pin: Annotated[str | None, typer.Option(metavar="uuid|index")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Beside foreign processes.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Interrupt runs to be replaced.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also where the count is done.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start beside other processes.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Interrupt runs that must go.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Repeat a reached count.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Stay until all agents end.")] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -145,7 +145,7 @@ def _check(
     if command and "--" not in sys.argv:
         raise RunnerError(
             f"got unexpected words: `{' '.join(command)}`",
-            hint="a command stands behind ` -- `; several GPUs are `--gpus 0,1`",
+            hint="put a command after ` -- `; write several GPUs as `--gpus 0,1`",
             code=ExitCode.USAGE,
         )
     if build and dry_run:

@@ -54,7 +54,7 @@ def make_values(chosen: ComposePins) -> dict[str, str]:
     """
     if len(chosen.slots) > AGENTS:
         raise RunnerError(
-            f"{FILE} has {AGENTS} agents, and {len(chosen.slots)} GPUs were chosen",
+            f"{FILE} has {AGENTS} agents, but {len(chosen.slots)} GPUs were chosen",
             hint="`runner up` has no such limit",
             code=ExitCode.USAGE,
         )
@@ -150,9 +150,9 @@ def write_block(text: str, values: Mapping[str, str]) -> str:
         if one.name in values:
             raise RunnerError(
                 f"`{ENV_FILE}` sets `{one.name}` outside of runner's block "
-                f"(line {one.line} without it), and `runner compose` would set it too",
-                hint=f"remove that line, or keep it and pin by hand without `runner compose`; "
-                f"it would be {one.name}={values[one.name]}",
+                f"(line {one.line} without it), and `runner compose` sets it too",
+                hint=f"remove that line; or keep it and pin by hand, without `runner compose` "
+                f"(it would write {one.name}={values[one.name]})",
                 code=ExitCode.USAGE,
             )
     if before and not before.endswith("\n"):
@@ -207,8 +207,8 @@ def _split(text: str) -> tuple[str, str]:
     begin = plain.index(BEGIN)
     if END not in plain[begin:]:
         raise RunnerError(
-            f"`{ENV_FILE}` has the beginning of runner's block and not its end",
-            hint=f"put `{END}` behind its last line, or remove the block",
+            f"`{ENV_FILE}` has the start of runner's block but not its end",
+            hint=f"put `{END}` after its last line, or remove the block",
         )
     end = plain.index(END, begin)
     return "".join(lines[:begin]), "".join(lines[end + 1 :])
@@ -219,5 +219,7 @@ def _quote(value: str) -> str:
     if _PLAIN.fullmatch(value):
         return value
     if "'" in value or "\n" in value:
-        raise RunnerError(f"`{value}` cannot be written into `{ENV_FILE}`: it has a quote in it")
+        raise RunnerError(
+            f"`{value}` cannot be written into `{ENV_FILE}`: it contains a quote or a line break"
+        )
     return f"'{value}'"

@@ -123,8 +123,8 @@ def _tell_others(busy: Mapping[str, str | None]) -> str:
     """What becomes of agents that go on with another sweep: Compose sees no change in them."""
     old = ", ".join(sorted({sweep or "another sweep" for sweep in busy.values()}))
     return (
-        f"{', '.join(busy)} go on with {old} until it ends; "
-        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and takes them over"
+        f"on {old} until it ends: {', '.join(busy)}; "
+        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and moves them here"
     )
 
 
@@ -183,7 +183,7 @@ def _make_servers(connection: "Connection", state: State) -> Any:
             if name in (None, connection.name):
                 return connection
             raise RunnerError(
-                f"that sweep lives on `{name}`, and this fleet works for `{connection.name}`",
+                f"that sweep is on `{name}`, but this fleet works for `{connection.name}`",
                 hint=f"`{variables.SERVER}={name} docker compose up`",
                 code=ExitCode.USAGE,
             )
@@ -193,4 +193,4 @@ def _make_servers(connection: "Connection", state: State) -> Any:
 
 
 def _no_engine() -> Any:
-    raise RunnerError("no engine is in reach here")
+    raise RunnerError("no engine can be reached from here")

@@ -64,7 +64,7 @@ BUILD = """
 x-build: &build
   context: .
   dockerfile: docker/Dockerfile
-  additional_contexts: # a folder of wheels of one's own
+  additional_contexts: # a folder of your own wheels
     wheels: ${@{pins.WHEELS}:-docker-image://scratch}
   secrets: [ca, pip, uv]
 """

@@ -26,7 +26,7 @@ def open_api(target: Target) -> APIClient:
     if target.host.startswith("ssh://"):
         raise EngineError(
             "an engine behind ssh cannot mount this machine's folders",
-            hint="log in there and run it there, or unset `DOCKER_HOST`",
+            hint="log in and run runner there, or unset `DOCKER_HOST`",
         )
     try:
         _knock(target.host)
@@ -69,7 +69,7 @@ def _unreachable(error: Exception, target: Target) -> EngineError:
         "DOCKER_HOST": "start that engine (the clone's own: `docker/engine.sh up`), or unset "
         "`DOCKER_HOST`",
         "state": "start the engine of this fleet again (the clone's own: `docker/engine.sh up`), "
-        "or set `DOCKER_HOST` to leave it",
+        "or set `DOCKER_HOST` to use another one",
         "context": START_HINT,
     }[target.origin]
     return EngineError(f"no Docker engine answers at {target.host}", hint=hint)
@@ -82,11 +82,13 @@ def _no_engine(error: Exception, target: Target) -> EngineError:
     setting = {
         "flag": "`engine` in the settings",
         "DOCKER_HOST": "`DOCKER_HOST`",
-        "state": "the engine that this fleet remembers, by `DOCKER_HOST` once",
+        "state": "the engine that this fleet remembers, with `DOCKER_HOST` in one call",
         "context": "the Docker context",
     }[target.origin]
     answered = isinstance(error.__cause__ or error.__context__, HTTPError)
-    reason = "what answers there is none" if answered else " ".join(str(error).split()).rstrip(".")
+    reason = (
+        "something else answers there" if answered else " ".join(str(error).split()).rstrip(".")
+    )
     return EngineError(
         f"no Docker engine can be reached at {target.host}: {reason}",
         hint=f"correct {setting}, for example to `unix:///var/run/docker.sock`",

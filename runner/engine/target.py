@@ -63,9 +63,9 @@ def _check_earlier(state: State | None, host: str) -> None:
     named = _read(state).get("host")
     if named not in (None, host):
         raise EngineError(
-            f"`{state and state.engine_file}` names the engine `{named}`, and an engine is no "
-            "longer taken from there",
-            hint=f"say once that it is right: `DOCKER_HOST={named} runner ps`",
+            f"`{state and state.engine_file}` names the engine `{named}`, but runner no "
+            "longer takes it from there",
+            hint=f"if it is right, confirm it once: `DOCKER_HOST={named} runner ps`",
         )
 
 
@@ -76,7 +76,7 @@ def remember_target(target: Target, state: State, environ: Mapping[str, str]) ->
     try:
         keep_engine(state.root, target.host, environ)
     except RunnerError as error:  # this call knows its engine all the same
-        console.note(f"the engine is not remembered: {error.message}")
+        console.note(f"cannot remember the engine: {error.message}")
         return
     earlier = _read(state)
     if "host" in earlier:

@@ -76,7 +76,7 @@ _TEXTS = (
         "nvidia-container-cli:",
         GpuAccessError,
         "the NVIDIA toolkit could not set up the GPU",
-        "see that `nvidia-smi` works on the host and the driver fits the image's CUDA",
+        "check that `nvidia-smi` works on the host and the driver fits the image's CUDA",
     ),
     _Text(
         "unknown or invalid runtime name",
@@ -123,7 +123,7 @@ _TEXTS = (
     _Text(
         "invalid reference format",
         ImageMissing,
-        "that is no name of an image",
+        "that is not an image name",
         "names are like `registry/name:tag`, in lower case; `docker images` lists them",
     ),
     _Text(

@@ -96,7 +96,7 @@ def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
     if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped", why
     if agent.status is None:
-        why = f"damaged: {agent.damaged}" if agent.damaged else "no status of its own"
+        why = f"damaged: {agent.damaged}" if agent.damaged else "it wrote no status"
         return "unknown", f"exit code {agent.exit_code}, and {why}"
     if agent.exit_code == exits.AGENT_DONE:
         return ("quarantined" if state == "quarantined" else "finished"), why

@@ -152,7 +152,7 @@ def _set_aside(state: State, agent: str, sweep: str) -> Path | None:
             os.rename(agent, name, src_dir_fd=work, dst_dir_fd=work)
         except OSError as error:
             raise RunnerError(
-                f"cannot set `{state.work / agent}` aside, which is of sweep {sweep}: "
+                f"cannot rename `{state.work / agent}`, the copy of sweep {sweep}: "
                 f"{error.strerror}",
                 hint="see the folder's owner and mode",
             ) from error

@@ -106,7 +106,7 @@ def _plan_slot(
     if refusal := _find_refusal(slot, force=force):
         return act("refuse", refusal)
     if old and not again and _has_its_count(old, wanted):
-        return act("keep", f"reached its count of {wanted.count}; `--again` starts it anew")
+        return act("keep", f"reached its count of {wanted.count}; `--again` starts it again")
     return act("start", _start_cause(old, wanted))
 
 

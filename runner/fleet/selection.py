@@ -123,7 +123,7 @@ def _take_free(gpus: Sequence[Gpu], count: int | None) -> list[Slot]:
     slots = [slot for slot in _get_slots(gpus) if slot.state == "free"]
     if not slots or len(slots) < (count or 0):
         found = f"{len(slots)} of {count} GPUs are free" if count else "no GPU is free"
-        hint = describe_gpus(gpus) + "; `runner gpus` says who has them"
+        hint = describe_gpus(gpus) + "; `runner gpus` shows who uses them"
         raise RunnerError(found, hint=hint, code=ExitCode.UNFIT)
     return slots[:count]
 
@@ -168,7 +168,7 @@ def _by_uuid(gpus: Sequence[Gpu], prefix: str) -> Slot:
         return found[0]
     if found:
         names = ", ".join(f"`{slot.uuid}`" for slot in found)
-        hint = "type more of the one that you mean"
+        hint = "type more characters of its UUID"
         raise RunnerError(f"`{prefix}` fits {names}", hint=hint, code=ExitCode.USAGE)
     raise _not_found(f"no GPU `{prefix}`", gpus)
 

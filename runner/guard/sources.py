@@ -33,11 +33,11 @@ def find_danger(
         if of_home := _find_danger_of_home(source, home):
             return of_home
     if any(_is_below(source, one) for one in _SYSTEM):
-        return "what belongs to the machine"
+        return "the system of this machine"
     if not read_only and any(_is_below(source, one) for one in _PROGRAMS):
-        return "programs that others run"
+        return "programs of other users"
     if _is_socket(source):
-        return "a socket, as of an engine"
+        return "a socket, such as an engine's"
     if state := _find_state(source):
         return f"the state of a fleet, `{state}`"
     return None
@@ -51,7 +51,7 @@ def _find_danger_of_home(source: Path, home: Path) -> str | None:
     if home in source.parents:
         first = source.relative_to(home).parts[0]
         if first.startswith(".") and first != ".cache":
-            return f"what a user keeps in `{home / first}`"
+            return f"private files in `{home / first}`"
     return None
 
 

@@ -99,7 +99,7 @@ def _build(
     environ = engine.cli_env()
     pip = read_pip_settings(environ)
     for source in pip.left_out:
-        report(f"note: pip's `{source}` is a path of this machine and stays out of the build")
+        report(f"note: pip's `{source}` is a path of this machine, so the build does not use it")
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)

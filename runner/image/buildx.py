@@ -184,8 +184,8 @@ def interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise RunnerError(
-            "interrupted: no image was made and nothing half-made is left",
-            hint="the next build goes on from the steps that were finished",
+            "interrupted: no image was built, and nothing is left over",
+            hint="the next build reuses the finished steps",
             code=ExitCode.INTERRUPTED,
         ) from error
 

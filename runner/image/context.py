@@ -172,7 +172,7 @@ def _is_below(path: Path, folders: Iterable[Path]) -> bool:
 def _odd_files(root: Path, files: Iterable[File]) -> Iterator[str]:
     for file in files:
         if file.link is not None and _leaves(root, file):
-            yield f"`{file.path}` points out of the project ({file.link}): mount what it means"
+            yield f"`{file.path}` is a link out of the project ({file.link}): mount its target"
         elif file.link is None and 0 < file.size_bytes < 1024 and _is_lfs(root / file.path):
             yield f"`{file.path}` is a Git LFS pointer, not the file: `git lfs pull`"
 

@@ -63,11 +63,11 @@ def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
 
 def _check_bounds(file: Path, bounds: Iterable[Path]) -> None:
     if "\0" in str(file):
-        raise RunnerError(f"`{file}` is no name of a file", code=ExitCode.USAGE)
+        raise RunnerError(f"`{file}` is not a file name", code=ExitCode.USAGE)
     if any(file.resolve().is_relative_to(one) for one in bounds):
         return
     raise RunnerError(
-        f"`{file}` lies outside of the project, as `{file.resolve()}`, and would go into the image",
+        f"`{file}` is outside of the project (`{file.resolve()}`) but would go into the image",
         hint="copy it into the project, or name it: `RUNNER_IMAGE_DEPENDENCIES=…`",
         code=ExitCode.USAGE,
     )
@@ -91,8 +91,8 @@ def _find_file(project: Project, settings: ImageSettings) -> Path | None:
         )
     if file.suffix in (".yaml", ".yml"):
         raise RunnerError(
-            f"`{file.name}`: environments of conda are not read",
-            hint="write a requirements.txt, or bring a Dockerfile (`[image] dockerfile`)",
+            f"`{file.name}`: runner does not read conda environments",
+            hint="write a requirements.txt, or use a Dockerfile (`[image] dockerfile`)",
         )
     return file
 
@@ -137,7 +137,7 @@ def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
         text = read_regular_text(file)
         return Dependencies(file.name, {"pylock.toml": text}, "-r pylock.toml", torch=torch)
     lines = [_pin(one) for one in packages if not _brings_cuda(name_of(one["name"]))]
-    note = f"`{file.name}` locks a torch with CUDA: its versions are kept, its hashes are not"
+    note = f"`{file.name}` locks torch with CUDA: runner keeps its versions but not its hashes"
     return Dependencies(
         file.name,
         {"requirements.txt": "\n".join([*lines, ""])},
@@ -152,8 +152,8 @@ def _read_package(file: Path, package: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(found["name"], str) and all(isinstance(one, str) for one in found.values()):
         return found
     raise RunnerError(
-        f"`{file}` has a package that is none: {dict(package)!r:.80}",
-        hint="lock it anew",
+        f"`{file}` has an entry that is not a package: {dict(package)!r:.80}",
+        hint="lock it again",
         code=ExitCode.USAGE,
     )
 

@@ -95,7 +95,7 @@ def check_program(probe: Probe, program: str, *, image: str) -> None:
     if probe.has_project and not probe.has_program(program):
         raise RunnerError(
             f"the program `{program}` is not in image `{image}`",
-            hint="`runner build` again; a file that git or .dockerignore ignores does not go in",
+            hint="run `runner build`; it leaves out files that git or .dockerignore ignores",
             code=ExitCode.NOT_FOUND,
         )
 

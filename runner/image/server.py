@@ -135,7 +135,7 @@ def _read_requires() -> list[str]:
         return metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError as error:
         raise RunnerError(
-            f"`{DISTRIBUTION}` is not installed, so what the server depends on is not known",
+            f"`{DISTRIBUTION}` is not installed, so the server's dependencies are unknown",
             hint="`pip install sweep-runner`, or `pip install -e .` in a clone",
             code=ExitCode.UNFIT,
         ) from error

@@ -35,7 +35,7 @@ def choose_variant(*, cpu: bool, cuda: int | None) -> Name:
         return "cpu"
     if cuda is not None:
         if cuda not in (12, 13):
-            raise RunnerError(f"no CUDA {cuda}", hint="12 or 13", code=ExitCode.USAGE)
+            raise RunnerError(f"no images for CUDA {cuda}", hint="12 or 13", code=ExitCode.USAGE)
         return "cuda12" if cuda == 12 else "cuda13"
     return select_cuda(_read_gpus())
 
@@ -53,7 +53,7 @@ def select_cuda(gpus: Sequence["Gpu"]) -> Name:
 def _read_gpus() -> Sequence["Gpu"]:
     from runner.gpus.nvml import read_gpus
 
-    hint = "`--cpu` for an image without CUDA, `--cuda 13` for one that another machine runs"
+    hint = "`--cpu` builds without CUDA; `--cuda 13` builds for another machine"
     try:
         gpus = read_gpus()
     except RunnerError as error:

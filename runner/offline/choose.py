@@ -70,7 +70,7 @@ def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice 
     if len(theirs) > 1:
         raise RunnerError(
             f"these runs belong to sweeps on several servers: {', '.join(sorted(theirs))}",
-            hint="send those of each with their PATH and `--to URL`",
+            hint="send the runs of each server with their PATH and `--to URL`",
             code=ExitCode.USAGE,
         )
     for server, sweep in theirs.items():
@@ -93,7 +93,7 @@ def _usual(
 def _is_ours(choice: ServerChoice, named: str) -> RunnerError:
     whose = "this folder's own server" if choice.own else "a sweep server of runner"
     return RunnerError(
-        f"{choice.why}: `{named}` is {whose}, and sync-offline sends to W&B",
+        f"{choice.why}: `{named}` is {whose}, but sync-offline sends to W&B",
         hint="`--to https://api.wandb.ai`",
         code=ExitCode.USAGE,
     )

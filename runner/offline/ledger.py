@@ -145,8 +145,8 @@ def translated(file: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise RunnerError(
             f"`{file}` cannot be used: {error}",
-            hint="see `df -h` and its owner; if it is damaged, move it away: what has arrived is "
-            "found there again",
+            hint="check `df -h` and its owner; if it is damaged, move it away: the next sync asks "
+            "W&B what has arrived",
         ) from error
 
 

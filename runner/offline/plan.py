@@ -34,14 +34,14 @@ def plan_run(
         if receipt.logs == now:
             return Step("already", (), "it has a receipt")
         if receipt.logs == now[: len(receipt.logs)]:
-            return Step("send", tuple(logs[len(receipt.logs) :]), "it went on since its receipt")
+            return Step("send", tuple(logs[len(receipt.logs) :]), "it continued after its receipt")
         return Step("refuse", (), "its log has changed since it was sent")
     finding, reason = judge(expected, seen)
     if finding == "complete":
         return Step("confirm", (), "it is there")
     if finding == "absent" or (seen is not None and seen.rows == 0 and _untouched(seen, expected)):
         return Step("send", tuple(logs), "it is not there")
-    begun = "its sending was interrupted" if receipt else "it was sent before, by something else"
+    begun = "an earlier sync was interrupted" if receipt else "something else has sent it"
     return Step("refuse", (), f"{begun}: {reason}; it is not sent again")
 
 

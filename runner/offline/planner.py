@@ -68,7 +68,7 @@ class Planner:
         other = self._taken.setdefault(to.path, found.folder)
         if other != found.folder:
             reason = (
-                f"the run in {other} has its ID and goes to {to.path} as well; "
+                f"the run in {other} has the same ID and goes to {to.path} too; "
                 "send one of them with its PATH and another `--project`"
             )
             return Outcome(found.run_id, found.folder, "failed", reason)
@@ -87,7 +87,7 @@ class Planner:
         except RunnerError as error:
             return fail(found, error)
         if path is None:
-            reason = f"sweep {sweep_id} is not there and its YAML is not known here: `--sweep`"
+            reason = f"sweep {sweep_id} is not there, and its YAML is unknown: use `--sweep`"
             return Outcome(found.run_id, found.folder, "failed", reason)
         return path.entity, path.project, path.id
 
@@ -119,7 +119,7 @@ class Planner:
             if seen is None and not dry_run and not self._target.takes(to):
                 return parcel.end(
                     "failed",
-                    "a run of this ID was deleted there, and W&B takes no such ID again; "
+                    "a run with this ID was deleted there, and W&B does not accept the ID again; "
                     "`--project` sends it to another W&B project",
                 )
         except RunnerError as error:

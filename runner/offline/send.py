@@ -112,8 +112,8 @@ class Senders:
             self._folder.mkdir(parents=True)
         except OSError as error:
             raise RunnerError(
-                f"cannot make the folder `{self._folder}` anew: {error.strerror}",
-                hint="see what lies there, `df -h`, and the owner of the folder above it",
+                f"cannot recreate the folder `{self._folder}`: {error.strerror}",
+                hint="check what is there, `df -h`, and the owner of the folder above it",
             ) from error
         return self
 

@@ -36,7 +36,7 @@ def read_spec(text: str) -> SweepAddress:
     shape = (3,) if page else (1, 2, 3)
     if len(names) not in shape or not all(re.fullmatch(r"[^\s/]+", name) for name in names):
         raise RunnerError(
-            f"`{text.strip()}` is no sweep",
+            f"`{text.strip()}` is not a sweep ID, path, URL or YAML file",
             hint="give an ID, `entity/project/id`, the address of its page, or a YAML file",
             code=ExitCode.USAGE,
         )

@@ -43,7 +43,7 @@ def parse_sweep_file(file: Path) -> tuple[SweepSpec | None, list[Diagnostic]]:
         ) from error
     except UnicodeDecodeError as error:
         raise RunnerError(
-            f"`{file}` is no text in UTF-8, so no sweep file",
+            f"`{file}` is not UTF-8 text, so it is not a sweep file",
             hint="a sweep file is YAML or JSON; `runner init` writes an example",
             code=ExitCode.USAGE,
         ) from error
@@ -68,7 +68,7 @@ def check_sweep_file(
     if sweep is None or errors:
         raise RunnerError(
             "\n       ".join(errors) or f"`{file}` is not a sweep",
-            hint="nothing was created; correct the file and repeat",
+            hint="nothing was created; correct the file and try again",
             code=ExitCode.USAGE,
         )
     return sweep

@@ -79,7 +79,7 @@ class Servers:
         server = None if self._own == "renew" else find_server(self._engine(), self.state)
         if server is None and self._own == "find":
             raise ServerDown(
-                "this folder's sweep server does not run",
+                "this folder's sweep server is not running",
                 hint="`runner sweep create` and `runner up` start it",
                 code=ExitCode.NOT_FOUND,
             )

@@ -59,7 +59,7 @@ def pin(
     root = session.project.root
     if session.state.root.resolve() != (root / ".runner").resolve():
         raise RunnerError(
-            f"{FILE} has its state in `{root / '.runner'}`, and this folder's is "
+            f"{FILE} has its state in `{root / '.runner'}`, but this folder's is "
             f"`{session.state.root}`",
             hint="unset `RUNNER_HOME`",
             code=ExitCode.USAGE,
@@ -100,7 +100,7 @@ def _read_env(file: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise RunnerError(
-            f"`{file.name}` is not UTF-8: {error}", hint="Compose reads no other; convert it"
+            f"`{file.name}` is not UTF-8: {error}", hint="Compose reads only UTF-8; convert it"
         ) from error
 
 
@@ -199,7 +199,7 @@ def _choose_port(session: Session, *, dry_run: bool) -> int:
         box = engine.find(found.container)
         if box is not None and not is_composed(box):
             session.report(
-                "this fleet's server runs by `up`: `runner down` before `docker compose up`"
+                "`up` started this fleet's server: `runner down` before `docker compose up`"
             )
         return int(found.url.rpartition(":")[2])
     port = select_port(state, session.report)
@@ -257,7 +257,7 @@ def _choose_sweep(session: Session, spec: str | None, server: str, flag: str | N
     if record and str(record.path).endswith(spec):
         if record.server != server:
             raise RunnerError(
-                f"sweep `{spec}` lives on {record.server}, and the server is {server}",
+                f"sweep `{spec}` is on {record.server}, but the server is {server}",
                 hint=f"`--server {record.server}`",
                 code=ExitCode.USAGE,
             )

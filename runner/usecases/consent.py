@@ -14,7 +14,7 @@ def load_checked(load: Callable[[], Settings], report: Report) -> Settings:
     """The settings, for a command that only looks: what is not accepted yet does not count."""
     settings = load()
     for claim in settings.claims:
-        report(f"does not count yet, `runner up` or `runner build` asks: {claim}")
+        report(f"not accepted yet (`runner up` or `runner build` asks): {claim}")
     return settings
 
 
@@ -51,7 +51,7 @@ def settle(
         names = ", ".join(f"`{claim.key}`" for claim in still)
         raise RunnerError(
             f"{names} of the project in `{still[0].folder}` decides about your keys and files, "
-            "and was not accepted",
+            "but was not accepted",
             hint=f"`--yes` accepts it for this folder; {variable_of(still[0].key)} overrides it",
             code=ExitCode.USAGE,
         )

@@ -23,7 +23,7 @@ def reach(session: Session) -> tuple[str, str, Path | None]:
         found = find_server(session.engine(), session.state)
         if found is None:
             raise RunnerError(
-                "this folder's server does not run",
+                "this folder's server is not running",
                 hint="`runner up` starts it",
                 code=ExitCode.NOT_FOUND,
             )

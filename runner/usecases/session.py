@@ -218,4 +218,6 @@ def _say_foreign(start: Path) -> str | None:
     if found is None:
         return None
     whose = name_user(found.stat().st_uid)
-    return f"`{found}` is {whose}'s, or anybody may write above it: call it in its own folder"
+    return (
+        f"`{found}` belongs to {whose}, or others may write above it: run runner in its own folder"
+    )

@@ -82,9 +82,9 @@ def _remove_server(session: Session, engine: Engine) -> None:
     if health is not None and health.runs_live:
         session.report(
             f"kept the sweep server: live runs log to it ({health.runs_live}); "
-            "`runner down` again when they have ended"
+            "run `runner down` again when they have ended"
         )
         return
     if remove_server(engine, session.state):
-        session.report("removed the sweep server; its data stay")
+        session.report("removed the sweep server; its data stays")
     engine.networks.remove(network_name(session.state))

@@ -211,7 +211,7 @@ def _addresses(target: SyncTarget, settings: Settings, request: SyncRequest) -> 
     if found is None:
         raise RunnerError(
             f"there is no sweep `{'/'.join((*there, sweep_id))}` on {target.url}",
-            hint="without `--sweep` the runs' own sweep is brought along",
+            hint="without `--sweep`, runner creates the runs' own sweep there",
             code=ExitCode.NOT_FOUND,
         )
     path = found.path

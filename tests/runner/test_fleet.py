@@ -398,7 +398,7 @@ def test_ctrl_c_while_following_only_detaches(folder: Folder) -> None:
 
     assert process.returncode == 130
     assert said.endswith(
-        "detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it\n"
+        "detached: the fleet keeps running; `runner ps` shows it, `runner stop` ends it\n"
     )
     states = {one["state"] for one in folder.json("ps")["agents"] if "cpu" in one["name"]}
     assert "running" in states

@@ -19,7 +19,7 @@ def backup(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy all that the running server keeps.
+    """Copy everything that the running server keeps.
 
     The copy is a tar file, and the server goes on meanwhile.
     """

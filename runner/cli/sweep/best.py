@@ -15,7 +15,8 @@ from runner.usecases.sweeps import change_config, get_best, read_sweep
 def best(
     name: SweepArgument,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the configuration."),
     ] = None,
     server: ServerOption = None,
     as_json: JsonOption = False,

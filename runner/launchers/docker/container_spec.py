@@ -216,8 +216,8 @@ def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
     env = env or {}
     if fixed := sorted(name for name in env if variables.is_reserved(name)):
         raise RunnerError(
-            f"`{fixed[0]}` is set by runner in every agent: no `--env` or `[run] env` changes it",
-            hint="`--gpus`, `--sweep`, `--server` and `--pin` decide it",
+            f"runner sets `{fixed[0]}` in every agent; `--env` and `[run] env` cannot change it",
+            hint="`--gpus`, `--sweep`, `--server` and `--pin` do",
             code=ExitCode.USAGE,
         )
     if variables.API_KEY in env:
@@ -246,7 +246,7 @@ def make_command(
     if not replacement:
         if program is None and PROGRAM in own:
             raise RunnerError(
-                "the sweep names no program (was it made in a notebook?)",
+                "the sweep does not name a program (was it made in a notebook?)",
                 hint="say what to run: `runner up … -- python train.py`",
                 code=ExitCode.USAGE,
             )

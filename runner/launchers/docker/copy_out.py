@@ -25,7 +25,7 @@ def remove_agents(
 
     def remove(agent: Agent) -> None:
         if saved := save_files(engine, state, agent, report):
-            report(f"{agent.name}: what it wrote is in `{saved}`")
+            report(f"{agent.name}: its files are in `{saved}`")
         engine.remove(agent.container)
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="remove") as pool:

@@ -104,8 +104,8 @@ def _resolve(mount: UserMount, base: Path, own: Sequence[str]) -> Mount:
     danger = find_danger(source, read_only=mount.read_only)
     if danger and mount.origin != FLAG:
         raise RunnerError(
-            f"mount `{mount}` ({mount.origin}) would open {danger}, to every program of a run",
-            hint=f"where that is meant: `--mount {mount}`",
+            f"mount `{mount}` ({mount.origin}) would open {danger} to every program of a run",
+            hint=f"if you want that: `--mount {mount}`",
             code=ExitCode.USAGE,
         )
     return Mount(str(source), str(target), read_only=mount.read_only)

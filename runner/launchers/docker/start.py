@@ -119,7 +119,7 @@ class Starter:
             found, left = self._look_at(agent), LEAVING_POLLS
             while found and found.alive and found.running_run in (run, None) and left:
                 if self.cancelled.wait(POLL_S):
-                    raise RunnerError(f"interrupted: run {run} goes on")
+                    raise RunnerError(f"interrupted: run {run} continues")
                 left = LEAVING_POLLS if found.running_run else left - 1
                 found = self._look_at(agent)
 

@@ -83,7 +83,7 @@ class Sources:
             except FileNotFoundError:
                 continue
             except DamagedFile as error:
-                why = DamagedFile(f"of a file of it: {error}")
+                why = DamagedFile(f"one of its files: {error}")
                 continue
             with file:
                 check(file, folder.owner)

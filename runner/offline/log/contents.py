@@ -134,7 +134,9 @@ class Contents:
         if self.run_id not in ("", run.run_id):
             raise DamagedLog("it names two runs")
         if not all(map(is_name, (run.run_id, run.project, run.entity or "-", run.sweep_id or "-"))):
-            raise DamagedLog("it names a run, entity, W&B project or sweep as W&B names none")
+            raise DamagedLog(
+                "it names a run, entity, W&B project or sweep in a way that W&B never does"
+            )
         self.run_id, self.entity, self.project = run.run_id, run.entity, run.project
         self.sweep = run.sweep_id
         self.started_at = run.start_time.seconds + run.start_time.nanos / 1e9

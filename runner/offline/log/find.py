@@ -53,10 +53,10 @@ def find_logs(paths: Iterable[Path]) -> list[LogFile]:
         there = _is_there(path)
         logs = list(_logs_of(*_place(path))) if there else []
         if not logs:
-            why = "holds no run of W&B's" if there else "does not exist"
+            why = "has no W&B run" if there else "does not exist"
             raise RunnerError(
                 f"`{path}` {why}",
-                hint="give a folder `wandb`, or a run's folder in it",
+                hint="give a `wandb` folder, or a run's folder in it",
                 code=ExitCode.NOT_FOUND,
             )
         found |= {log.path: log for log in logs}

@@ -65,12 +65,12 @@ def read_log(file: LogFile) -> RunLog:
                 contents.take(record)
         if contents.run_id:
             return _whole(file, size, contents, source.digest())
-        return RunLog(file, "empty", "its log holds no run", size, _named_by(file))
+        return RunLog(file, "empty", "its log has no run", size, _named_by(file))
     except FrameError as error:
         if size == 0:
             return RunLog(file, "empty", "its log is empty", size, _named_by(file))
         if error.kind == "foreign":
-            return RunLog(file, "foreign", "it is no W&B log", size, _named_by(file))
+            return RunLog(file, "foreign", "it is not a W&B log", size, _named_by(file))
         return _bad(file, size, contents, f"its log is {error.kind} at byte {error.offset}")
     except (OSError, DamagedFile) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)

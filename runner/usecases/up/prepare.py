@@ -76,7 +76,7 @@ def check_limits(options: AgentOptions, engine: Engine) -> None:
     cores = engine.info().cpus
     if options.cpus is not None and not 0.01 <= options.cpus <= cores:
         raise RunnerError(
-            f"`--cpus {options.cpus:g}` is more than there is, or less than 0.01",
+            f"`--cpus {options.cpus:g}` is too many, or less than 0.01",
             hint=f"the engine's machine has {cores} cores",
             code=ExitCode.USAGE,
         )

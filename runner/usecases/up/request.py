@@ -115,7 +115,9 @@ def bring_up(
         session.report(_describe_mount(mount))
     place = prepare.check_image(session, engine, image, options)
     _warn_of_target(session, target, request)
-    with locked_fleet(session.state, "waits for another `runner up` of this fleet", session.report):
+    with locked_fleet(
+        session.state, "waiting for another `runner up` of this fleet", session.report
+    ):
         target = look_again(target, servers, session)
         wanted = Wanted(
             session.state.fleet, target.path, image.id, options.hash, options.count, target.ended
@@ -160,10 +162,7 @@ def _warn_of_target(session: Session, target: SweepTarget, request: UpRequest) -
             "this sweep never ends by itself: it has no `run_cap`, and no `--count` is set"
         )
     if request.offline and (blind := target.blind_offline):
-        session.report(
-            f"warning: {blind}: blind with `--offline`, no run's metrics reach the search before "
-            "the sync"
-        )
+        session.report(f"warning: no metrics reach {blind} with `--offline` until `sync-offline`")
 
 
 def _report_changes(session: Session, request: UpRequest) -> None:
@@ -178,7 +177,7 @@ def _report_changes(session: Session, request: UpRequest) -> None:
         session.report(f"warning: the next build will fail: {error.message}")
         return
     if changed:
-        session.report("the project has changed since its image was built: `--build` builds anew")
+        session.report("the project has changed since its image was built: `--build` rebuilds it")
 
 
 def _make_watch(

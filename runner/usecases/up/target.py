@@ -81,7 +81,9 @@ def find_file_target(
             f"sweep {same.sweep.path} of `{spec}` has ended; `--new` creates another one"
         )
     else:
-        session.report(f"sweep {same.sweep.path} of `{spec}` goes on; `--new` creates another one")
+        session.report(
+            f"sweep {same.sweep.path} of `{spec}` is unfinished; `--new` creates another one"
+        )
     return _target_of(same, parsed.config)
 
 
@@ -89,7 +91,7 @@ def _find_same(spec: str, parsed: SweepSpec, servers: Servers, session: Session)
     try:
         return find_same_sweep(parsed, servers, session.names())
     except ServerDown as error:  # of a dry run, which starts none
-        session.report(f"whether `{spec}` has an unfinished sweep is not known: {error.message}")
+        session.report(f"cannot check if `{spec}` has an unfinished sweep: {error.message}")
         return None
 
 

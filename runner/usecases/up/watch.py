@@ -54,12 +54,14 @@ class Watch:
         try:
             last = follow(self._read, self._search, self._first, self._report, poll_s=self._poll_s)
         except KeyboardInterrupt:
-            self._report("detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it")
+            self._report(
+                "detached: the fleet keeps running; `runner ps` shows it, `runner stop` ends it"
+            )
             return ExitCode.INTERRUPTED
         show(summarize(self._first, last, self._search))
         code = find_exit_code(self._first, last)
         if code == ExitCode.RUNS_FAILED and self._joined.server.kind == "wandb":
-            self._report("why a run failed its server does not tell: `runner logs RUN` does")
+            self._report("W&B does not say why a run failed; `runner logs RUN` does")
         if self._deaf:
             self._look_for_sweep()
         return ExitCode.NOT_FOUND if self._gone and code == ExitCode.OK else code
@@ -93,7 +95,7 @@ class Watch:
         except RunnerError as error:
             if error.code != ExitCode.NOT_FOUND:
                 raise
-            self._report(f"{error.message}; runs that are under way may go on to their end")
+            self._report(f"{error.message}; current runs may continue to their end")
             self._gone = True
             return {}
         return {run.id: run for run in runs if run.agent is None or run.agent in self._names}

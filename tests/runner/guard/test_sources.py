@@ -32,7 +32,7 @@ from runner.state.find import open_state
         ("/run/user/1000", "belongs to the machine"),
         ("/var/run/docker.sock", "belongs to the machine"),
         ("/var/lib/docker/volumes", "belongs to the machine"),
-        ("/usr/local/bin", "programs that others run"),
+        ("/usr/local/bin", "programs of other users"),
         ("/home/me/data", None),
         ("/home/me/.cache/huggingface", None),
         ("/data/imagenet", None),
