@@ -123,7 +123,7 @@ def _take_free(gpus: Sequence[Gpu], count: int | None) -> list[Slot]:
     slots = [slot for slot in _get_slots(gpus) if slot.state == "free"]
     if not slots or len(slots) < (count or 0):
         found = f"{len(slots)} of {count} GPUs are free" if count else "no GPU is free"
-        hint = describe_gpus(gpus) + "; `runner gpus` shows who uses them"
+        hint = describe_gpus(gpus) + "; `runner gpus` shows who has them"
         raise RunnerError(found, hint=hint, code=ExitCode.UNFIT)
     return slots[:count]
 

@@ -349,7 +349,7 @@ echo " $WANDB_ENTITY"
         ("nope1234", 3, "there is no sweep `nope1234`", "sweep"),
         ("absent.yaml", 3, "there is no sweep file `absent.yaml`", ""),
         ("other.yaml", 3, "the program `other.py` is not in image", "runner build"),
-        ("none.yaml", 2, "the sweep names no program", "-- python train.py"),
+        ("none.yaml", 2, "the sweep does not name a program", "-- python train.py"),
         ("wrong.yaml", 2, "wrong.yaml", "nothing was created"),
     ],
 )

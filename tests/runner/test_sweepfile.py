@@ -132,7 +132,7 @@ command:
 """
 
     assert told(text) == [
-        "error: line 2: `metric.goal`: the text `minimise` is no goal, W&B would minimize",
+        "error: line 2: `metric.goal`: the text `minimise` is not a goal, W&B would minimize",
         "warning: line 3: `early_early_terminate`: unknown, has no effect (W&B only warns, too)",
         "warning: line 6: `parameters.lr`: given twice, on lines 5 and 6; the last counts",
         (
@@ -140,7 +140,7 @@ command:
             "taken as 1e-05"
         ),
         "error: line 9: `parameters.nested.parameters.deep`: `min` 3 is not less than `max` 1",
-        "error: line 10: `parameters.flat`: the number 3 is no parameter",
+        "error: line 10: `parameters.flat`: the number 3 is not a parameter",
         "error: line 12: `command[0]`: `${interpereter}` is not a macro, W&B's agent drops it",
     ]
 
