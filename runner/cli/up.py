@@ -66,7 +66,7 @@ def up(
 ) -> None:
     """Run one agent on each selected GPU.
 
-    What runs as wanted already is kept.
+    Agents that already run as wanted are kept.
     """
     selection = _check(gpus, sweep, command or (), build=build, dry_run=dry_run)
     session = open_session(
@@ -128,10 +128,10 @@ def _bring_up(session: Session, request: UpRequest, *, as_json: bool) -> ExitCod
 def _check(
     gpus: str | None, sweep: str | None, command: Sequence[str], *, build: bool, dry_run: bool
 ) -> Selection:
-    """The selection of GPUs, where the words of the call make sense together.
+    """Parse `--gpus` and check that the arguments fit together.
 
     Raises:
-        RunnerError: they do not (2).
+        RunnerError: they do not fit (2).
     """
     if gpus is None or not gpus.strip():
         raise missing_gpus()
@@ -158,18 +158,18 @@ def _check(
 
 
 def _absolute_mount(text: str, base: Path) -> str:
-    """A flag's source is meant from where the user is, a setting's from the project."""
+    """Make the source of `--mount` absolute: it is relative to the current folder."""
     source, mark, rest = text.partition(":")
     return f"{base / Path(source).expanduser()}{mark}{rest}" if source else text
 
 
 def read_env_file(file: Path) -> list[str]:
-    """NAME=VALUE of each variable, as Docker reads such a file.
+    """NAME=VALUE of each variable, by the rules of Docker's `--env-file`.
 
     Raises:
         RunnerError: there is no such file (3), or a line of it is not a variable (2).
     """
-    from runner.project.env_files import read_docker_env  # slow to load, and few calls use it
+    from runner.project.env_files import read_docker_env  # slow to load, and few calls need it
 
     hint = "`--env-file` takes a file with lines of NAME=VALUE"
     try:

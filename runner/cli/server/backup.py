@@ -21,7 +21,7 @@ def backup(
 ) -> None:
     """Copy everything that the running server keeps.
 
-    The copy is a tar file, and the server goes on meanwhile.
+    The copy is a tar file; the server keeps running.
     """
     url, key, trust = reach(open_session(create=True, read_only=True))
     name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")

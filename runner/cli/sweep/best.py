@@ -23,7 +23,7 @@ def best(
 ) -> None:
     """Print the best run's configuration as YAML.
 
-    It is ready for training once more.
+    Use it to train again.
     """
     joined, runs = read_sweep(open_session(read_only=True, quiet=as_json), name, server)
     found = get_best(joined, runs)
