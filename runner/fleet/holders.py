@@ -1,4 +1,4 @@
-"""Which agent, or which lease, has which GPU of this machine."""
+"""Find the agent or the lease that holds each GPU of this machine."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from runner.gpus.processes import find_owner
 
 
 def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int) -> list[Gpu]:
-    """GPUs as NVML has them, each with who has it: agents of this engine, and leases of others."""
+    """Mark each GPU with its holder: an agent of this engine, or a lease of another."""
     alive = [agent for agent in agents if agent.alive]
     holders = [
         Holder(agent.place, agent.name, agent.container, f"fleet `{agent.fleet}`")
@@ -27,11 +27,11 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
 
 
 def read_indices() -> dict[str, int]:
-    """UUID → index of GPUs and MIG slices; empty where NVML does not answer."""
-    from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs has no use for it
+    """UUID → NVML index of GPUs and MIG slices; empty if NVML does not answer."""
+    from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs does not need it
 
     try:
         found = read_gpus()
-    except RunnerError:  # the fleet is shown all the same; `runner gpus` tells the cause
+    except RunnerError:  # show the fleet anyway; `runner gpus` shows the cause
         return {}
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
