@@ -148,6 +148,14 @@ def test_the_settings_file_of_the_readme_loads(tmp_path: Path) -> None:
     assert (settings.run.program, settings.image.apt) == ("train.py", ("libgl1",))
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_code_is_broken_over_lines(page: str) -> None:
+    """Tests and people search for it in one line."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.DOTALL)
+
+    assert [line for line in text.splitlines() if line.count("`") % 2] == []
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 210
 
