@@ -29,7 +29,7 @@ from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, MacroValues
 from runner.search.grid import Grid, make_grid
 from runner.search.progress import RunView
 from runner.search.suggest import next_config
-from runner.sweepfile import Choice, Constant, Finding, Sweep, read_sweep
+from runner.sweepfile import Choice, Constant, Diagnostic, SweepSpec, read_sweep
 
 ROOT = Path(__file__).resolve().parent
 PROGRAM = "amt/train.py"
@@ -76,7 +76,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _read_sweep(path: Path) -> Sweep:
+def _read_sweep(path: Path) -> SweepSpec:
     """The checked file; every finding is a line, and warnings do not stop anything."""
     try:
         content = path.read_bytes()
@@ -91,7 +91,7 @@ def _read_sweep(path: Path) -> Sweep:
     return sweep
 
 
-def _describe(path: Path, finding: Finding) -> str:
+def _describe(path: Path, finding: Diagnostic) -> str:
     place = f"{path}:{finding.line}" if finding.line else str(path)
     key = f" `{finding.key}`:" if finding.key else ""
     hint = f" ({finding.hint})" if finding.hint else ""
@@ -104,7 +104,7 @@ def _enter_root() -> None:
     os.environ["PATH"] = os.pathsep.join([str(here), os.environ.get("PATH", os.defpath)])
 
 
-def _require_weights(sweep: Sweep) -> None:
+def _require_weights(sweep: SweepSpec) -> None:
     """Look for what the runs begin with once, before anything is created."""
     if not _runs_amt(sweep):
         return
@@ -117,12 +117,12 @@ def _require_weights(sweep: Sweep) -> None:
         require_weights(trunk, environment)
 
 
-def _runs_amt(sweep: Sweep) -> bool:
+def _runs_amt(sweep: SweepSpec) -> bool:
     program = (ROOT / (sweep.program or "")).resolve()
     return program == ROOT / PROGRAM or "amt.train" in (sweep.command or ())
 
 
-def _trunk_arguments(sweep: Sweep) -> Iterator[list[str]]:
+def _trunk_arguments(sweep: SweepSpec) -> Iterator[list[str]]:
     """The command's own arguments with each choice of a trunk that the sweep may draw."""
     fixed = _fixed_arguments(sweep)
     choices: list[list[str]] = []
@@ -136,7 +136,7 @@ def _trunk_arguments(sweep: Sweep) -> Iterator[list[str]]:
         yield [*fixed, *chosen]
 
 
-def _fixed_arguments(sweep: Sweep) -> list[str]:
+def _fixed_arguments(sweep: SweepSpec) -> list[str]:
     """What the command gives to amt beside the drawn values: `--config FILE`, `--key=value`."""
     words = [word for word in sweep.command or () if not word.startswith("${")]
     first = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
@@ -146,7 +146,7 @@ def _fixed_arguments(sweep: Sweep) -> list[str]:
 # -- without a server ------------------------------------------------------------------------------
 
 
-def _run_offline(options: argparse.Namespace, sweep: Sweep | None) -> int:
+def _run_offline(options: argparse.Namespace, sweep: SweepSpec | None) -> int:
     """Runs drawn here, one after the other; three failures in a row end it."""
     if sweep is None:
         raise SweepError("joining a sweep needs its server: unset WANDB_MODE")
@@ -169,7 +169,7 @@ def _run_offline(options: argparse.Namespace, sweep: Sweep | None) -> int:
     return int(any(codes))
 
 
-def _run_once(sweep: Sweep, config: Mapping[str, object], environ: Mapping[str, str]) -> int:
+def _run_once(sweep: SweepSpec, config: Mapping[str, object], environ: Mapping[str, str]) -> int:
     with tempfile.TemporaryDirectory(prefix="run_sweep-") as folder:
         command = _make_command(sweep, config, Path(folder) / "values.json")
         return subprocess.run(command, env={**os.environ, **environ}, check=False).returncode
@@ -193,7 +193,7 @@ class _Drawn:
         return self.runs
 
 
-def _draw(sweep: Sweep, count: int) -> Iterator[Mapping[str, object]]:
+def _draw(sweep: SweepSpec, count: int) -> Iterator[Mapping[str, object]]:
     """What the sweep server would hand out to runs that report no values."""
     drawn, grid, seed = _Drawn(), make_grid(sweep), int.from_bytes(os.urandom(4))
     while drawn.issued < count:
@@ -204,7 +204,7 @@ def _draw(sweep: Sweep, count: int) -> Iterator[Mapping[str, object]]:
         drawn.runs.append(RunView(id=str(drawn.issued), state="finished", config=config))
 
 
-def _add_best_metric(sweep: Sweep) -> dict[str, Any]:
+def _add_best_metric(sweep: SweepSpec) -> dict[str, Any]:
     """The sweep's config, whose runs keep as best what the sweep ranks by."""
     command = list(sweep.command or DEFAULT_COMMAND)
     named = any(word.startswith("--best_") for word in command)
@@ -215,7 +215,7 @@ def _add_best_metric(sweep: Sweep) -> dict[str, Any]:
     return {**sweep.config, "command": command}
 
 
-def _make_command(sweep: Sweep, config: Mapping[str, object], json_file: Path) -> list[str]:
+def _make_command(sweep: SweepSpec, config: Mapping[str, object], json_file: Path) -> list[str]:
     """As W&B's agent makes it."""
     template = _add_best_metric(sweep)["command"]
     if needs_json_file(template):
@@ -246,7 +246,7 @@ class _Joined:
         return f"{self.entity}/{self.project}/{self.id}"
 
 
-def _run_online(options: argparse.Namespace, sweep: Sweep | None) -> int:
+def _run_online(options: argparse.Namespace, sweep: SweepSpec | None) -> int:
     import wandb  # a second, which a mistake above need not wait for
 
     try:
@@ -265,7 +265,7 @@ def _log_in(wandb: Any) -> None:
         raise SweepError("W&B knows no key: set `WANDB_API_KEY` or run `wandb login`")
 
 
-def _create(wandb: Any, options: argparse.Namespace, sweep: Sweep) -> _Joined:
+def _create(wandb: Any, options: argparse.Namespace, sweep: SweepSpec) -> _Joined:
     config = _add_best_metric(sweep)
     sweep_id = wandb.sweep(config, entity=sweep.entity, project=options.project)
     entity = sweep.entity or os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity

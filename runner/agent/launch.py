@@ -33,6 +33,15 @@ _NOT_INHERITED = (variables.API_KEY, "WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN
 
 
 @dataclass(frozen=True)
+class Live:
+    """The run that is under way."""
+
+    command: Command
+    tree: Tree
+    started_at: float  # wall clock
+
+
+@dataclass(frozen=True)
 class Launcher:
     """Starts runs of one sweep, one at a time."""
 

@@ -3,14 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from runner.agent.contract import exits, limits
-from runner.agent.contract.status import LiveRun, drain_file, is_drain_for
+from runner.agent.contract.status import LiveRun
 from runner.agent.courier import NOBODY, Courier
+from runner.agent.drain import is_drained
 from runner.agent.failures import COUNT_OF_STATE, Count, Ended, classify, pause_before_next
-from runner.agent.foreign import read_foreign_text
-from runner.agent.launch import Launcher
+from runner.agent.launch import Launcher, Live
 from runner.agent.lease import Lease
 from runner.agent.leaving import (
     NO_MORE_RUNS,
@@ -23,7 +22,6 @@ from runner.agent.leaving import (
     stopped,
 )
 from runner.agent.link import NotFoundError
-from runner.agent.process import Tree
 from runner.agent.protocol import Beat, Command
 from runner.agent.refusals import RefusedError
 from runner.agent.report import StatusFile, say
@@ -32,15 +30,6 @@ from runner.agent.signals import Inbox
 
 QUICK_S = 2.0  # a run that fails faster has hardly begun
 FAREWELL_S = 3.0  # after the last run's end, to tell the server
-
-
-@dataclass(frozen=True)
-class Live:
-    """The run that is under way."""
-
-    command: Command
-    tree: Tree
-    started_at: float  # wall clock
 
 
 class Loop:
@@ -304,14 +293,3 @@ class Loop:
             self._leaving.until if self._leaving else None,
         )
         return min(one for one in times if one is not None)
-
-
-def is_drained(settings: AgentSettings) -> bool:
-    """Whether the host asks this very container to leave."""
-    if settings.orders_dir is None or settings.container is None:
-        return False
-    try:
-        text = read_foreign_text(settings.orders_dir / drain_file(settings.agent))
-    except (OSError, ValueError):
-        return False
-    return is_drain_for(text, settings.container)

@@ -37,7 +37,7 @@ def logs(
     parts = _find_logs_of(engine, agents, runs) if runs else []
     sources = {agent.name: agent.container for agent in (*whole, *parts)}
     full = {agent.name for agent in whole}
-    for name, line in engine.logs_of(sources, follow=follow, tail=None if parts else tail):
+    for name, line in engine.logs.together(sources, follow=follow, tail=None if parts else tail):
         if name in full or line.text.partition(" | ")[0] in runs:
             console.log_line(name, line.text)
 
@@ -64,5 +64,5 @@ def _find_logs_of(engine: Engine, agents: Sequence[Agent], runs: set[str]) -> li
 
 def _runs_in(engine: Engine, agent: "Agent") -> set[str]:
     """What stands before the first bar of its lines, and the run that has not written yet."""
-    written = {line.text.partition(" | ")[0] for line in engine.logs(agent.container)}
+    written = {line.text.partition(" | ")[0] for line in engine.logs.of(agent.container)}
     return written | {agent.running_run or ""}

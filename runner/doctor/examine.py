@@ -26,7 +26,7 @@ from runner.doctor.findings import (
 )
 from runner.engine.client import Engine
 from runner.engine.errors import GpuAccessError
-from runner.engine.types import Access, Image, Spec
+from runner.engine.types import ContainerSpec, GpuAccess, Image
 from runner.errors import RunnerError
 from runner.gpus.gpu import Gpu
 from runner.gpus.nvml import read_gpus
@@ -157,10 +157,10 @@ def _start_once(
     image: Image,
     *,
     gpus: tuple[str, ...] = (),
-    access: Access | None = None,
+    access: GpuAccess | None = None,
     rlimits: Mapping[str, int] | None = None,
 ) -> None:
-    spec = Spec(
+    spec = ContainerSpec(
         "",
         image.id,
         ("-c", "exit 0"),
@@ -174,7 +174,7 @@ def _start_once(
 
 
 def _find_image(engine: Engine) -> Image | None:
-    return next(iter(engine.images({labels.KIND: None})), None)
+    return next(iter(engine.images.with_labels({labels.KIND: None})), None)
 
 
 def _look_at_images_disk(engine: Engine, with_gpus: bool) -> Iterator[Finding]:

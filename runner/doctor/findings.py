@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from runner.console import format_bytes
-from runner.engine.types import Access, EngineInfo
+from runner.engine.types import EngineInfo, GpuAccess
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def judge_gpus(gpus: Sequence["Gpu"]) -> Iterator[Finding]:
             )
 
 
-def judge_reload(info: EngineInfo, way: Access) -> Iterator[Finding]:
+def judge_reload(info: EngineInfo, way: GpuAccess) -> Iterator[Finding]:
     """Whether `systemctl daemon-reload` takes running containers their GPUs.
 
     NVIDIA's legacy hook gives device access behind runc's back; with systemd's cgroup driver a

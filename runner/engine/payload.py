@@ -1,10 +1,10 @@
-"""A `Spec` as the body of the engine's `POST /containers/create`: pure."""
+"""A `ContainerSpec` as the body of the engine's `POST /containers/create`: pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from runner.agent.contract import limits, servers, variables
-from runner.engine.types import Mount, Spec
+from runner.engine.types import ContainerSpec, Mount
 
 NANO = 1_000_000_000
 _LOG_CONFIG = {
@@ -14,7 +14,11 @@ _LOG_CONFIG = {
 
 
 def create_body(
-    spec: Spec, *, relabel: bool = False, remapped: bool = False, proxies: Mapping[str, str]
+    spec: ContainerSpec,
+    *,
+    relabel: bool = False,
+    remapped: bool = False,
+    proxies: Mapping[str, str],
 ) -> dict[str, Any]:
     """What the engine is sent to make this container.
 
@@ -69,7 +73,7 @@ def proxy_environment(configured: Mapping[str, str], environ: Mapping[str, str])
     return found | {name.upper(): value for name, value in found.items()}
 
 
-def _host_config(spec: Spec, *, relabel: bool, remapped: bool) -> dict[str, Any]:
+def _host_config(spec: ContainerSpec, *, relabel: bool, remapped: bool) -> dict[str, Any]:
     config: dict[str, Any] = {
         "Init": spec.init,
         "CapDrop": ["ALL"],
@@ -96,7 +100,7 @@ def _host_config(spec: Spec, *, relabel: bool, remapped: bool) -> dict[str, Any]
     return config
 
 
-def _limits(spec: Spec) -> dict[str, int]:
+def _limits(spec: ContainerSpec) -> dict[str, int]:
     limits: dict[str, int] = {}
     if spec.shm_bytes is not None:
         limits["ShmSize"] = spec.shm_bytes
@@ -121,7 +125,7 @@ def _mounts(mounts: tuple[Mount, ...], *, relabel: bool) -> dict[str, Any]:
     }
 
 
-def _devices(spec: Spec) -> dict[str, Any]:
+def _devices(spec: ContainerSpec) -> dict[str, Any]:
     match spec.access:
         case "cdi" if spec.gpus:
             names = [f"nvidia.com/gpu={uuid}" for uuid in spec.gpus]
@@ -134,7 +138,7 @@ def _devices(spec: Spec) -> dict[str, Any]:
     return {}
 
 
-def _gpu_environment(spec: Spec) -> dict[str, str]:
+def _gpu_environment(spec: ContainerSpec) -> dict[str, str]:
     # CUDA images say `all`: with nvidia as the default runtime they would get every GPU
     if not spec.gpus:
         return {variables.NVIDIA_DEVICES: variables.NO_DEVICES}

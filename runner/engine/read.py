@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from runner.engine.types import Container, ContainerState, EngineInfo, Event, Image, Places
+from runner.engine.types import Container, ContainerState, EngineInfo, Image, Places
 
 _EXITED = re.compile(r"(?:Exited|Restarting) \((\d+)\)")
 _NEVER = "0001-01-01T00:00:00Z"  # how the engine writes that something has not happened
@@ -95,21 +95,6 @@ def read_image(found: Mapping[str, Any]) -> Image:
         environment={key: value for key, _, value in environment},
         working_dir=config.get("WorkingDir") or "/",
         user=config.get("User") or "",
-    )
-
-
-def read_event(found: Mapping[str, Any]) -> Event:
-    """One object of `GET /events`; the engine mixes names and labels in one mapping."""
-    actor = found.get("Actor") or {}
-    attributes = dict(actor.get("Attributes") or {})
-    code = attributes.pop("exitCode", None)
-    return Event(
-        action=found.get("Action") or "",
-        id=actor.get("ID") or "",
-        name=attributes.pop("name", ""),
-        labels=attributes,
-        exit_code=None if code is None else int(code),
-        time_s=int(found.get("timeNano") or 0) / 1e9,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from runner import console
 from runner.disk.own_files import read_json, write_json
 from runner.engine.errors import EngineError
-from runner.engine.types import Access
+from runner.engine.types import GpuAccess
 from runner.errors import RunnerError
 from runner.state.folder import State
 from runner.user.engines import RememberedEngine, keep_engine, recall_engine
@@ -84,13 +84,13 @@ def remember_target(target: Target, state: State, environ: Mapping[str, str]) ->
         write_json(state.engine_file, access)
 
 
-def read_access(state: State) -> Access | None:
+def read_access(state: State) -> GpuAccess | None:
     """The way to give GPUs that worked last on this fleet's engine."""
     value = _read(state).get("access")
-    return cast("Access", value) if value in get_args(Access) else None
+    return cast("GpuAccess", value) if value in get_args(GpuAccess) else None
 
 
-def remember_access(state: State, access: Access) -> None:
+def remember_access(state: State, access: GpuAccess) -> None:
     """Keep the way that worked."""
     if read_access(state) != access:
         write_json(state.engine_file, {**_read(state), "access": access})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Access = Literal["cdi", "runtime", "gpus"]
+GpuAccess = Literal["cdi", "runtime", "gpus"]
 ContainerState = Literal["created", "running", "restarting", "paused", "removing", "exited", "dead"]
 
 
@@ -44,7 +44,7 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class ContainerSpec:
     """All that decides what a container is; without capabilities, with an init, always."""
 
     name: str  # empty where the engine's door gives it one
@@ -57,7 +57,7 @@ class Spec:
     network: str | None = None  # a network's name, "none", or None: the engine's default
     aliases: tuple[str, ...] = ()  # further names in a user-defined network
     gpus: tuple[str, ...] = ()  # UUIDs
-    access: Access | None = None  # how the GPUs come in; needed where there are any
+    access: GpuAccess | None = None  # how the GPUs come in; needed where there are any
     shm_bytes: int | None = None
     memory_bytes: int | None = None  # swap included
     cpus: float | None = None
@@ -99,11 +99,11 @@ class EngineInfo:
         """Who a container runs as so that its files belong to the caller."""
         return "0:0" if self.rootless else f"{uid}:{gid}"
 
-    def access_ways(self, uuid: str | None) -> tuple[Access, ...]:
+    def access_ways(self, uuid: str | None) -> tuple[GpuAccess, ...]:
         """The ways to give a GPU worth trying, best first: what is ruled out is left out."""
         known = self.devices
         named = known is None or f"nvidia.com/gpu={uuid}" in known
-        ways: list[Access] = ["cdi"] if self.cdi and named else []
+        ways: list[GpuAccess] = ["cdi"] if self.cdi and named else []
         if "nvidia" in self.runtimes:
             ways.append("runtime")
         return (*ways, "gpus")
@@ -121,18 +121,6 @@ class Image:
     environment: Mapping[str, str]  # what it gives its containers
     working_dir: str
     user: str
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a container: start, die, oom, stop, destroy, …"""
-
-    action: str
-    id: str
-    name: str
-    labels: Mapping[str, str]
-    exit_code: int | None  # of `die`
-    time_s: float
 
 
 @dataclass(frozen=True, slots=True)

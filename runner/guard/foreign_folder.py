@@ -1,8 +1,7 @@
 """A folder that strangers write in: what is opened by way of it lies below it, or is refused.
 
-A link may be there, or take a file's place between a look and a use. So each part of a path is
-opened from the handle of the folder before it, and links are followed by hand: what `openat2` does
-under `RESOLVE_BENEATH`, which Python does not offer.
+Each part of a path is opened from the handle of the folder before it (`by_handle`), and links are
+followed by hand: what `openat2` does under `RESOLVE_BENEATH`, which Python does not offer.
 """
 
 import errno
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from runner.guard.by_handle import LINK, NotAFolder, descend, open_folder
 from runner.guard.foreign_files import DamagedFile
 
 MAX_DEPTH = 64  # folders below folders; the handle of each is open
@@ -40,7 +40,7 @@ class ForeignFolder:
 
     def __init__(self, path: Path, handle: int | None = None) -> None:
         self.path = path
-        self._handle = _open_folder(path) if handle is None else handle
+        self._handle = _enter(str(path), None, path) if handle is None else handle
 
     def __enter__(self) -> Self:
         return self
@@ -73,14 +73,8 @@ class ForeignFolder:
             DamagedFile: it is a link, or no folder.
         """
         parts = _split(path)
-        here, handle = self.path, os.dup(self._handle)
-        for part in parts:
-            here, outer = here / part, handle
-            try:
-                handle = _open_folder(here, part, outer)
-            finally:
-                os.close(outer)
-        return ForeignFolder(here, handle)
+        handle = descend(os.dup(self._handle), self.path, parts, _enter)
+        return ForeignFolder(self.path.joinpath(*parts), handle)
 
     def open(self, path: str, *, max_links: int = MAX_LINKS) -> FileIO:
         """A regular file; links on the way to it are followed as long as they stay below.
@@ -160,22 +154,19 @@ def _regular(handle: int) -> FileIO:
     return FileIO(handle)
 
 
-def _open_folder(path: Path, name: str | None = None, folder: int | None = None) -> int:
+def _enter(name: str, folder: int | None, path: Path) -> int:
     """Open a folder; `..` is refused: nobody means it here."""
-    name = str(path) if name is None else name
+    if name == "..":
+        raise OutsideError(f"`{path}` leaves its folder")
     try:
-        if name == "..":
-            raise OutsideError(f"`{path}` leaves its folder")
-        return os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=folder)
+        return open_folder(name, folder)
     except FileNotFoundError:
         raise
+    except NotAFolder as error:
+        what = error.kind if error.kind == LINK else "not a folder"
+        raise DamagedFile(f"`{path}` is {what}") from error
     except OSError as error:
-        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-            raise DamagedFile(f"`{path}` cannot be read: {error.strerror}") from error
-        with suppress(OSError):
-            if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise DamagedFile(f"`{path}` is a link") from error
-        raise DamagedFile(f"`{path}` is not a folder") from error
+        raise DamagedFile(f"`{path}` cannot be read: {error.strerror}") from error
 
 
 def _close(handles: list[int]) -> None:

@@ -1,6 +1,6 @@
-"""Folders by handle: nobody who can write in one of them leads the host out of it.
+"""Make and write below a state folder, where nobody who can write in it leads the host out of it.
 
-Every path below a state folder is walked name by name. A link, a file or a pipe in the way is never
+Every path is walked name by name (`by_handle`). A link, a file or a pipe in the way is never
 followed: it is named, with what to do.
 """
 
@@ -13,19 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import ExitCode, RunnerError
+from runner.guard.by_handle import FILE, FOLDER, NotAFolder, descend, find_kind, open_folder
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LINK = "a link"
-_KINDS = {
-    stat.S_IFLNK: _LINK,
-    stat.S_IFREG: "a file",
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a device",
-    stat.S_IFCHR: "a device",
-}
 
 
 class InTheWay(RunnerError):  # noqa: N818 - a state of things
@@ -52,15 +42,15 @@ def walk(start: Path, *names: str, mode: int | None = None) -> Iterator[int]:
         FileNotFoundError: one is missing, and no mode is given.
         RunnerError: something else lies in the way, or a folder cannot be made or entered.
     """
-    handle, path = _enter(start, None, start), start
+
+    def step(name: str, folder: int, path: Path) -> int:
+        _check_name(name, path)
+        if mode is not None:
+            _make(name, folder, path, mode)
+        return _enter(name, folder, path)
+
+    handle = descend(_enter(str(start), None, start), start, names, step)
     try:
-        for name in names:
-            path = path / name
-            _check_name(name, path)
-            if mode is not None:
-                _make(name, handle, path, mode)
-            handle, above = _enter(Path(name), handle, path), handle
-            os.close(above)
         yield handle
     finally:
         os.close(handle)
@@ -91,8 +81,8 @@ def make_file(name: str, folder: int, path: Path) -> None:
     try:
         os.close(os.open(name, _NEW_FILE, 0o644, dir_fd=folder))
     except FileExistsError:
-        kind = _find_kind(name, folder)
-        if kind != _KINDS[stat.S_IFREG]:
+        kind = find_kind(name, folder)
+        if kind != FILE:
             raise InTheWay(path, kind, "a file") from None
     except OSError as error:
         raise _cannot("make", path, error) from error
@@ -112,7 +102,7 @@ def replace_file(name: str, folder: int, path: Path, text: str) -> None:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
                 os.fchmod(file.fileno(), 0o644)
-            if _find_kind(name, folder) == _KINDS[stat.S_IFDIR]:
+            if find_kind(name, folder) == FOLDER:
                 clear_name(name, folder)
             os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
@@ -166,24 +156,15 @@ def _make(name: str, folder: int, path: Path, mode: int) -> None:
         raise _cannot("make", path, error) from error
 
 
-def _enter(name: Path, folder: int | None, path: Path) -> int:
+def _enter(name: str, folder: int | None, path: Path) -> int:
     try:
-        return os.open(name, _FOLDER, dir_fd=folder)
+        return open_folder(name, folder)
     except FileNotFoundError:
         raise
+    except NotAFolder as error:
+        raise InTheWay(path, error.kind) from error
     except OSError as error:
-        kind = _find_kind(name, folder)
-        if kind != _KINDS[stat.S_IFDIR]:
-            raise InTheWay(path, kind) from error
         raise _cannot("enter", path, error) from error
-
-
-def _find_kind(name: Path | str, folder: int | None) -> str:
-    try:
-        found = os.lstat(name, dir_fd=folder)
-    except OSError:
-        return "gone"
-    return _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
 
 
 def _cannot(what: str, path: Path, error: OSError) -> RunnerError:

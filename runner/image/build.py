@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.agent.contract import labels
+from runner.console.narration import Report
 from runner.disk.own_files import write_json
 from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
-from runner.image.buildx import Build, Report, interruptible, run_build
+from runner.image.buildx import Build, interruptible, run_build
 from runner.image.built import RECORD, AgentImage, read_record, record_file, to_agent_image
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 from runner.image.recipe import Recipe, read_recipe
@@ -44,12 +45,12 @@ def build_image(
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
     for note in (*recipe.files.notes, *recipe.dependencies.notes):
         report(f"note: {note}")
-    found = None if no_cache else engine.image(recipe.tag)
+    found = None if no_cache else engine.images.find(recipe.tag)
     built = found is None or found.labels.get(labels.PROJECT_HASH) != recipe.digest
     if built:
         found = _build(engine, recipe, state, tag=tag, no_cache=no_cache, report=report)
     elif found and tag and tag not in found.tags:
-        engine.tag_image(found.id, tag)
+        engine.images.tag(found.id, tag)
     if found is None:
         raise RunnerError(f"the engine does not have `{recipe.tag}` that it just built")
     _remember(state, recipe, found, base)
@@ -103,7 +104,7 @@ def _build(
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
         build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), environ)
-        return engine.image(run_build(build, environ=environ, report=report))
+        return engine.images.find(run_build(build, environ=environ, report=report))
 
 
 def _complete(

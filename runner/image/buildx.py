@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.console import format_duration
+from runner.console.narration import Report
 from runner.disk.temporary import temporary_folder
 from runner.errors import ExitCode, RunnerError
 
-Report = Callable[[str], None]
 LOG_LINES = 20  # of a failed step
 LONG_S = 20  # a step that takes longer is told while it runs, each time after as long
 
@@ -58,7 +58,7 @@ class Build:
 
 
 @dataclass(slots=True)
-class Progress:
+class BuildProgress:
     """Reads buildx's plain progress: finished steps, cache hits, the log of what fails."""
 
     report: Report
@@ -133,7 +133,7 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
     """
     env = {**environ, "DOCKER_CLI_HINTS": "false"}
     _check_buildx(env)
-    progress = Progress(report)
+    progress = BuildProgress(report)
     with temporary_folder() as folder:
         id_file = folder / "id"
         words = ["docker", *build.arguments(), "--iidfile", str(id_file)]
@@ -146,7 +146,7 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
     raise _explain(progress, report)
 
 
-def _explain(progress: Progress, report: Report) -> RunnerError:
+def _explain(progress: BuildProgress, report: Report) -> RunnerError:
     """Why a build failed: in the words of our own script where one ended with the code for that."""
     said = dict(line.split(": ", 1) for line in progress.tail() if ": " in line)
     if progress.exit_code == ExitCode.UNFIT and {"error", "hint"} <= said.keys():
@@ -161,7 +161,7 @@ def _explain(progress: Progress, report: Report) -> RunnerError:
 
 
 @contextmanager
-def _beating(progress: Progress) -> Iterator[None]:
+def _beating(progress: BuildProgress) -> Iterator[None]:
     ended = threading.Event()
 
     def beat() -> None:

@@ -15,7 +15,7 @@ from runner.project.find import Project
 from runner.settings.load import Settings
 from runner.state.folder import State
 
-Kind = Literal["ours", "dockerfile", "foreign"]
+ImageKind = Literal["ours", "dockerfile", "foreign"]
 RECORD = ("id", "tag", "kind", "variant", "base", "hash")
 
 
@@ -26,7 +26,7 @@ class AgentImage:
     id: str
     tag: str
     interpreter: str
-    kind: Kind
+    kind: ImageKind
     labels: Mapping[str, str]
     read_only: bool = False  # its programs need nothing of it to be writable
     size_bytes: int = 0
@@ -47,7 +47,7 @@ def find_image(
         RunnerError: it is not there (exit 3).
     """
     if name := override or settings.image.name:
-        found = engine.image(name)
+        found = engine.images.find(name)
         if found is None:
             raise RunnerError(
                 f"the engine has no image `{name}`",
@@ -56,18 +56,20 @@ def find_image(
             )
         return to_agent_image(engine, found, name, find_kind(found), state)
     record = read_record(state)
-    found = engine.image(record["id"]) if record else None
+    found = engine.images.find(record["id"]) if record else None
     if record is None or found is None:
         raise RunnerError(
             f"the image of `{project.root.name}` is not built",
             hint="`runner build`, or `runner build --cpu` for a machine without GPUs",
             code=ExitCode.NOT_FOUND,
         )
-    kind: Kind = "dockerfile" if record["kind"] == "dockerfile" else "ours"
+    kind: ImageKind = "dockerfile" if record["kind"] == "dockerfile" else "ours"
     return to_agent_image(engine, found, record["tag"], kind, state)
 
 
-def to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: State) -> AgentImage:
+def to_agent_image(
+    engine: Engine, image: Image, tag: str, kind: ImageKind, state: State
+) -> AgentImage:
     """An image of the engine as agents take it, its interpreter found where we did not make it."""
     interpreter, read_only = paths.INTERPRETER, kind == "ours"
     if kind != "ours":
@@ -78,7 +80,7 @@ def to_agent_image(engine: Engine, image: Image, tag: str, kind: Kind, state: St
     )
 
 
-def find_kind(image: Image) -> Kind:
+def find_kind(image: Image) -> ImageKind:
     """What an image is by its labels, whatever it is called: pulled, loaded or tagged anew."""
     if image.labels.get(labels.KIND) != labels.AGENT_ROLE:
         return "foreign"

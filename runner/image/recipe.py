@@ -11,7 +11,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular_text
 from runner.guard.git import ask_git
 from runner.image.buildx import Build
-from runner.image.built import Kind
+from runner.image.built import ImageKind
 from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
 from runner.image.server import DOCKERFILE, PACKAGE
@@ -28,7 +28,7 @@ class Recipe:
 
     name: str
     root: Path
-    kind: Kind
+    kind: ImageKind
     variant: Name
     files: Files
     dependencies: Dependencies

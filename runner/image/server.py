@@ -9,11 +9,12 @@ from pathlib import Path
 
 import runner
 from runner.agent.contract import labels
+from runner.console.narration import Report
 from runner.disk.package_files import list_package_files
 from runner.disk.temporary import temporary_folder
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.image.buildx import Build, Report, interruptible, run_build
+from runner.image.buildx import Build, interruptible, run_build
 from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxies
 
 BASE = "debian:bookworm-slim"
@@ -37,7 +38,7 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
         RunnerError: it cannot be built.
     """
     tag = server_tag()
-    if found := engine.image(tag):
+    if found := engine.images.find(tag):
         return found.id
     report("building the server's image")
     with temporary_folder() as folder:

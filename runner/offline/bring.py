@@ -7,7 +7,7 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.backend.nodes import SweepInfo
 from runner.errors import RunnerError
 from runner.offline.ledger import Ledger
-from runner.offline.target import Target
+from runner.offline.target import SyncTarget
 
 ConfigOf = Callable[[str], Mapping[str, Any] | None]
 
@@ -16,7 +16,7 @@ class Sweeps:
     """Which sweep of the target each sweep of the logs is; created where there is none."""
 
     def __init__(
-        self, target: Target, ledger: Ledger, config_of: ConfigOf, report: Callable[[str], None]
+        self, target: SyncTarget, ledger: Ledger, config_of: ConfigOf, report: Callable[[str], None]
     ) -> None:
         """`config_of` gives a sweep's configuration by its ID, None where it is not known."""
         self._target, self._ledger = target, ledger

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from runner.backend.nodes import Viewer
-from runner.errors import ExitCode
+from runner.errors import ExitCode, RunnerError
 from runner.offline.ledger import Receipt, marks
 from runner.offline.log.find import Found
 from runner.offline.log.rewrite import Destination
@@ -112,6 +112,11 @@ class Parcel:
             tuple(sorted(absent | missing.artifacts)),
             tuple(sorted(missing.files)),
         )
+
+
+def fail(found: Found, error: RunnerError) -> Outcome:
+    """The outcome of a run that an error kept from arriving."""
+    return Outcome(found.run_id, found.folder, "failed", error.message, code=error.code)
 
 
 def _say_missing(absent: Set[str], missing: Missing, left: Iterable[Left]) -> str:

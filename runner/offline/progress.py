@@ -12,7 +12,7 @@ from runner.offline.parcel import Outcome
 _WIDTH = 24
 
 
-class Progress:
+class SyncProgress:
     """Counts runs, rows and bytes; safe to call from several threads."""
 
     def __init__(self, runs: int, size: int) -> None:

@@ -17,7 +17,7 @@ AT_ONCE = 25  # runs per question
 _FIELDS = "state config summaryMetrics historyLineCount historyTail sweepName"
 
 
-class Target(Client):
+class SyncTarget(Client):
     """A W&B server and its key."""
 
     def __init__(

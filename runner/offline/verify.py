@@ -8,7 +8,7 @@ from typing import Any, Literal
 from runner.offline.log.read import KILLED, RunLog
 from runner.run_states import OVER
 
-Finding = Literal["absent", "complete", "short", "twice", "differs"]
+Judgement = Literal["absent", "complete", "short", "twice", "differs"]
 _ENDED = (*OVER, "preempted")
 
 
@@ -57,7 +57,7 @@ def expect(logs: Sequence[RunLog], sweep: str) -> Expected:
     )
 
 
-def judge(expected: Expected, seen: Seen | None) -> tuple[Finding, str]:
+def judge(expected: Expected, seen: Seen | None) -> tuple[Judgement, str]:
     """Has the run arrived? What is wrong, in the user's words."""
     if seen is None:
         return "absent", "it is not on the target"

@@ -20,7 +20,7 @@ _MAXIMIZED = re.compile(r"acc|score|auc|f1|reward|return|precision|recall|iou|ma
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class ProgramOption:
     """What the program reads from its command line or from `wandb.config`: worth sweeping."""
 
     name: str
@@ -61,7 +61,7 @@ def find_data_folders(root: Path) -> list[str]:
     return [one.name for one in folders if DATA_FOLDERS.fullmatch(one.name) and not _is_code(one)]
 
 
-def find_parameters(source: str) -> list[Parameter]:
+def find_parameters(source: str) -> list[ProgramOption]:
     """Numbers that the program takes: argparse's options, else what it reads from its config."""
     try:
         tree = ast.parse(source)
@@ -73,7 +73,7 @@ def find_parameters(source: str) -> list[Parameter]:
     known = {one.name: one for call in calls for one in _read_config(call)}
     read = re.findall(r"""\bconfig(?:\[["'](\w+)["']\]|\.get\(["'](\w+)["'])""", source)
     for name in (first or second for first, second in read):
-        known.setdefault(name, Parameter(name, None))
+        known.setdefault(name, ProgramOption(name, None))
     return list(known.values())
 
 
@@ -120,7 +120,7 @@ def sweep_text(project: Project) -> str:
     source = _read_source(project)
     metric = find_metric(source) or "loss"
     goal = "maximize" if _MAXIMIZED.search(metric) and "loss" not in metric else "minimize"
-    parameters = find_parameters(source)[:8] or [Parameter("learning_rate", 0.01)]
+    parameters = find_parameters(source)[:8] or [ProgramOption("learning_rate", 0.01)]
     program = f"program: {project.program}" if project.program else "program: train.py  # yours"
     lines = [
         "# A sweep in W&B's own format: https://docs.wandb.ai/guides/sweeps",
@@ -154,7 +154,7 @@ def _describe(project: Project) -> Iterator[str]:
         yield f"data: {folder}/ is mounted read-only, not built into the image"
 
 
-def _parameter_lines(parameter: Parameter) -> list[str]:
+def _parameter_lines(parameter: ProgramOption) -> list[str]:
     default = parameter.default
     if default is None:
         return [f"  {parameter.name}:", "    values: [0.01, 0.1, 1.0]  # a guess: choose yours"]
@@ -171,7 +171,7 @@ def _parameter_lines(parameter: Parameter) -> list[str]:
     ]
 
 
-def _read_option(call: ast.Call) -> Parameter | None:
+def _read_option(call: ast.Call) -> ProgramOption | None:
     if not isinstance(call.func, ast.Attribute) or call.func.attr != "add_argument":
         return None
     words = [one.value for one in call.args if isinstance(one, ast.Constant)]
@@ -183,10 +183,10 @@ def _read_option(call: ast.Call) -> Parameter | None:
     value = default.value
     if "seed" in names[0] or not _is_number(value):
         return None
-    return Parameter(names[0].removeprefix("--"), value)
+    return ProgramOption(names[0].removeprefix("--"), value)
 
 
-def _read_config(call: ast.Call) -> Iterator[Parameter]:
+def _read_config(call: ast.Call) -> Iterator[ProgramOption]:
     """The numbers in `wandb.init(config={"lr": 0.1})`."""
     for keyword in call.keywords:
         if keyword.arg != "config" or not isinstance(keyword.value, ast.Dict):
@@ -195,7 +195,7 @@ def _read_config(call: ast.Call) -> Iterator[Parameter]:
             if isinstance(key, ast.Constant) and isinstance(value, ast.Constant):
                 name, number = key.value, value.value
                 if isinstance(name, str) and "seed" not in name and _is_number(number):
-                    yield Parameter(name, number)
+                    yield ProgramOption(name, number)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -10,7 +10,7 @@ from random import Random
 from runner.search.grid import Grid
 from runner.search.points import Point, draw
 from runner.search.progress import Progress
-from runner.sweepfile import Sweep, leaves
+from runner.sweepfile import SweepSpec, leaves
 from runner.sweepfile.model import Method
 
 
@@ -18,7 +18,7 @@ from runner.sweepfile.model import Method
 class Request:
     """A sweep that asks for the point of its next run."""
 
-    sweep: Sweep
+    sweep: SweepSpec
     grid: Grid | None  # its cells, where its method tries them all
     progress: Progress
     seed: int  # the sweep's own
@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class SearchEngine:
     """A way to choose the next point."""
 
     name: str  # as `sweep show`, the page and GraphQL show it

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runner.search.points import Point, Way, same, take_apart
-from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, Sweep, leaves
+from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, SweepSpec, leaves
 
 
 class Axis(Protocol):
@@ -119,6 +119,6 @@ def _axis(parameter: Parameter) -> Axis:
     raise ValueError(f"no grid over {parameter}")  # read_sweep lets none through
 
 
-def make_grid(sweep: Sweep) -> Grid | None:
+def make_grid(sweep: SweepSpec) -> Grid | None:
     """The cells of a sweep whose method is to try them all."""
     return Grid(sweep.parameters) if sweep.method == "grid" else None

@@ -56,7 +56,7 @@ class _Choices(_Shared, CategoricalDistribution):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Observation:
     """A run as the search sees it."""
 
     point: Point
@@ -64,7 +64,7 @@ class Result:
 
 
 def suggest(
-    parameters: Mapping[Way, Parameter], results: Sequence[Result], *, seed: int
+    parameters: Mapping[Way, Parameter], results: Sequence[Observation], *, seed: int
 ) -> dict[Way, object]:
     """The next point; a result that does not lie in the space is left out."""
     space = {way: made for way, one in parameters.items() if (made := _distribution(one))}
@@ -87,7 +87,7 @@ def _trials(
     parameters: Mapping[Way, Parameter],
     space: Mapping[Way, BaseDistribution],
     names: Mapping[Way, str],
-    results: Sequence[Result],
+    results: Sequence[Observation],
 ) -> list[FrozenTrial]:
     distributions = {names[way]: one for way, one in space.items()}
     coders = {way: _encoder(parameters[way]) for way in space}

@@ -9,11 +9,11 @@ from runner.search.engines import engine_of
 from runner.search.grid import Grid
 from runner.search.points import assemble
 from runner.search.progress import Progress
-from runner.sweepfile import Sweep
+from runner.sweepfile import SweepSpec
 
 
 def next_config(
-    sweep: Sweep, grid: Grid | None, progress: Progress, *, seed: int
+    sweep: SweepSpec, grid: Grid | None, progress: Progress, *, seed: int
 ) -> dict[str, object] | None:
     """The config of the next run, as {key: value}; None when the sweep has none left.
 

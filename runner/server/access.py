@@ -16,8 +16,8 @@ from runner.server.store import Store
 from runner.server.tokens import Tokens, given_key
 from runner.server.wire import Refused
 
-Kind = Literal["admin", "read", "sweep"]
-KINDS: tuple[Kind, ...] = ("read", "sweep")  # of keys that are made
+KeyKind = Literal["admin", "read", "sweep"]
+KINDS: tuple[KeyKind, ...] = ("read", "sweep")  # of keys that are made
 RANDOM_BYTES = 20  # 40 letters and digits: what W&B's client takes for a key
 
 
@@ -25,7 +25,7 @@ RANDOM_BYTES = 20  # 40 letters and digits: what W&B's client takes for a key
 class Access:
     """What a key opens."""
 
-    kind: Kind
+    kind: KeyKind
     id: str = ""
     sweep: tuple[str, str, str] | None = None  # entity, project, ID: the only one that it sees
 
@@ -82,7 +82,7 @@ class KeyInfo:
 
     id: str
     name: str
-    kind: Kind
+    kind: KeyKind
     sweep: str | None  # its path
     created: float
     revoked: float | None

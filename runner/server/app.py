@@ -25,7 +25,7 @@ from runner.errors import RunnerError
 from runner.server.access import Access, Keys, Meter, url_secret
 from runner.server.backup import remove_copies
 from runner.server.bodies import largest_body
-from runner.server.connections import Connection, limit_connections
+from runner.server.connections import HttpConnection, limit_connections
 from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers, refused
@@ -73,12 +73,12 @@ def serve(host: str, port: int, data: Path, key_file: Path | None, tls: Tls | No
             service = Service(store, Tokens(key, url_secret(store, Tokens(key).first_secret)))
             take_old_logs(service)
             _announce(host, listener, "http" if tls is None else "https")
-            Connection.most = limit_connections()
+            HttpConnection.most = limit_connections()
             quieten()
             config = uvicorn.Config(
                 create_app(service),
                 loop="uvloop",
-                http=Connection,
+                http=HttpConnection,
                 ws="none",
                 ssl_certfile=tls.certificate if tls else None,
                 ssl_keyfile=tls.key if tls else None,

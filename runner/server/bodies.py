@@ -17,7 +17,7 @@ from starlette.requests import Request
 from runner.server.limits import BODIES_BYTES, BODY_BYTES, FILE_BYTES
 from runner.server.wire import Refused, loads
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 LENGTH_DIGITS = 12
 SMALL = 64 << 10  # bytes that are looked through on the event loop
 
@@ -34,7 +34,7 @@ class Body:
         """Would it hold up the event loop to look through it?"""
         return self.size > SMALL
 
-    async def read(self, reader: Callable[[Any], Result]) -> Result:
+    async def read(self, reader: Callable[[Any], _Result]) -> _Result:
         """What `reader` makes of the value."""
         return await run_in_threadpool(reader, self.value) if self.is_large else reader(self.value)
 

@@ -26,7 +26,7 @@ def limit_connections() -> int:
     return max(64, wanted - OTHER_FILES)
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """One client's."""
 
     most: ClassVar[int] = 1024  # `limit_connections` says how many the system allows

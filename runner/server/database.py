@@ -15,7 +15,7 @@ from runner.server import schema
 
 Value = str | bytes | float | int | None
 Row = tuple[Any, ...]  # of the columns that the statement names
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 AT_A_TIME = 16  # rows of a query that may be large
 
 
@@ -84,7 +84,7 @@ class Database:
                 raise
             self.settle()
 
-    def rehearse(self, change: Callable[[], Result]) -> Result:
+    def rehearse(self, change: Callable[[], _Result]) -> _Result:
         """What a change would give; it is undone in any case."""
         with self._turn:
             try:
@@ -127,7 +127,7 @@ class Database:
         self._committed, self._changes = [], self._writer.total_changes
         self.generation += 1
 
-    def attempt(self, change: Callable[[], Result]) -> Result:
+    def attempt(self, change: Callable[[], _Result]) -> _Result:
         """Carry out a part of the transaction that is undone alone where it fails."""
         kept = len(self._committed)
         self._writer.execute("savepoint part")

@@ -23,7 +23,7 @@ RUN_ME_AGAIN = exits.RUN_PREEMPTED  # a program's exit code: saved, and not done
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EndReport:
     """Our agent's report of a process that ended (W&B's agent sends none)."""
 
     run: str
@@ -79,7 +79,7 @@ def hear_stream(run: Run, *, preempting: bool, exit_code: int | None, now: float
     return replace(run, state="preempting") if preempting and run.state == "running" else run
 
 
-def hear_agent(run: Run, report: Report, now: float) -> Run:
+def hear_agent(run: Run, report: EndReport, now: float) -> Run:
     """The run after its agent's report; the same report twice changes nothing more."""
     told = dumps(asdict(report))
     if told == run.report_before and run.state == "pending" and not run.seen:
@@ -130,7 +130,7 @@ def _state_by_stream(run: Run) -> RunState:
     return "preempted" if run.preempting or again else "failed"
 
 
-def _state_by_report(run: Run, report: Report) -> RunState:
+def _state_by_report(run: Run, report: EndReport) -> RunState:
     if report.clean or (report.cause == "preempted" and run.stream_code == 0):
         return "finished"
     if run.stop or report.cause == "stopped":  # what the sweep has stopped does not go on
@@ -140,14 +140,14 @@ def _state_by_report(run: Run, report: Report) -> RunState:
     return "failed"
 
 
-def _reported(run: Run) -> Report | None:
+def _reported(run: Run) -> EndReport | None:
     if run.report is None:
         return None
     known = json.loads(run.report)
-    return Report(**{**known, "lines": tuple(known["lines"])})
+    return EndReport(**{**known, "lines": tuple(known["lines"])})
 
 
-def _failure(report: Report) -> str:
+def _failure(report: EndReport) -> str:
     return dumps(
         {
             "class": report.cause or ("signal" if report.signal else "crash"),

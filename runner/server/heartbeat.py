@@ -12,14 +12,14 @@ from typing import Any
 from runner.run_states import OVER, RunState
 from runner.search.suggest import next_config
 from runner.server.access import ADMIN, Access
-from runner.server.ends import Report, begin_anew, hear_agent
+from runner.server.ends import EndReport, begin_anew, hear_agent
 from runner.server.progress import SweepProgress
 from runner.server.records import Agent, Run, Sweep, blank_run
 from runner.server.scores import place_anew
 from runner.server.service import Service, new_id, seed_of
 from runner.server.wire import Args, Refused, dumps, json_object, local_names, required, text
 
-Command = dict[str, Any]
+CommandJson = dict[str, Any]
 RETRY_S = 4.0  # upstream's agent polls every 5 s: what comes sooner is a repeated request
 STOP_BACKUP_S = 20.0  # a stream answers within 15 s; then the agent is told, too
 SILENT_S = 40.0  # a stream speaks every 30 s; its agent says that the process is gone
@@ -47,7 +47,7 @@ class Undecided(Exception):  # noqa: N818 - not a fault
         service.suggested.pop(self._agent, None)
 
 
-def beat(service: Service, args: Args, access: Access = ADMIN) -> list[Command]:
+def beat(service: Service, args: Args, access: Access = ADMIN) -> list[CommandJson]:
     """Answer one heartbeat with commands.
 
     Raises:
@@ -139,12 +139,12 @@ def _returned(run: Run, now: float) -> Run:
     return replace(run, state="preempted", ended=now, lost=0)
 
 
-def _take_reports(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> list[Command]:
+def _take_reports(service: Service, agent: Agent, metrics: Mapping[str, Any]) -> list[CommandJson]:
     """Note how the agent's processes ended; tells it what their runs are now, for its counts."""
-    verdicts: list[Command] = []
+    verdicts: list[CommandJson] = []
     ended = metrics.get("ended")
     for raw in ended if isinstance(ended, list) else []:
-        report = Report.read(raw)
+        report = EndReport.read(raw)
         run = report and service.store.run(agent.entity, agent.project, report.run)
         if report and run and run.agent == agent.id:
             run = hear_agent(run, report, service.clock())
@@ -159,9 +159,11 @@ def _vanished(run: Run) -> RunState:
     return "killed" if run.stop else "crashed"
 
 
-def _attend(service: Service, agent: Agent, listed: set[str], *, leaving: bool) -> list[Command]:
+def _attend(
+    service: Service, agent: Agent, listed: set[str], *, leaving: bool
+) -> list[CommandJson]:
     """Note what became of the agent's runs; the commands that concern them."""
-    commands: list[Command] = []
+    commands: list[CommandJson] = []
     now = service.clock()
     for run in service.store.live_runs_of_agent(agent.id):
         if run.id in listed:
@@ -192,7 +194,7 @@ def _may_be_unheard(service: Service, run: Run, agent: Agent) -> bool:
     )
 
 
-def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[Command]:
+def _hand_out(service: Service, agent: Agent, sweep: Sweep) -> list[CommandJson]:
     """A run for an idle agent: one that was preempted, else a new one, else the end."""
     store = service.store
     if sweep.state != "RUNNING":
@@ -221,7 +223,7 @@ def _next_config(service: Service, agent: Agent, sweep: Sweep) -> Mapping[str, o
     return next_config(spec, service.grid(sweep), progress, seed=seed_of(sweep))
 
 
-def _without_run(sweep: Sweep) -> list[Command]:
+def _without_run(sweep: Sweep) -> list[CommandJson]:
     return [] if sweep.state == "PAUSED" else [{"type": "exit"}]
 
 
@@ -261,7 +263,7 @@ def _new_run(service: Service, agent: Agent, sweep: Sweep, config: Mapping[str, 
     return place_anew(service, None, run)
 
 
-def _start(service: Service, run: Run) -> Command:
+def _start(service: Service, run: Run) -> CommandJson:
     sweep = service.store.sweep(run.entity, run.project, run.sweep or "")
     program = service.spec(sweep).program if sweep else None
     chosen: dict[str, Any] = json.loads(run.suggested or "{}")

@@ -22,8 +22,8 @@ FIRST, LAST = -(1 << 62), 1 << 62  # steps beyond all that are
 DEFAULT_SAMPLES = 500  # W&B's
 KEPT_CHUNKS = 4  # read ones that an answer remembers
 MISSING = object()
-Row = TypeVar("Row")
-Places = Sequence[int]
+_Row = TypeVar("_Row")
+RowPlaces = Sequence[int]
 
 
 @dataclass(slots=True)
@@ -105,10 +105,10 @@ class History:
         rows = [loads(line) for line in self._lines(spread_places(chosen, samples))]
         return [{key: value_of(row, key) for key in keys} or row for row in rows]
 
-    def _select(self, low: int, high: int, keys: Sequence[str]) -> list[tuple[Chunk, Places]]:
+    def _select(self, low: int, high: int, keys: Sequence[str]) -> list[tuple[Chunk, RowPlaces]]:
         """Where the rows stand that have a step from `low` to `high`, and all of the keys."""
         columns = [read_places(self.store, self.run, key) for key in keys]
-        chosen: list[tuple[Chunk, Places]] = []
+        chosen: list[tuple[Chunk, RowPlaces]] = []
         for chunk in self.store.lines.index(self.run, low, high):
             places = self._within(chunk, low, high)
             if keys and places:
@@ -117,8 +117,8 @@ class History:
                 chosen.append((chunk, places))
         return chosen
 
-    def _within(self, chunk: Chunk, low: int, high: int) -> Places:
-        everywhere: Places = range(chunk.count)
+    def _within(self, chunk: Chunk, low: int, high: int) -> RowPlaces:
+        everywhere: RowPlaces = range(chunk.count)
         if low == FIRST and high == LAST:
             return everywhere
         stepped = chunk.packed_steps is None and chunk.low is not None and chunk.high is not None
@@ -132,10 +132,10 @@ class History:
     def _with_keys(
         self,
         chunk: Chunk,
-        places: Places,
+        places: RowPlaces,
         keys: Sequence[str],
-        columns: Sequence[Mapping[int, Places | None]],
-    ) -> Places:
+        columns: Sequence[Mapping[int, RowPlaces | None]],
+    ) -> RowPlaces:
         unknown = any("." in key and not column for key, column in zip(keys, columns, strict=True))
         if chunk.packed == 1 and not unknown:  # such a key may lead into media
             for column in columns:
@@ -149,7 +149,7 @@ class History:
         rows = [loads(line) for line in self._read(chunk)]
         return [at for at in places if all(value_of(rows[at], key) is not MISSING for key in keys)]
 
-    def _lines(self, chosen: Sequence[tuple[Chunk, Places]]) -> list[str]:
+    def _lines(self, chosen: Sequence[tuple[Chunk, RowPlaces]]) -> list[str]:
         found: list[str] = []
         for chunk, places in chosen:
             lines = self._read(chunk)
@@ -167,21 +167,21 @@ class History:
         return lines
 
 
-def spread(rows: Sequence[Row], samples: int | None) -> list[Row]:
+def spread(rows: Sequence[_Row], samples: int | None) -> list[_Row]:
     """At most `samples` rows, the first and the last among them."""
     return [rows[at] for at in _spread(len(rows), samples)]
 
 
 def spread_places(
-    chosen: Sequence[tuple[Chunk, Places]], samples: int | None
-) -> Sequence[tuple[Chunk, Places]]:
+    chosen: Sequence[tuple[Chunk, RowPlaces]], samples: int | None
+) -> Sequence[tuple[Chunk, RowPlaces]]:
     """The same of rows that stand in chunks."""
     total = sum(len(places) for _, places in chosen)
     if not samples or samples < 0 or total <= samples:
         return chosen
     wanted = iter(_spread(total, samples))
     at, before = next(wanted), 0
-    found: list[tuple[Chunk, Places]] = []
+    found: list[tuple[Chunk, RowPlaces]] = []
     for chunk, places in chosen:
         kept: list[int] = []
         while at is not None and at < before + len(places):

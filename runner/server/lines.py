@@ -13,7 +13,7 @@ from typing import Any, Literal
 from runner.server.database import Database, Value
 from runner.server.records import Run
 
-Kind = Literal["history", "events", "output"]
+StreamKind = Literal["history", "events", "output"]
 CHUNK_LINES = 1024
 CHUNK_BYTES = 1 << 18
 NO_STEP = -(1 << 63)  # in a chunk's `steps`: a row without one
@@ -47,7 +47,7 @@ class Lines:
         self._database = database
 
     def append(
-        self, run: Run, kind: Kind, lines: Sequence[str], steps: Sequence[int | None] = ()
+        self, run: Run, kind: StreamKind, lines: Sequence[str], steps: Sequence[int | None] = ()
     ) -> None:
         """Add lines behind those that are there; in a transaction.
 
@@ -66,18 +66,18 @@ class Lines:
             first += len(part)
         self._database.execute_many(f"insert into chunk({_COLUMNS}) values({_MARKS})", rows)
 
-    def read(self, run: Run, kind: Kind) -> Iterator[str]:
+    def read(self, run: Run, kind: StreamKind) -> Iterator[str]:
         """All lines, in the order in which they came."""
         sql = f"select packed, data from chunk where {_OF_RUN} order by first"  # noqa: S608 - ours
         for packed, data in self._database.iterate(sql, _key(run, kind)):
             yield from _unpack(packed, data)
 
-    def size(self, run: Run, kind: Kind) -> int:
+    def size(self, run: Run, kind: StreamKind) -> int:
         """How many bytes the lines take."""
         sql = f"select sum(length(data)) from chunk where {_OF_RUN}"  # noqa: S608 - ours
         return int(self._database.execute(sql, _key(run, kind))[0][0] or 0)
 
-    def read_last(self, run: Run, kind: Kind) -> str | None:
+    def read_last(self, run: Run, kind: StreamKind) -> str | None:
         """The line that came last."""
         where = f"{_OF_RUN} order by first desc limit 1"
         sql = f"select packed, data from chunk where {where}"  # noqa: S608 - ours
@@ -180,14 +180,14 @@ class Lines:
         highest: int | None = self._database.execute(sql, _key(run, "history"))[0][0]
         return highest
 
-    def _end(self, run: Run, kind: Kind) -> int:
+    def _end(self, run: Run, kind: StreamKind) -> int:
         where = f"{_OF_RUN} order by first desc limit 1"
         sql = f"select first+count from chunk where {where}"  # noqa: S608 - ours
         rows = self._database.execute(sql, _key(run, kind))
         return int(rows[0][0]) if rows else 0
 
 
-def _key(run: Run, kind: Kind) -> tuple[str, str, str, str]:
+def _key(run: Run, kind: StreamKind) -> tuple[str, str, str, str]:
     return run.entity, run.project, run.id, kind
 
 

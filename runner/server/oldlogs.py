@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.errors import RunnerError
 from runner.server.disk import sync_folder
-from runner.server.lines import CHUNK_LINES, Kind
+from runner.server.lines import CHUNK_LINES, StreamKind
 from runner.server.records import Run, Sweep
 from runner.server.recount import count_anew
 from runner.server.schema import BACKUP
@@ -65,7 +65,7 @@ def _step(line: str) -> int | None:
     return step_of(row) if isinstance(row, dict) else None
 
 
-def _left(service: Service) -> list[tuple[Run, Kind, int, bool]]:
+def _left(service: Service) -> list[tuple[Run, StreamKind, int, bool]]:
     store = service.store
     rows = store.database.execute("select entity, project, run, kind, size, moved from old_log")
     if rows:
@@ -74,7 +74,7 @@ def _left(service: Service) -> list[tuple[Run, Kind, int, bool]]:
     return [(run, kind, size, bool(moved)) for run, kind, size, moved in found if run is not None]
 
 
-def _take(service: Service, run: Run, kind: Kind, file: Path, size: int) -> None:
+def _take(service: Service, run: Run, kind: StreamKind, file: Path, size: int) -> None:
     lines = service.store.lines
     with service.store.transaction():
         for batch in _batches(file, size):
@@ -92,7 +92,7 @@ def _take(service: Service, run: Run, kind: Kind, file: Path, size: int) -> None
         seal_all(service.store, run)
 
 
-def _set_aside(service: Service, run: Run, kind: Kind, file: Path) -> None:
+def _set_aside(service: Service, run: Run, kind: StreamKind, file: Path) -> None:
     root = service.store.root
     kept = _find_backup(root) / file.relative_to(root)
     if file.exists():
@@ -108,7 +108,7 @@ def _find_backup(root: Path) -> Path:
     return max(root.glob(f"{BACKUP}[1-{LAST}]"), default=root / f"{BACKUP}{LAST}")
 
 
-def _mark(service: Service, run: Run, kind: Kind, sql: str) -> None:
+def _mark(service: Service, run: Run, kind: StreamKind, sql: str) -> None:
     where = "where entity=? and project=? and run=? and kind=?"
     service.store.database.execute(f"{sql} {where}", (run.entity, run.project, run.id, kind))
 

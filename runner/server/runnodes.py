@@ -6,7 +6,7 @@ from typing import Any
 from runner.server.budget import Budget
 from runner.server.filters import connection
 from runner.server.history import FIRST, LAST, History, spread
-from runner.server.lines import Kind
+from runner.server.lines import StreamKind
 from runner.server.records import Run
 from runner.server.service import Service
 from runner.server.wire import Args, Node, dumps, texts, whole
@@ -102,12 +102,12 @@ def _series(service: Service, budget: Budget, run: Run, args: Args) -> list[Node
     return nodes
 
 
-def _read(service: Service, budget: Budget, run: Run, kind: Kind) -> list[str]:
+def _read(service: Service, budget: Budget, run: Run, kind: StreamKind) -> list[str]:
     _spend(service, budget, run, kind)
     return list(service.store.lines.read(run, kind))
 
 
-def _spend(service: Service, budget: Budget, run: Run, kind: Kind) -> None:
+def _spend(service: Service, budget: Budget, run: Run, kind: StreamKind) -> None:
     budget.spend(read=service.store.lines.size(run, kind))
 
 

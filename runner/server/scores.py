@@ -15,7 +15,7 @@ from runner.server.records import Run, Sweep
 from runner.server.service import Service, chosen_config
 from runner.server.store import Store
 from runner.server.wire import loads, number, pick
-from runner.sweepfile import Sweep as Spec
+from runner.sweepfile import SweepSpec
 
 
 def metric_value(row: dict[str, Any], metric: str | None) -> float | None:
@@ -32,7 +32,7 @@ def metric_values(lines: Iterable[str], metric: str | None) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def add_values(service: Service, run: Run, spec: Spec | None, values: Sequence[float]) -> Run:
+def add_values(service: Service, run: Run, spec: SweepSpec | None, values: Sequence[float]) -> Run:
     """The run with further values of its sweep's metric; its bands are noted."""
     if spec is None or spec.metric is None or not values:
         return run
@@ -47,7 +47,7 @@ def add_values(service: Service, run: Run, spec: Spec | None, values: Sequence[f
     return replace(run, points=points, best=best, last=values[-1])
 
 
-def add_summary(run: Run, spec: Spec | None) -> Run:
+def add_summary(run: Run, spec: SweepSpec | None) -> Run:
     """The run with its summary's value as best and last, where it has logged none."""
     if spec is None or spec.metric is None or run.points:
         return run
@@ -57,7 +57,7 @@ def add_summary(run: Run, spec: Spec | None) -> Run:
     return replace(run, best=value, last=value)
 
 
-def score_anew(service: Service, run: Run, spec: Spec | None) -> Run:
+def score_anew(service: Service, run: Run, spec: SweepSpec | None) -> Run:
     """The run as follows from all of its rows, and those bands alone that it has reached."""
     service.store.sums.drop_bands(run)
     run = replace(run, points=0, best=None, last=None)
@@ -81,7 +81,7 @@ def place_anew(service: Service, before: Run | None, run: Run) -> Run:
     return replace(run, cell=cell)
 
 
-def stop_hopeless(service: Service, sweep: Sweep, spec: Spec, before: Run, run: Run) -> None:
+def stop_hopeless(service: Service, sweep: Sweep, spec: SweepSpec, before: Run, run: Run) -> None:
     """Ask those runs to stop that hyperband gives up, now that `run` has further values.
 
     A threshold changes only where a run comes to a band; then all that run are looked at.

@@ -20,7 +20,7 @@ LOOSE_LINES = CHUNK_LINES
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedChunk:
     """A chunk that is ready to take the place of others."""
 
     run: Run
@@ -42,7 +42,7 @@ def is_due(store: Store, run: Run) -> bool:
     return len(loose) > LOOSE_CHUNKS or sum(count for _, count in loose) >= LOOSE_LINES
 
 
-def make_sealed(store: Store, run: Run) -> Sealed | None:
+def make_sealed(store: Store, run: Run) -> SealedChunk | None:
     """The next chunk of a run's loose rows; in any thread."""
     with store.database.snapshot():
         lines, steps = store.lines.read_loose(run, CHUNK_LINES)
@@ -50,10 +50,10 @@ def make_sealed(store: Store, run: Run) -> Sealed | None:
         return None
     data = zlib.compress(pack_lines(lines), 1)
     chunk = (*pack_steps(steps), data)
-    return Sealed(run, run.sealed, len(lines), chunk, *make_columns(lines))
+    return SealedChunk(run, run.sealed, len(lines), chunk, *make_columns(lines))
 
 
-def put_sealed(store: Store, sealed: Sealed) -> bool:
+def put_sealed(store: Store, sealed: SealedChunk) -> bool:
     """Put it in place of the loose chunks, unless they have changed; in a transaction."""
     run = store.run(sealed.run.entity, sealed.run.project, sealed.run.id)
     if run is None or run.sealed != sealed.first:
@@ -99,7 +99,7 @@ def unseal(store: Store, run: Run) -> None:
         )
 
 
-def _put_columns(store: Store, run: Run, sealed: Sealed) -> None:
+def _put_columns(store: Store, run: Run, sealed: SealedChunk) -> None:
     key = run.entity, run.project, run.id
     points, series = [], []
     known = known_series(store, run)

@@ -35,8 +35,8 @@ class Reading:
     """A sweep file as it was read."""
 
     config: str  # its text
-    spec: sweepfile.Sweep | None  # None: it has errors
-    findings: list[sweepfile.Finding]
+    spec: sweepfile.SweepSpec | None  # None: it has errors
+    findings: list[sweepfile.Diagnostic]
     grid: Grid | None = None
 
     @classmethod
@@ -78,7 +78,7 @@ class Service:
         if self.store.project(entity, name) is None:
             self.store.put(Project(entity, name, self.clock()))
 
-    def spec(self, sweep: Sweep) -> sweepfile.Sweep:
+    def spec(self, sweep: Sweep) -> sweepfile.SweepSpec:
         """What the sweep's file says; it is parsed once.
 
         Raises:

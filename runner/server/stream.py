@@ -13,17 +13,17 @@ from runner.server.scores import add_summary, add_values, metric_value, score_an
 from runner.server.seal import is_due, unseal
 from runner.server.service import Service
 from runner.server.wire import Refused, dumps, json_object, loads_shallow
-from runner.sweepfile import Sweep as Spec
+from runner.sweepfile import SweepSpec
 
 log = logging.getLogger(__name__)
-Chunk = tuple[int, list[str]]  # offset of the first line, lines
+LineChunk = tuple[int, list[str]]  # offset of the first line, lines
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
     """One POST of a run's stream."""
 
-    files: dict[str, Chunk]
+    files: dict[str, LineChunk]
     preempting: bool
     exit_code: int | None  # of the stream's end; None: it goes on
 
@@ -101,7 +101,9 @@ def _awake(service: Service, run: Run) -> Run:
     return run
 
 
-def _take_files(service: Service, run: Run, spec: Spec | None, files: dict[str, Chunk]) -> Run:
+def _take_files(
+    service: Service, run: Run, spec: SweepSpec | None, files: dict[str, LineChunk]
+) -> Run:
     for name, chunk in files.items():
         if not chunk[1]:
             continue
@@ -121,7 +123,7 @@ def _take_files(service: Service, run: Run, spec: Spec | None, files: dict[str, 
     return add_summary(run, spec)
 
 
-def _chunk(name: object, value: object) -> Chunk:
+def _chunk(name: object, value: object) -> LineChunk:
     if not isinstance(value, dict):
         raise Refused(400, f"`files.{name}` must be an object")
     offset, lines = value.get("offset", 0), value.get("content") or []
@@ -132,7 +134,7 @@ def _chunk(name: object, value: object) -> Chunk:
     return offset, lines
 
 
-def _take_history(service: Service, run: Run, spec: Spec | None, chunk: Chunk) -> Run:
+def _take_history(service: Service, run: Run, spec: SweepSpec | None, chunk: LineChunk) -> Run:
     """Rows whose step is new; of rows without a step, those at an offset that is new."""
     rows = [(at, line, _row(line)) for at, line in enumerate(chunk[1], chunk[0])]
     known = _known_steps(service, run, [step_of(row) for _, _, row in rows if row is not None])
@@ -171,7 +173,7 @@ def _known_steps(service: Service, run: Run, steps: Sequence[int | None]) -> set
     return service.store.lines.known_steps(run, low, high) if low <= high else set()
 
 
-def _take_events(service: Service, run: Run, chunk: Chunk) -> Run:
+def _take_events(service: Service, run: Run, chunk: LineChunk) -> Run:
     """Lines at an offset that is new; one that is not a JSON object counts and is left out."""
     new = chunk[1][max(0, run.events_rows - chunk[0]) :]
     if not new:
@@ -182,7 +184,7 @@ def _take_events(service: Service, run: Run, chunk: Chunk) -> Run:
     return replace(run, events_rows=chunk[0] + len(chunk[1]))
 
 
-def _take_output(service: Service, run: Run, chunk: Chunk) -> Run:
+def _take_output(service: Service, run: Run, chunk: LineChunk) -> Run:
     """Console lines; a terminal may write an earlier line again."""
     lines = [json.dumps([at, line]) for at, line in enumerate(chunk[1], chunk[0])]
     service.store.lines.append(run, "output", lines)

@@ -21,7 +21,7 @@ from runner.server.wire import (
     required,
     text,
 )
-from runner.sweepfile import Finding
+from runner.sweepfile import Diagnostic
 
 MAX_PRIOR = 1000  # runs that a sweep may be told to learn from
 CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -70,7 +70,7 @@ class SweepChanges:
         commands = beat(self.service, args, self.views.access)
         return {"agent": {"id": args.get("id")}, "commands": dumps(commands)}
 
-    def _created(self, args: Args, config: str) -> tuple[Sweep, Sequence[Finding]]:
+    def _created(self, args: Args, config: str) -> tuple[Sweep, Sequence[Diagnostic]]:
         store, now = self.service.store, self.service.clock()
         entity, project = place_of(args)
         sweep_id = text(args, "name") or new_id()
@@ -102,7 +102,7 @@ class SweepChanges:
             score_prior(self.service, sweep)
         return sweep, findings
 
-    def _changed(self, sweep: Sweep, args: Args) -> tuple[Sweep, Sequence[Finding]]:
+    def _changed(self, sweep: Sweep, args: Args) -> tuple[Sweep, Sequence[Diagnostic]]:
         store, now = self.service.store, self.service.clock()
         state, config = text(args, "state") or sweep.state, text(args, "config")
         if state not in SWEEP_STATES:

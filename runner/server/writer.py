@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from runner.server.database import Database
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 MAX_ROUND_S = 0.02  # of changes before they are committed
 
 
@@ -46,7 +46,7 @@ class Writer:
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
-    async def run(self, change: Callable[[], Result]) -> Result:
+    async def run(self, change: Callable[[], _Result]) -> _Result:
         """The result of a change, once it is on the disk.
 
         Raises:
@@ -58,13 +58,13 @@ class Writer:
         self._waiting.append(one)
         if self._worker is None:
             self._worker = loop.create_task(self._work())
-        result: Result = await one.future
+        result: _Result = await one.future
         return result
 
-    async def run_apart(self, change: Callable[[], Result]) -> Result:
+    async def run_apart(self, change: Callable[[], _Result]) -> _Result:
         """The same, in a thread: for what would hold up the event loop."""
 
-        def carry_out() -> Result:
+        def carry_out() -> _Result:
             with self._database.transaction():
                 return change()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.agent.contract import limits
+from runner.engine.types import GpuAccess
 from runner.errors import ExitCode, RunnerError
 from runner.project.find import SETTINGS_FILE, Project
 from runner.project.toml_file import read_toml
@@ -17,7 +18,6 @@ from runner.settings.mounts import UserMount
 from runner.user.accepted import Claim, is_accepted
 
 FLAG = "flag"
-Access = Literal["cdi", "runtime", "gpus"]
 Pin = Literal["uuid", "index"]
 
 
@@ -69,7 +69,7 @@ class Settings:
     sync: SyncSettings = field(default_factory=SyncSettings)
     server: str | None = None  # `local` or a URL
     engine: str | None = None  # the engine's address, as DOCKER_HOST has it
-    access: Access | None = None
+    access: GpuAccess | None = None
     pin: Pin = "uuid"
     memlock: int | None = None  # bytes, -1 unlimited; None: the engine's default
     origins: Mapping[str, str] = field(default_factory=dict)

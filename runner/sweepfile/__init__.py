@@ -1,10 +1,10 @@
-"""The sweep file: W&B's YAML in, a validated `Sweep` and everything wrong with it out."""
+"""The sweep file: W&B's YAML in, a validated `SweepSpec` and everything wrong with it out."""
 
 from runner.sweepfile.model import (
     Beta,
     Choice,
     Constant,
-    Finding,
+    Diagnostic,
     Group,
     Hyperband,
     IntRange,
@@ -12,7 +12,7 @@ from runner.sweepfile.model import (
     Number,
     Parameter,
     Range,
-    Sweep,
+    SweepSpec,
 )
 from runner.sweepfile.read import leaves, read_sweep, sweep_hash
 
@@ -20,7 +20,7 @@ __all__ = [
     "Beta",
     "Choice",
     "Constant",
-    "Finding",
+    "Diagnostic",
     "Group",
     "Hyperband",
     "IntRange",
@@ -28,7 +28,7 @@ __all__ = [
     "Number",
     "Parameter",
     "Range",
-    "Sweep",
+    "SweepSpec",
     "leaves",
     "read_sweep",
     "sweep_hash",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 
 from runner.agent.contract.commands import ENVVAR, MACROS
-from runner.sweepfile.tree import Node, Report, did_you_mean, kind, shorten
+from runner.sweepfile.tree import Diagnostics, TreeNode, did_you_mean, kind, shorten
 
 _NAMES = [macro[2:-1] for macro in MACROS]
 
 
-def read_command(node: Node, report: Report) -> tuple[str, ...] | None:
+def read_command(node: TreeNode, report: Diagnostics) -> tuple[str, ...] | None:
     """The command's words; None where W&B would use its default."""
     if isinstance(node.data, str):
         report.error(
@@ -31,7 +31,7 @@ def read_command(node: Node, report: Report) -> tuple[str, ...] | None:
     return tuple(str(word.data) for word in node.data)
 
 
-def _check_word(node: Node, key: str, report: Report) -> None:
+def _check_word(node: TreeNode, key: str, report: Diagnostics) -> None:
     if isinstance(node.data, dict | list) or node.data is None:
         report.error(node.line, key, f"must be a word, not {kind(node)}", "quote it")
         return
@@ -51,7 +51,7 @@ def _check_word(node: Node, key: str, report: Report) -> None:
         report.warn(node.line, key, message)
 
 
-def _check_macro(word: str, node: Node, key: str, report: Report) -> None:
+def _check_macro(word: str, node: TreeNode, key: str, report: Diagnostics) -> None:
     if word in MACROS:
         return
     hint = did_you_mean(word[2:-1], _NAMES)

@@ -17,7 +17,7 @@ from runner.sweepfile.model import (
     Range,
 )
 from runner.sweepfile.numbers import read_number
-from runner.sweepfile.tree import Node, Report, kind, settle_numbers
+from runner.sweepfile.tree import Diagnostics, TreeNode, kind, settle_numbers
 
 BOUNDS, MOMENTS, SHAPE = ("min", "max"), ("mu", "sigma"), ("a", "b")
 DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # needed, optional keys
@@ -46,18 +46,22 @@ _LARGEST_EXPONENT, _SMALLEST_EXPONENT = 709.0, -708.0  # exp() beyond is infinit
 
 
 def read_distribution(
-    fields: Mapping[str, Node], name: str, key: str, report: Report
+    fields: Mapping[str, TreeNode], name: str, key: str, report: Diagnostics
 ) -> Parameter | None:
     """The parameter; its needed fields are there. None, reported, where it is wrong."""
     return _READERS[name](fields, name, key, report)
 
 
-def _constant(fields: Mapping[str, Node], _name: str, key: str, report: Report) -> Constant:
+def _constant(
+    fields: Mapping[str, TreeNode], _name: str, key: str, report: Diagnostics
+) -> Constant:
     _settle(fields["value"], f"{key}.value", report)
     return Constant(fields["value"].plain())
 
 
-def _choice(fields: Mapping[str, Node], _name: str, key: str, report: Report) -> Choice | None:
+def _choice(
+    fields: Mapping[str, TreeNode], _name: str, key: str, report: Diagnostics
+) -> Choice | None:
     node = fields["values"]
     if not isinstance(node.data, list):
         if isinstance(node.data, dict) and node.data.keys() & set(BOUNDS):
@@ -78,7 +82,9 @@ def _choice(fields: Mapping[str, Node], _name: str, key: str, report: Report) ->
     return _weighted(values, fields["probabilities"], f"{key}.probabilities", report)
 
 
-def _weighted(values: tuple[object, ...], node: Node, key: str, report: Report) -> Choice | None:
+def _weighted(
+    values: tuple[object, ...], node: TreeNode, key: str, report: Diagnostics
+) -> Choice | None:
     if not isinstance(node.data, list):
         report.error(node.line, key, f"must be a list, not {kind(node)}")
         return None
@@ -99,12 +105,12 @@ def _weighted(values: tuple[object, ...], node: Node, key: str, report: Report) 
     return Choice(values, tuple(weight / total for weight in known))
 
 
-def _settle(node: Node, key: str, report: Report) -> None:
+def _settle(node: TreeNode, key: str, report: Diagnostics) -> None:
     settle_numbers(node, key, report, fate="hands it to the program as text")
 
 
 def _bounds(
-    fields: Mapping[str, Node], key: str, report: Report, *, positive: bool = False
+    fields: Mapping[str, TreeNode], key: str, report: Diagnostics, *, positive: bool = False
 ) -> tuple[Number, Number] | None:
     low, high = (read_number(fields[end], f"{key}.{end}", report) for end in BOUNDS)
     if low is None or high is None:
@@ -125,7 +131,9 @@ def _bounds(
     return low, high
 
 
-def _int_range(fields: Mapping[str, Node], _name: str, key: str, report: Report) -> IntRange | None:
+def _int_range(
+    fields: Mapping[str, TreeNode], _name: str, key: str, report: Diagnostics
+) -> IntRange | None:
     ends = _bounds(fields, key, report)
     if ends is None:
         return None
@@ -139,7 +147,9 @@ def _int_range(fields: Mapping[str, Node], _name: str, key: str, report: Report)
     return IntRange(low, high) if isinstance(low, int) and isinstance(high, int) else None
 
 
-def _range(fields: Mapping[str, Node], name: str, key: str, report: Report) -> Range | None:
+def _range(
+    fields: Mapping[str, TreeNode], name: str, key: str, report: Diagnostics
+) -> Range | None:
     ends = _bounds(fields, key, report, positive=name.endswith("_values"))
     q = _quantum(fields, name, key, report)
     if ends is None:
@@ -153,7 +163,7 @@ def _range(fields: Mapping[str, Node], name: str, key: str, report: Report) -> R
     return made
 
 
-def _check_steps(made: Range, q: Number, node: Node, key: str, report: Report) -> None:
+def _check_steps(made: Range, q: Number, node: TreeNode, key: str, report: Diagnostics) -> None:
     """Is `q` of a size that goes with the range?"""
     if not math.isfinite((made.high - made.low) / q) or (made.low + q) - made.low <= 0:
         report.error(node.line, key, f"{q} is too small a step for this range")
@@ -162,12 +172,12 @@ def _check_steps(made: Range, q: Number, node: Node, key: str, report: Report) -
 
 
 def _exponents(
-    fields: Mapping[str, Node],
+    fields: Mapping[str, TreeNode],
     name: str,
     ends: tuple[Number, Number],
     q: Number | None,
     key: str,
-    report: Report,
+    report: Diagnostics,
 ) -> Range | None:
     """`log_uniform`: min and max are natural exponents, which few mean (wandb issues 642, 6863)."""
     low, high = (-ends[1], -ends[0]) if name.startswith("inv_") else ends
@@ -183,7 +193,9 @@ def _exponents(
     return made
 
 
-def _normal(fields: Mapping[str, Node], name: str, key: str, report: Report) -> Normal | None:
+def _normal(
+    fields: Mapping[str, TreeNode], name: str, key: str, report: Diagnostics
+) -> Normal | None:
     mu = _optional(fields, "mu", 0.0, key, report)
     sigma = _optional(fields, "sigma", 1.0, key, report, least=0)
     q = _quantum(fields, name, key, report)
@@ -200,24 +212,26 @@ def _normal(fields: Mapping[str, Node], name: str, key: str, report: Report) -> 
     return Normal(mu, sigma, log=log, q=q)
 
 
-def _beta(fields: Mapping[str, Node], name: str, key: str, report: Report) -> Beta | None:
+def _beta(fields: Mapping[str, TreeNode], name: str, key: str, report: Diagnostics) -> Beta | None:
     a, b = (_optional(fields, end, 1, key, report, above=0) for end in SHAPE)
     q = _quantum(fields, name, key, report)
     return Beta(a, b, q) if a is not None and b is not None else None
 
 
-def _quantum(fields: Mapping[str, Node], name: str, key: str, report: Report) -> Number | None:
+def _quantum(
+    fields: Mapping[str, TreeNode], name: str, key: str, report: Diagnostics
+) -> Number | None:
     if not name.startswith("q_"):
         return None
     return _optional(fields, "q", 1.0, key, report, above=0)
 
 
 def _optional(
-    fields: Mapping[str, Node],
+    fields: Mapping[str, TreeNode],
     name: str,
     default: Number,
     key: str,
-    report: Report,
+    report: Diagnostics,
     *,
     least: Number | None = None,
     above: Number | None = None,
@@ -227,7 +241,7 @@ def _optional(
     return read_number(fields[name], f"{key}.{name}", report, least=least, above=above)
 
 
-_Reader = Callable[[Mapping[str, Node], str, str, Report], Parameter | None]
+_Reader = Callable[[Mapping[str, TreeNode], str, str, Diagnostics], Parameter | None]
 _READERS: Mapping[str, _Reader] = {
     **dict.fromkeys(DISTRIBUTIONS, cast("_Reader", _range)),
     "constant": _constant,

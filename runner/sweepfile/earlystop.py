@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from runner.sweepfile.model import Hyperband, Number
 from runner.sweepfile.numbers import read_integer, read_number
-from runner.sweepfile.tree import Node, Report, did_you_mean, kind
+from runner.sweepfile.tree import Diagnostics, TreeNode, did_you_mean, kind
 
 _KEYS = ("type", "eta", "strict", "min_iter", "max_iter", "s")
 
 
-def read_early_terminate(node: Node, report: Report) -> Hyperband | None:
+def read_early_terminate(node: TreeNode, report: Diagnostics) -> Hyperband | None:
     """The early stop; None, reported, where it could never work."""
     key = "early_terminate"
     if not isinstance(node.data, dict):
@@ -42,7 +42,7 @@ def read_early_terminate(node: Node, report: Report) -> Hyperband | None:
     return Hyperband(eta=eta, strict=strict, **ends)
 
 
-def _check_type(node: Node | None, line: int, report: Report) -> None:
+def _check_type(node: TreeNode | None, line: int, report: Diagnostics) -> None:
     if node is None:
         report.error(line, "early_terminate.type", "missing", "add `type: hyperband`")
     elif node.data != "hyperband":
@@ -50,7 +50,7 @@ def _check_type(node: Node | None, line: int, report: Report) -> None:
         report.error(node.line, "early_terminate.type", message, "write `type: hyperband`")
 
 
-def _check_forms(fields: Mapping[str, Node], line: int, report: Report) -> bool:
+def _check_forms(fields: Mapping[str, TreeNode], line: int, report: Diagnostics) -> bool:
     """Either `min_iter`, or `max_iter` with `s`; W&B crashes on `max_iter` alone."""
     if "max_iter" in fields and "s" not in fields:
         message = "needs `s` beside it: the number of bands, counted down from `max_iter`"
@@ -67,13 +67,13 @@ def _check_forms(fields: Mapping[str, Node], line: int, report: Report) -> bool:
     return True
 
 
-def _eta(node: Node | None, report: Report) -> Number | None:
+def _eta(node: TreeNode | None, report: Diagnostics) -> Number | None:
     if node is None:
         return 3
     return read_number(node, "early_terminate.eta", report, above=1)
 
 
-def _strict(node: Node | None, report: Report) -> bool:
+def _strict(node: TreeNode | None, report: Diagnostics) -> bool:
     if node is None:
         return True
     if not isinstance(node.data, bool):

@@ -12,7 +12,7 @@ Goal = Literal["minimize", "maximize"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnostic:
     """One thing wrong with a sweep file, or worth a second look."""
 
     level: Literal["error", "warning"]
@@ -103,7 +103,7 @@ class Hyperband:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepSpec:
     """A sweep file without errors."""
 
     method: Method

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from runner.sweepfile.model import Number
-from runner.sweepfile.tree import Node, Report, kind, settle_numbers
+from runner.sweepfile.tree import Diagnostics, TreeNode, kind, settle_numbers
 
 
 def read_number(
-    node: Node,
+    node: TreeNode,
     key: str,
-    report: Report,
+    report: Diagnostics,
     *,
     least: Number | None = None,
     above: Number | None = None,
@@ -36,7 +36,7 @@ def read_number(
     return value
 
 
-def read_integer(node: Node, key: str, report: Report, *, least: int) -> int | None:
+def read_integer(node: TreeNode, key: str, report: Diagnostics, *, least: int) -> int | None:
     """A whole number; 10.0 counts, with a warning."""
     value = read_number(node, key, report)
     if value is None:

@@ -13,13 +13,13 @@ from runner.sweepfile.distributions import (
     read_distribution,
 )
 from runner.sweepfile.model import Group, Parameter
-from runner.sweepfile.tree import Node, Report, did_you_mean, kind
+from runner.sweepfile.tree import Diagnostics, TreeNode, did_you_mean, kind
 
 _KEYS = ("parameters", "value", "values", "probabilities", *BOUNDS, "q", *MOMENTS, *SHAPE)
 _WANDB_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-def read_parameters(node: Node, key: str, report: Report) -> dict[str, Parameter]:
+def read_parameters(node: TreeNode, key: str, report: Diagnostics) -> dict[str, Parameter]:
     """The parameters that are in order; what is not is reported."""
     if not isinstance(node.data, dict):
         report.error(node.line, key, f"must map each name to its values, not {kind(node)}")
@@ -40,7 +40,7 @@ def read_parameters(node: Node, key: str, report: Report) -> dict[str, Parameter
     return found
 
 
-def _read_parameter(node: Node, key: str, report: Report) -> Parameter | None:
+def _read_parameter(node: TreeNode, key: str, report: Diagnostics) -> Parameter | None:
     line = node.key_line
     if not isinstance(node.data, dict):
         some = isinstance(node.data, list)
@@ -65,7 +65,9 @@ def _read_parameter(node: Node, key: str, report: Report) -> Parameter | None:
     return read_distribution(fields, name, key, report)
 
 
-def _distribution(fields: Mapping[str, Node], line: int, key: str, report: Report) -> str | None:
+def _distribution(
+    fields: Mapping[str, TreeNode], line: int, key: str, report: Diagnostics
+) -> str | None:
     """The named distribution, or the one that W&B infers from the keys."""
     if "distribution" in fields:
         node = fields["distribution"]
@@ -100,14 +102,14 @@ def _distribution(fields: Mapping[str, Node], line: int, key: str, report: Repor
     return None
 
 
-def _inferred_range(fields: Mapping[str, Node], key: str, report: Report) -> str:
+def _inferred_range(fields: Mapping[str, TreeNode], key: str, report: Diagnostics) -> str:
     if (fields["min"].data, fields["max"].data) == (0, 1):
         message = "two integers mean `int_uniform`: only 0 and 1 are ever tried, as in W&B"
         report.warn(fields["min"].line, key, message, "write `max: 1.0` for the range between")
     return "int_uniform"
 
 
-def _unnamed(fields: Mapping[str, Node]) -> tuple[str, str]:
+def _unnamed(fields: Mapping[str, TreeNode]) -> tuple[str, str]:
     """Why nothing can be inferred, and what to add."""
     if "q" in fields:
         return "`q` needs a `distribution`", "add `distribution: q_uniform`, for example"
@@ -126,7 +128,7 @@ def _unnamed(fields: Mapping[str, Node]) -> tuple[str, str]:
 
 
 def _check_keys(
-    fields: Mapping[str, Node], allowed: tuple[str, ...], key: str, report: Report
+    fields: Mapping[str, TreeNode], allowed: tuple[str, ...], key: str, report: Diagnostics
 ) -> None:
     for name, node in fields.items():
         if name in allowed:
@@ -139,7 +141,7 @@ def _check_keys(
         report.error(node.key_line, f"{key}.{name}", message, hint)
 
 
-def _swap_hint(name: str, fields: Mapping[str, Node]) -> str | None:
+def _swap_hint(name: str, fields: Mapping[str, TreeNode]) -> str | None:
     """What was probably meant by keys that do not fit together."""
     if "values" in fields and "probabilities" in fields and name != "categorical_w_probabilities":
         return "with `probabilities`, `distribution` is `categorical_w_probabilities`"

@@ -12,19 +12,19 @@ from runner.sweepfile.earlystop import read_early_terminate
 from runner.sweepfile.model import (
     Choice,
     Constant,
-    Finding,
+    Diagnostic,
     Goal,
     Group,
     IntRange,
     Method,
     Parameter,
     Range,
-    Sweep,
+    SweepSpec,
 )
 from runner.sweepfile.numbers import read_integer, read_number
 from runner.sweepfile.parameters import read_parameters
 from runner.sweepfile.source import parse
-from runner.sweepfile.tree import Node, Report, did_you_mean, kind, shorten
+from runner.sweepfile.tree import Diagnostics, TreeNode, did_you_mean, kind, shorten
 
 _T = TypeVar("_T")
 _TEXTS = ("name", "description", "project", "entity", "program")
@@ -58,12 +58,12 @@ _ELSEWHERE = {
 }
 
 
-def read_sweep(text: str | bytes) -> tuple[Sweep | None, list[Finding]]:
+def read_sweep(text: str | bytes) -> tuple[SweepSpec | None, list[Diagnostic]]:
     """Everything that is wrong with a sweep file, by line, and the sweep where nothing is an error.
 
     Takes YAML and JSON. Never raises, whatever the text.
     """
-    report = Report()
+    report = Diagnostics()
     root = parse(text, report)
     sweep = _read_root(root, report) if root is not None else None
     found = sorted(report.findings, key=lambda one: (one.line is not None, one.line or 0))
@@ -76,7 +76,7 @@ def sweep_hash(config: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_root(root: Node, report: Report) -> Sweep | None:
+def _read_root(root: TreeNode, report: Diagnostics) -> SweepSpec | None:
     if not isinstance(root.data, dict):
         message = f"a sweep file maps keys to values, this is {kind(root)}"
         report.error(root.line, "", message, "it starts like `method: random`")
@@ -99,7 +99,7 @@ def _read_root(root: Node, report: Report) -> Sweep | None:
     if method is None:
         return None
     _check_method(method, metric, parameters, fields, report)
-    return Sweep(
+    return SweepSpec(
         method=method,
         parameters=parameters,
         metric=metric,
@@ -114,15 +114,15 @@ def _read_root(root: Node, report: Report) -> Sweep | None:
 
 
 def _optional(
-    fields: Mapping[str, Node],
+    fields: Mapping[str, TreeNode],
     name: str,
-    read: Callable[[Node, Report], _T | None],
-    report: Report,
+    read: Callable[[TreeNode, Diagnostics], _T | None],
+    report: Diagnostics,
 ) -> _T | None:
     return read(fields[name], report) if name in fields else None
 
 
-def _check_top_keys(fields: Mapping[str, Node], report: Report) -> None:
+def _check_top_keys(fields: Mapping[str, TreeNode], report: Diagnostics) -> None:
     for name, node in fields.items():
         line = node.key_line
         if name in _REFUSED:
@@ -134,7 +134,7 @@ def _check_top_keys(fields: Mapping[str, Node], report: Report) -> None:
             report.warn(line, name, "unknown, and of no effect (W&B only warns, too)", hint)
 
 
-def _drop_empty(fields: Mapping[str, Node], report: Report) -> list[str]:
+def _drop_empty(fields: Mapping[str, TreeNode], report: Diagnostics) -> list[str]:
     """Optional keys with nothing behind them."""
     empty = [name for name, node in fields.items() if node.data is None]
     dropped = [name for name in empty if name in _KNOWN and name not in ("method", "parameters")]
@@ -143,7 +143,7 @@ def _drop_empty(fields: Mapping[str, Node], report: Report) -> list[str]:
     return dropped
 
 
-def _read_method(node: Node | None, report: Report) -> Method | None:
+def _read_method(node: TreeNode | None, report: Diagnostics) -> Method | None:
     methods = get_args(Method)
     if node is None:
         report.error(None, "method", "missing", f"one of {', '.join(methods)}")
@@ -156,7 +156,9 @@ def _read_method(node: Node | None, report: Report) -> Method | None:
     return None
 
 
-def _read_metric(node: Node | None, report: Report) -> tuple[str | None, Goal, float | None]:
+def _read_metric(
+    node: TreeNode | None, report: Diagnostics
+) -> tuple[str | None, Goal, float | None]:
     if node is None:
         return None, "minimize", None
     if not isinstance(node.data, dict):
@@ -178,7 +180,7 @@ def _read_metric(node: Node | None, report: Report) -> tuple[str | None, Goal, f
     return known, goal, None if target is None else float(target)
 
 
-def _read_goal(node: Node | None, report: Report) -> Goal:
+def _read_goal(node: TreeNode | None, report: Diagnostics) -> Goal:
     goals = get_args(Goal)
     if node is None:
         return "minimize"
@@ -190,14 +192,14 @@ def _read_goal(node: Node | None, report: Report) -> Goal:
     return "minimize"
 
 
-def _read_required_parameters(node: Node | None, report: Report) -> dict[str, Parameter]:
+def _read_required_parameters(node: TreeNode | None, report: Diagnostics) -> dict[str, Parameter]:
     if node is None:
         report.error(None, "parameters", "missing", "name at least one parameter")
         return {}
     return read_parameters(node, "parameters", report)
 
 
-def _read_text(node: Node, name: str, report: Report) -> str | None:
+def _read_text(node: TreeNode, name: str, report: Diagnostics) -> str | None:
     if isinstance(node.data, dict | list):
         report.error(node.line, name, f"must be a text, not {kind(node)}")
         return None
@@ -207,7 +209,7 @@ def _read_text(node: Node, name: str, report: Report) -> str | None:
     return node.data
 
 
-def _read_run_cap(node: Node, report: Report) -> int | None:
+def _read_run_cap(node: TreeNode, report: Diagnostics) -> int | None:
     return read_integer(node, "run_cap", report, least=1)
 
 
@@ -215,8 +217,8 @@ def _check_method(
     method: Method,
     metric: str | None,
     parameters: Mapping[str, Parameter],
-    fields: Mapping[str, Node],
-    report: Report,
+    fields: Mapping[str, TreeNode],
+    report: Diagnostics,
 ) -> None:
     """What passes W&B's schema and fails in its search."""
     if method == "grid":
@@ -258,11 +260,11 @@ def _not_for_grid(parameter: Parameter) -> str | None:
     return "a grid needs a list: there is no end to the numbers of a range"
 
 
-def _find(node: Node, way: Sequence[str]) -> Node:
+def _find(node: TreeNode, way: Sequence[str]) -> TreeNode:
     """The node of a parameter that was read."""
     for n, name in enumerate(way):
-        children = cast("dict[str, Node]", node.data)
+        children = cast("dict[str, TreeNode]", node.data)
         if n:
-            children = cast("dict[str, Node]", children["parameters"].data)
+            children = cast("dict[str, TreeNode]", children["parameters"].data)
         node = children[name]
     return node

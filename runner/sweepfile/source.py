@@ -9,7 +9,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from runner.sweepfile.model import Number
-from runner.sweepfile.tree import Node, Report, kind, shorten
+from runner.sweepfile.tree import Diagnostics, TreeNode, kind, shorten
 
 _MAX_CHARACTERS = 4_000_000
 _MAX_NODES = 200_000  # after aliases are followed, so that a short text cannot fill the memory
@@ -17,7 +17,7 @@ _MAX_BITS = 1000  # what a float can hold
 _TAG = "tag:yaml.org,2002:"
 
 
-def parse(text: str | bytes, report: Report) -> Node | None:
+def parse(text: str | bytes, report: Diagnostics) -> TreeNode | None:
     """The tree of a YAML or JSON text; None, with one error noted, where there is none."""
     decoded = _decode(text, report)
     if decoded is None:
@@ -38,7 +38,7 @@ def parse(text: str | bytes, report: Report) -> Node | None:
     return None
 
 
-def _decode(text: str | bytes, report: Report) -> str | None:
+def _decode(text: str | bytes, report: Diagnostics) -> str | None:
     if isinstance(text, str):
         decoded = text.removeprefix("\ufeff")
     else:
@@ -66,7 +66,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _compose(text: str, report: Report) -> yaml.Node | None:
+def _compose(text: str, report: Diagnostics) -> yaml.Node | None:
     """The first failing place as one error; an empty text is one too."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -102,12 +102,12 @@ class _TooLargeError(Exception):
 class _Builder:
     """Turns PyYAML's nodes into ours, following aliases and merge keys."""
 
-    def __init__(self, report: Report, *, json_numbers: bool) -> None:
+    def __init__(self, report: Diagnostics, *, json_numbers: bool) -> None:
         self.report, self.json_numbers, self.count = report, json_numbers, 0
         self.scalars = SafeConstructor()
         self.open: set[int] = set()
 
-    def build(self, node: yaml.Node, key: str) -> Node:
+    def build(self, node: yaml.Node, key: str) -> TreeNode:
         line = node.start_mark.line + 1
         self.count += 1
         if self.count > _MAX_NODES or id(node) in self.open:
@@ -115,7 +115,7 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, key, line)
         self.open.add(id(node))
-        built: dict[str, Node] | list[Node]
+        built: dict[str, TreeNode] | list[TreeNode]
         if isinstance(node, yaml.MappingNode):
             built = self.mapping(node, key)
         else:
@@ -123,11 +123,11 @@ class _Builder:
         self.open.discard(id(node))
         if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
             self.report.error(line, key, f"the YAML tag `{shorten(node.tag)}` is not supported")
-        return Node(built, line)
+        return TreeNode(built, line)
 
-    def mapping(self, node: yaml.MappingNode, way: str) -> dict[str, Node]:
-        own: dict[str, Node] = {}
-        merged: dict[str, Node] = {}
+    def mapping(self, node: yaml.MappingNode, way: str) -> dict[str, TreeNode]:
+        own: dict[str, TreeNode] = {}
+        merged: dict[str, TreeNode] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if key_node.tag == f"{_TAG}merge":
@@ -144,10 +144,10 @@ class _Builder:
             own[name] = value
         return {**merged, **own}
 
-    def merge(self, node: yaml.Node, way: str) -> dict[str, Node]:
+    def merge(self, node: yaml.Node, way: str) -> dict[str, TreeNode]:
         """What `<<:` brings in: of several mappings the first one wins."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found: dict[str, Node] = {}
+        found: dict[str, TreeNode] = {}
         for source in sources:
             built = self.build(source, way)
             if not isinstance(built.data, dict):
@@ -167,7 +167,7 @@ class _Builder:
             self.report.error(line, here, "YAML reads this key as no text", f'write `"{name}":`')
         return name
 
-    def scalar(self, node: yaml.ScalarNode, key: str, line: int) -> Node:
+    def scalar(self, node: yaml.ScalarNode, key: str, line: int) -> TreeNode:
         text = _whole(node.value)
         tag = node.tag.removeprefix(_TAG)
         made: str | Number | bool | None = text
@@ -188,7 +188,7 @@ class _Builder:
             self.report.error(line, key, f"the YAML tag `{shorten(node.tag)}` is not supported")
         if isinstance(made, float) and not math.isfinite(made):
             self.report.error(line, key, f"`{text}` is no finite number")
-        return Node(made, line, text if node.style is None else "")
+        return TreeNode(made, line, text if node.style is None else "")
 
 
 def _whole(text: str) -> str:

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from runner.sweepfile.model import Finding, Number
+from runner.sweepfile.model import Diagnostic, Number
 
 _EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+")  # a number to all but YAML 1.1
 
 
 @dataclass
-class Node:
+class TreeNode:
     """A value of the file with its line; checks settle `data` in place where they read a number."""
 
-    data: dict[str, Node] | list[Node] | str | Number | bool | None
+    data: dict[str, TreeNode] | list[TreeNode] | str | Number | bool | None
     line: int
     text: str = ""  # a scalar as written
     key_line: int = 0  # where its key stands, in a mapping
@@ -35,10 +35,10 @@ class Node:
 
 
 @dataclass
-class Report:
+class Diagnostics:
     """Collects every finding, so that all are told at once."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Diagnostic] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -47,18 +47,18 @@ class Report:
 
     def error(self, line: int | None, key: str, message: str, hint: str | None = None) -> None:
         """Note what makes the file unusable."""
-        self._add(Finding("error", message, line, key, hint))
+        self._add(Diagnostic("error", message, line, key, hint))
 
     def warn(self, line: int | None, key: str, message: str, hint: str | None = None) -> None:
         """Note what is accepted, but may not mean what was meant."""
-        self._add(Finding("warning", message, line, key, hint))
+        self._add(Diagnostic("warning", message, line, key, hint))
 
-    def _add(self, finding: Finding) -> None:
+    def _add(self, finding: Diagnostic) -> None:
         if finding not in self.findings:  # an alias is walked once per use
             self.findings.append(finding)
 
 
-def kind(node: Node) -> str:
+def kind(node: TreeNode) -> str:
     """What a value is, for an error message."""
     match node.data:
         case dict():
@@ -86,7 +86,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{near[0]}`?" if near else None
 
 
-def settle_numbers(node: Node, key: str, report: Report, *, fate: str) -> None:
+def settle_numbers(node: TreeNode, key: str, report: Diagnostics, *, fate: str) -> None:
     """Take `1e-5`, which YAML 1.1 reads as text, as the number it is, with a warning.
 
     Args:

@@ -9,7 +9,7 @@ from runner.errors import ExitCode, RunnerError
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class SweepAddress:
     """A sweep as a person names it: an ID, `project/id`, `entity/project/id`, or its page."""
 
     names: tuple[str, ...]  # the ID is the last
@@ -21,7 +21,7 @@ class Spec:
         return "/".join(self.names)
 
 
-def read_spec(text: str) -> Spec:
+def read_spec(text: str) -> SweepAddress:
     """What `SWEEP` means, quotes and slashes around it and the page's `/sweeps/` left out.
 
     Raises:
@@ -40,7 +40,7 @@ def read_spec(text: str) -> Spec:
             hint="give an ID, `entity/project/id`, the address of its page, or a YAML file",
             code=ExitCode.USAGE,
         )
-    return Spec(tuple(names), page)
+    return SweepAddress(tuple(names), page)
 
 
 def is_file_spec(spec: str) -> bool:

@@ -1,13 +1,13 @@
 """Making a file's sweep, or going on with the one that it made before."""
 
-from runner.sweepfile import Sweep, sweep_hash
+from runner.sweepfile import SweepSpec, sweep_hash
 from runner.sweeps.place import Names, check_may_write, find_place
 from runner.sweeps.records import Joined, load_records, save_record
 from runner.sweeps.servers import Servers
 
 
 def create_sweep(
-    parsed: Sweep,
+    parsed: SweepSpec,
     servers: Servers,
     names: Names,
     *,
@@ -31,7 +31,7 @@ def create_sweep(
     return joined
 
 
-def find_same_sweep(parsed: Sweep, servers: Servers, names: Names) -> Joined | None:
+def find_same_sweep(parsed: SweepSpec, servers: Servers, names: Names) -> Joined | None:
     """The sweep that this folder made of the same content: the newest unfinished, else the newest.
 
     It has the hash of the parsed file, the chosen server, and the entity and W&B project where a
@@ -56,7 +56,7 @@ def find_same_sweep(parsed: Sweep, servers: Servers, names: Names) -> Joined | N
 
 
 def take_or_create(
-    parsed: Sweep, servers: Servers, names: Names, *, name: str | None = None
+    parsed: SweepSpec, servers: Servers, names: Names, *, name: str | None = None
 ) -> Joined:
     """The newest unfinished sweep of the same content, else a new one."""
     same = find_same_sweep(parsed, servers, names)

@@ -7,10 +7,10 @@ import yaml
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_given
-from runner.sweepfile import Finding, Sweep, read_sweep
+from runner.sweepfile import Diagnostic, SweepSpec, read_sweep
 
 
-def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
+def load_sweep_file(file: Path, report: Callable[[str], None]) -> SweepSpec:
     """Parse and check a sweep file; warnings are reported, errors raised all together.
 
     Raises:
@@ -19,7 +19,7 @@ def load_sweep_file(file: Path, report: Callable[[str], None]) -> Sweep:
     return check_sweep_file(file, *parse_sweep_file(file), report)
 
 
-def parse_sweep_file(file: Path) -> tuple[Sweep | None, list[Finding]]:
+def parse_sweep_file(file: Path) -> tuple[SweepSpec | None, list[Diagnostic]]:
     """Read a sweep file once: the sweep, where nothing is an error, and all that is wrong with it.
 
     Raises:
@@ -51,8 +51,11 @@ def parse_sweep_file(file: Path) -> tuple[Sweep | None, list[Finding]]:
 
 
 def check_sweep_file(
-    file: Path, sweep: Sweep | None, findings: Sequence[Finding], report: Callable[[str], None]
-) -> Sweep:
+    file: Path,
+    sweep: SweepSpec | None,
+    findings: Sequence[Diagnostic],
+    report: Callable[[str], None],
+) -> SweepSpec:
     """The sweep of a file that was parsed; warnings are reported, errors raised all together.
 
     Raises:
@@ -71,7 +74,7 @@ def check_sweep_file(
     return sweep
 
 
-def _tell(file: Path, finding: Finding) -> str:
+def _tell(file: Path, finding: Diagnostic) -> str:
     where = f"{file}:{finding.line}" if finding.line else str(file)
     key = f" `{finding.key}`:" if finding.key else ""
     hint = f" ({finding.hint})" if finding.hint else ""

@@ -8,7 +8,7 @@ from runner.errors import ExitCode, RunnerError
 
 if TYPE_CHECKING:  # `ps` asks no server
     from runner.backend.connection import Connection
-    from runner.sweepfile import Sweep
+    from runner.sweepfile import SweepSpec
 
 LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to the key's own
 
@@ -43,7 +43,7 @@ class Names:
         return [one for one in dict.fromkeys(likely) if one]
 
 
-def find_place(parsed: "Sweep", server: "Connection", names: Names) -> tuple[str, str]:
+def find_place(parsed: "SweepSpec", server: "Connection", names: Names) -> tuple[str, str]:
     """Entity and W&B project of the sweep that a file makes."""
     entity = names.entity or parsed.entity or default_entity(server)
     return entity, names.project or parsed.project or names.fallback_project

@@ -4,7 +4,7 @@ from dataclasses import astuple
 
 from runner.agent.contract.sweeps import SweepPath
 from runner.errors import ExitCode, RunnerError
-from runner.sweeps.address import Spec, read_spec
+from runner.sweeps.address import SweepAddress, read_spec
 from runner.sweeps.known import known_sweeps
 from runner.sweeps.place import Names, check_may_write, default_entity
 from runner.sweeps.records import Joined, SweepRecord, load_records
@@ -26,7 +26,7 @@ def resolve_sweep(spec: str, servers: Servers, names: Names, *, write: bool = Fa
     return joined
 
 
-def _find(spec: Spec, servers: Servers, names: Names, *, write: bool) -> Joined | None:
+def _find(spec: SweepAddress, servers: Servers, names: Names, *, write: bool) -> Joined | None:
     record = load_records(servers.state).get(spec.names[-1])
     if record and _is_meant(spec, record, servers):
         if record.server != servers.chosen:
@@ -52,14 +52,14 @@ def _find(spec: Spec, servers: Servers, names: Names, *, write: bool) -> Joined 
     return None
 
 
-def _is_meant(spec: Spec, record: SweepRecord, servers: Servers) -> bool:
+def _is_meant(spec: SweepAddress, record: SweepRecord, servers: Servers) -> bool:
     """Whether a sweep that this folder knows is the one that is named."""
     if astuple(record.path)[-len(spec.names) :] != spec.names:
         return False
     return spec.page is None or servers.name_of(spec.page) == record.server
 
 
-def _name_server(spec: Spec, servers: Servers) -> str:
+def _name_server(spec: SweepAddress, servers: Servers) -> str:
     """The server of the page, else the chosen one."""
     if spec.page is None:
         return servers.chosen
@@ -69,7 +69,7 @@ def _name_server(spec: Spec, servers: Servers) -> str:
     return name
 
 
-def _unknown(spec: Spec, servers: Servers, names: Names) -> RunnerError:
+def _unknown(spec: SweepAddress, servers: Servers, names: Names) -> RunnerError:
     server = servers.get(servers.name_of(spec.page) if spec.page else None)
     listed = [record.path for record in load_records(servers.state).values()]
     if servers.chosen_kind == "runner":

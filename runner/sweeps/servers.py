@@ -73,7 +73,8 @@ class Servers:
         return self._open[name]
 
     def _connect_local(self) -> Connection:
-        from runner.server_container.container import ensure_server, find_server
+        from runner.server_container.container import find_server
+        from runner.server_container.start import ensure_server
 
         server = None if self._own == "renew" else find_server(self._engine(), self.state)
         if server is None and self._own == "find":

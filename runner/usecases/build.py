@@ -77,6 +77,6 @@ def _tag_for_compose(session: Session, image: AgentImage) -> None:
     named = known.get(COMPOSE_PROJECT) or ""
     environ = {COMPOSE_PROJECT: named}
     if tag := agent_tag(root.name, environ):
-        engine.tag_image(image.id, tag)
+        engine.images.tag(image.id, tag)
     if (root / FILE).is_file() and (tag := server_tag(root.name, environ)):
-        engine.tag_image(ensure_server_image(engine, report=session.report), tag)
+        engine.images.tag(ensure_server_image(engine, report=session.report), tag)

@@ -28,8 +28,9 @@ from runner.launchers.docker.container_spec import check_env
 from runner.launchers.docker.mounts import resolve_mounts
 from runner.launchers.docker.observe import read_agents
 from runner.launchers.docker.start import make_host
-from runner.server_container.container import find_server, network_name, select_port
+from runner.server_container.container import find_server, network_name
 from runner.server_container.files import find_data, make_data
+from runner.server_container.port import select_port
 from runner.settings.claims import is_inside
 from runner.settings.load import variable_of
 from runner.state.owner import hand_over
@@ -187,7 +188,7 @@ def _choose_server_image(session: Session, *, dry_run: bool) -> str:
     """The ID of the server's image, built where it is missing; in a dry run then its tag."""
     if not dry_run:
         return ensure_server_image(session.engine(), report=session.report)
-    found = session.engine().image(server_tag())
+    found = session.engine().images.find(server_tag())
     return found.id if found else server_tag()
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from runner.console.narration import Report
 from runner.errors import ExitCode, RunnerError
 from runner.settings.load import Settings, variable_of
 from runner.user.accepted import Claim, accept
 
-Report = Callable[[str], None]
 Ask = Callable[[Sequence[Claim]], bool]
 
 

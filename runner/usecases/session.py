@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from runner.backend.choice import ServerChoice, choose_server
 from runner.backend.keys import find_key_origin
 from runner.backend.wandb_files import find_home, read_wandb_settings
+from runner.console.narration import Report
 from runner.disk.temporary import remove_abandoned
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
@@ -17,11 +18,11 @@ from runner.settings.load import Settings, load_settings
 from runner.state.find import find_foreign_state, find_state, open_state, plan_state
 from runner.state.folder import State
 from runner.sweeps.place import Names
-from runner.usecases.consent import Ask, Report, load_checked, settle
+from runner.usecases.consent import Ask, load_checked, settle
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
-    from runner.sweepfile import Finding, Sweep
+    from runner.sweepfile import Diagnostic, SweepSpec
     from runner.sweeps.servers import Own, Servers
 
 
@@ -38,7 +39,7 @@ class Session:
     read_only: bool  # the command only looks, or is a dry run
     _state: State | None = None
     _engine: "Engine | None" = None
-    _sweeps: "dict[Path, tuple[Sweep | None, list[Finding]]]" = field(default_factory=dict)
+    _sweeps: "dict[Path, tuple[SweepSpec | None, list[Diagnostic]]]" = field(default_factory=dict)
 
     @property
     def state(self) -> State:
@@ -127,7 +128,7 @@ class Session:
         origin = f"key from {key[1]}" if key else "no key"
         return f"{choice.url} ({choice.why}), {origin}, {self.names().describe()}"
 
-    def load_sweep(self, file: Path) -> "Sweep":
+    def load_sweep(self, file: Path) -> "SweepSpec":
         """A checked sweep file, its warnings told; each file is read once in a call.
 
         Raises:
@@ -137,7 +138,7 @@ class Session:
 
         return check_sweep_file(file, *self._parse_sweep(file), self.report)
 
-    def _parse_sweep(self, file: Path) -> "tuple[Sweep | None, list[Finding]]":
+    def _parse_sweep(self, file: Path) -> "tuple[SweepSpec | None, list[Diagnostic]]":
         from runner.sweeps.file import parse_sweep_file
 
         key = file.resolve()

@@ -87,4 +87,4 @@ def _remove_server(session: Session, engine: Engine) -> None:
         return
     if remove_server(engine, session.state):
         session.report("removed the sweep server; its data stay")
-    engine.remove_network(network_name(session.state))
+    engine.networks.remove(network_name(session.state))

@@ -13,8 +13,10 @@ from runner.backend.certificates import find_ca_bundle
 from runner.backend.choice import ServerChoice
 from runner.backend.keys import get_key
 from runner.backend.wandb_files import find_home
+from runner.console.narration import Report
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
+from runner.offline.arrivals import Arrivals
 from runner.offline.batches import split
 from runner.offline.bring import Sweeps
 from runner.offline.choose import choose_target
@@ -26,17 +28,18 @@ from runner.offline.log.find import Found, find_logs, find_usual_logs, group, re
 from runner.offline.log.read import read_sweep
 from runner.offline.log.writers import find_open
 from runner.offline.parcel import Addresses, Outcome, Parcel
-from runner.offline.progress import Progress
+from runner.offline.planner import Planner
+from runner.offline.progress import SyncProgress
 from runner.offline.send import Senders
 from runner.offline.sync import Sync
-from runner.offline.target import Target
+from runner.offline.target import SyncTarget
 from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
 from runner.state.find import find_state
 from runner.state.folder import State
 from runner.sweeps.records import SweepRecord, load_records
 from runner.sweeps.servers import Servers, find_kind
-from runner.usecases.consent import Ask, Report, settle
+from runner.usecases.consent import Ask, settle
 from runner.user.records import find_user_folder
 
 RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
@@ -92,11 +95,11 @@ def sync(
             if logs and not has_receipts(folder / "sync.db", logs):
                 senders.prepare(workers)  # they load while the logs are read
         groups = group(logs)
-        progress = Progress(len(groups), sum(log.size for log in logs))
+        progress = SyncProgress(len(groups), sum(log.size for log in logs))
         choice = _choose(request.to, settings, logs, state, environ, bundle)
         report(f"target: {choice.url} ({choice.why})")
         key = get_key(str(choice.url), environ=environ, home=find_home(), state=state)
-        target = Target(str(choice.url), key, progress.tell, ca_bundle=bundle)
+        target = SyncTarget(str(choice.url), key, progress.tell, ca_bundle=bundle)
         addresses = _addresses(target, settings, request)
         ledger = stack.enter_context(
             opened(folder / "sync.db", target.url, read_only=request.dry_run)
@@ -135,20 +138,21 @@ def _processes(logs: int) -> int:
 
 def _sync(
     groups: Sequence[Sequence[LogFile]],
-    target: Target,
+    target: SyncTarget,
     ledger: Ledger,
     addresses: Addresses,
     config_of: Callable[[str], Mapping[str, Any] | None],
     *,
     environ: Mapping[str, str],
-    progress: Progress,
+    progress: SyncProgress,
     workers: int,
     senders: Senders | None,
 ) -> Sequence[Outcome | Parcel]:
     """What becomes of the runs; without `senders` what would be done."""
     staging = find_staging(environ, find_home())
     sweeps = Sweeps(target, ledger, config_of, progress.tell)
-    sync = Sync(target, ledger, sweeps, addresses, staging)
+    arrivals = Arrivals(target)
+    planner = Planner(target, ledger, sweeps, addresses, arrivals)
     live = find_open((log.path for group in groups for log in group), now=time.time())
 
     def read() -> Iterator[list[Found]]:
@@ -159,7 +163,8 @@ def _sync(
             yield runs
 
     if senders is None:
-        return [one for runs in read() for one in sync.plan(runs, dry_run=True)]
+        return [one for runs in read() for one in planner.plan(runs, dry_run=True)]
+    sync = Sync(target, ledger, planner, arrivals, own_entity=addresses.own, own_staging=staging)
     progress.begin()
     try:
         return sync.carry_out(read(), workers=workers, senders=senders, progress=progress)
@@ -186,7 +191,7 @@ def _choose(
     )
 
 
-def _addresses(target: Target, settings: Settings, request: SyncRequest) -> Addresses:
+def _addresses(target: SyncTarget, settings: Settings, request: SyncRequest) -> Addresses:
     viewer = target.viewer()
     own = viewer.entity or viewer.username
     entity = request.entity or settings.sync.entity

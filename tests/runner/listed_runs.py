@@ -9,7 +9,7 @@ from runner.search.best import best_of, best_value
 from runner.search.grid import Grid, make_grid
 from runner.search.hyperband import is_hopeless, last_band
 from runner.search.progress import RunView
-from runner.sweepfile import Hyperband, Sweep
+from runner.sweepfile import Hyperband, SweepSpec
 from runner.sweepfile.model import Goal
 
 
@@ -41,7 +41,9 @@ class Listed:
         return self.runs
 
 
-def next_config(sweep: Sweep, runs: Sequence[RunView], *, seed: int) -> dict[str, object] | None:
+def next_config(
+    sweep: SweepSpec, runs: Sequence[RunView], *, seed: int
+) -> dict[str, object] | None:
     """The config of the next run after these."""
     progress = Listed(runs, sweep.goal)
     return search.next_config(sweep, make_grid(sweep), progress, seed=seed)

@@ -30,9 +30,9 @@ with temporary_folder(place) as folder:
 CONTAINER = """
 import os, sys, time
 from runner.engine.client import Engine
-from runner.engine.types import Spec
+from runner.engine.types import ContainerSpec
 with Engine.connect(environ=os.environ) as engine:
-    with engine.short_lived(Spec("", sys.argv[1], ("sleep", "60"))) as box:
+    with engine.short_lived(ContainerSpec("", sys.argv[1], ("sleep", "60"))) as box:
         print(box.name, flush=True)
         time.sleep(60)
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, RunnerError
-from runner.image.buildx import Build, Progress, run_build
+from runner.image.buildx import Build, BuildProgress, run_build
 
 LOG = """\
 #0 building with "default" instance using docker driver
@@ -29,9 +29,9 @@ ERROR: failed to solve
 """
 
 
-def read(log: str) -> tuple[Progress, list[str]]:
+def read(log: str) -> tuple[BuildProgress, list[str]]:
     said: list[str] = []
-    progress = Progress(said.append)
+    progress = BuildProgress(said.append)
     for line in filter(None, log.splitlines()):
         progress.read(line)
     return progress, said
@@ -75,7 +75,7 @@ def test_what_our_own_script_says_is_the_error(tmp_path: Path) -> None:
 def test_a_long_step_is_told_while_it_runs() -> None:
     said: list[str] = []
     now = 0.0
-    progress = Progress(said.append, clock=lambda: now)
+    progress = BuildProgress(said.append, clock=lambda: now)
     progress.read("#8 [agent 3/6] RUN --mount=type=secret,id=ca : 'torch' && uv pip")
     now = 45.0
     progress.beat()

@@ -18,7 +18,7 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.compose.env_file import ComposePins, make_extra, make_values, write_block
 from runner.compose.file import render
 from runner.engine.payload import create_body
-from runner.engine.types import Access, Mount
+from runner.engine.types import GpuAccess, Mount
 from runner.fleet.selection import Slot
 from runner.launchers.docker.container_spec import AgentOptions, Folders, Host, Launch, make_spec
 from runner.state.folder import State
@@ -65,7 +65,7 @@ class Agent:
     """One agent as both are asked for it."""
 
     slot: Slot
-    access: Access | None
+    access: GpuAccess | None
     launch: Launch
     folder: Path
 
@@ -97,7 +97,7 @@ class Agent:
         )
 
 
-def make_agent(folder: Path, slot: Slot, access: Access | None, **changes: Any) -> Agent:
+def make_agent(folder: Path, slot: Slot, access: GpuAccess | None, **changes: Any) -> Agent:
     values: dict[str, Any] = {
         "fleet": FLEET,
         "sweep": SweepPath("local", "hands", "abc123"),
@@ -278,7 +278,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 )
 def test_agents_of_both_differ_as_is_meant(
     slot: Slot,
-    access: Access | None,
+    access: GpuAccess | None,
     changes: dict[str, Any],
     engine_env: TestEngine,
     tmp_path: Path,

@@ -9,7 +9,7 @@ import pytest
 from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.payload import create_body
-from runner.engine.types import Mount, Spec
+from runner.engine.types import ContainerSpec, Mount
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.selection import Slot
 from runner.launchers.docker.container_spec import (
@@ -43,7 +43,7 @@ LAUNCH = Launch(
 HOST = Host("4242:4242", cpus=16, memory_bytes=64 << 30, agents=4)
 
 
-def spec_of(slot: Slot = GPU, launch: Launch = LAUNCH, access: str | None = "cdi") -> Spec:
+def spec_of(slot: Slot = GPU, launch: Launch = LAUNCH, access: str | None = "cdi") -> ContainerSpec:
     """The container of one agent in a state folder at /s."""
     folders = Folders(State(Path("/s"), launch.fleet), slot.agent_name(launch.fleet), Path("/s/c"))
     return make_spec(launch, slot, folders, HOST, access)  # type: ignore[arg-type]

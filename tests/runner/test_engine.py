@@ -11,7 +11,7 @@ import pytest
 
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, ImageMissing, NameTaken, PortTaken
-from runner.engine.types import Event, Mount, Spec
+from runner.engine.types import ContainerSpec, Mount
 from runner.errors import ExitCode
 from tests.rig.engine import TINY, TestEngine
 
@@ -19,8 +19,10 @@ FLEET = f"engine-{time.time_ns():x}"
 LABELS = {"dev.runner.fleet": FLEET}
 
 
-def spec(name: str, script: str) -> Spec:
-    return Spec(f"runner-{FLEET}-{name}", TINY, ("sh", "-c", script), labels=LABELS, network="none")
+def spec(name: str, script: str) -> ContainerSpec:
+    return ContainerSpec(
+        f"runner-{FLEET}-{name}", TINY, ("sh", "-c", script), labels=LABELS, network="none"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def engine(engine_env: TestEngine) -> Iterator[Engine]:
 
 
 def wait_for(engine: Engine, identity: str, text: str) -> None:
-    for line in engine.logs(identity, follow=True):
+    for line in engine.logs.of(identity, follow=True):
         if line.text == text:
             return
     raise AssertionError(f"the log ended without {text!r}")
@@ -122,43 +124,22 @@ def test_a_port_in_use_is_told_from_other_failures(engine: Engine) -> None:
 
 
 @pytest.mark.engine
-def test_logs_and_events_go_on_across_restarts(engine: Engine) -> None:
-    since_s = time.time()
+def test_logs_go_on_across_restarts(engine: Engine) -> None:
     script = "echo out; echo err >&2; sleep 0.2; exit 3"
     started = engine.start(replace(spec("restarts", script), restart="on-failure:2"))
 
-    lines = [(name, line.text) for name, line in engine.logs_of({"a": started.id}, follow=True)]
+    lines = [
+        (name, line.text) for name, line in engine.logs.together({"a": started.id}, follow=True)
+    ]
 
     assert sorted(lines) == [("a", "err")] * 3 + [("a", "out")] * 3
-    assert [line.text for line in engine.logs(started.id, tail=2)] in (
+    assert [line.text for line in engine.logs.of(started.id, tail=2)] in (
         ["out", "err"],
         ["err", "out"],
     )
-    deaths = [event.exit_code for event in first_deaths(engine, since_s, count=3)]
-    assert deaths == [3, 3, 3]
     ended = engine.find(started.id)
     assert ended is not None
     assert (ended.state, ended.exit_code) == ("exited", 3)
-
-
-def first_deaths(engine: Engine, since_s: float, *, count: int) -> list[Event]:
-    events = engine.events(LABELS, since_s=since_s)
-    found: list[Event] = []
-    for event in events:
-        if event.action == "die":
-            found.append(event)
-        if len(found) == count:
-            break
-    events.close()
-    return found
-
-
-@pytest.mark.engine
-def test_events_end_when_closed_from_another_thread(engine: Engine) -> None:
-    events = engine.events(LABELS)
-    threading.Timer(0.2, events.close).start()
-
-    assert list(events) == []
 
 
 @pytest.mark.engine
@@ -178,7 +159,7 @@ def test_the_container_runs_as_asked_without_rights(engine: Engine, tmp_path: Pa
 
     started = engine.start(wanted)
     code = engine.wait(started.id)
-    said = [line.text for line in engine.logs(started.id)]
+    said = [line.text for line in engine.logs.of(started.id)]
 
     assert code == 0
     assert said[:2] == ["4242", "in"]
@@ -193,9 +174,9 @@ def test_what_a_container_changed_is_found_and_copied(engine: Engine, tmp_path: 
     started = engine.start(spec("changes", script))
     engine.wait(started.id)
 
-    changed = engine.changed_files(started.id)
+    changed = engine.files.changed(started.id)
     wanted = set(changed) - {"/kept/other"}
-    left = engine.copy_out(started.id, "/kept", tmp_path / "copy", only=wanted)
+    left = engine.files.copy_out(started.id, "/kept", tmp_path / "copy", only=wanted)
 
     assert {"/kept/in/file", "/kept/other", "/kept/out"} <= set(changed)
     assert left == ["/kept/out"]
@@ -208,24 +189,24 @@ def test_a_probe_answers_and_is_gone(engine: Engine) -> None:
     code, said = engine.probe(TINY, ("sh", "-c", "echo here; exit 7"))
 
     assert (code, said) == (7, "here")
-    image = engine.image(TINY)
+    image = engine.images.find(TINY)
     assert image is not None
     assert image.tags == (f"{TINY}:latest",)
-    assert engine.image("runner-test/absent") is None
+    assert engine.images.find("runner-test/absent") is None
 
 
 @pytest.mark.engine
 def test_a_network_is_made_once_and_kept_while_used(engine: Engine) -> None:
     name = f"runner-{FLEET}"
-    first = engine.ensure_network(name, LABELS)
+    first = engine.networks.ensure(name, LABELS)
     user = engine.start(replace(spec("net", "sleep 60"), network=name, aliases=("somebody",)))
 
-    assert engine.ensure_network(name, LABELS) == first
-    assert engine.network_gateway(name)
-    assert engine.remove_network(name) is False
+    assert engine.networks.ensure(name, LABELS) == first
+    assert engine.networks.find_gateway(name)
+    assert engine.networks.remove(name) is False
     engine.remove(user.id, kill=True)
-    assert engine.remove_network(name) is True
-    assert engine.remove_network(name) is False
+    assert engine.networks.remove(name) is True
+    assert engine.networks.remove(name) is False
 
 
 @pytest.mark.engine

@@ -45,7 +45,7 @@ def find_server_tags(engine_env: TestEngine) -> tuple[str, ...]:
         for name, value in engine_env.env.items():
             patch.setenv(name, value)  # for `docker buildx`
         with Engine.connect(environ=os.environ) as engine:
-            found = engine.image(ensure_server_image(engine, report=print))
+            found = engine.images.find(ensure_server_image(engine, report=print))
     assert found is not None
     return found.tags
 

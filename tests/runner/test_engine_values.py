@@ -19,14 +19,14 @@ from runner.engine.errors import (
 )
 from runner.engine.logs import follow_lines, interleave_lines, merge_lines, split_lines
 from runner.engine.payload import create_body, proxy_environment
-from runner.engine.read import read_container, read_event, read_info, stamp_seconds
+from runner.engine.read import read_container, read_info, stamp_seconds
 from runner.engine.target import find_target, read_access, remember_access, remember_target
 from runner.engine.translate import find_os_error, translate
-from runner.engine.types import LogLine, Mount, Spec
+from runner.engine.types import ContainerSpec, LogLine, Mount
 from runner.errors import ExitCode
 from runner.state.folder import State
 
-SPEC = Spec(name="runner-x-0", image="sha256:1", command=("python", "-I", "/opt/runner"))
+SPEC = ContainerSpec(name="runner-x-0", image="sha256:1", command=("python", "-I", "/opt/runner"))
 
 
 def answer(status: int, text: str) -> APIError:
@@ -260,19 +260,6 @@ def test_files_belong_to_the_caller_on_a_rootless_engine_too() -> None:
 
     assert read_info(rootless, api_version="1.45", host="h").user(4242, 4243) == "0:0"
     assert read_info({}, api_version="1.45", host="h").user(4242, 4243) == "4242:4243"
-
-
-def test_an_event_parts_names_from_labels() -> None:
-    found = read_event(
-        {
-            "Action": "die",
-            "Actor": {"ID": "1", "Attributes": {"name": "a", "exitCode": "3", "k": "v"}},
-            "timeNano": 1_500_000_000,
-        }
-    )
-
-    assert (found.action, found.name, found.exit_code, found.time_s) == ("die", "a", 3, 1.5)
-    assert found.labels == {"k": "v"}
 
 
 def test_stamps_become_seconds() -> None:

@@ -10,7 +10,7 @@ from runner.backend.choice import ServerChoice
 from runner.backend.client import Client
 from runner.backend.connection import Connection
 from runner.state.folder import State
-from runner.sweepfile import Sweep, read_sweep
+from runner.sweepfile import SweepSpec, read_sweep
 from runner.sweeps.create import create_sweep, find_same_sweep, take_or_create
 from runner.sweeps.place import Names
 from runner.sweeps.records import Joined
@@ -47,7 +47,7 @@ def no_engine() -> NoReturn:
     raise AssertionError("no engine is needed")
 
 
-def parse(text: str = YAML) -> Sweep:
+def parse(text: str = YAML) -> SweepSpec:
     sweep, findings = read_sweep(text)
     assert sweep is not None, findings
     return sweep

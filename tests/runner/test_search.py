@@ -12,11 +12,11 @@ import pytest
 from runner.run_states import RunState
 from runner.search.best import best_value, reaches
 from runner.search.progress import RunView
-from runner.sweepfile import Sweep, read_sweep
+from runner.sweepfile import SweepSpec, read_sweep
 from tests.runner.listed_runs import next_config
 
 
-def sweep(method: str, parameters: dict[str, object], **more: object) -> Sweep:
+def sweep(method: str, parameters: dict[str, object], **more: object) -> SweepSpec:
     config = {"method": method, "metric": {"name": "loss"}, "parameters": parameters, **more}
     made, findings = read_sweep(json.dumps(config))
     assert made is not None, findings
@@ -34,7 +34,7 @@ def run(
 
 
 def handed_out(
-    one: Sweep, *, state: RunState = "finished", limit: int = 200
+    one: SweepSpec, *, state: RunState = "finished", limit: int = 200
 ) -> list[dict[str, object]]:
     """What a sweep hands out, run by run, until it ends."""
     runs: list[RunView] = []

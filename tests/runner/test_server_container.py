@@ -14,9 +14,10 @@ import pytest
 
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.server_container.container import LocalServer, find_server, remove_server, start_server
+from runner.server_container.container import LocalServer, find_server, remove_server
 from runner.server_container.files import ensure_key
 from runner.server_container.health import read_health
+from runner.server_container.start import start_server
 from runner.state.folder import State
 from tests.rig.engine import TINY, TestEngine
 

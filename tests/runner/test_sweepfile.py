@@ -11,14 +11,14 @@ from runner.sweepfile import (
     Beta,
     Choice,
     Constant,
-    Finding,
+    Diagnostic,
     Group,
     Hyperband,
     IntRange,
     Normal,
     Parameter,
     Range,
-    Sweep,
+    SweepSpec,
     read_sweep,
     sweep_hash,
 )
@@ -45,7 +45,7 @@ parameters:
 """
 
 
-def good(text: str) -> Sweep:
+def good(text: str) -> SweepSpec:
     sweep, findings = read_sweep(text)
     assert sweep is not None, findings
     return sweep
@@ -225,7 +225,7 @@ def test_a_key_that_yaml_reads_as_no_text_is_refused_with_a_cure() -> None:
     _, findings = read_sweep("method: random\nparameters: {on: {value: 1}}")
 
     assert findings == [
-        Finding("error", "YAML reads this key as no text", 2, "parameters.on", 'write `"on":`')
+        Diagnostic("error", "YAML reads this key as no text", 2, "parameters.on", 'write `"on":`')
     ]
 
 

@@ -1,4 +1,4 @@
-"""An agent as the engine is asked for it: pure, from what `up` was told to a `Spec`."""
+"""An agent as the engine is asked for it: pure, from what `up` was told to a `ContainerSpec`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from runner.agent.contract import labels, limits, paths, variables
 from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, INTERPRETER, PROGRAM
 from runner.agent.contract.servers import ServerKind
 from runner.agent.contract.sweeps import SweepPath
-from runner.engine.types import Access, Mount, Spec
+from runner.engine.types import ContainerSpec, GpuAccess, Mount
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.plan import hash_settings
 from runner.fleet.selection import Slot
@@ -126,12 +126,12 @@ class Folders:
 
 
 def make_spec(
-    launch: Launch, slot: Slot, folders: Folders, host: Host, access: Access | None
-) -> Spec:
+    launch: Launch, slot: Slot, folders: Folders, host: Host, access: GpuAccess | None
+) -> ContainerSpec:
     """The container of the agent on this slot."""
     cpus = launch.options.cpus or (host.cpu_share if slot.is_cpu else None)
     rlimits = {} if launch.options.memlock is None else {"memlock": launch.options.memlock}
-    return Spec(
+    return ContainerSpec(
         name=labels.container_name(folders.agent),
         image=launch.image,
         command=(launch.interpreter, "-I", paths.CODE),

@@ -42,14 +42,14 @@ def save_files(
     Returns:
         The folder; None where nothing was copied.
     """
-    places = engine.places_of(agent.container)
+    places = engine.files.places_of(agent.container)
     if places is None or places.working_dir == paths.WORKSPACE:
         return None
-    changed = select_files(engine.changed_files(agent.container), places)
+    changed = select_files(engine.files.changed(agent.container), places)
     if not changed:
         return None
     folder = _find_place(state, agent)
-    left = engine.copy_out(agent.container, places.working_dir, folder, only=changed)
+    left = engine.files.copy_out(agent.container, places.working_dir, folder, only=changed)
     for path in left:
         report(f"{agent.name}: `{path}` was not copied: it leads out of the working folder")
     return folder if folder.is_dir() and any(folder.iterdir()) else None

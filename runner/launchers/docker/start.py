@@ -14,7 +14,7 @@ from runner.disk.own_files import write_atomic
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
 from runner.engine.target import read_access, remember_access
-from runner.engine.types import Access
+from runner.engine.types import GpuAccess
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agents import Agent
 from runner.fleet.carry_out import Result
@@ -42,7 +42,7 @@ class Starter:
     host: Host
     key: str
     code: Path  # the folder with the agent's code
-    access: Access | None  # None: try what works
+    access: GpuAccess | None  # None: try what works
     interrupt: bool = False  # a run that is to be replaced is not waited for
     report: Callable[[str], None] = print
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -77,7 +77,7 @@ class Starter:
         if find_copied_sweep(self.state, agent) == self.launch.sweep.id:
             make_mount_points(self.launch.options.mounts, self.state, agent)
 
-    def _start(self, slot: Slot, folders: Folders) -> Access | None:
+    def _start(self, slot: Slot, folders: Folders) -> GpuAccess | None:
         if slot.is_cpu:
             spec = make_spec(self.launch, slot, folders, self.host, None)
             self.engine.launch(spec)
@@ -94,7 +94,7 @@ class Starter:
                 return way
         raise failures[0]
 
-    def _ways(self, uuid: str) -> list[Access]:
+    def _ways(self, uuid: str) -> list[GpuAccess]:
         if self.access:
             return [self.access]
         worked, ways = read_access(self.state), self.engine.info().access_ways(uuid)

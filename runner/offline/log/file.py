@@ -51,7 +51,7 @@ class LogFile:
             yield folder
 
     @contextmanager
-    def open(self) -> Iterator["Sealed"]:
+    def open(self) -> Iterator["LogSnapshot"]:
         """Its bytes, so many as there are now.
 
         Raises:
@@ -63,10 +63,10 @@ class LogFile:
             folder.open(self.path.name, max_links=0) as file,
             io.BufferedReader(file) as buffered,
         ):
-            yield Sealed(buffered)
+            yield LogSnapshot(buffered)
 
 
-class Sealed:
+class LogSnapshot:
     """Bytes of a file, up to where it ended when it was opened, and what tells them from others."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:

@@ -11,10 +11,10 @@ from runner.offline.log.file import LogFile
 from runner.offline.log.leveldb import FrameError, read_frames
 from runner.offline.log.protobuf import DamagedLog, decode_errors
 
-Verdict = Literal[
+LogVerdict = Literal[
     "complete", "killed", "empty", "truncated", "damaged", "foreign", "open", "unreadable"
 ]
-SENDABLE: tuple[Verdict, ...] = ("complete", "killed")
+SENDABLE: tuple[LogVerdict, ...] = ("complete", "killed")
 KILLED = 1  # the exit code of a run that left none: W&B's own sync takes it so
 
 
@@ -23,7 +23,7 @@ class RunLog:
     """One `.wandb` file; a resumed run has several."""
 
     file: LogFile
-    verdict: Verdict
+    verdict: LogVerdict
     reason: str | None = None
     size: int = 0
     run_id: str = ""
@@ -127,7 +127,7 @@ def _whole(file: LogFile, size: int, contents: Contents, digest: bytes) -> RunLo
 
 def _bad(file: LogFile, size: int, contents: Contents, reason: str) -> RunLog:
     whose = contents.run_id or _named_by(file), contents.entity, contents.project
-    verdict: Verdict = "truncated" if "is truncated" in reason else "damaged"
+    verdict: LogVerdict = "truncated" if "is truncated" in reason else "damaged"
     return RunLog(file, verdict, reason, size, *whose, rows=contents.rows)
 
 

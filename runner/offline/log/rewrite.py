@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.offline.log.artifacts import ArtifactStage, Sources
 from runner.offline.log.contents import Gate, find_kind, is_name, is_run_path
-from runner.offline.log.file import Sealed, copy
+from runner.offline.log.file import LogSnapshot, copy
 from runner.offline.log.leveldb import FrameError, FrameWriter, read_frames
 from runner.offline.log.protobuf import decode_errors, load_records
 from runner.offline.log.read import KILLED, RunLog
@@ -99,7 +99,7 @@ def stage(
         raise Changed from error
 
 
-def _check(source: Sealed, log: RunLog) -> None:
+def _check(source: LogSnapshot, log: RunLog) -> None:
     if source.digest() != log.digest:
         raise Changed
 
@@ -118,7 +118,7 @@ class _Rewriting:
         self._records = load_records()
         self.left: list[Left] = []
 
-    def carry_out(self, source: Sealed, to: Path) -> None:
+    def carry_out(self, source: LogSnapshot, to: Path) -> None:
         """All of them."""
         decode, gate, before = self._records.Record.FromString, Gate(), self._before
         with to.open("xb") as out:

@@ -1,6 +1,6 @@
 """Every cell once, in order, whatever became of the runs before."""
 
-from runner.search.engine import Engine, Request
+from runner.search.engine import Request, SearchEngine
 from runner.search.points import Point
 
 
@@ -11,4 +11,4 @@ def _next_point(request: Request) -> Point | None:
     return None if cell is None else request.grid.cell(cell)
 
 
-ENGINE = Engine(name="grid", method="grid", next_point=_next_point)
+ENGINE = SearchEngine(name="grid", method="grid", next_point=_next_point)

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from runner.search.engine import Engine, Request
+from runner.search.engine import Request, SearchEngine
 from runner.search.points import Point
 
 
@@ -11,4 +11,4 @@ def _next_point(request: Request) -> Point:
     return request.draw_point(Random(number))  # noqa: S311 - a search
 
 
-ENGINE = Engine(name="random", method="random", next_point=_next_point)
+ENGINE = SearchEngine(name="random", method="random", next_point=_next_point)

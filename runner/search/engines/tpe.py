@@ -5,7 +5,7 @@ from random import Random
 
 from runner.run_states import OVER
 from runner.search.best import as_loss, best_value
-from runner.search.engine import Engine, Request
+from runner.search.engine import Request, SearchEngine
 from runner.search.points import Point, same, take_apart
 from runner.sweepfile import leaves
 
@@ -15,11 +15,11 @@ _FRESH_TRIES = 20  # draws to find a point that no run had
 
 def _next_point(request: Request) -> Point:
     """The model's choice; a random point at first, and in place of one that a run had."""
-    from runner.search.parzen import Result, suggest  # Optuna takes a second to import
+    from runner.search.parzen import Observation, suggest  # Optuna takes a second to import
 
     sweep, runs = request.sweep, request.progress.views()
     parameters = dict(leaves(sweep.parameters))
-    results: list[Result] = []
+    results: list[Observation] = []
     seen: set[str] = set()
     for run in runs:
         point = take_apart(run.config, parameters)
@@ -28,9 +28,9 @@ def _next_point(request: Request) -> Point:
         seen.add(same(list(point.values())))
         value = best_value(run, sweep.goal)
         if run.state not in OVER:
-            results.append(Result(point, None))
+            results.append(Observation(point, None))
         elif value is not None:
-            results.append(Result(point, as_loss(value, sweep.goal)))
+            results.append(Observation(point, as_loss(value, sweep.goal)))
     number = request.derive_seed(len(runs))
     generator = Random(number)  # noqa: S311 - a search
     learned = sum(result.loss is not None for result in results) >= _FIRST_RANDOM
@@ -40,4 +40,4 @@ def _next_point(request: Request) -> Point:
     return next(fresh, model)
 
 
-ENGINE = Engine(name="tpe", method="bayes", next_point=_next_point)
+ENGINE = SearchEngine(name="tpe", method="bayes", next_point=_next_point)

@@ -195,5 +195,5 @@ def _ensure_network(server: Connection, engine: Engine, session: Session) -> str
     if server.network is not None:
         return server.network
     name = network_name(session.state)
-    engine.ensure_network(name, {FLEET: session.state.fleet})
+    engine.networks.ensure(name, {FLEET: session.state.fleet})
     return name

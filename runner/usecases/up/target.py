@@ -10,7 +10,7 @@ from runner.backend.connection import Connection
 from runner.backend.hosts import LOCAL, is_loopback
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
-from runner.sweepfile import Sweep
+from runner.sweepfile import SweepSpec
 from runner.sweeps.address import is_file_spec
 from runner.sweeps.create import create_sweep, find_same_sweep
 from runner.sweeps.place import check_may_write, find_place
@@ -28,7 +28,7 @@ class SweepTarget:
     shown: str  # the path, or the file it is to be created from
     config: Mapping[str, Any]
     joined: Joined | None  # None: it is to be created of `new`
-    new: Sweep | None = None
+    new: SweepSpec | None = None
     another: bool = False  # although one of the same content may be there
 
     @property
@@ -85,7 +85,7 @@ def find_file_target(
     return _target_of(same, parsed.config)
 
 
-def _find_same(spec: str, parsed: Sweep, servers: Servers, session: Session) -> Joined | None:
+def _find_same(spec: str, parsed: SweepSpec, servers: Servers, session: Session) -> Joined | None:
     try:
         return find_same_sweep(parsed, servers, session.names())
     except ServerDown as error:  # of a dry run, which starts none
@@ -131,7 +131,7 @@ def check_reachable(server: Connection, engine: Engine) -> None:
     """
     if server.own or not is_loopback(server.inner_url):
         return
-    address = engine.network_gateway("bridge") or "ADDRESS"
+    address = engine.networks.find_gateway("bridge") or "ADDRESS"
     raise RunnerError(
         f"agents run in containers, which cannot reach {server.inner_url}",
         hint=f"`runner serve --host {address}`, then `--server http://{address}:PORT`",

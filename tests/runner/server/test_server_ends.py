@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.server.ends import Report, begin_anew, hear_agent, hear_stream
+from runner.server.ends import EndReport, begin_anew, hear_agent, hear_stream
 from runner.server.records import Run, blank_run
 
 RUN = replace(blank_run("local", "demo", "r1", 1.0), sweep="s1", agent="a1")
@@ -32,7 +32,7 @@ def preempting(run: Run) -> Run:
 def agent(code: int | None, cause: str | None, lines: Sequence[str] = ("boom",)) -> Word:
     """Our agent reports the end of the process."""
     signal = -code if code is not None and code < 0 else None
-    report = Report("r1", code, signal, cause, tuple(lines) if cause else ())
+    report = EndReport("r1", code, signal, cause, tuple(lines) if cause else ())
     return lambda run: hear_agent(run, report, 9.0)
 
 
@@ -148,9 +148,9 @@ def test_a_pending_run_hears_of_the_attempt_before_only_that_it_had_finished() -
 
 
 def test_a_report_that_is_not_one_is_left_out() -> None:
-    assert [Report.read(raw) for raw in (None, 1, {}, {"run": 3})] == [None] * 4
-    odd = Report.read({"run": "r", "exit_code": "x", "signal": 2.5, "class": 1, "lines": "no"})
-    assert odd == Report("r", None, None, None, ())
-    long = Report.read({"run": "r", "lines": ["x" * 5000] * 30})
+    assert [EndReport.read(raw) for raw in (None, 1, {}, {"run": 3})] == [None] * 4
+    odd = EndReport.read({"run": "r", "exit_code": "x", "signal": 2.5, "class": 1, "lines": "no"})
+    assert odd == EndReport("r", None, None, None, ())
+    long = EndReport.read({"run": "r", "lines": ["x" * 5000] * 30})
     assert long is not None
     assert (len(long.lines), len(long.lines[0])) == (20, 2000)

@@ -1,0 +1,129 @@
+"""The runs of one call as the target shows them, waited for while its counts lag behind."""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+from runner.errors import ExitCode, RunnerError
+from runner.offline.ledger import Receipt
+from runner.offline.log.find import Found
+from runner.offline.log.rewrite import Destination
+from runner.offline.log.run_files import Left
+from runner.offline.parcel import NOTHING, Missing
+from runner.offline.target import SyncTarget
+from runner.offline.verify import Expected, Seen, expect, judge
+
+LAG_S = 20.0  # a count that has not moved for so long is no lag any more
+STILL_S = 6.0  # rows that somebody sent a second time may not be counted for so long
+
+Addressed = tuple[Found, Destination]
+Looked = Seen | None | RunnerError
+
+
+class Arrivals:
+    """Looks runs up; safe to use from several threads."""
+
+    def __init__(self, target: SyncTarget) -> None:
+        self._target = target
+        self._interrupted = threading.Event()
+
+    def interrupt(self) -> None:
+        """Wait for nothing any more."""
+        self._interrupted.set()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the call is being left."""
+        return self._interrupted.is_set()
+
+    def look(
+        self, going: Sequence[Addressed], receipts: dict[Destination, Receipt | None]
+    ) -> dict[Destination, Looked]:
+        """The runs without a receipt as the target shows them; counts that lag are waited for."""
+        seen: dict[Destination, Looked] = {}
+        expected, places = dict[Destination, Expected](), dict[tuple[str, str], list[Destination]]()
+        for found, to in going:
+            known = receipts[to]
+            if known is None or known.state != "done":
+                expected[to] = expect(found.logs, to.sweep)
+                places.setdefault((to.entity, to.project), []).append(to)
+        for there in places.values():
+            try:
+                shown = dict(zip(there, self._target.find_runs(there), strict=True))
+                lagging = [to for to, one in shown.items() if one and _lags(one, receipts[to])]
+                settled = self.settle([(to, expected[to]) for to in lagging])
+                shown.update(zip(lagging, settled, strict=True))
+                seen.update(shown)
+                whole = [to for to in lagging if _settled(expected[to], shown[to])]
+                if whole and not self._interrupted.wait(STILL_S):
+                    seen.update(zip(whole, self._target.find_runs(whole), strict=True))
+            except RunnerError as error:
+                seen.update(dict.fromkeys(there, error))
+        return seen
+
+    def still_missing(self, to: Destination, known: Missing) -> Missing:
+        """What the target still does not show of this."""
+        if known == NOTHING:
+            return known
+        artifacts = known.artifacts and known.artifacts - self._target.find_artifacts(to)
+        files = known.files and known.files - self._target.find_files(to, sorted(known.files))
+        return Missing(artifacts, files)
+
+    def missing(self, to: Destination, expected: Expected, left: Iterable[Left]) -> Missing:
+        """Of a run that is there: what it logged and the target does not show of it, after a while.
+
+        Args:
+            to: the run.
+            expected: what its logs say.
+            left: what was not sent: nobody waits for it.
+        """
+        hopeless = {one.name for one in left if one.kind == "artifact"}
+        files = frozenset(one.name for one in left if one.kind == "file")
+        known = Missing(frozenset(expected.artifacts), files)
+        began, pause = time.monotonic(), 0.2
+        while True:
+            missing = self.still_missing(to, known)
+            if not missing.artifacts - hopeless or time.monotonic() - began > LAG_S:
+                return missing
+            if self._interrupted.wait(pause):
+                return missing
+            pause = min(2.0, pause * 1.5)
+
+    def settle(self, runs: Sequence[tuple[Destination, Expected]]) -> list[Seen | None]:
+        """The runs as the target shows them once each is complete or nothing moves any more.
+
+        Raises:
+            RunnerError: it does not answer, for so long; or it refuses the key.
+        """
+        seen: list[Seen | None] = [None] * len(runs)
+        waiting, trouble = list(range(len(runs))), None
+        moved, pause = time.monotonic(), 0.2
+        while waiting:
+            try:
+                now = self._target.find_runs([runs[at][0] for at in waiting])
+            except RunnerError as error:
+                if error.code is ExitCode.AUTH:
+                    raise
+                trouble = error
+            else:
+                trouble = None
+                for at, one in zip(waiting, now, strict=True):
+                    if one != seen[at]:
+                        seen[at], moved = one, time.monotonic()
+                waiting = [at for at in waiting if not _settled(runs[at][1], seen[at])]
+            if time.monotonic() - moved > LAG_S or (waiting and self._interrupted.wait(pause)):
+                break
+            pause = min(2.0, pause * 1.5)
+        if trouble:
+            raise trouble
+        return seen
+
+
+def _lags(seen: Seen, receipt: Receipt | None) -> bool:
+    """Whether there may be more of it than is shown: somebody sent some, or its stream ended."""
+    return bool(seen.rows or receipt or seen.state in ("finished", "failed"))
+
+
+def _settled(expected: Expected, seen: Seen | None) -> bool:
+    """Whether there is nothing to wait for."""
+    return judge(expected, seen)[0] in ("complete", "twice")

@@ -1,0 +1,136 @@
+"""What each run needs: addressed, looked up, and compared with its receipt."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+from runner.errors import ExitCode, RunnerError
+from runner.guard.foreign_files import DamagedFile
+from runner.offline.arrivals import Addressed, Arrivals, Looked
+from runner.offline.bring import Sweeps
+from runner.offline.ledger import Ledger, Receipt
+from runner.offline.log.find import Found
+from runner.offline.log.read import RunLog
+from runner.offline.log.rewrite import Destination
+from runner.offline.log.run_files import Left, find_left
+from runner.offline.parcel import Addresses, Missing, Outcome, Parcel, fail
+from runner.offline.plan import plan_run
+from runner.offline.target import SyncTarget
+from runner.offline.verify import expect
+
+_LOOKUPS = 8  # at a time
+
+
+class Planner:
+    """Decides about the runs of one call."""
+
+    def __init__(
+        self,
+        target: SyncTarget,
+        ledger: Ledger,
+        sweeps: Sweeps,
+        addresses: Addresses,
+        arrivals: Arrivals,
+    ) -> None:
+        self._target, self._ledger, self._sweeps = target, ledger, sweeps
+        self._addresses, self._arrivals = addresses, arrivals
+        self._taken: dict[str, Path] = {}  # the place of each run → where the run lies
+
+    def plan(self, runs: Sequence[Found], *, dry_run: bool) -> list[Parcel | Outcome]:
+        """Each run's next step, or its outcome where there is none."""
+        addressed = [self._address(found, dry_run=dry_run) for found in runs]
+        going = [one for one in addressed if not isinstance(one, Outcome)]
+        receipts = {to: self._ledger.receipt(to) for _, to in going}
+        seen = self._arrivals.look(going, receipts)
+
+        def step(one: Addressed | Outcome) -> Parcel | Outcome:
+            if isinstance(one, Outcome):
+                return one
+            return self._step(*one, receipts[one[1]], seen.get(one[1]), dry_run=dry_run)
+
+        with ThreadPoolExecutor(_LOOKUPS) as pool:
+            return list(pool.map(step, addressed))
+
+    def _address(self, found: Found, *, dry_run: bool) -> Addressed | Outcome:
+        if bad := found.bad:
+            return Outcome(found.run_id, found.folder, "skipped", bad.reason, bad.rows, bad.size)
+        entity, project, sweep_id = self._addresses.of(found)
+        if not self._addresses.viewer.may_write(entity):
+            reason = f"the key may not write to entity `{entity}` of {self._target.url}"
+            return Outcome(found.run_id, found.folder, "failed", reason, code=ExitCode.AUTH)
+        if sweep_id:
+            placed = self._find_sweep(found, sweep_id, entity, project, dry_run=dry_run)
+            if isinstance(placed, Outcome):
+                return placed
+            entity, project, sweep_id = placed
+        to = Destination(entity, project, found.run_id, sweep_id)
+        other = self._taken.setdefault(to.path, found.folder)
+        if other != found.folder:
+            reason = (
+                f"the run in {other} has its ID and goes to {to.path} as well; "
+                "send one of them with its PATH and another `--project`"
+            )
+            return Outcome(found.run_id, found.folder, "failed", reason)
+        return found, to
+
+    def _find_sweep(
+        self, found: Found, sweep_id: str, entity: str, project: str, *, dry_run: bool
+    ) -> tuple[str, str, str] | Outcome:
+        """Entity, W&B project and ID of the run's sweep on the target."""
+        try:
+            if dry_run:
+                path = self._sweeps.would(sweep_id, entity, project)
+            else:
+                sweep = self._sweeps.get(sweep_id, entity, project)
+                path = sweep.path if sweep else None
+        except RunnerError as error:
+            return fail(found, error)
+        if path is None:
+            reason = f"sweep {sweep_id} is not there and its YAML is not known here: `--sweep`"
+            return Outcome(found.run_id, found.folder, "failed", reason)
+        return path.entity, path.project, path.id
+
+    def _step(
+        self, found: Found, to: Destination, receipt: Receipt | None, seen: Looked, *, dry_run: bool
+    ) -> Parcel | Outcome:
+        if isinstance(seen, RunnerError):
+            return fail(found, seen)
+        expected = expect(found.logs, to.sweep)
+        step = plan_run(found.logs, receipt, expected, seen)
+        parcel = Parcel(found, to, expected, step, begun=bool(receipt and receipt.state == "begun"))
+        try:
+            match step.do:
+                case "already":
+                    known = Missing.of(receipt.lacking if receipt else ())
+                    missing = self._arrivals.still_missing(to, known)
+                    if missing != known and not dry_run:
+                        self._ledger.put([(to, parcel.receipt("done", missing))])
+                    return parcel.end("already", missing=missing)
+                case "confirm":
+                    left = [one for log in found.logs for one in _find_left(log)]
+                    missing = self._arrivals.missing(to, expected, left)
+                    if not dry_run:
+                        self._ledger.put([(to, parcel.receipt("done", missing))])
+                    status: Literal["synced", "already"] = "synced" if receipt else "already"
+                    return parcel.end(status, missing=missing, left=left)
+                case "refuse":
+                    return parcel.end("failed", step.cause)
+            if seen is None and not dry_run and not self._target.takes(to):
+                return parcel.end(
+                    "failed",
+                    "a run of this ID was deleted there, and W&B takes no such ID again; "
+                    "`--project` sends it to another W&B project",
+                )
+        except RunnerError as error:
+            return fail(found, error)
+        return parcel
+
+
+def _find_left(log: RunLog) -> list[Left]:
+    """Run files that a sending of it would leave out."""
+    try:
+        with log.file.folder() as folder:
+            return find_left(folder, log.files)
+    except (FileNotFoundError, DamagedFile):
+        return []

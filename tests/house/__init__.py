@@ -1,0 +1,1 @@
+"""How the house is built: where a value goes, and what keeps its rooms small."""
