@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
@@ -29,7 +30,9 @@ from runner.usecases.up.target import (
     join,
     look_again,
 )
-from runner.usecases.up.watch import Watch
+
+if TYPE_CHECKING:
+    from runner.usecases.up.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Started:
     sweep: str
     results: Sequence[Result]
     outside: Sequence[Mapping[str, str]]
-    watch: Watch | None  # who follows the agents, where that was asked for
+    watch: "Watch | None"  # who follows the agents, where that was asked for
 
 
 def bring_up(
@@ -184,10 +187,12 @@ def _make_watch(
     joined: Joined,
     actions: Sequence[Action],
     request: UpRequest,
-) -> Watch | None:
+) -> "Watch | None":
     """Who follows the agents, before they start."""
     if not request.follow:
         return None
+    from runner.usecases.up.watch import Watch  # slow to load, and few calls follow
+
     return Watch(engine, session.state, joined, actions, session.report, offline=request.offline)
 
 
