@@ -124,6 +124,12 @@ def test_the_command_line_page_has_every_command_with_all_its_options() -> None:
         assert read_options(one) <= shown, one.path
 
 
+def test_every_option_says_what_it_does() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+
+    assert re.findall(r"^\| `(-.*?)` \|\s*\|$", text, re.MULTILINE) == []
+
+
 def test_each_command_names_its_guide_and_each_setting_its_meaning() -> None:
     assert set(GUIDES) == {one.path for one in read_commands()}
     assert list(MEANINGS) == list(KEYS)
