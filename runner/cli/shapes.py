@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # a command that shows one shape loads nothing of the others
     from runner.fleet.carry_out import Result
     from runner.gpus.gpu import Gpu
     from runner.offline.parcel import Outcome, Parcel
-    from runner.sweeps.records import Joined
+    from runner.sweeps.records import SweepHandle
 
 
 def agent(found: "Agent", indices: Mapping[str, int], *, now: float) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def gpu(found: "Gpu") -> dict[str, Any]:
     }
 
 
-def sweep(joined: "Joined") -> dict[str, Any]:
+def sweep(joined: "SweepHandle") -> dict[str, Any]:
     """Which sweep it is, as every `sweep … --json` begins."""
     return {
         "path": str(joined.sweep.path),
@@ -103,7 +103,7 @@ def sweep(joined: "Joined") -> dict[str, Any]:
 
 
 def sweep_with_runs(
-    joined: "Joined", runs: "Iterable[RunInfo]", best: "RunInfo | None"
+    joined: "SweepHandle", runs: "Iterable[RunInfo]", best: "RunInfo | None"
 ) -> dict[str, Any]:
     """A sweep with its runs, as `sweep show --json` shows it."""
     shown = joined.sweep
