@@ -7,14 +7,14 @@ from typing import Literal
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import DamagedFile
-from runner.offline.arrivals import Addressed, Arrivals, Looked
-from runner.offline.bring import Sweeps
+from runner.offline.arrivals import AddressedRun, Arrivals, LookupResult
+from runner.offline.bring import TargetSweeps
 from runner.offline.ledger import Ledger, Receipt
-from runner.offline.log.find import Found
+from runner.offline.log.find import LocalRun
 from runner.offline.log.read import RunLog
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left, find_left
-from runner.offline.parcel import Addresses, Missing, Outcome, Parcel, fail
+from runner.offline.parcel import Addresses, Missing, Outcome, Transfer, fail
 from runner.offline.plan import plan_run
 from runner.offline.target import SyncTarget
 from runner.offline.verify import expect
@@ -29,7 +29,7 @@ class Planner:
         self,
         target: SyncTarget,
         ledger: Ledger,
-        sweeps: Sweeps,
+        sweeps: TargetSweeps,
         addresses: Addresses,
         arrivals: Arrivals,
     ) -> None:
@@ -37,14 +37,14 @@ class Planner:
         self._addresses, self._arrivals = addresses, arrivals
         self._taken: dict[str, Path] = {}  # the place of each run → where the run lies
 
-    def plan(self, runs: Sequence[Found], *, dry_run: bool) -> list[Parcel | Outcome]:
+    def plan(self, runs: Sequence[LocalRun], *, dry_run: bool) -> list[Transfer | Outcome]:
         """Each run's next step, or its outcome where there is none."""
         addressed = [self._address(found, dry_run=dry_run) for found in runs]
         going = [one for one in addressed if not isinstance(one, Outcome)]
         receipts = {to: self._ledger.receipt(to) for _, to in going}
         seen = self._arrivals.look(going, receipts)
 
-        def step(one: Addressed | Outcome) -> Parcel | Outcome:
+        def step(one: AddressedRun | Outcome) -> Transfer | Outcome:
             if isinstance(one, Outcome):
                 return one
             return self._step(*one, receipts[one[1]], seen.get(one[1]), dry_run=dry_run)
@@ -52,7 +52,7 @@ class Planner:
         with ThreadPoolExecutor(_LOOKUPS) as pool:
             return list(pool.map(step, addressed))
 
-    def _address(self, found: Found, *, dry_run: bool) -> Addressed | Outcome:
+    def _address(self, found: LocalRun, *, dry_run: bool) -> AddressedRun | Outcome:
         if bad := found.bad:
             return Outcome(found.run_id, found.folder, "skipped", bad.reason, bad.rows, bad.size)
         entity, project, sweep_id = self._addresses.of(found)
@@ -75,12 +75,12 @@ class Planner:
         return found, to
 
     def _find_sweep(
-        self, found: Found, sweep_id: str, entity: str, project: str, *, dry_run: bool
+        self, found: LocalRun, sweep_id: str, entity: str, project: str, *, dry_run: bool
     ) -> tuple[str, str, str] | Outcome:
         """Entity, W&B project and ID of the run's sweep on the target."""
         try:
             if dry_run:
-                path = self._sweeps.would(sweep_id, entity, project)
+                path = self._sweeps.plan_sweep_path(sweep_id, entity, project)
             else:
                 sweep = self._sweeps.get(sweep_id, entity, project)
                 path = sweep.path if sweep else None
@@ -92,13 +92,21 @@ class Planner:
         return path.entity, path.project, path.id
 
     def _step(
-        self, found: Found, to: Destination, receipt: Receipt | None, seen: Looked, *, dry_run: bool
-    ) -> Parcel | Outcome:
+        self,
+        found: LocalRun,
+        to: Destination,
+        receipt: Receipt | None,
+        seen: LookupResult,
+        *,
+        dry_run: bool,
+    ) -> Transfer | Outcome:
         if isinstance(seen, RunnerError):
             return fail(found, seen)
         expected = expect(found.logs, to.sweep)
         step = plan_run(found.logs, receipt, expected, seen)
-        parcel = Parcel(found, to, expected, step, begun=bool(receipt and receipt.state == "begun"))
+        parcel = Transfer(
+            found, to, expected, step, begun=bool(receipt and receipt.state == "begun")
+        )
         try:
             match step.do:
                 case "already":
@@ -116,7 +124,7 @@ class Planner:
                     return parcel.end(status, missing=missing, left=left)
                 case "refuse":
                     return parcel.end("failed", step.cause)
-            if seen is None and not dry_run and not self._target.takes(to):
+            if seen is None and not dry_run and not self._target.reserve_run_id(to):
                 return parcel.end(
                     "failed",
                     "a run of this ID was deleted there, and W&B takes no such ID again; "

@@ -12,21 +12,21 @@ from runner.errors import RunnerError
 from runner.offline.arrivals import Arrivals
 from runner.offline.batches import into_batches
 from runner.offline.ledger import Ledger
-from runner.offline.log.find import Found
+from runner.offline.log.find import LocalRun
 from runner.offline.log.rewrite import Changed, Staged, stage
-from runner.offline.parcel import Outcome, Parcel, fail
+from runner.offline.parcel import Outcome, Transfer, fail
 from runner.offline.planner import Planner
 from runner.offline.progress import SyncProgress
 from runner.offline.send import Senders
 from runner.offline.target import SyncTarget
-from runner.offline.verify import Seen, judge
+from runner.offline.verify import RemoteRun, judge
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
     """A staged batch."""
 
-    parcels: Sequence[Parcel]
+    parcels: Sequence[Transfer]
     home: Path
     staged: Sequence[Sequence[Staged]]  # for each parcel its logs
 
@@ -59,7 +59,7 @@ class Sync:
 
     def carry_out(
         self,
-        chunks: Iterable[Sequence[Found]],
+        chunks: Iterable[Sequence[LocalRun]],
         *,
         workers: int,
         senders: Senders,
@@ -103,9 +103,9 @@ class Sync:
                 senders.close()
                 raise
 
-    def _stage(self, batch: Sequence[Parcel], senders: Senders) -> tuple[_Load, list[Outcome]]:
+    def _stage(self, batch: Sequence[Transfer], senders: Senders) -> tuple[_Load, list[Outcome]]:
         """Copies of the batch's logs, and what became of the runs that cannot be copied."""
-        home, parcels, staged = senders.new_folder(), list[Parcel](), list[list[Staged]]()
+        home, parcels, staged = senders.new_folder(), list[Transfer](), list[list[Staged]]()
         failed = []
         for number, parcel in enumerate(batch):
             try:
@@ -121,7 +121,7 @@ class Sync:
                 staged.append(copies)
         return _Load(parcels, home, staged), failed
 
-    def _copy(self, parcel: Parcel, folder: Path) -> list[Staged]:
+    def _copy(self, parcel: Transfer, folder: Path) -> list[Staged]:
         logs, first = parcel.found.logs, len(parcel.found.logs) - len(parcel.step.logs)
         return [
             stage(
@@ -169,7 +169,7 @@ class Sync:
             done()
 
     def _conclude(
-        self, load: _Load, seen: Sequence[Seen | None], trouble: str | None
+        self, load: _Load, seen: Sequence[RemoteRun | None], trouble: str | None
     ) -> list[Outcome]:
         outcomes, receipts = [], []
         for parcel, one, copies in zip(load.parcels, seen, load.staged, strict=True):

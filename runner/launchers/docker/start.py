@@ -68,7 +68,7 @@ class Starter:
         if not action.slot.is_cpu:
             prepare_lease(action.slot.uuid)
         if action.old is not None:  # else the name was free when the plan was made
-            put_aside(self.engine, action.agent)
+            rename_ended(self.engine, action.agent)
         way = self._start(action.slot, folders)
         return f"by {way}" if way else ""
 
@@ -157,7 +157,7 @@ def prepare_lease(uuid: str) -> None:
         raise RunnerError(error.reason, hint=error.hint, code=ExitCode.UNFIT) from error
 
 
-def put_aside(engine: Engine, agent: str) -> None:
+def rename_ended(engine: Engine, agent: str) -> None:
     """Rename the ended container of this name, of whatever fleet; it keeps its log and reason.
 
     Raises:
