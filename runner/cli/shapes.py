@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # a command that shows one shape loads nothing of the others
     from runner.fleet.agents import Agent
     from runner.fleet.carry_out import Result
     from runner.gpus.gpu import Gpu
-    from runner.offline.parcel import Outcome, Transfer
+    from runner.offline.transfer import Outcome, Transfer
     from runner.sweeps.records import SweepHandle
 
 
@@ -139,15 +139,15 @@ def synced_run(outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def planned_run(parcel: "Transfer") -> dict[str, Any]:
+def planned_run(transfer: "Transfer") -> dict[str, Any]:
     """A run that `sync-offline --dry-run --json` would send."""
     return {
-        "id": parcel.found.run_id,
-        "path": str(parcel.found.folder),
+        "id": transfer.found.run_id,
+        "path": str(transfer.found.folder),
         "status": "skipped",
         "reason": "dry run",
-        "history_rows": parcel.expected.rows,
-        "bytes": parcel.size,
+        "history_rows": transfer.expected.rows,
+        "bytes": transfer.size,
         "lacking_artifacts": [],
         "lacking_files": [],
     }

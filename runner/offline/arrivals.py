@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterable, Sequence
 
 from runner.errors import ExitCode, RunnerError
+from runner.offline.compare import Expected, RemoteRun, expect, judge
 from runner.offline.ledger import Receipt
 from runner.offline.log.find import LocalRun
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left
-from runner.offline.parcel import NOTHING, Missing
 from runner.offline.target import SyncTarget
-from runner.offline.verify import Expected, RemoteRun, expect, judge
+from runner.offline.transfer import NOTHING, Missing
 
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
 STILL_S = 6.0  # rows that somebody sent a second time may not be counted for so long

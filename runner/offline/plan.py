@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.offline.compare import Expected, RemoteRun, judge
 from runner.offline.ledger import Receipt, fingerprints
 from runner.offline.log.read import RunLog
-from runner.offline.verify import Expected, RemoteRun, judge
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,16 @@ from typing import Literal
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import DamagedFile
 from runner.offline.arrivals import AddressedRun, Arrivals, LookupResult
-from runner.offline.bring import TargetSweeps
+from runner.offline.compare import expect
 from runner.offline.ledger import Ledger, Receipt
 from runner.offline.log.find import LocalRun
 from runner.offline.log.read import RunLog
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left, find_left
-from runner.offline.parcel import Addresses, Missing, Outcome, Transfer, fail
 from runner.offline.plan import plan_run
 from runner.offline.target import SyncTarget
-from runner.offline.verify import expect
+from runner.offline.target_sweeps import TargetSweeps
+from runner.offline.transfer import Addresses, Missing, Outcome, Transfer, fail
 
 _LOOKUPS = 8  # at a time
 
@@ -104,7 +104,7 @@ class Planner:
             return fail(found, seen)
         expected = expect(found.logs, to.sweep)
         step = plan_run(found.logs, receipt, expected, seen)
-        parcel = Transfer(
+        transfer = Transfer(
             found, to, expected, step, begun=bool(receipt and receipt.state == "begun")
         )
         try:
@@ -113,26 +113,26 @@ class Planner:
                     known = Missing.of(receipt.lacking if receipt else ())
                     missing = self._arrivals.still_missing(to, known)
                     if missing != known and not dry_run:
-                        self._ledger.put([(to, parcel.receipt("done", missing))])
-                    return parcel.end("already", missing=missing)
+                        self._ledger.put([(to, transfer.receipt("done", missing))])
+                    return transfer.end("already", missing=missing)
                 case "confirm":
                     left = [one for log in found.logs for one in _find_left(log)]
                     missing = self._arrivals.missing(to, expected, left)
                     if not dry_run:
-                        self._ledger.put([(to, parcel.receipt("done", missing))])
+                        self._ledger.put([(to, transfer.receipt("done", missing))])
                     status: Literal["synced", "already"] = "synced" if receipt else "already"
-                    return parcel.end(status, missing=missing, left=left)
+                    return transfer.end(status, missing=missing, left=left)
                 case "refuse":
-                    return parcel.end("failed", step.cause)
+                    return transfer.end("failed", step.cause)
             if seen is None and not dry_run and not self._target.reserve_run_id(to):
-                return parcel.end(
+                return transfer.end(
                     "failed",
                     "a run of this ID was deleted there, and W&B takes no such ID again; "
                     "`--project` sends it to another W&B project",
                 )
         except RunnerError as error:
             return fail(found, error)
-        return parcel
+        return transfer
 
 
 def _find_left(log: RunLog) -> list[Left]:

@@ -10,8 +10,8 @@ from runner.backend.client import PAGE, Client
 from runner.backend.http import ErrorAnswer
 from runner.backend.nodes import SweepInfo
 from runner.errors import ExitCode, RunnerError
+from runner.offline.compare import RemoteRun
 from runner.offline.log.rewrite import Destination
-from runner.offline.verify import RemoteRun
 
 AT_ONCE = 25  # runs per question
 _FIELDS = "state config summaryMetrics historyLineCount historyTail sweepName"

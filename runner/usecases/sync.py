@@ -18,8 +18,6 @@ from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.offline.arrivals import Arrivals
 from runner.offline.batches import split
-from runner.offline.bring import TargetSweeps
-from runner.offline.choose import choose_target
 from runner.offline.ledger import Ledger, has_receipts, opened
 from runner.offline.lock import exclusive
 from runner.offline.log.artifacts import find_staging
@@ -27,12 +25,14 @@ from runner.offline.log.file import LogFile
 from runner.offline.log.find import LocalRun, find_logs, find_usual_logs, group, read_chunks
 from runner.offline.log.read import read_sweep
 from runner.offline.log.writers import find_open
-from runner.offline.parcel import Addresses, Outcome, Transfer
 from runner.offline.planner import Planner
 from runner.offline.progress import SyncProgress
 from runner.offline.send import Senders
 from runner.offline.sync import Sync
 from runner.offline.target import SyncTarget
+from runner.offline.target_choice import choose_target
+from runner.offline.target_sweeps import TargetSweeps
+from runner.offline.transfer import Addresses, Outcome, Transfer
 from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
 from runner.state.find import find_state

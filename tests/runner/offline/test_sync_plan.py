@@ -7,15 +7,15 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.offline.batches import into_batches
+from runner.offline.compare import RemoteRun, expect, judge
 from runner.offline.ledger import Ledger, Receipt, fingerprints
 from runner.offline.lock import exclusive
 from runner.offline.log.file import LogFile
 from runner.offline.log.find import LocalRun
 from runner.offline.log.read import RunLog
 from runner.offline.log.rewrite import Destination
-from runner.offline.parcel import Transfer
 from runner.offline.plan import plan_run
-from runner.offline.verify import RemoteRun, expect, judge
+from runner.offline.transfer import Transfer
 
 LOG = RunLog(
     LogFile(Path("/x"), "offline-run-1/run-r.wandb"),

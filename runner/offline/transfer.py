@@ -7,12 +7,12 @@ from typing import Literal, Self
 
 from runner.backend.nodes import Viewer
 from runner.errors import ExitCode, RunnerError
+from runner.offline.compare import Expected
 from runner.offline.ledger import Receipt, fingerprints
 from runner.offline.log.find import LocalRun
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left
 from runner.offline.plan import SendPlan
-from runner.offline.verify import Expected
 
 MAX_SHOWN = 10  # names in a reason
 _FILE = "files/"  # how the ledger tells a file from an artifact, whose names have no slash
