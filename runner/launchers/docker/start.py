@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from runner.agent.contract import limits
 from runner.agent.contract.labels import container_name, short_id
 from runner.agent.lease import make_lease
 from runner.agent.refusals import RefusedError
+from runner.console.narration import Report
 from runner.disk.own_files import write_atomic
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
@@ -43,8 +43,8 @@ class Starter:
     key: str
     code: Path  # the folder with the agent's code
     access: GpuAccess | None  # None: try what works
+    report: Report
     interrupt: bool = False  # a run that is to be replaced is not waited for
-    report: Callable[[str], None] = print
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def apply(self, action: Action) -> Result:
