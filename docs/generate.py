@@ -34,8 +34,8 @@ Every command and option of `runner`. `runner COMMAND --help` prints the same.
 
 - **Output.** Data goes to stdout, narration to stderr. An error is a line `error: …` on stderr,
   often a line `hint: …` with the way out, and an [exit code](exit-codes.md).
-- **`--json`** prints one object with `"schema": 1`. We may add fields; we never rename one. Every
-  command has it but {without_json}.
+- **`--json`** prints [one object](json.md) with `"schema": 1`. We may add fields; we never rename
+  one. Every command has it but {without_json}.
 - **`--dry-run`** prints what a command would do, with the causes, and writes nothing. Commands that
   only look write nothing either. Those about sweeps may start this folder's own server, and say so.
 - **`--server local|URL`** overrides [which server](server.md#which-server) a command talks to.

@@ -1,11 +1,9 @@
 """One `up` of a state folder at a time."""
 
-import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from runner.errors import RunnerError
-from runner.guard.foreign_files import open_lock
+from runner.disk.locks import cannot_lock, locked
 from runner.state.folder import State
 
 
@@ -18,17 +16,9 @@ def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> I
     if state.read_only:
         yield
         return
-    try:
-        lock = open_lock(state.root / "lock")
-    except OSError as error:
-        raise RunnerError(
-            f"cannot write in `{state.root}`: {error.strerror}",
-            hint="see `df -h` and the folder's owner and mode",
-        ) from error
-    with lock as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report(waiting)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            stack.enter_context(locked(state.root / "lock", on_wait=lambda: report(waiting)))
+        except OSError as error:
+            raise cannot_lock(state.root, error) from error
         yield

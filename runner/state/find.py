@@ -1,6 +1,5 @@
 """Find the state folder that serves a folder, or make one."""
 
-import fcntl
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,9 +8,10 @@ from typing import Any
 
 from runner import console
 from runner.agent.contract.variables import FLEET
+from runner.disk.locks import locked
 from runner.disk.own_files import write_atomic, write_json
 from runner.errors import ExitCode, RunnerError
-from runner.guard.foreign_files import DamagedFile, open_lock, read_foreign_object
+from runner.guard.foreign_files import DamagedFile, read_foreign_object
 from runner.guard.ownership import check_state_folder, walk_up
 from runner.state.fleet_name import is_fleet_name, make_fleet_name
 from runner.state.folder import FOLDER, FORMAT, State
@@ -113,8 +113,7 @@ def _load(root: Path, environ: Mapping[str, str], *, read_only: bool, mapped: bo
         return state
     if read_only:
         return _settle(state, place, environ)
-    with open_lock(root / "lock") as lock:  # two commands in a fresh copy give it one name
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(root / "lock"):  # two commands in a fresh copy give it one name
         record = _read_fleet(root / "fleet")
         state = replace(state, fleet=str(record.get("name", name)))
         settled = _settle(state, Place.from_json(record.get("place")), environ)

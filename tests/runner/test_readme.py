@@ -16,7 +16,8 @@ from runner.agent.command import find_unknown_macros
 from runner.agent.contract import exits
 from runner.cli.app import app
 from runner.errors import ExitCode
-from runner.settings.load import KEYS
+from runner.project.find import find_project
+from runner.settings.load import KEYS, load_settings
 from tests.rig.transcript import Shell, read_steps
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +137,15 @@ def test_the_sweep_file_page_shows_what_is_wrong_with_its_file(tmp_path: Path) -
     (step,) = read_steps("docs/sweep-file.md")
 
     shell.type(step)
+
+
+def test_the_settings_file_of_the_readme_loads(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / "runner.toml").write_text(shown)
+
+    settings = load_settings(find_project(tmp_path), environ={})
+
+    assert (settings.run.program, settings.image.apt) == ("train.py", ("libgl1",))
 
 
 def test_the_readme_is_short() -> None:

@@ -4,16 +4,15 @@ Each has `change(root)`, which may have been interrupted before and is then call
 that only look change nothing, so what they read of a folder they understand in its last format too.
 """
 
-import fcntl
 import importlib
 import json
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
+from runner.disk.locks import locked
 from runner.disk.own_files import write_atomic
 from runner.errors import RunnerError
-from runner.guard.foreign_files import open_lock
 
 Change = Callable[[Path], None]
 
@@ -34,8 +33,7 @@ def migrate(root: Path, changes: dict[int, Change]) -> None:
         RunnerError: a file cannot be written.
     """
     try:
-        with open_lock(root / "lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(root / "lock"):
             record = json.loads((root / "fleet").read_text("utf-8"))
             for number, change in changes.items():
                 if number > record.get("format", 1):

@@ -153,7 +153,7 @@ def test_a_damaged_ledger_and_a_folder_that_cannot_be_written_are_told(tmp_path:
     with pytest.raises(RunnerError, match=r"sync\.db` cannot be used: file is not a database"):
         Ledger(tmp_path / "sync.db", "https://w")
     with (
-        pytest.raises(RunnerError, match=r"cannot write `.*lock`: "),
+        pytest.raises(RunnerError, match=r"cannot write in `.*file`: "),
         exclusive(tmp_path / "file" / "lock"),
     ):
         raise AssertionError
