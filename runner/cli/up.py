@@ -54,8 +54,14 @@ def up(
     shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
     memory: Annotated[str | None, typer.Option(help="Limit per agent: `64g`.")] = None,
     cpus: Annotated[float | None, typer.Option(help="Cores per agent.")] = None,
-    access: Annotated[str | None, typer.Option(metavar="cdi|runtime|gpus")] = None,
-    pin: Annotated[str | None, typer.Option(metavar="uuid|index")] = None,
+    access: Annotated[
+        str | None,
+        typer.Option(metavar="cdi|runtime|gpus", help="How containers get a GPU."),
+    ] = None,
+    pin: Annotated[
+        str | None,
+        typer.Option(metavar="uuid|index", help="What CUDA_VISIBLE_DEVICES holds."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Start beside other processes.")] = False,
     now: Annotated[bool, typer.Option("--now", help="Interrupt runs that must go.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Repeat a reached count.")] = False,

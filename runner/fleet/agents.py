@@ -25,7 +25,7 @@ class Agent:
     exit_code: int | None
     sweep: SweepPath | None
     image: str  # ID
-    settings: str  # the value of `hash_settings` at its start
+    settings_hash: str  # the value of `hash_settings` at its start
     server: str = ""
     status: Status | None = None  # None if another container wrote it
     damaged: str | None = None  # what is wrong with its status file

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-# what belongs to the machine: with what is below it, whoever reads or writes there owns the host
+# the system of this machine: a program that reads or writes below these paths owns the host
 _SYSTEM = (
     *("/etc", "/proc", "/sys", "/dev", "/run", "/var/run", "/boot"),
     *("/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet", "/var/spool"),
 )
-# programs that others run: to be read only
+# programs of other users: mount them read-only
 _PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
 _STATE = ".runner"
 

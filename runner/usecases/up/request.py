@@ -18,8 +18,8 @@ from runner.launchers.docker.mounts import describe_outside
 from runner.launchers.docker.observe import read_agents
 from runner.launchers.docker.start import Starter, make_host
 from runner.state.owner import check_owner
-from runner.sweeps.records import Joined
-from runner.sweeps.servers import Own
+from runner.sweeps.records import SweepHandle
+from runner.sweeps.servers import OwnServerPolicy
 from runner.usecases.session import Session
 from runner.usecases.slots import find_slots
 from runner.usecases.up import prepare
@@ -97,7 +97,7 @@ def bring_up(
     slots = find_slots(session, agents, request.gpus)  # report a wrong selection early
     if crowded := prepare.check_cores(slots, engine, run.cpus):
         session.report(crowded)
-    own: Own = "find" if request.dry_run else "renew"
+    own: OwnServerPolicy = "find" if request.dry_run else "renew"
     servers = session.servers(request.server, own=own)
     early = find_file_target(request.sweep, servers, session, new=request.new)
     image = _find_agent_image(session, engine, request)
@@ -183,7 +183,7 @@ def _report_changes(session: Session, request: UpRequest) -> None:
 def _make_watch(
     engine: Engine,
     session: Session,
-    joined: Joined,
+    joined: SweepHandle,
     actions: Sequence[Action],
     request: UpRequest,
 ) -> "Watch | None":
@@ -206,7 +206,7 @@ def _make_starter(
     session: Session,
     engine: Engine,
     launch: Launch,
-    joined: Joined,
+    joined: SweepHandle,
     actions: Sequence[Action],
     request: UpRequest,
 ) -> Starter:

@@ -14,7 +14,7 @@ from runner.sweepfile import SweepSpec
 from runner.sweeps.address import is_file_spec
 from runner.sweeps.create import create_sweep, find_same_sweep
 from runner.sweeps.place import check_may_write, find_place
-from runner.sweeps.records import Joined, save_record
+from runner.sweeps.records import SweepHandle, save_record
 from runner.sweeps.resolve import resolve_sweep
 from runner.sweeps.servers import ServerDown, Servers
 from runner.usecases.session import Session
@@ -27,7 +27,7 @@ class SweepTarget:
     path: SweepPath | None  # None: not created yet
     shown: str  # for people: the path, or the file
     config: Mapping[str, Any]
-    joined: Joined | None  # None: create it from `new`
+    joined: SweepHandle | None  # None: create it from `new`
     new: SweepSpec | None = None
     another: bool = False  # create it even if one with the same content exists
 
@@ -87,7 +87,9 @@ def find_file_target(
     return _target_of(same, parsed.config)
 
 
-def _find_same(spec: str, parsed: SweepSpec, servers: Servers, session: Session) -> Joined | None:
+def _find_same(
+    spec: str, parsed: SweepSpec, servers: Servers, session: Session
+) -> SweepHandle | None:
     try:
         return find_same_sweep(parsed, servers, session.names())
     except ServerDown as error:  # a dry run does not start it
@@ -102,7 +104,7 @@ def find_sweep_target(spec: str, servers: Servers, session: Session) -> SweepTar
     return _target_of(joined, joined.sweep.config)
 
 
-def _target_of(joined: Joined, config: Mapping[str, Any]) -> SweepTarget:
+def _target_of(joined: SweepHandle, config: Mapping[str, Any]) -> SweepTarget:
     return SweepTarget(joined.sweep.path, str(joined.sweep.path), config, joined)
 
 
@@ -114,7 +116,7 @@ def look_again(target: SweepTarget, servers: Servers, session: Session) -> Sweep
     return target if same is None else _target_of(same, target.config)
 
 
-def join(target: SweepTarget, servers: Servers, session: Session) -> Joined:
+def join(target: SweepTarget, servers: Servers, session: Session) -> SweepHandle:
     """Join the sweep; create it first if the target is a file."""
     if target.joined is not None:
         save_record(session.state, target.joined)
