@@ -92,7 +92,7 @@ def test_w_and_bs_cloud_is_not_asked() -> None:
         ),
         (
             {"WANDB_API_KEY": "k" * 40, "WANDB_BASE_URL": "https://other.example"},
-            "so it is used for https://other.example; set `WANDB_BASE_URL=",
+            "`WANDB_API_KEY` does not name a host, so it is used for https://other.example; set `",
         ),
         ({}, "`wandb login --host=http://box:8080`, or set `WANDB_API_KEY` and `WANDB_BASE_URL="),
         (

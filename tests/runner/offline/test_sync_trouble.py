@@ -183,7 +183,7 @@ def test_sweeps_of_several_servers_need_a_choice(tmp_path: Path) -> None:
         choose(None, "a1", "b2")
     with pytest.raises(RunnerError, match=r"--to: `ftp://x` is neither"):
         choose("ftp://x")
-    with pytest.raises(RunnerError, match=r"`https://ours` is a sweep server of runner, and sync"):
+    with pytest.raises(RunnerError, match=r"`https://ours` is a sweep server of runner, but sync"):
         choose("https://ours")
 
 
