@@ -1,4 +1,4 @@
-"""A backup of a running sweep server, fetched over HTTP."""
+"""Fetch a backup of a running sweep server over HTTP (`GET /backup` of our server)."""
 
 import os
 import tarfile
@@ -14,7 +14,7 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
     """Write a whole backup to `file`, or nothing.
 
     Raises:
-        RunnerError: the file is there already, the server refuses or breaks off, the disk is full.
+        RunnerError: the file exists, the server refuses (4) or breaks off, or the disk is full (1).
     """
     if file.exists():
         raise RunnerError(f"`{file}` exists already", hint="name another file")
@@ -44,7 +44,7 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
 
 
 def _check(part: Path) -> None:
-    """A tar file that broke off has no end, which `tarfile` overlooks."""
+    """Refuse a tar file without its end blocks, which `tarfile` would accept."""
     with part.open("rb") as file:
         file.seek(-min(part.stat().st_size, 2 * tarfile.BLOCKSIZE), os.SEEK_END)
         if file.read() != bytes(2 * tarfile.BLOCKSIZE):
