@@ -1,4 +1,4 @@
-"""Which W&B server offline runs go to: never one of ours."""
+"""Choose the W&B server for offline runs. It is never one of ours."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -28,14 +28,14 @@ def choose_target(
     Args:
         flag: `--to`.
         settings: of the project.
-        sweeps: IDs of the sweeps that the runs were made in.
+        sweeps: IDs of the sweeps of the runs.
         state: of this folder.
         environ: the process's environment.
         home: the user's.
-        find_kind: whose server is at a URL.
+        find_kind: gives the kind of server at a URL.
 
     Raises:
-        RunnerError: there is none, it is a sweep server of ours, or the sweeps' are several.
+        RunnerError: there is none (4), it is a server of ours, or the sweeps have several (2).
     """
 
     def is_wandb(choice: ServerChoice) -> bool:
@@ -60,7 +60,7 @@ def choose_target(
 
 
 def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice | None:
-    """W&B's server of the sweeps that this folder knows; those of our servers do not count."""
+    """The W&B server of the sweeps in this folder's records; ignores our servers."""
     records = load_records(state) if state else {}
     theirs = {
         record.server: sweep
@@ -81,12 +81,12 @@ def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice 
 def _usual(
     settings: Settings, *, state: State | None, environ: Mapping[str, str], home: Path
 ) -> Iterator[ServerChoice]:
-    """The servers that other commands would use, the likeliest first; ours may be among them."""
+    """The servers that other commands would use, the likeliest first; also ours."""
     if settings.server:
         yield name_server(settings.server, settings.origins.get("server", "settings"), state)
     plain = replace(settings, server=None)
     without = {name: value for name, value in environ.items() if name != "WANDB_BASE_URL"}
-    for surroundings in (environ, without):  # WANDB_BASE_URL may name a server of ours
+    for surroundings in (environ, without):  # WANDB_BASE_URL may name one of our servers
         yield choose_server(flag=None, environ=surroundings, settings=plain, home=home, state=state)
 
 
