@@ -19,9 +19,7 @@ from typing import Self
 
 from runner.errors import RunnerError
 
-IDLE_S = (
-    900.0  # seconds for each send, plus its bytes by SLOWEST; W&B's client tries for seven days
-)
+IDLE_S = 900.0  # seconds per send, plus bytes / SLOWEST; W&B's client tries for seven days
 SLOWEST = 20_000.0  # bytes per second; the slowest allowed sending
 PARALLEL = 10  # runs at the same time in one process; they mostly wait
 _TROUBLE = re.compile(r"error|fail|denied|refused|not found|40\d|50\d", re.IGNORECASE)
