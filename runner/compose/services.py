@@ -1,7 +1,7 @@
-"""What compose.yaml runs in the server's image: `init`, `server`, `sweep`, `health`.
+"""The programs of compose.yaml in the server's image: `init`, `server`, `sweep`, `health`.
 
-Each becomes the owner of the folder that it is given before it touches anything. Only `runner`'s
-own code and the server's dependencies are here: no Docker, no wandb, no git.
+Each switches to the owner of its folder before it touches anything. The image contains only
+`runner` and the server's dependencies: no Docker, no wandb, no git.
 """
 
 import os
@@ -30,7 +30,7 @@ GIVEN_CA = Path(paths.GIVEN_CA)
 
 
 def main() -> int:
-    """Run the service of this name; its exit code."""
+    """Run the named service; return its exit code."""
     services = {
         labels.INIT_ROLE: init,
         labels.SERVER_ROLE: server,
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def init() -> int:
-    """Make what the other services mount: folders, keys, the agents' code."""
+    """Make the folders, keys and agents' code that the other services mount."""
     from runner.launchers.docker.bundle import bundle_agent
     from runner.server_container.files import ensure_key
 
@@ -65,7 +65,7 @@ def init() -> int:
     kept = ("runs", "checkpoints", "sweeps", "server", "compose")
     for names in (*((name,) for name in kept), *own, ("cache", "agents")):
         make_folders(state.root, *names)
-    make_folders(state.root, "agents")  # of a compose.yaml that an earlier version wrote
+    make_folders(state.root, "agents")  # for a compose.yaml of an earlier version
     keys = key_folder(state)
     make_folders(state.root, "secrets", keys.name, mode=0o700)
     key = own_key if chosen.own else find_key(chosen.url, state, environ)
@@ -80,7 +80,7 @@ def init() -> int:
 
 
 def server() -> int:
-    """Serve this folder's sweeps, or wait to be stopped where another server does."""
+    """Serve this folder's sweeps; if another server does, only wait to be stopped."""
     import signal
 
     become_owner(DATA)
@@ -97,7 +97,7 @@ def server() -> int:
 
 
 def health() -> int:
-    """0 once the server answers, or where it has nothing to do."""
+    """Return 0 if the server answers, or is not needed."""
     from runner.server_container.health import read_health
 
     become_owner(DATA)
@@ -108,14 +108,14 @@ def health() -> int:
 
 
 def sweep() -> int:
-    """Leave the path of the sweep for the agents."""
+    """Write the path of the sweep for the agents."""
     from runner.compose.sweep_service import provide_sweep
 
     return provide_sweep()
 
 
 def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
-    """The server, by the order of every other command; `sweep` asks another one what it is."""
+    """Choose the server as other commands do; `sweep` later asks its kind."""
     from runner.backend.choice import choose_server
     from runner.backend.hosts import WANDB_AI
     from runner.project.find import find_project
@@ -124,7 +124,7 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
     named = settings.server or environ.get(variables.BASE_URL)
     flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None
-    nobody = Path("/nonexistent")  # no home of the caller's is in here
+    nobody = Path("/nonexistent")  # the container has no home of the caller
     choice = choose_server(flag=flag, environ=environ, settings=settings, home=nobody, state=state)
     if choice.own:
         return ComposeServer("runner", servers.URL, choice.why)
@@ -132,7 +132,7 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
 
 
 def _make_leases(slots: str) -> None:
-    """The folder of all leases, and the files that are mounted for the GPUs that are pinned."""
+    """Make the folder of leases, and the lease files of pinned GPUs."""
     folder = Path(paths.HOST_LEASES)
     try:
         os.close(open_folder(folder))
@@ -151,7 +151,7 @@ def _link(link: Path, target: Path) -> None:
 
 
 def _copy_trust(copy: Path) -> None:
-    """What the caller trusts beyond the images' own certificates; none of an earlier call."""
+    """Copy the caller's certificates; remove those of an earlier call."""
     if GIVEN_CA.is_file():
         write_atomic(copy, GIVEN_CA.read_text("utf-8"), mode=0o444)
     else:

@@ -1,4 +1,4 @@
-"""Compose's service `sweep`: provides the sweep, and tells the agents which it is."""
+"""Compose's service `sweep`: find or create the sweep, and write its path for the agents."""
 
 import os
 import time
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from runner.backend.connection import Connection
     from runner.sweeps.records import SweepHandle
 
-PATIENCE_S = 60.0  # for a server that starts
+PATIENCE_S = 60.0  # seconds for the server to start
 
 
 def provide_sweep() -> int:
-    """Leave the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
+    """Write the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
     become_owner(PROJECT)
     environ = read_environ(os.environ)
     state = open_fleet(environ)
@@ -47,7 +47,7 @@ def provide_sweep() -> int:
 
 
 def _join(environ: Mapping[str, str], state: State) -> "tuple[SweepHandle, Mapping[str, Any]]":
-    """The sweep, made now if it is that of a file, and its config."""
+    """Join the sweep and read its config; create the sweep of a file first."""
     from runner.sweeps.create import take_or_create
     from runner.sweeps.file import load_sweep_file
     from runner.sweeps.place import SweepDefaults
@@ -70,7 +70,7 @@ def _join(environ: Mapping[str, str], state: State) -> "tuple[SweepHandle, Mappi
 
 
 def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[str, str | None]:
-    """Working copies for this sweep; those that agents work in stay: service → their sweep."""
+    """Make working copies for this sweep; return the agents that keep theirs: service → sweep."""
     busy = {}
     for number, agent in enumerate(agents):
         copy = state.work / agent
@@ -84,7 +84,7 @@ def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[
 
 
 def _find_sweep(state: State, agent: str) -> str | None:
-    """What a live agent works on, by its own word: of an earlier compose.yaml in another place."""
+    """The sweep in the status of a live agent; an earlier compose.yaml keeps it elsewhere."""
     for shared in (False, True):
         try:
             status = read_status(state, agent, shared=shared)
@@ -97,10 +97,10 @@ def _find_sweep(state: State, agent: str) -> str | None:
 
 
 def _find_file(environ: Mapping[str, str]) -> Path:
-    """The sweep file of the project: its settings', else the one that is found.
+    """The sweep file of the project: from its settings, else found in its folder.
 
     Raises:
-        RunnerError: there is none.
+        RunnerError: there is no file (3).
     """
     from runner.project.find import find_project
     from runner.settings.load import load_settings
@@ -120,7 +120,7 @@ def _find_file(environ: Mapping[str, str]) -> Path:
 
 
 def _tell_others(busy: Mapping[str, str | None]) -> str:
-    """What becomes of agents that go on with another sweep: Compose sees no change in them."""
+    """A line about agents that keep another sweep, as Compose sees no change in them."""
     old = ", ".join(sorted({sweep or "another sweep" for sweep in busy.values()}))
     return (
         f"on {old} until it ends: {', '.join(busy)}; "
@@ -129,7 +129,7 @@ def _tell_others(busy: Mapping[str, str | None]) -> str:
 
 
 def _make_points(state: State, agent: str) -> None:
-    """What the user's mounts need in the working copy: the engine would make it as root."""
+    """Make the mount points in the working copy: the engine would make them as root."""
     from runner.launchers.docker.mounts import make_point
 
     points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points")
@@ -147,7 +147,7 @@ def _connect(state: State) -> "Connection":
     key, url = KEY.read_text("ascii").strip(), chosen.url
     trust = CA_BUNDLE if CA_BUNDLE.is_file() else None
     kind = chosen.kind if chosen.own else find_kind(url, state, trust)
-    if kind != chosen.kind:  # the agents, which begin after this service, read it there
+    if kind != chosen.kind:  # the agents start after this service and read it there
         text = replace(chosen, kind=kind).to_json()
         write_atomic(shared_folder(state) / paths.SERVER_FILE, text)
     client = Client(url, key, kind=kind, ca_bundle=trust, report=console.note)
@@ -155,10 +155,10 @@ def _connect(state: State) -> "Connection":
 
 
 def _wait_for_server(connection: "Connection") -> None:
-    """Until it answers; a health check would be asked seconds later, and then for ever as often.
+    """Wait until the server answers; a health check would run seconds later, and forever.
 
     Raises:
-        RunnerError: it does not within a minute.
+        RunnerError: it does not answer within `PATIENCE_S` (1).
     """
     from runner.server_container.health import read_health
 
@@ -176,10 +176,10 @@ def _make_servers(connection: "Connection", state: State) -> Any:
     from runner.sweeps.servers import Servers
 
     class Inside(Servers):
-        """Only the server that these services were set up for is in reach."""
+        """Connects only to the server of this fleet."""
 
         def get(self, name: str | None = None) -> "Connection":
-            """That one, if it is meant."""
+            """The connection to that server, if `name` is its name."""
             if name in (None, connection.name):
                 return connection
             raise RunnerError(
