@@ -124,9 +124,7 @@ def _from_context(environ: Mapping[str, str]) -> Target:
     name = environ.get("DOCKER_CONTEXT") or _read_current_context(environ)
     if name in (None, "default"):
         return Target(DEFAULT_HOST, "context", None, {"DOCKER_CONTEXT": "default"})
-    from docker.context import (
-        ContextAPI,
-    )  # slow to load, and most users have the default context only
+    from docker.context import ContextAPI  # slow to load, and few users have named contexts
     from docker.errors import DockerException
 
     try:
