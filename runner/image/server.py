@@ -22,9 +22,7 @@ DISTRIBUTION = "sweep-runner"
 # those of runner's dependencies that `runner serve` and `runner.compose` import
 CORE = ("nvidia-ml-py", "pyyaml", "typer", "urllib3")
 PACKAGE = Path(runner.__file__).parent
-DOCKERFILE = (
-    PACKAGE / "files" / "Dockerfile"
-).resolve()  # a link in a clone, and buildx does not follow links
+DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # buildx does not follow a clone's link
 
 
 def server_tag() -> str:
