@@ -1,4 +1,4 @@
-"""The sweep file: W&B's YAML in, a validated `SweepSpec` and everything wrong with it out."""
+"""Read a sweep file in W&B's YAML: return a checked `SweepSpec`, and all findings."""
 
 from runner.sweepfile.model import (
     Beta,

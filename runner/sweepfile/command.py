@@ -1,4 +1,4 @@
-"""The sweep's `command`: which macros there are, and what W&B's agent would drop in silence."""
+"""Check the sweep's `command` and its macros; warn about words that W&B's agent would drop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAMES = [macro[2:-1] for macro in MACROS]
 
 
 def read_command(node: TreeNode, report: Diagnostics) -> tuple[str, ...] | None:
-    """The command's words; None where W&B would use its default."""
+    """The words of the command; None if W&B would use its default."""
     if isinstance(node.data, str):
         report.error(
             node.line,
@@ -64,6 +64,6 @@ def _check_macro(word: str, node: TreeNode, key: str, report: Diagnostics) -> No
 def _as_list(text: str) -> str:
     try:
         words = shlex.split(text)
-    except ValueError:  # an open quote
+    except ValueError:  # a quote without its end
         words = text.split()
     return "[" + ", ".join(f'"{word}"' for word in words) + "]"

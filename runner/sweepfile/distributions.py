@@ -1,4 +1,4 @@
-"""What each distribution of W&B reads from its fields (`sweeps` 0.3.0, config/schema.json)."""
+"""Read the fields of each distribution of W&B (`sweeps` 0.3.0, config/schema.json)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from runner.sweepfile.numbers import read_number
 from runner.sweepfile.tree import Diagnostics, TreeNode, kind, settle_numbers
 
 BOUNDS, MOMENTS, SHAPE = ("min", "max"), ("mu", "sigma"), ("a", "b")
-DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # needed, optional keys
+DISTRIBUTIONS: Mapping[
+    str, tuple[tuple[str, ...], tuple[str, ...]]
+] = {  # required keys, optional keys
     "constant": (("value",), ()),
     "categorical": (("values",), ()),
     "categorical_w_probabilities": (("values", "probabilities"), ()),
@@ -42,13 +44,13 @@ DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # need
 }
 _LARGEST = 1e300
 _EXACT = 2**53  # integers up to here survive JSON in every language
-_LARGEST_EXPONENT, _SMALLEST_EXPONENT = 709.0, -708.0  # exp() beyond is infinite, or not normal
+_LARGEST_EXPONENT, _SMALLEST_EXPONENT = 709.0, -708.0  # beyond, exp() is infinite, or not normal
 
 
 def read_distribution(
     fields: Mapping[str, TreeNode], name: str, key: str, report: Diagnostics
 ) -> Parameter | None:
-    """The parameter; its needed fields are there. None, reported, where it is wrong."""
+    """The parameter from its fields, which include the required ones. Reports errors as None."""
     return _READERS[name](fields, name, key, report)
 
 
@@ -164,7 +166,7 @@ def _range(
 
 
 def _check_steps(made: Range, q: Number, node: TreeNode, key: str, report: Diagnostics) -> None:
-    """Is `q` of a size that goes with the range?"""
+    """Check that the step `q` fits the range."""
     if not math.isfinite((made.high - made.low) / q) or (made.low + q) - made.low <= 0:
         report.error(node.line, key, f"{q} is too small a step for this range")
     elif math.isfinite(made.high / q) and math.floor(made.high / q) * q < made.low:
@@ -179,7 +181,7 @@ def _exponents(
     key: str,
     report: Diagnostics,
 ) -> Range | None:
-    """`log_uniform`: min and max are natural exponents, which few mean (wandb issues 642, 6863)."""
+    """`log_uniform`: min and max are natural exponents, a common mistake (wandb #642, #6863)."""
     low, high = (-ends[1], -ends[0]) if name.startswith("inv_") else ends
     hint = f"for plain limits use `{name}_values`"
     if high > _LARGEST_EXPONENT or low < _SMALLEST_EXPONENT:

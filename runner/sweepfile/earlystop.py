@@ -1,4 +1,4 @@
-"""`early_terminate`: hyperband, the only one that W&B has."""
+"""Read `early_terminate`: hyperband, the only type that W&B has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEYS = ("type", "eta", "strict", "min_iter", "max_iter", "s")
 
 
 def read_early_terminate(node: TreeNode, report: Diagnostics) -> Hyperband | None:
-    """The early stop; None, reported, where it could never work."""
+    """The early stop; None after an error is reported."""
     key = "early_terminate"
     if not isinstance(node.data, dict):
         hint = "write `early_terminate: {type: hyperband, min_iter: 3}`"
@@ -51,7 +51,7 @@ def _check_type(node: TreeNode | None, line: int, report: Diagnostics) -> None:
 
 
 def _check_forms(fields: Mapping[str, TreeNode], line: int, report: Diagnostics) -> bool:
-    """Either `min_iter`, or `max_iter` with `s`; W&B crashes on `max_iter` alone."""
+    """Check for `min_iter`, or `max_iter` with `s`; W&B crashes on `max_iter` alone."""
     if "max_iter" in fields and "s" not in fields:
         message = "needs `s` beside it: the number of bands, counted down from `max_iter`"
         hint = "add `s: 2`, or use `min_iter`"

@@ -1,4 +1,4 @@
-"""What a sweep file says once it is checked: plain values, nothing left to validate."""
+"""The values of a checked sweep file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Goal = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing wrong with a sweep file, or worth a second look."""
+    """One error or warning about a sweep file."""
 
     level: Literal["error", "warning"]
     message: str
-    line: int | None  # from 1; None where the text has no lines, or for what is missing
-    key: str  # the way to it, `parameters.lr.min`; empty for the file as a whole
+    line: int | None  # from 1; None without lines, or for a missing key
+    key: str  # its path, `parameters.lr.min`; empty for the whole file
     hint: str | None
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a list, evenly or with the given probabilities (which sum to one)."""
+    """One value of a list, uniform or with the given probabilities (which sum to one)."""
 
     values: tuple[object, ...]
     probabilities: tuple[float, ...] | None = None
@@ -51,7 +51,7 @@ class IntRange:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Real numbers from low to high, even in x or in log x, rounded to multiples of q."""
+    """Real numbers from low to high, uniform in x or in log x, rounded to multiples of q."""
 
     low: Number  # the value itself, also on the log scale
     high: Number
@@ -92,7 +92,7 @@ Parameter = Constant | Choice | IntRange | Range | Normal | Beta | Group
 class Hyperband:
     """W&B's early stop; one iteration is one logged value of the metric.
 
-    `max_iter` with `s` counts its bands downwards, `min_iter` upwards; with both, `max_iter` rules.
+    `max_iter` with `s` counts bands downwards, `min_iter` upwards; `max_iter` overrides `min_iter`.
     """
 
     eta: Number = 3

@@ -1,4 +1,4 @@
-"""Reading one number, with the forms that people write for it."""
+"""Read one number, in the forms that people write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_number(
     least: Number | None = None,
     above: Number | None = None,
 ) -> Number | None:
-    """A finite number; a text that is one counts, with a warning. None, reported, otherwise."""
+    """A finite number; accepts text of one with a warning. None after an error is reported."""
     settle_numbers(node, key, report, fate="refuses it")
     if isinstance(node.data, str) and (number := _number_in(node.data)) is not None:
         report.warn(node.line, key, f"the text `{node.data}` is taken as a number; W&B refuses it")
@@ -26,7 +26,7 @@ def read_number(
         report.error(node.line, key, f"must be a number, not {kind(node)}")
         return None
     if isinstance(value, float) and not math.isfinite(value):
-        return None  # told where it was read
+        return None  # reported when it was read
     if least is not None and value < least:
         report.error(node.line, key, f"must be at least {least}, not {value}")
         return None
@@ -37,7 +37,7 @@ def read_number(
 
 
 def read_integer(node: TreeNode, key: str, report: Diagnostics, *, least: int) -> int | None:
-    """A whole number; 10.0 counts, with a warning."""
+    """A whole number; accepts 10.0 with a warning. None after an error is reported."""
     value = read_number(node, key, report)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""`parameters`: every form that W&B knows, and the distribution that it infers from one."""
+"""Read `parameters` in every form that W&B knows, and infer distributions as W&B does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WANDB_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def read_parameters(node: TreeNode, key: str, report: Diagnostics) -> dict[str, Parameter]:
-    """The parameters that are in order; what is not is reported."""
+    """The valid parameters; reports errors of the others."""
     if not isinstance(node.data, dict):
         report.error(node.line, key, f"must map each name to its values, not {kind(node)}")
         return {}
@@ -68,7 +68,7 @@ def _read_parameter(node: TreeNode, key: str, report: Diagnostics) -> Parameter 
 def _distribution(
     fields: Mapping[str, TreeNode], line: int, key: str, report: Diagnostics
 ) -> str | None:
-    """The named distribution, or the one that W&B infers from the keys."""
+    """The named distribution, or the one that W&B infers from the keys; None after an error."""
     if "distribution" in fields:
         node = fields["distribution"]
         if isinstance(node.data, str) and node.data in DISTRIBUTIONS:
@@ -110,7 +110,7 @@ def _inferred_range(fields: Mapping[str, TreeNode], key: str, report: Diagnostic
 
 
 def _unnamed(fields: Mapping[str, TreeNode]) -> tuple[str, str]:
-    """Why nothing can be inferred, and what to add."""
+    """The message and hint for keys without a clear distribution."""
     if "q" in fields:
         return "`q` needs a `distribution`", "add `distribution: q_uniform`, for example"
     if fields.keys() & set(MOMENTS):
@@ -142,7 +142,7 @@ def _check_keys(
 
 
 def _swap_hint(name: str, fields: Mapping[str, TreeNode]) -> str | None:
-    """What was probably meant by keys that do not fit together."""
+    """A hint for keys that do not fit together; None if there is none."""
     if "values" in fields and "probabilities" in fields and name != "categorical_w_probabilities":
         return "with `probabilities`, `distribution` is `categorical_w_probabilities`"
     if {"value", "values"} <= fields.keys():

@@ -1,4 +1,4 @@
-"""The whole file: top-level keys, metric, early stop, and what must fit together."""
+"""Read the whole file: top-level keys, metric, early stop, and how they fit together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from runner.sweepfile.tree import Diagnostics, TreeNode, did_you_mean, kind, sho
 
 _T = TypeVar("_T")
 _TEXTS = ("name", "description", "project", "entity", "program")
-_SILENT = ("apiVersion", "kind")  # W&B's, of no consequence
+_SILENT = ("apiVersion", "kind")  # W&B's keys without effect
 _IGNORED = {
     "controller": "the server itself searches",
     "job": "it is for W&B Launch",
@@ -59,9 +59,9 @@ _ELSEWHERE = {
 
 
 def read_sweep(text: str | bytes) -> tuple[SweepSpec | None, list[Diagnostic]]:
-    """Everything that is wrong with a sweep file, by line, and the sweep where nothing is an error.
+    """Read a sweep file: return the sweep, None if it has errors, and all findings by line.
 
-    Takes YAML and JSON. Never raises, whatever the text.
+    Accepts YAML and JSON. Never raises, whatever the text.
     """
     report = Diagnostics()
     root = parse(text, report)
@@ -71,7 +71,7 @@ def read_sweep(text: str | bytes) -> tuple[SweepSpec | None, list[Diagnostic]]:
 
 
 def sweep_hash(config: Mapping[str, object]) -> str:
-    """64 hex digits, equal for configs with equal content whatever the order of keys."""
+    """64 hex digits; equal for configs with equal content, in any order of keys."""
     text = json.dumps(config, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -135,7 +135,7 @@ def _check_top_keys(fields: Mapping[str, TreeNode], report: Diagnostics) -> None
 
 
 def _drop_empty(fields: Mapping[str, TreeNode], report: Diagnostics) -> list[str]:
-    """Optional keys with nothing behind them."""
+    """Remove optional keys with empty values; return their names."""
     empty = [name for name, node in fields.items() if node.data is None]
     dropped = [name for name in empty if name in _KNOWN and name not in ("method", "parameters")]
     for name in dropped:
@@ -220,7 +220,7 @@ def _check_method(
     fields: Mapping[str, TreeNode],
     report: Diagnostics,
 ) -> None:
-    """What passes W&B's schema and fails in its search."""
+    """Report what passes W&B's schema but fails in its search."""
     if method == "grid":
         for way, parameter in leaves(parameters):
             if (problem := _not_for_grid(parameter)) is not None:
@@ -240,7 +240,7 @@ def _check_method(
 def leaves(
     parameters: Mapping[str, Parameter], way: Sequence[str] = ()
 ) -> Iterator[tuple[tuple[str, ...], Parameter]]:
-    """Each parameter that is no group, with its way down, in W&B's order: sorted at each level."""
+    """Each parameter that is not a group, with its path, in W&B's order: sorted at each level."""
     for name, parameter in sorted(parameters.items()):
         here = (*way, name)
         if isinstance(parameter, Group):

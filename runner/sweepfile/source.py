@@ -1,4 +1,4 @@
-"""YAML text → a tree that knows its lines. Nothing here knows what a sweep is."""
+"""Parse YAML text into a tree with line numbers. Nothing here depends on sweeps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from runner.sweepfile.model import Number
 from runner.sweepfile.tree import Diagnostics, TreeNode, kind, shorten
 
 _MAX_CHARACTERS = 4_000_000
-_MAX_NODES = 200_000  # after aliases are followed, so that a short text cannot fill the memory
-_MAX_BITS = 1000  # what a float can hold
+_MAX_NODES = 200_000  # with aliases expanded, so that a short text cannot fill the memory
+_MAX_BITS = 1000  # fits into a float
 _TAG = "tag:yaml.org,2002:"
 
 
 def parse(text: str | bytes, report: Diagnostics) -> TreeNode | None:
-    """The tree of a YAML or JSON text; None, with one error noted, where there is none."""
+    """The tree of a YAML or JSON text; None after an error is reported."""
     decoded = _decode(text, report)
     if decoded is None:
         return None
@@ -67,7 +67,7 @@ def _is_json(text: str) -> bool:
 
 
 def _compose(text: str, report: Diagnostics) -> yaml.Node | None:
-    """The first failing place as one error; an empty text is one too."""
+    """PyYAML's nodes; reports the first syntax error, or an empty text."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -83,7 +83,7 @@ def _compose(text: str, report: Diagnostics) -> yaml.Node | None:
     except RecursionError:
         report.error(None, "", "nested too deeply")
         return None
-    except (ValueError, LookupError, OverflowError):  # PyYAML's own, on `%YAML 9…9` or `"\U…"`
+    except (ValueError, LookupError, OverflowError):  # PyYAML's, for `%YAML 9…9` or `"\U…"`
         report.error(None, "", "not YAML: an escape or directive out of range")
         return None
     if root is None:
@@ -92,7 +92,7 @@ def _compose(text: str, report: Diagnostics) -> yaml.Node | None:
 
 
 class _TooLargeError(Exception):
-    """Aliases that run in circles or multiply."""
+    """Aliases refer to themselves, or expand to too many values."""
 
     def __init__(self, line: int) -> None:
         super().__init__(line)
@@ -100,7 +100,7 @@ class _TooLargeError(Exception):
 
 
 class _Builder:
-    """Turns PyYAML's nodes into ours, following aliases and merge keys."""
+    """Turns PyYAML's nodes into ours; expands aliases and merge keys."""
 
     def __init__(self, report: Diagnostics, *, json_numbers: bool) -> None:
         self.report, self.json_numbers, self.count = report, json_numbers, 0
@@ -147,7 +147,7 @@ class _Builder:
         return {**merged, **own}
 
     def merge(self, node: yaml.Node, way: str) -> dict[str, TreeNode]:
-        """What `<<:` brings in: of several mappings the first one wins."""
+        """The values of `<<:`; among several mappings the first one wins."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         found: dict[str, TreeNode] = {}
         for source in sources:
@@ -176,7 +176,7 @@ class _Builder:
         tag = node.tag.removeprefix(_TAG)
         made: str | Number | bool | None = text
         if self.json_numbers and node.style is None and tag == "str":
-            made = float(text)  # JSON's 1e-05, NaN: all that is unquoted there
+            made = float(text)  # JSON's 1e-05 or NaN: the only unquoted strings
         elif tag in ("null", "bool", "int", "float"):
             try:
                 made = self.scalars.construct_object(node)
@@ -196,7 +196,7 @@ class _Builder:
 
 
 def _whole(text: str) -> str:
-    """Join the halves of characters that JSON escapes in two; lone halves become `?`."""
+    """Join surrogate pairs of JSON escapes; lone surrogates become `?`."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,4 @@
-"""A value with its line, and where findings are collected."""
+"""A value with its line, and the collection of findings."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import yaml
 
 from runner.sweepfile.model import Diagnostic, Number
 
-_EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+")  # a number to all but YAML 1.1
+_EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+")  # a number, except in YAML 1.1
 
 
 @dataclass
 class TreeNode:
-    """A value of the file with its line; checks settle `data` in place where they read a number."""
+    """A value of the file with its line; checks replace text in `data` by the number it means."""
 
     data: dict[str, TreeNode] | list[TreeNode] | str | Number | bool | None
     line: int
-    text: str = ""  # a scalar as written
-    key_line: int = 0  # where its key stands, in a mapping
+    text: str = ""  # the text of a scalar in the file
+    key_line: int = 0  # line of its key, in a mapping
 
     def plain(self) -> object:
-        """The value as JSON knows it."""
+        """The value for JSON."""
         match self.data:
             case dict():
                 return {key: node.plain() for key, node in self.data.items()}
@@ -36,30 +36,30 @@ class TreeNode:
 
 @dataclass
 class Diagnostics:
-    """Collects every finding, so that all are told at once."""
+    """Collects all findings, to report them together."""
 
     findings: list[Diagnostic] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
-        """Is there an error?"""
+        """Whether there is an error."""
         return any(finding.level == "error" for finding in self.findings)
 
     def error(self, line: int | None, key: str, message: str, hint: str | None = None) -> None:
-        """Note what makes the file unusable."""
+        """Add an error, which makes the file unusable."""
         self._add(Diagnostic("error", message, line, key, hint))
 
     def warn(self, line: int | None, key: str, message: str, hint: str | None = None) -> None:
-        """Note what is accepted, but may not mean what was meant."""
+        """Add a warning about something that is accepted but may be a mistake."""
         self._add(Diagnostic("warning", message, line, key, hint))
 
     def _add(self, finding: Diagnostic) -> None:
-        if finding not in self.findings:  # an alias is walked once per use
+        if finding not in self.findings:  # an alias is visited once per use
             self.findings.append(finding)
 
 
 def kind(node: TreeNode) -> str:
-    """What a value is, for an error message."""
+    """Describe a value in an error message."""
     match node.data:
         case dict():
             return "a mapping"
@@ -75,7 +75,7 @@ def kind(node: TreeNode) -> str:
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """A text that fits into a message: one line, cut."""
+    """Shorten a text for a message: one line, cut."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -87,10 +87,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 
 def settle_numbers(node: TreeNode, key: str, report: Diagnostics, *, fate: str) -> None:
-    """Take `1e-5`, which YAML 1.1 reads as text, as the number it is, with a warning.
+    """Replace `1e-5`, which YAML 1.1 reads as text, by the number, with a warning.
 
     Args:
-        fate: what W&B does with such a text here.
+        fate: what W&B does with such text here.
     """
     match node.data:
         case dict():
@@ -109,5 +109,5 @@ def settle_numbers(node: TreeNode, key: str, report: Diagnostics, *, fate: str) 
 
 
 def spell(number: float) -> str:
-    """A number as YAML 1.1 and all others read it: `1.0e-05`."""
+    """A number in a form that YAML 1.1 also reads: `1.0e-05`."""
     return yaml.safe_dump(number).split("\n", 1)[0]
