@@ -58,9 +58,7 @@ class Session:
         if self._engine is None:
             from runner.engine.client import Engine
 
-            if (
-                self._state is None and not self.read_only
-            ):  # make no state folder if the engine does not answer
+            if self._state is None and not self.read_only:  # make no folder without an engine
                 Engine.connect(self.settings.engine, environ=self.environ).close()
             self._engine = Engine.connect(
                 self.settings.engine, state=self.state, environ=self.environ

@@ -42,9 +42,7 @@ from runner.sweeps.servers import Servers, find_kind
 from runner.usecases.consent import Ask, settle
 from runner.user.records import find_user_folder
 
-RUNS_PER_PROCESS = (
-    64  # starting another process of W&B's client takes 1 s, so each gets enough runs
-)
+RUNS_PER_PROCESS = 64  # starting another process of W&B's client takes 1 s
 
 
 @dataclass(frozen=True, slots=True)
