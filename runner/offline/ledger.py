@@ -157,9 +157,7 @@ def has_receipts(file: Path, logs: Iterable[LogFile]) -> bool:
     with closing(sqlite3.connect(file)) as database:
         try:
             rows = database.execute("SELECT logs FROM receipts WHERE state='done'").fetchall()
-        except (
-            sqlite3.Error
-        ):  # its maker was killed before it made tables; or `Ledger` will report it
+        except sqlite3.Error:  # without tables its maker was killed; `Ledger` reports the rest
             return False
     known = {(str(name), int(size)) for (text,) in rows for name, size in json.loads(text)}
     return all((log.path.parent.name, log.size) in known for log in logs)

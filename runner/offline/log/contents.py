@@ -15,9 +15,7 @@ MAX_NAMES = 200_000  # the limit for each: artifacts, metrics with rules, refere
 MAX_FILES = 1_000_000
 _AT_ONCE = 1 << 20  # bytes of summary records
 _REFERENCE = b"wandb-client-artifact://"
-_CLIENT_ARTIFACT = re.compile(
-    rb"wandb-client-artifact://(\w++)[^/\"\\]*+/([^\"\\]++)"
-)  # takes linear time
+_CLIENT_ARTIFACT = re.compile(rb"wandb-client-artifact://(\w++)[^/\"\\]*+/([^\"\\]++)")  # linear
 _PASSED = {
     *("run", "exit", "history", "summary", "config", "metric", "stats", "telemetry"),
     *("environment", "output", "output_raw", "output_logger", "files", "artifact"),
