@@ -41,9 +41,7 @@ def _find(
         sweep = server.client.find_sweep(record.path)
         return None if sweep is None else SweepHandle(sweep, server, created=False)
     server = servers.get(_name_server(spec, servers))
-    if (
-        len(spec.names) == 1 and server.kind == "runner"
-    ):  # our server has few W&B projects: ask each
+    if len(spec.names) == 1 and server.kind == "runner":  # it has few W&B projects: ask each
         candidates = server.client.projects()
     else:
         entity = names.entity if len(spec.names) < 3 else spec.names[0]
