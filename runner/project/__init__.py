@@ -1,1 +1,1 @@
-"""A folder as a project: what is found in it, and what `init` writes there."""
+"""Find the project in a folder, read its files, and write new ones for `init`."""

@@ -1,4 +1,4 @@
-"""Files of variables: `.env` by Compose's rules, `--env-file` by Docker's. Pure.
+"""Parse files of variables: `.env` by Compose's rules, `--env-file` by Docker's. Pure.
 
 Source: compose-go's `dotenv` (Compose 2.26 and 2.40), docker/cli's `pkg/kvfile` (26.1).
 """
@@ -19,26 +19,26 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One variable of a `.env`, before references in it are replaced."""
+    """One variable of a `.env`; references in it are not replaced yet."""
 
     name: str
     value: str
     line: int  # from 1
-    literal: bool  # in single quotes: nothing in it is replaced
+    literal: bool  # in single quotes: references are not replaced
 
 
 def read_assignments(text: str) -> Iterator[Assignment]:
-    """The variables that a `.env` sets, in order; what is none is left out."""
+    """The variables that a `.env` sets, in order; skips other lines."""
     for binding in parse_stream(io.StringIO(_YAML_STYLE.sub(r"\1=", text.removeprefix("\ufeff")))):
         if binding.key is not None and binding.value is not None:
             yield _assignment(binding, binding.key, binding.value)
 
 
 def read_dotenv(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What Compose takes from a `.env`.
+    """The variables that Compose reads from a `.env`.
 
     Args:
-        environ: the caller's, which stands above the file where the file refers to a variable.
+        environ: the caller's; references in the file use it before the file's own variables.
     """
     found: dict[str, str] = {}
     for one in read_assignments(text):
@@ -48,13 +48,13 @@ def read_dotenv(text: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_docker_env(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What `docker run --env-file` takes from a file.
+    """The variables that `docker run --env-file` reads from a file.
 
-    A value is all that stands behind the `=`: quotes belong to it. A name alone takes the
-    caller's value, and is left out where there is none.
+    A value is all text after the `=`, with quotes. A name without `=` gets the caller's value,
+    and is skipped if the caller has none.
 
     Raises:
-        ValueError: a line has no name, or white space in it; the message names the line.
+        ValueError: a line has no name, or a name with white space; the message has its number.
     """
     found: dict[str, str] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
@@ -83,7 +83,7 @@ def _replace(value: str, known: Mapping[str, str]) -> str:
     def find(match: re.Match[str]) -> str:
         name = match["plain"] or match["name"]
         if name is None:
-            return "$"  # of `$$`
+            return "$"  # from `$$`
         there, how, other = known.get(name), match["how"] or "", match["other"] or ""
         is_set = bool(there) if how.startswith(":") else there is not None
         if how.endswith("+"):

@@ -1,4 +1,4 @@
-"""A folder → the project in it: program, dependencies, sweep file."""
+"""Find the project of a folder: program, dependencies, sweep file."""
 
 import re
 from dataclasses import dataclass
@@ -18,31 +18,31 @@ PROGRAMS = ("train.py", "main.py")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What was found in a folder; settings may name other files."""
+    """The files that were found in a folder; settings may name others."""
 
     root: Path
     settings_file: Path | None  # `runner.toml`, or a `pyproject.toml` with `[tool.runner]`
-    git_root: Path | None  # the innermost repository that holds `root`
+    git_root: Path | None  # the innermost repository that contains `root`
     program: str | None  # relative to `root`
     dependencies: Path | None
     sweep_file: Path | None
 
     @property
     def name(self) -> str:
-        """The folder's name as an image's name allows it."""
+        """The folder's name, changed to be valid in an image's name."""
         plain = re.sub(r"[^a-z0-9]+", "-", self.root.name.lower()).strip("-")[:60].strip("-")
         return plain or "project"
 
 
 def find_project(start: Path) -> Project:
-    """The project that `start` lies in.
+    """The project that contains `start`.
 
     The nearest folder upwards with settings; else the nearest, up to the git root, with a
-    dependency file or a sweep file; else `start` itself. A folder above `start` that another user
-    may have filled does not count, nor do those above it.
+    dependency file or a sweep file; else `start` itself. The search stops at a folder above
+    `start` that another user may have filled.
 
     Raises:
-        RunnerError: a TOML file on the way cannot be read, or is a link out of the project.
+        RunnerError: a TOML file on the way cannot be read, or is a link out of the project (2).
     """
     start = start.absolute()
     git_root = find_git_root(start)
@@ -83,7 +83,7 @@ def find_dependencies(folder: Path) -> Path | None:
 
 
 def find_sweep_file(folder: Path) -> Path | None:
-    """A sweep file by its usual name, else the only YAML file that looks like one."""
+    """The sweep file: by its usual name, else the only YAML file that looks like one."""
     for name in SWEEP_FILES:
         if (folder / name).is_file() and _stays_inside(folder / name):
             return folder / name
@@ -92,7 +92,7 @@ def find_sweep_file(folder: Path) -> Path | None:
 
 
 def find_program(folder: Path, sweep_file: Path | None) -> str | None:
-    """What the sweep file names, else `train.py` or `main.py`, else the one that uses wandb."""
+    """The sweep file's program, else `train.py` or `main.py`, else the only one that uses wandb."""
     if sweep_file and (named := _read_program(sweep_file)) and (folder / named).is_file():
         return named
     for name in PROGRAMS:
@@ -115,7 +115,7 @@ def _find_root(start: Path, git_root: Path | None) -> Path:
 
 
 def _stays_inside(file: Path) -> bool:
-    """Whether a link, if it is one, leads into the same folder or its repository."""
+    """Whether a file is not a link, or a link into the same folder or its repository."""
     if not file.is_symlink():
         return True
     base = find_git_root(file.parent) or file.parent
@@ -144,10 +144,10 @@ def _read_program(sweep_file: Path) -> str | None:
 
 
 def _read_text(file: Path) -> str:
-    """The text of a regular file; nothing of anything else, nor of what lies elsewhere."""
+    """The text of a regular file in the project, else an empty string."""
     if not _stays_inside(file):
         return ""
     try:
         return read_regular(file).decode("utf-8", errors="replace")
     except OSError:
-        return ""  # unreadable: it is not what is looked for
+        return ""  # unreadable: not the file we look for

@@ -1,4 +1,4 @@
-"""`runner init`: what a folder seems to be, written down as a settings file and a sweep."""
+"""`runner init`: write a settings file and a sweep file from what a folder contains."""
 
 import ast
 import json
@@ -21,18 +21,18 @@ _MAXIMIZED = re.compile(r"acc|score|auc|f1|reward|return|precision|recall|iou|ma
 
 @dataclass(frozen=True, slots=True)
 class ProgramOption:
-    """What the program reads from its command line or from `wandb.config`: worth sweeping."""
+    """A value that the program reads from its command line or `wandb.config`, to sweep over."""
 
     name: str
-    default: int | float | None  # None: the program reads it and names no default
+    default: int | float | None  # None: the program has no default
 
 
 def init_project(project: Project, *, dry_run: bool = False) -> list[str]:
-    """Write what is missing; change no file that exists.
+    """Write missing files; never change an existing one.
 
     Returns:
-        A line for each thing that was found, and for each file that was kept or written (in a dry
-        run, with its text, would be written).
+        A line for each thing that was found and each file that was kept or written. In a dry run,
+        the text of each file that would be written.
     """
     said = list(_describe(project))
 
@@ -56,13 +56,13 @@ def init_project(project: Project, *, dry_run: bool = False) -> list[str]:
 
 
 def find_data_folders(root: Path) -> list[str]:
-    """Folders that hold data by their name; they are mounted, not built into the image."""
+    """Folders with usual names for data; they are mounted, not copied into the image."""
     folders = (one for one in sorted(root.iterdir()) if one.is_dir())
     return [one.name for one in folders if DATA_FOLDERS.fullmatch(one.name) and not _is_code(one)]
 
 
 def find_parameters(source: str) -> list[ProgramOption]:
-    """Numbers that the program takes: argparse's options, else what it reads from its config."""
+    """Numbers that the program reads: from argparse options, else from its config."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -78,14 +78,14 @@ def find_parameters(source: str) -> list[ProgramOption]:
 
 
 def find_metric(source: str) -> str | None:
-    """A name that the program logs, validation before training, the loss before the rest."""
+    """A metric that the program logs: prefers validation over training, and losses."""
     names = re.findall(r"""\.log\(\s*\{\s*["']([^"'{}]+)["']""", source)
     ranked = sorted(names, key=lambda name: ("val" not in name, "loss" not in name))
     return ranked[0] if ranked else None
 
 
 def settings_text(project: Project, data: list[str]) -> str:
-    """A runner.toml: what was found is set, what could be set is a comment."""
+    """The text of runner.toml: sets what was found, and lists other settings as comments."""
     found = project.dependencies.name if project.dependencies else None
     mounts = [f"./{name}:{WORKSPACE}/{name}:ro" for name in data]
     sweep = project.sweep_file.name if project.sweep_file else SWEEP_FILE
@@ -116,7 +116,7 @@ def settings_text(project: Project, data: list[str]) -> str:
 
 
 def sweep_text(project: Project) -> str:
-    """A sweep that is valid as it is, made from the program's own options where it has some."""
+    """The text of a valid sweep file, with the program's own options if it has some."""
     source = _read_source(project)
     metric = find_metric(source) or "loss"
     goal = "maximize" if _MAXIMIZED.search(metric) and "loss" not in metric else "minimize"
@@ -203,7 +203,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _plain(value: float) -> str:
-    """A number that YAML reads as one: `1e-05` would be a text there."""
+    """A number in a form that YAML reads as a number: `1e-05` would be text."""
     text = f"{value:.6g}"
     mantissa, mark, exponent = text.partition("e")
     return f"{mantissa}.0e{exponent}" if mark and "." not in mantissa else text

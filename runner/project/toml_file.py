@@ -1,4 +1,4 @@
-"""TOML files of a project: checked where they are read, and named where they are wrong."""
+"""Read and check TOML files of a project; errors name the file."""
 
 import tomllib
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from runner.guard.foreign_files import read_regular_text
 
 @dataclass(frozen=True, slots=True)
 class Toml:
-    """The content of one file; values are asked for by their keys, from the outside in."""
+    """The content of one file; methods take the keys of a value, outermost first."""
 
     file: Path
     content: dict[str, Any]
 
     def has(self, *keys: str) -> bool:
-        """Whether there is such a value, of whatever type."""
+        """Whether the value exists, of any type."""
         *path, last = keys
         return last in self.table(*path)
 
     def table(self, *keys: str) -> dict[str, Any]:
-        """The table there, empty where there is none.
+        """The table of these keys; empty if missing.
 
         Raises:
-            RunnerError: there is something else (2); likewise below.
+            RunnerError: the value has another type (2). The methods below raise it too.
         """
         found = self.content
         for depth, key in enumerate(keys, 1):
@@ -37,7 +37,7 @@ class Toml:
         return found
 
     def text(self, *keys: str) -> str | None:
-        """The text there."""
+        """The string of these keys; None if missing."""
         *path, last = keys
         value = self.table(*path).get(last)
         if value is None or isinstance(value, str):
@@ -45,11 +45,11 @@ class Toml:
         raise self._misfit(keys, "a string", value)
 
     def texts(self, *keys: str) -> list[str]:
-        """The texts of the list there."""
+        """The list of strings of these keys; empty if missing."""
         return self._list(keys, "a list of strings", lambda one: isinstance(one, str))
 
     def tables(self, *keys: str) -> list[dict[str, Any]]:
-        """The tables of the list there."""
+        """The list of tables of these keys; empty if missing."""
         return self._list(keys, "a list of tables", lambda one: isinstance(one, dict))
 
     def _list(self, keys: tuple[str, ...], kind: str, fits: Callable[[object], bool]) -> list[Any]:
@@ -68,10 +68,10 @@ class Toml:
 
 
 def read_toml(file: Path) -> Toml:
-    """A TOML file's content.
+    """Read a TOML file.
 
     Raises:
-        RunnerError: it cannot be read or is no TOML; the message has file and line.
+        RunnerError: it cannot be read, or is not TOML (2); the message has file and line.
     """
     try:
         return Toml(file, tomllib.loads(read_regular_text(file)))
@@ -81,7 +81,7 @@ def read_toml(file: Path) -> Toml:
         ) from error
     except OSError as error:
         raise RunnerError(f"cannot read `{file}`: {error.strerror}") from error
-    except ValueError as error:  # also of a number or a date that Python cannot hold
+    except ValueError as error:  # also for a number or date out of Python's range
         raise RunnerError(
             f"`{file}` is not valid TOML: {error}", hint="fix that line", code=ExitCode.USAGE
         ) from error
