@@ -1,1 +1,1 @@
-"""Flags, environment and files, read once; which server is meant."""
+"""Settings from flags, environment and files."""

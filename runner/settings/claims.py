@@ -1,4 +1,4 @@
-"""What a project's settings file says that counts only once its user has accepted it."""
+"""Find settings of a project's files that count only after the user accepted them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,10 +15,10 @@ DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 def find_claims(
     project: Project, values: Mapping[str, object], environ: Mapping[str, str]
 ) -> Iterator[Claim]:
-    """All that the project's file and W&B's file beside it decide about keys, code and files.
+    """The claims of the project's file and its W&B settings about keys, code and files.
 
     Args:
-        project: its settings file is where `values` come from.
+        project: whose settings file has `values`.
         values: by dotted key.
         environ: the process's environment.
     """
@@ -41,6 +41,6 @@ def find_claims(
 
 
 def is_inside(project: Project, path: str | Path) -> bool:
-    """Whether a path, relative to the project, stays in it or in its repository."""
+    """Whether a path, relative to the project, is in the project or its repository."""
     base = (project.git_root or project.root).resolve()
     return (project.root / path).resolve().is_relative_to(base)

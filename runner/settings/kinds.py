@@ -1,4 +1,4 @@
-"""Kinds of settings: what a TOML value or a text from flags and environment must be."""
+"""Types of settings: check TOML values, parse strings of flags and environment."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a value is read; both functions raise ValueError where it is not of this kind."""
+    """How to read a value. Both functions raise ValueError for a value of another kind."""
 
     expected: str  # as errors print it: "a string"
-    check: Callable[[object], object]  # a TOML value
-    parse: Callable[[str], object]  # a flag's or the environment's text
+    check: Callable[[object], object]  # for a TOML value
+    parse: Callable[[str], object]  # for a string of a flag or the environment
 
 
 def one_of(*choices: str) -> Kind:

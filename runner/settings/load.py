@@ -1,4 +1,4 @@
-"""Flags, environment and settings file, parsed once; every value knows where it came from."""
+"""Parse flags, environment and settings file once, and keep the origin of every value."""
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ Pin = Literal["uuid", "index"]
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """`[image]`: what the agents' image is made of."""
+    """`[image]`: the content of the agents' image."""
 
     dependencies: str | None = None
     extras: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """`[run]`: what a run gets."""
+    """`[run]`: the environment and limits of runs."""
 
     program: str | None = None
     sweep: str | None = None
@@ -53,7 +53,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """`[sync]`: where offline runs go."""
+    """`[sync]`: the destination of offline runs."""
 
     to: str | None = None
     entity: str | None = None
@@ -62,18 +62,18 @@ class SyncSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set, and the origin of each value by its dotted key."""
+    """All settings, and the origin of each value by its dotted key."""
 
     image: ImageSettings = field(default_factory=ImageSettings)
     run: RunSettings = field(default_factory=RunSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     server: str | None = None  # `local` or a URL
-    engine: str | None = None  # the engine's address, as DOCKER_HOST has it
+    engine: str | None = None  # the engine's address, written as in DOCKER_HOST
     access: GpuAccess | None = None
     pin: Pin = "uuid"
     memlock: int | None = None  # bytes, -1 unlimited; None: the engine's default
     origins: Mapping[str, str] = field(default_factory=dict)
-    claims: tuple[Claim, ...] = ()  # what the project's file has and nobody has accepted yet
+    claims: tuple[Claim, ...] = ()  # of the project's file, not accepted yet
 
     def get(self, key: str) -> object:
         """The value of a dotted key."""
@@ -130,16 +130,16 @@ def load_settings(
     Args:
         project: the project whose settings file is read.
         environ: the process's environment; `run.shm_size` is `RUNNER_RUN_SHM_SIZE`.
-        flags: by dotted key; None and empty lists mean "not given". Texts are parsed as in the
-            environment. Lists and tables add to what environment or file have.
-        believed: all of the project's file counts: who calls has vouched for it.
+        flags: by dotted key; None and empty lists mean "not given". Strings are parsed as in the
+            environment. Lists and tables are added to those of environment or file.
+        believed: use the complete project file; the caller trusts it.
 
     Returns:
-        The settings, without what still has to be accepted (see `claims`): that stands in
-        `Settings.claims`, for what no flag and no variable overrides.
+        The settings, without those that the user must accept first (see `claims`). Unless a flag
+        or a variable overrides them, they are in `Settings.claims`.
 
     Raises:
-        RunnerError: an unknown key (with a suggestion), or a value of the wrong type.
+        RunnerError: a key is unknown, or a value has the wrong type (2).
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
@@ -167,7 +167,7 @@ def variable_of(key: str) -> str:
 def _find_open_claims(
     project: Project, from_file: Iterable[tuple[str, object, str]], environ: Mapping[str, str]
 ) -> tuple[Claim, ...]:
-    """What the project's file has that still has to be accepted."""
+    """The claims of the project's file that are not accepted yet."""
     values = {key: value for key, value, _ in from_file}
     return tuple(
         claim for claim in find_claims(project, values, environ) if not is_accepted(claim, environ)
@@ -175,7 +175,7 @@ def _find_open_claims(
 
 
 def _with_origin(value: object, origin: str) -> object:
-    """Mounts know who asked for them: not everything may be mounted by everyone."""
+    """Store its origin in a mount: some origins may not mount everything."""
     if not isinstance(value, tuple):
         return value
     return tuple(
@@ -248,7 +248,7 @@ def _parse(key: str, text: str, *, where: str) -> object:
 
 
 def _parse_pairs(key: str, pairs: Sequence[object], where: str) -> Mapping[str, str]:
-    """`--env A=1 --env B=2`; a comma belongs to the value here."""
+    """Parse `--env A=1 --env B=2`; a comma is part of the value."""
     found = [str(one).partition("=") for one in pairs]
     for pair, (name, mark, _) in zip(pairs, found, strict=True):
         if not (name and mark):

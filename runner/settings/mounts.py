@@ -1,4 +1,4 @@
-"""What the user mounts into agents, as it is written: `SRC:DST[:ro]`."""
+"""Parse the user's mounts: `SRC:DST[:ro]`."""
 
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from runner.errors import ExitCode, RunnerError
 
 @dataclass(frozen=True, slots=True)
 class UserMount:
-    """A folder or file of the host, and where runs see it."""
+    """A folder or file of the host, and its path for runs."""
 
     source: str  # relative to the project, with `~` for the home
     target: PurePosixPath  # absolute
@@ -21,10 +21,10 @@ class UserMount:
 
 
 def parse_mount(text: str) -> UserMount:
-    """The mount in this text.
+    """Parse a mount.
 
     Raises:
-        RunnerError: it has no such form (2).
+        RunnerError: it is not a mount (2).
     """
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
