@@ -1,1 +1,1 @@
-"""What could go wrong here, each finding with its fix."""
+"""Check this machine; each finding has a fix."""

@@ -1,4 +1,4 @@
-"""What `doctor` asks a server that is named by its URL: whether it answers, its time, our key."""
+"""Check a server with a URL: does it answer, what time is it there, does our key work?"""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ TIMEOUT_S = 5
 def look_at_server(
     choice: ServerChoice, environ: Mapping[str, str], state: State | None
 ) -> Iterator[Finding]:
-    """The findings where the server is named by its URL; none where it is this folder's own."""
+    """The findings about a server with a URL; none for this folder's own server."""
     if choice.url is None:
         return
     try:

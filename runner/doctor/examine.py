@@ -1,4 +1,4 @@
-"""Looks at everything that a fleet needs here, without changing anything."""
+"""Check everything that a fleet needs on this machine, without changing anything."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ from runner.state.folder import State
 
 __all__ = ["Finding", "examine", "is_fit"]
 
-_NO_LIBRARY = 12  # NVML: no driver at all, which is no fault of a machine without GPUs
+_NO_LIBRARY = 12  # NVML: no driver, which is normal on a machine without GPUs
 
 
 def examine(
@@ -49,15 +49,15 @@ def examine(
     connect: Callable[[], Engine],
     environ: Mapping[str, str],
 ) -> list[Finding]:
-    """All findings, the engine's first; what cannot be looked at without it is left out.
+    """All findings, the engine's first; skips checks that need an engine if none answers.
 
     Args:
-        settings: the project's.
+        settings: of the project.
         choice: the server that commands in this folder use.
-        state: None where no fleet was started here yet.
-        folder: where the state folder would be made.
-        connect: reaches the engine.
-        environ: the caller's.
+        state: None if no fleet was started here yet.
+        folder: would contain the state folder.
+        connect: connects to the engine.
+        environ: of the caller.
     """
     gpus, seen = _look_at_gpus()
     try:
@@ -110,7 +110,7 @@ def _look_at_command(engine: Engine) -> Iterator[Finding]:
 
 
 def _look_at_access(engine: Engine, settings: Settings, gpus: list[Gpu]) -> Iterator[Finding]:
-    """Start a container with a GPU, by each way until one works."""
+    """Start a container with a GPU; try each way until one works."""
     usable = [gpu for gpu in gpus if gpu.uuid and gpu.state != "lost"]
     if not usable:
         return
@@ -139,7 +139,7 @@ def _look_at_access(engine: Engine, settings: Settings, gpus: list[Gpu]) -> Iter
 
 
 def _look_at_memlock(engine: Engine, settings: Settings) -> Iterator[Finding]:
-    """Start a container with the limit that the settings ask for, where they do."""
+    """Start a container with the limit of the settings, if they set one."""
     image = _find_image(engine)
     if settings.memlock is None or image is None:
         return
@@ -170,7 +170,7 @@ def _start_once(
         rlimits=rlimits or {},
     )
     with engine.short_lived(spec):
-        pass  # that it starts is all
+        pass  # it only has to start
 
 
 def _find_image(engine: Engine) -> Image | None:
@@ -179,9 +179,9 @@ def _find_image(engine: Engine) -> Image | None:
 
 def _look_at_images_disk(engine: Engine, with_gpus: bool) -> Iterator[Finding]:
     root = engine.info().root_dir
-    with contextlib.suppress(OSError):  # the engine's folder may be another machine's
+    with contextlib.suppress(OSError):  # the engine's folder may be on another machine
         free = shutil.disk_usage(root).free
-        low = 20 * GIB if with_gpus else 5 * GIB  # an image with CUDA has some 8 GiB
+        low = 20 * GIB if with_gpus else 5 * GIB  # an image with CUDA has about 8 GiB
         yield judge_disk("images", root, free, low=low, needed=GIB)
 
 

@@ -1,4 +1,4 @@
-"""What `doctor` makes of the facts: pure, each finding with the one thing that mends it."""
+"""Judge the facts for `doctor`: each finding has one fix. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 GIB = 1 << 30
 CUDA_13_DRIVER, CUDA_12_DRIVER = 580, 525
-BUILD_VERSION = 23  # Docker's first with named build contexts
+BUILD_VERSION = 23  # the first Docker with named build contexts
 CLOCK_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at, why it matters where it is not well, and its fix."""
+    """One check: its status, the reason, and the fix."""
 
     check: str
     status: Literal["ok", "warn", "fail"]
@@ -29,17 +29,17 @@ class Finding:
 
 
 def is_fit(findings: Sequence[Finding]) -> bool:
-    """Whether a fleet can run here."""
+    """Whether a fleet can run on this machine."""
     return all(one.status != "fail" for one in findings)
 
 
 def from_error(check: str, error: RunnerError, status: Literal["warn", "fail"] = "fail") -> Finding:
-    """An error that stopped a check is its finding."""
+    """Make a finding from the error that stopped a check."""
     return Finding(check, status, error.message, error.hint)
 
 
 def judge_engine(info: EngineInfo, origin: str) -> Iterator[Finding]:
-    """Version, and what of its set-up makes a difference."""
+    """Judge the engine's version."""
     where = {"context": "the current Docker context", "state": "this fleet's engine"}
     named = where.get(origin, f"named by {origin}")
     detail = f"Docker {info.version} (API {info.api_version}) at {info.host}, {named}"
@@ -52,7 +52,7 @@ def judge_engine(info: EngineInfo, origin: str) -> Iterator[Finding]:
 
 
 def judge_gpus(gpus: Sequence["Gpu"]) -> Iterator[Finding]:
-    """The driver against the CUDA of our images, and GPUs that are lost."""
+    """Judge the driver against the CUDA of our images; report lost GPUs."""
     if not gpus:
         yield Finding(
             "nvml", "warn", "the NVIDIA driver shows no GPU", "see `nvidia-smi`; or use `cpu:2`"
@@ -77,10 +77,10 @@ def judge_gpus(gpus: Sequence["Gpu"]) -> Iterator[Finding]:
 
 
 def judge_reload(info: EngineInfo, way: GpuAccess) -> Iterator[Finding]:
-    """Whether `systemctl daemon-reload` takes running containers their GPUs.
+    """Judge whether `systemctl daemon-reload` would remove GPUs from running containers.
 
-    NVIDIA's legacy hook gives device access behind runc's back; with systemd's cgroup driver a
-    reload drops what the unit does not list (NVIDIA/nvidia-container-toolkit#48). Not with CDI.
+    NVIDIA's legacy hook gives device access without runc; with systemd's cgroup driver a reload
+    drops what the unit does not list (NVIDIA/nvidia-container-toolkit#48). CDI is not affected.
     """
     if way == "cdi" or info.cgroup_driver != "systemd":
         return
@@ -93,7 +93,7 @@ def judge_reload(info: EngineInfo, way: GpuAccess) -> Iterator[Finding]:
 
 
 def judge_disk(name: str, path: str, free_bytes: int, *, low: int, needed: int) -> Finding:
-    """Room for images or for what runs write."""
+    """Judge the free space for images or for the files of runs, in bytes."""
     detail = f"{format_bytes(free_bytes)} free at {path}"
     fix = "docker image prune, docker builder prune" if name == "images" else "free some space"
     if free_bytes < needed:
@@ -104,7 +104,7 @@ def judge_disk(name: str, path: str, free_bytes: int, *, low: int, needed: int) 
 
 
 def judge_shm(info: EngineInfo, wanted_bytes: int | None) -> Finding:
-    """Shared memory of data loaders counts as memory; the engine's own default is 64 MiB."""
+    """Judge the shared memory for data loaders, in bytes; Docker's own default is 64 MiB."""
     memory = format_bytes(info.memory_bytes)
     if wanted_bytes is None:
         return Finding("shm", "ok", f"half of the memory ({memory}), shared among the agents")
@@ -115,7 +115,7 @@ def judge_shm(info: EngineInfo, wanted_bytes: int | None) -> Finding:
 
 
 def judge_clock(other: str, *, now: datetime, whose: str) -> Finding:
-    """This machine's clock against another one: times of runs, leases and TLS hang on it."""
+    """Compare this machine's clock with another: times of runs, leases and TLS depend on it."""
     try:
         apart = abs((datetime.fromisoformat(other) - now).total_seconds())
     except (ValueError, TypeError):
