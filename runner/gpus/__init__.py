@@ -1,1 +1,1 @@
-"""The GPUs of this machine, and who has each."""
+"""The GPUs of this machine, and their holders."""

@@ -1,4 +1,4 @@
-"""GPUs and MIG slices as NVML shows them."""
+"""GPUs and MIG slices from NVML."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ GpuState = Literal["free", "agent", "foreign", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Mig:
-    """A slice of a GPU that was split by MIG; agents get slices, never the split GPU."""
+    """A slice of a GPU that MIG splits; agents get slices, never the split GPU."""
 
     uuid: str
     name: str
@@ -23,10 +23,10 @@ class Mig:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One NVIDIA GPU as NVML reported it at one moment; `mark_gpus` adds who has it."""
+    """One NVIDIA GPU as NVML reported it at one moment; `mark_gpus` adds its holder."""
 
     index: int  # NVML order, by PCI bus; CUDA agrees only under CUDA_DEVICE_ORDER=PCI_BUS_ID
-    uuid: str  # "GPU-…", the same after a reboot; empty where a lost GPU does not tell it
+    uuid: str  # "GPU-…", the same after a reboot; empty if a lost GPU does not report it
     name: str
     driver: str
     compute_capability: tuple[int, int] | None = None
@@ -42,5 +42,5 @@ class Gpu:
 
     @property
     def short(self) -> str:
-        """As errors name it: `0 (GPU-1a2b3c4d, free)`."""
+        """Its name in errors: `0 (GPU-1a2b3c4d, free)`."""
         return f"{self.index} ({self.uuid[:12] or 'no UUID'}, {self.state})"

@@ -1,4 +1,4 @@
-"""Leases of GPUs: files that agents of every user and engine lock."""
+"""Read leases of GPUs: files that agents of every user and engine lock."""
 
 import os
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runner.agent.contract import paths
 
-LEASES = Path(paths.HOST_LEASES)  # files by UUID
+LEASES = Path(paths.HOST_LEASES)  # contains a file for each UUID
 
 
 def read_leases(folder: Path = LEASES, locks: Path = Path("/proc/locks")) -> dict[str, int]:

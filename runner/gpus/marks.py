@@ -1,4 +1,4 @@
-"""Who has each GPU: an agent, a foreign process, or nobody."""
+"""Mark each GPU with its holder: an agent, another process, or nobody."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from runner.gpus.processes import Process
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has a GPU: a live agent container, or a lease of another engine or user."""
+    """The holder of a GPU: a live agent container, or a lease of another engine or user."""
 
     uuid: str
     agent: str
@@ -20,7 +20,7 @@ class Holder:
 
 
 def mark_gpus(gpus: Sequence[Gpu], holders: Sequence[Holder], *, foreign_bytes: int) -> list[Gpu]:
-    """Each GPU with its state: held by an agent, used by a foreign process, lost or free."""
+    """Each GPU with its state: held by an agent, used by another process, lost or free."""
     by_uuid = {holder.uuid: holder for holder in holders}
     ours = {holder.container for holder in holders if holder.container}
     return [_mark(gpu, by_uuid, ours, foreign_bytes) for gpu in gpus]

@@ -1,4 +1,4 @@
-"""The host's door to NVML: the GPUs and MIG slices of this machine, and who computes on them."""
+"""Ask NVML about the GPUs and MIG slices of this machine and the processes on them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.gpus.gpu import Gpu, Mig
 from runner.gpus.processes import Process, find_owner
 
-_CAUSES = {  # NVML's code: what it means, and the way out (all but 12 were met on real machines)
+_CAUSES = {  # NVML's code: message and hint (all but 12 were seen on real machines)
     9: ("the NVIDIA driver is installed but not loaded", "`modprobe nvidia`, or reboot"),
     12: (
         "no NVIDIA driver: `libnvidia-ml.so.1` was not found",
@@ -36,10 +36,10 @@ _ABSENT = (
 
 
 def read_gpus() -> list[Gpu]:
-    """All GPUs in NVML's order; one that is lost is a row with its reason.
+    """All GPUs in NVML's order; a lost GPU has its reason.
 
     Raises:
-        RunnerError: there is no driver, or NVML does not start.
+        RunnerError: there is no driver, or NVML does not start (6).
     """
     with _nvml():
         driver = str(pynvml.nvmlSystemGetDriverVersion())
@@ -93,7 +93,7 @@ def _read_gpu(index: int, driver: str) -> Gpu:
 
 
 def _ask(function: Callable[..., Any], *arguments: object) -> Any:
-    """What NVML answers; None where this GPU or driver does not know."""
+    """NVML's answer; None if this GPU or driver does not support the question."""
     try:
         return function(*arguments)
     except _ABSENT:
@@ -107,7 +107,7 @@ def _read_slices(handle: object) -> tuple[Mig, ...]:
     slices = []
     for position in range(_ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
         mig = _ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, position)
-        if mig is None:  # slots are sparse
+        if mig is None:  # slots may be empty
             continue
         memory = pynvml.nvmlDeviceGetMemoryInfo(mig)
         uuid, name = pynvml.nvmlDeviceGetUUID(mig), pynvml.nvmlDeviceGetName(mig)
@@ -124,7 +124,7 @@ def _read_processes(handle: object) -> tuple[Process, ...]:
 
 
 def _find_container(pid: int) -> str | None:
-    """The ID in the process's cgroup path, as Docker, containerd and podman write it."""
+    """The container ID in the process's cgroup path (Docker, containerd, podman)."""
     try:
         text = Path(f"/proc/{pid}/cgroup").read_text("utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Processes that compute on GPUs, and whose they are."""
+"""Processes that compute on GPUs, and their users."""
 
 import pwd
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that computes on a GPU; display servers are not counted."""
+    """A process that computes on a GPU; display servers are left out."""
 
-    pid: int  # the host's
-    used_bytes: int | None  # None where the driver does not tell
+    pid: int  # on the host
+    used_bytes: int | None  # None if the driver does not report it
     owner: str
     container: str | None  # its ID, 64 hex digits
 
 
 def find_owner(pid: int) -> str:
-    """The user that a process belongs to."""
+    """The user name of a process."""
     try:
         uid = Path(f"/proc/{pid}").stat().st_uid
-    except OSError:  # gone, or in another pid namespace
+    except OSError:  # it has ended, or is in another pid namespace
         return "unknown"
     try:
         return pwd.getpwuid(uid).pw_name
