@@ -1,1 +1,1 @@
-"""The state folder `.runner/`: where everything of a fleet lies on the host."""
+"""The state folder `.runner/`, which contains all files of a fleet on the host."""

@@ -1,4 +1,4 @@
-"""Find the state folder that serves a folder, or make one."""
+"""Find the state folder of a folder, or make one."""
 
 import os
 from collections.abc import Mapping
@@ -24,17 +24,17 @@ from runner.user.engines import follow_engine
 def find_state(
     start: Path, *, environ: Mapping[str, str], read_only: bool = False, mapped: bool = False
 ) -> State | None:
-    """The state folder that serves `start`: `RUNNER_HOME`, else the nearest up to the git root.
+    """The state folder of `start`: `RUNNER_HOME`, else the nearest one up to the git root.
 
     Args:
         start: the folder that the command was called in.
         environ: the process's environment.
-        read_only: nothing is written, not even where the folder has moved.
-        mapped: this is a container, and the folder a mount of it.
+        read_only: write nothing, even if the folder has moved.
+        mapped: this process runs in a container that mounts the folder.
 
     Raises:
-        RunnerError: the folder may be a stranger's (see `guard.ownership`), was written by a newer
-            runner, or is unreadable.
+        RunnerError: others may have written the folder (6, see `guard.ownership`), a newer runner
+            wrote it, or it is damaged.
     """
     root = _find_root(start, environ)
     if root is None:
@@ -46,23 +46,23 @@ def find_state(
 def open_state(
     start: Path, project: Path, *, environ: Mapping[str, str], mapped: bool = False
 ) -> State:
-    """The state folder that serves `start`, made in `project` where there is none."""
+    """The state folder of `start`; made in `project` if missing."""
     found = find_state(start, environ=environ, mapped=mapped)
     return found or _create(plan_state(project, environ=environ), start, mapped=mapped)
 
 
 def find_foreign_state(start: Path) -> Path | None:
-    """A state folder above `start` that does not count, because its folder may be a stranger's."""
+    """A state folder above `start` that is ignored, because others may have written its folder."""
     own = {*walk_up(start)}
     above = (one for one in start.parents if one not in own)
     return next((one / FOLDER for one in above if (one / FOLDER / "fleet").exists()), None)
 
 
 def plan_state(project: Path, *, environ: Mapping[str, str], read_only: bool = False) -> State:
-    """The state folder that would be made for `project`; nothing is written.
+    """The state folder that would be made for `project`; writes nothing.
 
     Raises:
-        RunnerError: `RUNNER_FLEET` is not a fleet's name.
+        RunnerError: `RUNNER_FLEET` is not a fleet name (2).
     """
     name = environ.get(FLEET) or make_fleet_name(project.name)
     if not is_fleet_name(name):
@@ -113,7 +113,7 @@ def _load(root: Path, environ: Mapping[str, str], *, read_only: bool, mapped: bo
         return state
     if read_only:
         return _settle(state, place, environ)
-    with locked(root / "lock"):  # two commands in a fresh copy give it one name
+    with locked(root / "lock"):  # so that two commands in a fresh copy give it the same name
         record = _read_fleet(root / "fleet")
         state = replace(state, fleet=str(record.get("name", name)))
         settled = _settle(state, Place.from_json(record.get("place")), environ)
@@ -124,7 +124,7 @@ def _load(root: Path, environ: Mapping[str, str], *, read_only: bool, mapped: bo
 
 
 def _check_mapped(state: State, place: Place | None) -> None:
-    """In a container: whether the folder is the one that the host knows."""
+    """In a container: check that the folder is the one that the host knows."""
     if place and not place.is_same_folder(state.root):
         raise RunnerError(
             f"this folder is a copy of `{place.path}`, or was moved: fleet {state.fleet} may be "
@@ -142,7 +142,7 @@ def _read_fleet(file: Path) -> dict[str, Any]:
 
 
 def _settle(state: State, place: Place | None, environ: Mapping[str, str]) -> State:
-    """The state as it is meant here: a copied folder gets a name of its own."""
+    """The state for this place: a copied folder gets a new fleet name."""
     verdict = judge_place(place, state.root, state.fleet)
     if place is None or verdict == "here":
         return state

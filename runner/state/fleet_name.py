@@ -1,11 +1,11 @@
-"""Names of fleets: Docker takes them in names of containers and networks."""
+"""Names of fleets. They must be valid in Docker's names of containers and networks."""
 
 import re
 import secrets
 
 
 def is_fleet_name(text: str) -> bool:
-    """Whether it is one: at most 40 of a-z, 0-9 and hyphens, no hyphen first."""
+    """Whether it is a fleet name: at most 40 of a-z, 0-9 and hyphens, without a leading hyphen."""
     return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", text) is not None
 
 

@@ -1,19 +1,18 @@
-"""What lies where in a state folder."""
+"""The paths in a state folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 2  # of the folder's layout, see `migrations`; a newer one is refused
+FORMAT = 2  # of the folder's layout, see `migrations`; newer formats are refused
 FOLDER = ".runner"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One state folder and the name of the fleet that it belongs to.
+    """One state folder and the name of its fleet.
 
-    With `read_only` the call only looks, or is a dry run: what other calls would remember on the
-    way (the engine, a sweep's server, an image's probe) is not written, and the folder need not
-    exist.
+    `read_only` is for calls that change nothing and for dry runs: they do not store what other
+    calls do (the engine, a sweep's server, an image's probe), and the folder may not exist.
     """
 
     root: Path
@@ -22,14 +21,14 @@ class State:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where commands write for a moment what they then rename or remove."""
+        """Folders for temporary files, which commands later rename or remove."""
         secret = (self.secrets / name for name in (".", "agents", "compose", "wandb"))
         probes = self.cache / "probes"
         return (self.root, self.root / "compose", self.sweeps, self.cache, probes, *secret)
 
     @property
     def engine_file(self) -> Path:
-        """Socket and GPU access way of the engine that this fleet uses."""
+        """Socket and GPU access of the engine that this fleet uses."""
         return self.root / "engine.json"
 
     @property
@@ -39,12 +38,12 @@ class State:
 
     @property
     def sweeps(self) -> Path:
-        """One file per sweep created or joined here: path, server, URL."""
+        """One file per sweep that was created or joined here: path, server, URL."""
         return self.root / "sweeps"
 
     @property
     def runs(self) -> Path:
-        """`WANDB_DIR` of every run; W&B's folders lie in `runs/wandb/`."""
+        """`WANDB_DIR` of every run; W&B's folders are in `runs/wandb/`."""
         return self.root / "runs"
 
     @property
@@ -59,22 +58,22 @@ class State:
 
     @property
     def status(self) -> Path:
-        """A folder for each agent, in which it writes what it says of itself."""
+        """A folder for each agent, where it writes its status."""
         return self.root / "status"
 
     @property
     def orders(self) -> Path:
-        """A folder for each agent, which it only reads: what the host tells it."""
+        """A folder for each agent with requests from the host; the agent only reads it."""
         return self.root / "orders"
 
     @property
     def agents(self) -> Path:
-        """What stood in both: agents of `labels.SHARED_STATUS` have this one folder together."""
+        """Replaces both for agents with `labels.SHARED_STATUS`, which share this folder."""
         return self.root / "agents"
 
     @property
     def secrets(self) -> Path:
-        """Keys, readable by the owner only."""
+        """Keys; only the owner can read them."""
         return self.root / "secrets"
 
     @property
@@ -84,5 +83,5 @@ class State:
 
     @property
     def cache(self) -> Path:
-        """What can be made again: the agents' code, caches of the runs, build staging."""
+        """Files that can be made again: the agents' code, caches of the runs, staged builds."""
         return self.root / "cache"

@@ -1,4 +1,4 @@
-"""Where a state folder lies, as it remembers it: a copy of a folder is another fleet."""
+"""The remembered place of a state folder, to detect copies: a copy is another fleet."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ class Place:
 
     @classmethod
     def of(cls, root: Path) -> Self:
-        """Where `root` is now."""
+        """The present place of `root`."""
         found = root.stat()
         return cls(str(root.absolute()), found.st_dev, found.st_ino)
 
     @classmethod
     def from_json(cls, value: object) -> Self | None:
-        """What `to_json` gave; None for anything else."""
+        """Parse the output of `to_json`; None for anything else."""
         fields = value if isinstance(value, dict) else {}
         path, device, inode = (fields.get(name) for name in ("path", "device", "inode"))
         if isinstance(path, str) and isinstance(device, int) and isinstance(inode, int):
@@ -33,26 +33,26 @@ class Place:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """For the file `fleet`."""
+        """The content for the file `fleet`."""
         return asdict(self)
 
     def is_same_folder(self, root: Path) -> bool:
-        """Whether this is about the folder at `root`, under whatever path it is seen."""
+        """Whether the folder at `root` is this one, under any path."""
         now = Place.of(root)
         return (self.device, self.inode) == (now.device, now.inode)
 
 
 def judge_place(place: Place | None, root: Path, fleet: str) -> Verdict:
-    """Whether the state folder at `root` is the one that it remembers to be.
+    """Judge whether the state folder at `root` is the original, moved, or a copy.
 
     Args:
-        place: what it remembers; None in one of an earlier version.
-        root: where it was found.
-        fleet: its fleet's name.
+        place: what it remembers; None in a folder of an earlier version.
+        root: its present path.
+        fleet: the name of its fleet.
 
     Returns:
-        `moved` also for a folder that came from a backup or another file system: what it remembers
-        is to be corrected. `copy` only where the folder that it remembers is still there.
+        `moved` also for a folder from a backup or another file system: the caller must correct
+        its place. `copy` only if the remembered folder still exists.
     """
     if place == Place.of(root):
         return "here"
@@ -62,7 +62,7 @@ def judge_place(place: Place | None, root: Path, fleet: str) -> Verdict:
 
 
 def _is_still_there(path: str, root: Path, fleet: str) -> bool:
-    """Whether a folder of the same fleet, which is not `root`, lies at `path`."""
+    """Whether `path` is another folder of the same fleet, not `root`."""
     try:
         other = read_foreign_object(Path(path, "fleet"))
         return other.get("name") == fleet and not root.samefile(path)

@@ -1,7 +1,7 @@
-"""Changes of the state folder's layout, one module each: `m0002_…` makes format 2 of format 1.
+"""Changes of the state folder's layout, one module each: `m0002_…` makes format 2 from format 1.
 
-Each has `change(root)`, which may have been interrupted before and is then called again. Commands
-that only look change nothing, so what they read of a folder they understand in its last format too.
+Each has `change(root)`; it is called again after an interruption. Commands that change nothing do
+not migrate, so they also understand the previous format of what they read.
 """
 
 import importlib
@@ -18,16 +18,16 @@ Change = Callable[[Path], None]
 
 
 def find_changes() -> dict[int, Change]:
-    """Format → what makes it of the format before, in order."""
+    """Format → the function that makes it from the previous format, in order."""
     names = sorted(one.name for one in pkgutil.iter_modules(__path__) if one.name.startswith("m"))
     return {int(name[1:5]): importlib.import_module(f"{__name__}.{name}").change for name in names}
 
 
 def migrate(root: Path, changes: dict[int, Change]) -> None:
-    """Bring a state folder to the newest format, one step after the other.
+    """Migrate a state folder to the newest format, step by step.
 
-    Two commands at once do it once. Where a step fails, the folder stays as the step before it
-    left it.
+    Of two commands at the same time, one migrates. If a step fails, the folder keeps the format
+    of the step before.
 
     Raises:
         RunnerError: a file cannot be written.

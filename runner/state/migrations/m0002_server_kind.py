@@ -1,4 +1,4 @@
-"""A sweep's record says whose server it is on: before, all but this folder's own were W&B's."""
+"""Add the kind of server to sweep records: before, all but this folder's own were W&B's."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from runner.disk.own_files import read_json, write_json
 
 
 def change(root: Path) -> None:
-    """Add `kind` to the records in `sweeps/`; a damaged one stays as it is."""
+    """Add `kind` to the records in `sweeps/`; skips damaged ones."""
     for file in (root / "sweeps").glob("*.json"):
         record = read_json(file)
         if record and "kind" not in record and isinstance(record.get("server"), str):
