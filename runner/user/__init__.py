@@ -1,1 +1,1 @@
-"""What runner keeps for one user, outside of every project."""
+"""Records that runner keeps for one user, outside of projects."""

@@ -1,8 +1,8 @@
-"""What a project's file decides about the user's keys, code and files: only once it was accepted.
+"""Accept what a project's file decides about the user's keys, code and files.
 
-A repository may be anybody's, so what it says about where keys and code go, and about files
-outside of it, counts when its user has accepted it for this folder, or has said the same by a flag
-or in the environment. What was accepted is remembered outside of the project.
+Anybody may have made a repository. So its settings about where keys and code go, and about files
+outside of it, count only after the user accepted them for this folder, or gave the same value by a
+flag or in the environment. Accepted values are stored outside of the project.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,19 +16,19 @@ KIND = "accepted"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One thing that a file of the project decides."""
+    """One setting of a project's file that the user must accept."""
 
-    folder: Path  # the project's
-    key: str  # the dotted key
+    folder: Path  # of the project
+    key: str  # dotted
     value: str
     origin: str  # the file
-    effect: str  # what it leads to: "keys and runs go to …"
+    effect: str  # the consequence: "keys and runs go to …"
 
     def __str__(self) -> str:
         return f"{self.origin}: `{self.key}` is `{self.value}`, so {self.effect}"
 
 
-_granted: set[Claim] = set()  # in this call
+_granted: set[Claim] = set()  # accepted in this call
 
 
 def is_accepted(claim: Claim, environ: Mapping[str, str]) -> bool:
@@ -39,10 +39,10 @@ def is_accepted(claim: Claim, environ: Mapping[str, str]) -> bool:
 
 
 def accept(claims: Iterable[Claim], environ: Mapping[str, str], *, remember: bool) -> None:
-    """Let these count, without `remember` in this call only.
+    """Accept these claims; without `remember`, for this call only.
 
     Raises:
-        RunnerError: the user's own folder cannot be written.
+        RunnerError: the user's own folder cannot be written (1).
     """
     by_folder: dict[Path, list[Claim]] = {}
     for claim in claims:

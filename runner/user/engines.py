@@ -1,7 +1,7 @@
-"""The engine that a fleet uses, as its user named it by hand: kept outside of the project.
+"""Store the engine that the user named for a fleet, outside of the project.
 
-What names a socket, a program or a folder of plugins is run or obeyed, so it must not come from a
-folder that anybody may have sent.
+A command obeys a socket and runs programs and plugins, so their paths must not come from a folder
+that somebody else may have written.
 """
 
 import shutil
@@ -16,7 +16,7 @@ KIND = "engines"
 
 @dataclass(frozen=True, slots=True)
 class RememberedEngine:
-    """An engine, and what was in the environment that found it."""
+    """An engine, and the environment in which it was found."""
 
     host: str  # as in DOCKER_HOST
     docker: str | None = None  # the `docker` command
@@ -24,7 +24,7 @@ class RememberedEngine:
 
 
 def recall_engine(root: Path, environ: Mapping[str, str]) -> RememberedEngine | None:
-    """What was kept for the state folder `root`, if anything was."""
+    """The stored engine of the state folder `root`, or None."""
     record = read_record(KIND, root, environ)
     fields = {name: record.get(name) for name in ("host", "docker", "docker_config")}
     known = {name: value for name, value in fields.items() if isinstance(value, str)}
@@ -32,10 +32,10 @@ def recall_engine(root: Path, environ: Mapping[str, str]) -> RememberedEngine | 
 
 
 def keep_engine(root: Path, host: str, environ: Mapping[str, str]) -> None:
-    """Keep the engine that this call named, with what finds `docker` and its settings now.
+    """Store the engine of this call, with the paths of `docker` and its settings.
 
     Raises:
-        RunnerError: the user's own folder cannot be written.
+        RunnerError: the user's own folder cannot be written (1).
     """
     before = recall_engine(root, environ)
     command = shutil.which("docker", path=environ.get("PATH"))
@@ -48,7 +48,7 @@ def keep_engine(root: Path, host: str, environ: Mapping[str, str]) -> None:
 
 
 def follow_engine(before: Path, root: Path, environ: Mapping[str, str]) -> None:
-    """The state folder was moved from `before` to `root`: its engine is still the same."""
+    """Keep the engine of a state folder that moved from `before` to `root`."""
     moved = recall_engine(before, environ)
     if moved and recall_engine(root, environ) is None:
         write_record(KIND, root, asdict(moved), environ)

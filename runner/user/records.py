@@ -1,4 +1,4 @@
-"""What runner keeps for one user outside of every project: nothing of it comes with a project."""
+"""Records of one user outside of projects, so that no project can bring its own."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ from runner.guard.foreign_files import DamagedFile, read_foreign_object
 
 
 def find_user_folder(environ: Mapping[str, str]) -> Path:
-    """`$XDG_STATE_HOME/runner`, by default `~/.local/state/runner`; it need not exist.
+    """`$XDG_STATE_HOME/runner`, by default `~/.local/state/runner`; it may not exist.
 
-    A place of another user's does not count, as `sudo` may leave one in the environment. Who has
-    none that can be written has a folder in the system's place for temporary files.
+    Skips a folder of another user, which `sudo` may leave in the environment. Without a writable
+    one, it is a folder in the system's temporary folder.
     """
     for base in _bases(environ):
         there = next(one for one in (base, *base.parents) if os.path.lexists(one))
@@ -30,11 +30,11 @@ def find_user_folder(environ: Mapping[str, str]) -> Path:
 
 
 def read_record(kind: str, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What was kept about `folder`, a project or a state folder; empty where there is nothing.
+    """The record about `folder`, a project or a state folder; empty if there is none.
 
     Args:
-        kind: what it is about; each kind has files of its own.
-        folder: as an absolute path.
+        kind: of record; each kind has its own files.
+        folder: an absolute path.
         environ: the process's environment.
     """
     file = _file(kind, folder, environ)
@@ -50,10 +50,10 @@ def read_record(kind: str, folder: Path, environ: Mapping[str, str]) -> dict[str
 def write_record(
     kind: str, folder: Path, fields: Mapping[str, object], environ: Mapping[str, str]
 ) -> None:
-    """Keep `fields` about `folder` in place of what was kept.
+    """Replace the record about `folder` by `fields`.
 
     Raises:
-        RunnerError: the file cannot be written.
+        RunnerError: the file cannot be written (1).
     """
     file = _file(kind, folder, environ)
     try:
@@ -79,17 +79,17 @@ def _file(kind: str, folder: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where users keep such things, the likeliest first."""
+    """Possible parent folders, the preferred one first."""
     if named := environ.get("XDG_STATE_HOME"):
         yield Path(named)
     homes = [environ.get("HOME")]
-    with suppress(KeyError):  # no such account here
+    with suppress(KeyError):  # the account does not exist
         homes.append(pwd.getpwuid(os.geteuid()).pw_dir)
     yield from (Path(home, ".local", "state") for home in homes if home)
 
 
 def _is_mine(path: Path) -> bool:
-    """Whether this user owns it and nobody else can write to it; a link is followed by nobody."""
+    """Whether this user owns the folder and nobody else can write to it; False for a link."""
     try:
         found = path.lstat()
     except OSError:
