@@ -1,1 +1,1 @@
-"""Files of our own: written in one step, named for a moment, kept in numbered formats."""
+"""Our own files: atomic writes, locks, temporary files, formats with numbers."""

@@ -1,7 +1,7 @@
-"""What kind of file system a folder lies on: SQLite and flock need a local one.
+"""Find the file system of a folder: SQLite and flock need a local one.
 
-One list serves all: where the server keeps its data, and whether a log that nobody here holds open
-may still be written from another machine.
+The same list of network file systems decides where the server keeps its data, and whether another
+machine may still write a log that no process here holds open.
 """
 
 import re
@@ -15,11 +15,11 @@ _NETWORK = re.compile(
 
 
 def find_file_system(folder: Path, mounts: Mapping[str, str] | None = None) -> str:
-    """The type (`ext4`, `nfs4`, `fuse.sshfs`, …) of what `folder` lies on.
+    """The type of the folder's file system: `ext4`, `nfs4`, `fuse.sshfs`, …
 
     Args:
-        folder: need not exist yet.
-        mounts: as `read_mounts` gives them; read anew where they are not given.
+        folder: may not exist yet.
+        mounts: from `read_mounts`; read if not given.
     """
     mounts = read_mounts() if mounts is None else mounts
     path = folder.resolve()
@@ -29,12 +29,12 @@ def find_file_system(folder: Path, mounts: Mapping[str, str] | None = None) -> s
 
 
 def is_network(kind: str) -> bool:
-    """Whether other machines share this type of file system."""
+    """Whether other machines can share this type of file system."""
     return _NETWORK.fullmatch(kind) is not None
 
 
 def read_mounts(mountinfo: str | None = None) -> dict[str, str]:
-    """Mount point → type, the later of two at one place (source: /proc/self/mountinfo, proc(5))."""
+    """Mount point → type, the last one at each place (source: /proc/self/mountinfo, proc(5))."""
     if mountinfo is None:
         mountinfo = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     mounts: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""Locks between commands: one file, locked while a block runs.
+"""Lock a file between commands while a block runs.
 
-`filelock` would do it too; loading it takes 0.09 s of every command, and the processes that send
-runs must inherit the locked handle, which it keeps to itself. A GPU's lease is the agent's matter.
+We do not use `filelock`: it takes 0.09 s to load in every command, and it does not give the handle
+that the processes that send runs must inherit. The agent locks the lease of a GPU.
 """
 
 import fcntl
@@ -21,17 +21,17 @@ POLL_S = 0.1
 def locked(
     file: Path, *, on_wait: Callable[[], None] = lambda: None, patience_s: float | None = None
 ) -> Iterator[int]:
-    """Hold the lock of a file of ours, which is made where it is missing.
+    """Hold the lock of one of our files; the file is made if missing.
 
     Args:
-        on_wait: called once if somebody else holds it.
-        patience_s: s to wait then; None: as long as it takes.
+        on_wait: called once if another process holds it.
+        patience_s: seconds to wait then; None: without limit.
 
     Yields:
-        The locked handle; a process that inherits it holds the lock as well.
+        The locked handle; a process that inherits it also holds the lock.
 
     Raises:
-        TimeoutError: somebody else still holds it.
+        TimeoutError: another process still holds it.
         OSError: it cannot be opened, or is not a regular file.
     """
     with open_lock(file) as lock:
@@ -43,7 +43,7 @@ def locked(
 
 
 def cannot_lock(folder: Path, error: OSError) -> RunnerError:
-    """What is said where the lock of a folder cannot be opened."""
+    """The error if the lock of a folder cannot be opened."""
     return RunnerError(
         f"cannot write in `{folder}`: {error.strerror or os.strerror(error.errno or 0)}",
         hint="see `df -h` and the folder's owner and mode",

@@ -1,7 +1,7 @@
-"""SQLite files whose schema is numbered: brought to this version's format when they are opened.
+"""Migrate SQLite files with numbered formats when they are opened.
 
 Each change is a file `migrations/NNNN_name.sql`, applied once, in order, in a transaction of its
-own. `PRAGMA user_version` is the number of the last one. A file that was released never changes.
+own. `PRAGMA user_version` is the number of the last one. Never change a released file.
 """
 
 import sqlite3
@@ -17,13 +17,13 @@ from runner.errors import RunnerError
 class Migration:
     """One change of the schema."""
 
-    number: int  # the database's format afterwards
+    number: int  # the database's format after it
     name: str
     sql: str
 
 
 def read_migrations(package: str) -> list[Migration]:
-    """All in the folder `migrations` of this package, in order."""
+    """All migrations in the folder `migrations` of this package, in order."""
     folder = resources.files(package) / "migrations"
     files = (one for one in folder.iterdir() if one.name.endswith(".sql"))
     found = [Migration(int(one.name[:4]), one.name, one.read_text("utf-8")) for one in files]
@@ -31,10 +31,10 @@ def read_migrations(package: str) -> list[Migration]:
 
 
 def check_format(database: sqlite3.Connection, path: Path, known: Sequence[Migration]) -> int:
-    """The number of the last change that the database has had.
+    """The format of the database: the number of its last change.
 
     Raises:
-        RunnerError: a newer version made it.
+        RunnerError: a newer version made it (1).
         sqlite3.Error: it cannot be read.
     """
     newest = known[-1].number
@@ -54,7 +54,7 @@ def migrate(
     """Apply the changes after number `found`.
 
     Raises:
-        RunnerError: one failed, which leaves the database as it was before that one.
+        RunnerError: a change failed; the database keeps the format before it (1).
     """
     for one in known:
         if one.number > found:

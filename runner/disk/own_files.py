@@ -1,4 +1,4 @@
-"""Files that runner wrote itself: small objects, replaced in one step."""
+"""Read and write runner's own small files, replaced in one step."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from runner.guard.foreign_files import OWN_BYTES, DamagedFile, read_foreign_obje
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file of ours; None where it is absent or no object.
+    """The JSON object in one of our files; None if it is missing or not an object.
 
     Raises:
-        RunnerError: the file exists and may not be read.
+        RunnerError: the file exists but cannot be read (1).
     """
     try:
         return read_foreign_object(path, max_bytes=OWN_BYTES)
@@ -31,10 +31,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace a file in one step; a reader sees the old text or the new, never a part.
+    """Replace a file in one step; readers see the old text or the new, never a part.
 
     Raises:
-        RunnerError: the disk is full, or the folder may not be written.
+        RunnerError: the disk is full, or the folder cannot be written (1).
     """
     try:
         _replace(path, text, mode)
@@ -60,5 +60,5 @@ def _replace(path: Path, text: str, mode: int) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, object], *, mode: int = 0o644) -> None:
-    """Write one of our own files."""
+    """Write one of our own files; raises as `write_atomic`."""
     write_atomic(path, json.dumps(value, indent=1) + "\n", mode=mode)

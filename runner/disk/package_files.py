@@ -1,4 +1,4 @@
-"""The files that a Python package consists of."""
+"""List the files of a Python package."""
 
 import os
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ _HIDDEN = (".", "__pycache__")
 
 
 def list_package_files(package: Path, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
-    """The files of a package and of those inside it: code and data, no bytecode, nothing hidden.
+    """The files of a package and its subpackages: code and data, without bytecode and hidden files.
 
     Args:
-        package: its folder.
-        suffixes: how their names end, one of them.
+        package: the folder of the package.
+        suffixes: only files with one of these endings.
     """
     return sorted(Path(file) for file in _walk(str(package)) if file.endswith(suffixes))
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """`os.scandir` and not `Path.rglob`: `up` lists 300 files, in 5 ms in place of 60."""
+    """Walk with `os.scandir`: `up` lists 300 files in 5 ms; `Path.rglob` takes 60 ms."""
     with os.scandir(folder) as found:
         for one in found:
             if one.name.startswith(_HIDDEN):

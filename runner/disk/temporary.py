@@ -1,7 +1,7 @@
-"""What commands make for a moment, and how the next one tells that its maker was killed.
+"""Temporary files, folders and containers, and how later commands find abandoned ones.
 
-Names of such files, folders and containers carry a mark: the maker's process, and where its number
-means that process.
+Their names contain a mark: the maker's process ID, and the machine's boot and namespace in which
+the ID is valid.
 """
 
 import hashlib
@@ -14,22 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PREFIX = "runner-tmp-"  # then the mark
-OLD_S = 600.0  # no command needs for longer what it makes for a moment
+PREFIX = "runner-tmp-"  # followed by the mark
+OLD_S = 600.0  # no command needs temporary files for longer
 
 
 def make_name() -> str:
-    """A new name with this process's mark, for what it removes before it ends."""
+    """A new name with this process's mark, for something that it removes before it ends."""
     return f"{PREFIX}{_place()}-{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}"
 
 
 def is_abandoned(name: str, age_s: float) -> bool:
-    """Whether what has this name was left behind: its maker is gone.
+    """Whether the maker of this name is gone, so that it is abandoned.
 
     Args:
-        name: as `make_name` gave it, whatever stands before it.
-        age_s: seconds since it was made; they decide where its maker cannot be asked after, being
-            another machine's, or of another namespace of process IDs.
+        name: ends with a result of `make_name`.
+        age_s: seconds since it was made; decides if the maker's process is on another machine, or
+            in another namespace of process IDs.
     """
     _, _, mark = name.partition(PREFIX)
     place, pid, started = [*mark.split("-"), "", "", ""][:3]
@@ -40,11 +40,11 @@ def is_abandoned(name: str, age_s: float) -> bool:
 
 @contextmanager
 def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A folder for this user alone, in `parent` or the system's place for such; gone afterwards."""
+    """A private folder in `parent` or the system's temporary folder; removed afterwards."""
     parent = parent or Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / make_name()
-    try:  # Ctrl-C may come at any moment, also while the folder is made
+    try:  # Ctrl-C may come while the folder is made
         folder.mkdir(mode=0o700)
         yield folder
     finally:
@@ -52,7 +52,7 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def remove_abandoned(*parents: Path) -> None:
-    """Remove what this user's killed commands left in these folders."""
+    """Remove the files that killed commands of this user left in these folders."""
     for parent in parents:
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             for entry in list(os.scandir(parent)):
@@ -61,7 +61,7 @@ def remove_abandoned(*parents: Path) -> None:
 
 
 def _remove(entry: os.DirEntry[str]) -> None:
-    with suppress(OSError):  # another command is doing the same
+    with suppress(OSError):  # another command may remove it, too
         status = entry.stat(follow_symlinks=False)
         mine = status.st_uid == os.geteuid()
         if not mine or not is_abandoned(entry.name, time.time() - status.st_mtime):
@@ -73,14 +73,14 @@ def _remove(entry: os.DirEntry[str]) -> None:
 
 
 def _place() -> str:
-    """Where process IDs mean the same: this boot of this machine, this namespace of them."""
+    """The scope of process IDs: this boot of this machine, this namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     space = Path("/proc/self/ns/pid").readlink()
     return hashlib.sha256(f"{boot} {space}".encode()).hexdigest()[:8]
 
 
 def _started(pid: int) -> str | None:
-    """When the process began, in the kernel's ticks since the boot; None where it is gone."""
+    """The start of the process in the kernel's ticks since the boot; None if it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
