@@ -1,1 +1,1 @@
-"""What lies in a folder, a container or a repository is a stranger's until it was looked at."""
+"""Checks of folders, containers and repositories that others may have written."""

@@ -1,7 +1,7 @@
-"""Folders opened from the handle of the folder that they lie in: no link is followed.
+"""Open folders from the handle of their parent folder, without following links.
 
-Whoever can write in a folder may put a link in a name's place between a look and a use. What
-`ForeignFolder` reads and `walk` writes is opened here.
+A program that can write in a folder could replace a name by a link between a check and a use.
+`ForeignFolder` and `walk` open folders here.
 """
 
 import errno
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 class NotAFolder(Exception):  # noqa: N818 - an answer, not a fault
-    """Something else has the folder's name; `kind` says what, in words."""
+    """The name is not a folder; `kind` says what it is."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -32,16 +32,16 @@ class NotAFolder(Exception):  # noqa: N818 - an answer, not a fault
 
 
 def open_folder(name: str, folder: int | None) -> int:
-    """The handle of a folder.
+    """Open a folder; return its handle.
 
     Args:
-        name: in the folder; a path where no folder is given.
-        folder: the handle of the folder that it lies in.
+        name: in `folder`; a path if no folder is given.
+        folder: the handle of the parent folder.
 
     Raises:
-        FileNotFoundError: nothing has this name.
-        NotAFolder: something else has it.
-        OSError: it cannot be entered.
+        FileNotFoundError: the name does not exist.
+        NotAFolder: it is not a folder.
+        OSError: it cannot be opened.
     """
     try:
         return os.open(name, _FLAGS, dir_fd=folder)
@@ -56,13 +56,13 @@ def open_folder(name: str, folder: int | None) -> int:
 def descend(
     handle: int, path: Path, names: Iterable[str], enter: Callable[[str, int, Path], int]
 ) -> int:
-    """The handle of the folder at the end of `names`.
+    """Open the folder at the end of `names`; return its handle.
 
     Args:
-        handle: of the folder at `path`; it is closed, whatever happens.
-        path: as errors name it.
-        names: one name each.
-        enter: gives the handle of a folder by its name, the folder it lies in and its path.
+        handle: of the folder at `path`; always closed.
+        path: for errors.
+        names: single names, not paths.
+        enter: opens a folder, given its name, its parent's handle and its path.
     """
     for name in names:
         path = path / name
@@ -75,7 +75,7 @@ def descend(
 
 
 def find_kind(name: str, folder: int | None) -> str:
-    """What has this name, in words; a link is not followed."""
+    """What has this name, in words; does not follow a link."""
     try:
         found = os.lstat(name, dir_fd=folder)
     except OSError:

@@ -1,6 +1,6 @@
-"""Files that a stranger may have written: of a container, of a repository, of a damaged disk.
+"""Read files that a stranger may have written: in a container, in a repository, on a damaged disk.
 
-What a container left is read by the agent's own reader; here is what the host makes of it.
+The agent's own reader reads files of containers; this module adds the host's errors.
 """
 
 import errno
@@ -27,18 +27,18 @@ __all__ = [
     "read_regular_text",
 ]
 
-PROJECT_BYTES = 64 << 20  # of a settings, sweep or dependency file
-OWN_BYTES = 256 << 20  # of a file that runner wrote itself, as a large sweep's record
+PROJECT_BYTES = 64 << 20  # limit of a settings, sweep or dependency file
+OWN_BYTES = 256 << 20  # limit of runner's own files, such as the record of a large sweep
 
 
 def read_regular(path: Path, *, max_bytes: int = PROJECT_BYTES) -> bytes:
-    """The content of a file of the project, which may be a link to one.
+    """The content of a project's file, or of the target of a link.
 
     Raises:
-        OSError: it cannot be read, is larger, or is no regular file (a pipe would be waited for,
-            a device may never end).
+        OSError: it cannot be read, is larger, or is not a regular file (a pipe may never send
+            data, a device may never end).
     """
-    _check_regular(path.stat(), path)  # to open a pipe and go away would end who writes into it
+    _check_regular(path.stat(), path)  # opening and closing a pipe would end its writer
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check_regular(os.fstat(handle), path)
@@ -58,10 +58,10 @@ def _check_regular(status: os.stat_result, path: Path) -> None:
 
 
 def read_regular_text(path: Path) -> str:
-    """Likewise, as text of UTF-8.
+    """The UTF-8 text of a project's file.
 
     Raises:
-        OSError: as above.
+        OSError: as `read_regular`.
         UnicodeDecodeError: it is not UTF-8.
     """
     return read_regular(path).decode("utf-8")
@@ -72,10 +72,10 @@ def read_given(path: Path, *, patience_s: float = 5.0) -> bytes:
 
     Args:
         path: a regular file, a link to one, a named pipe, or below `/dev` (as `/dev/stdin`).
-        patience_s: how long a named pipe may say nothing.
+        patience_s: seconds that a named pipe may be silent.
 
     Raises:
-        OSError: it cannot be read, is something else, too large, or says nothing.
+        OSError: it cannot be read, has another type, is too large, or is silent.
     """
     if path.is_relative_to("/dev"):
         with path.open("rb") as file:
@@ -101,16 +101,16 @@ def _read_pipe(handle: int, path: Path, patience_s: float) -> bytes:
             content, deadline = content + part, time.monotonic() + patience_s
         elif content:
             return content
-        else:  # nobody writes yet
+        else:  # no writer yet
             time.sleep(0.05)
     raise OSError(errno.ETIMEDOUT, "this pipe gives no data", str(path))
 
 
 def open_lock(path: Path) -> TextIO:
-    """A file of ours to lock, made where there is none; never a link or a pipe.
+    """Open one of our files for locking; makes a missing one, refuses a link or a pipe.
 
     Raises:
-        OSError: it is something else, or cannot be opened.
+        OSError: it has another type, or cannot be opened.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     handle = os.open(path, flags, 0o644)
@@ -123,11 +123,11 @@ def open_lock(path: Path) -> TextIO:
 def read_foreign_object(
     path: Path, *, max_bytes: int = STATUS_BYTES, folder: int | None = None
 ) -> dict[str, Any]:
-    """The JSON object in a regular file; the arguments are those of `read_foreign`.
+    """The JSON object in a regular file; arguments as in `read_foreign`.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        DamagedFile: there is no such file, or no object in it.
+        FileNotFoundError: the file does not exist.
+        DamagedFile: it is not a regular file, or does not contain an object.
     """
     return parse_object(read_foreign(path, max_bytes=max_bytes, folder=folder), str(path))
 
@@ -136,7 +136,7 @@ def parse_object(content: bytes, name: str) -> dict[str, Any]:
     """The JSON object in the content of the file `name`.
 
     Raises:
-        DamagedFile: there is none, or it is nested too deep to be read.
+        DamagedFile: the content is not an object, or is nested too deep.
     """
     try:
         value = json.loads(content)

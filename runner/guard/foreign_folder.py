@@ -1,7 +1,7 @@
-"""A folder that strangers write in: what is opened by way of it lies below it, or is refused.
+"""Open files below a folder that strangers write in; refuse paths that lead out of it.
 
-Each part of a path is opened from the handle of the folder before it (`by_handle`), and links are
-followed by hand: what `openat2` does under `RESOLVE_BENEATH`, which Python does not offer.
+Each part of a path is opened from the handle of the folder before it (`by_handle`). We follow
+links ourselves, as `openat2` does with `RESOLVE_BENEATH`, which Python does not offer.
 """
 
 import errno
@@ -17,8 +17,8 @@ from typing import Self
 from runner.guard.by_handle import LINK, NotAFolder, descend, open_folder
 from runner.guard.foreign_files import DamagedFile
 
-MAX_DEPTH = 64  # folders below folders; the handle of each is open
-MAX_LINKS = 40  # as the kernel's
+MAX_DEPTH = 64  # nested folders; each has an open handle
+MAX_LINKS = 40  # the kernel's limit
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -27,11 +27,11 @@ class OutsideError(DamagedFile):
 
 
 class ForeignFolder:
-    """An open folder, `with`; opening files below it follows no path out of it.
+    """An open folder, as a context manager. Paths below it cannot lead out of it.
 
     Args:
-        path: of the folder, as messages show it; the folders above it are trusted.
-        handle: of the folder, where it is open already.
+        path: of the folder, for messages; the folders above it are trusted.
+        handle: of the folder, if it is open already.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -56,33 +56,33 @@ class ForeignFolder:
 
     @property
     def owner(self) -> int:
-        """Whose it is."""
+        """The user ID of its owner."""
         return os.fstat(self._handle).st_uid
 
     def entries(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Names, and what lies there; a link is not followed."""
+        """Names and their `lstat`; does not follow links."""
         for name in os.listdir(self._handle):  # noqa: PTH208 - of a handle
             with suppress(FileNotFoundError):
                 yield name, os.stat(name, dir_fd=self._handle, follow_symlinks=False)
 
     def folder(self, path: str) -> "ForeignFolder":
-        """A folder below this one; a link on the way to it is refused.
+        """Open a folder below this one; refuses a link in the path.
 
         Raises:
             FileNotFoundError: it does not exist.
-            DamagedFile: it is a link, or no folder.
+            DamagedFile: the path contains a link, or is not a folder.
         """
         parts = _split(path)
         handle = descend(os.dup(self._handle), self.path, parts, _enter)
         return ForeignFolder(self.path.joinpath(*parts), handle)
 
     def open(self, path: str, *, max_links: int = MAX_LINKS) -> FileIO:
-        """A regular file; links on the way to it are followed as long as they stay below.
+        """Open a regular file; follows links that stay below this folder.
 
         Raises:
-            FileNotFoundError: there is none.
-            OutsideError: the path, or a link on it, leaves this folder.
-            DamagedFile: it is something else, or cannot be read.
+            FileNotFoundError: it does not exist.
+            OutsideError: the path, or a link in it, leaves this folder.
+            DamagedFile: it is not a regular file, or cannot be read.
         """
         folders, todo, links = [self._handle], _split(path)[::-1], 0
         try:
@@ -115,7 +115,7 @@ class ForeignFolder:
             _close(folders[1:])
 
     def _below(self, target: str) -> str:
-        """An absolute link's target, from this folder on."""
+        """The target of an absolute link, relative to this folder."""
         rest = target.removeprefix(f"{self.path}/")
         if rest == target:
             raise OutsideError("it is a link that leaves its folder")
@@ -131,14 +131,14 @@ def _split(path: str) -> list[str]:
 
 
 def _open_part(name: str, folder: int) -> tuple[int, str | None]:
-    """A handle; or where the link leads that lies there."""
+    """Open a name: return its handle, or the target of a link."""
     try:
         return os.open(name, _FLAGS, dir_fd=folder), None
     except FileNotFoundError:
         raise
     except OSError as error:
         if error.errno == errno.ELOOP:
-            with suppress(OSError):  # it has changed again
+            with suppress(OSError):  # another program changed it again
                 return -1, os.readlink(name, dir_fd=folder)
         if error.errno == errno.ENOTDIR:
             raise FileNotFoundError(name) from error
@@ -155,7 +155,7 @@ def _regular(handle: int) -> FileIO:
 
 
 def _enter(name: str, folder: int | None, path: Path) -> int:
-    """Open a folder; `..` is refused: nobody means it here."""
+    """Open a folder; refuses `..`, which no path here needs."""
     if name == "..":
         raise OutsideError(f"`{path}` leaves its folder")
     try:

@@ -1,46 +1,46 @@
-"""The one way to ask git about a folder: nothing that the folder's own settings name is run."""
+"""Ask git about a folder, without running programs from the folder's own git settings."""
 
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-# a repository's own configuration names programs for these, and a copied one may be anybody's
+# a repository's own configuration can name programs for these
 _OVERRIDES = {
     "core.fsmonitor": "false",
     "core.hooksPath": "/dev/null",
     "safe.bareRepository": "explicit",
 }
 _ENVIRONMENT = {
-    "GIT_OPTIONAL_LOCKS": "0",  # a question writes nothing, the index neither
+    "GIT_OPTIONAL_LOCKS": "0",  # do not write the index
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_LAZY_FETCH": "1",
-    "GIT_ALLOW_PROTOCOL": "none",  # for git before 2.44, which knows no GIT_NO_LAZY_FETCH
+    "GIT_ALLOW_PROTOCOL": "none",  # for git before 2.44, which does not know GIT_NO_LAZY_FETCH
 }
 
 
 def ask_git(
     folder: Path, *words: str, compares: bool = False
 ) -> "subprocess.CompletedProcess[bytes] | None":
-    """What `git -C folder …` answers; None where there is no git on this machine.
+    """The result of `git -C folder …`; None if this machine does not have git.
 
     Args:
-        folder: where git is to look.
+        folder: git's working folder.
         words: the command and its arguments.
-        compares: git will read contents, so filters (as of Git LFS) that the repository itself
-            configures are turned off; the user's own count.
+        compares: git will read file contents, so turn off filters (such as Git LFS) of the
+            repository's own configuration; the user's filters stay on.
     """
     filters = dict(_find_filters(folder)) if compares else {}
     return _call(folder, words, {**_OVERRIDES, **filters})
 
 
 def find_git_root(folder: Path) -> Path | None:
-    """The nearest folder upwards with a `.git`, whatever that is."""
+    """The nearest folder upwards with a `.git` of any type."""
     return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
 
 
 def _find_filters(folder: Path) -> Iterator[tuple[str, str]]:
-    """The repository's own filter programs, by their settings, each with what turns it off."""
+    """Settings of the repository's own filter programs, with values that turn them off."""
     pattern = r"^filter\..*\.(clean|smudge|process|required)$"
     words = ("config", "--show-scope", "--name-only", "-z", "--get-regexp", pattern)
     listed = _call(folder, words, _OVERRIDES)
@@ -56,7 +56,7 @@ def _call(
     folder: Path, words: tuple[str, ...], settings: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[bytes] | None":
     environ = {**os.environ, **_ENVIRONMENT}
-    first = int(environ.get("GIT_CONFIG_COUNT") or 0)  # after the caller's own
+    first = int(environ.get("GIT_CONFIG_COUNT") or 0)  # append to the caller's own
     for number, (key, value) in enumerate(settings.items(), first):
         environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     environ["GIT_CONFIG_COUNT"] = str(first + len(settings))

@@ -1,4 +1,4 @@
-"""Whose a folder is: another user's decides nothing here, as with git's `safe.directory`."""
+"""Check the owner of a folder: ignore other users' folders, as git's `safe.directory` does."""
 
 import grp
 import os
@@ -13,18 +13,18 @@ from runner.agent.contract.paths import CODE_LINK
 from runner.errors import ExitCode, RunnerError
 from runner.guard.git import ask_git, find_git_root
 
-# folders of ours that have folders of ours in them
+# our folders that contain more of our folders
 _NESTED = ("secrets", "cache", "compose")
-# what containers write: a program may change their modes, and what lies there is not believed
+# folders that containers write: programs may change their modes, and we do not trust them
 _CONTAINERS = ("runs", "work", "checkpoints", "agents")
-_OWN_LINK = Path("compose", CODE_LINK)  # Compose's services make it anew each time
+_OWN_LINK = Path("compose", CODE_LINK)  # Compose's services make it each time
 
 
 def walk_up(start: Path) -> Iterator[Path]:
-    """`start`, then the folders above it, up to the first that another user may have filled.
+    """`start`, then the folders above it, up to the first that another user may have written.
 
-    The folder that somebody stands in was chosen by them, whoever owns it. One above it counts
-    where it belongs to them (for root: also to the owner of `start`) and not everybody may write.
+    The caller chose `start`, so its owner does not matter. A folder above it counts if it belongs
+    to the caller (for root: also to the owner of `start`) and not everybody can write to it.
     """
     yield start
     owners = _trusted(start)
@@ -39,16 +39,16 @@ def walk_up(start: Path) -> Iterator[Path]:
 
 
 def check_state_folder(root: Path, start: Path, *, read_only: bool) -> None:
-    """Whether the state folder `root` may be used from `start`.
+    """Check that the state folder `root` can be trusted by a call from `start`.
 
     Args:
-        root: the state folder, which exists.
+        root: the existing state folder.
         start: the folder that the command was called in.
-        read_only: modes that only the user's own group can abuse are left as they are.
+        read_only: do not correct modes that only the user's own group can abuse.
 
     Raises:
-        RunnerError: it is a link or has links in it, is another user's, others can write to it,
-            or git tracks what is in it.
+        RunnerError: it is a link or contains links, belongs to another user, others can write to
+            it, or git tracks files in it (6).
     """
     owners = _trusted(start)
     theirs = {root / name for name in (*_CONTAINERS, "cache/agents")}
@@ -60,7 +60,7 @@ def check_state_folder(root: Path, start: Path, *, read_only: bool) -> None:
 
 
 def name_user(uid: int) -> str:
-    """The user's name, or `#4242` as sudo takes it."""
+    """The user's name, or `#4242` in the form that sudo accepts."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -68,12 +68,12 @@ def name_user(uid: int) -> str:
 
 
 def as_user(uid: int) -> str:
-    """How to call runner as this user."""
+    """The shell command to call runner as this user, for hints."""
     return f"`sudo -u {shlex.quote(name_user(uid))} runner …`"
 
 
 def _trusted(start: Path) -> frozenset[int]:
-    """Whose folders count: the caller's; for root also those of the user it works for."""
+    """The trusted owners: the caller; for root also the user who called sudo or owns `start`."""
     me = os.geteuid()
     if me != 0:
         return frozenset((me,))
@@ -91,7 +91,7 @@ def _own_folders(root: Path) -> Iterator[Path]:
             continue
         try:
             entries = list(os.scandir(folder))
-        except OSError:  # of another user; their own command says so where it needs it
+        except OSError:  # another user's; the error comes if a command needs it
             continue
         for entry in entries:
             if entry.is_symlink() and Path(entry.path) == root / _OWN_LINK:
@@ -135,7 +135,7 @@ def _check_mode(folder: Path, *, read_only: bool) -> None:
 
 
 def _is_private(found: os.stat_result) -> bool:
-    """Whether the group is the owner's alone: of their name and number, with nobody else in it."""
+    """Whether the group is private: the owner's name and number, without other members."""
     try:
         group = grp.getgrgid(found.st_gid)
     except KeyError:

@@ -1,4 +1,4 @@
-"""Places of the host that no file of a project may mount into containers: by hand they may be."""
+"""Paths of the host that a project's files must not mount; `--mount` may."""
 
 import os
 import pwd
@@ -20,12 +20,12 @@ _STATE = ".runner"
 def find_danger(
     source: Path, *, read_only: bool, homes: Iterable[Path] | None = None
 ) -> str | None:
-    """What a mount of this file or folder would open, in words; None where it is a plain one.
+    """What a mount of this path would give access to, in words; None if it is harmless.
 
     Args:
-        source: resolved, and it exists.
-        read_only: whether it is mounted so.
-        homes: of the users of this machine; looked up where they are not given.
+        source: resolved and existing.
+        read_only: mount it read-only.
+        homes: of the users of this machine; read if not given.
     """
     if source == Path("/"):
         return "the whole machine"
@@ -56,12 +56,12 @@ def _find_danger_of_home(source: Path, home: Path) -> str | None:
 
 
 def _find_homes() -> list[Path]:
-    """This user's, root's, and all in `/home`."""
+    """The homes of this user and of root, and all in `/home`."""
     named = [os.environ.get("HOME"), "/root"]
     for uid in {os.geteuid(), os.getuid()}:
         try:
             named.append(pwd.getpwuid(uid).pw_dir)
-        except KeyError:  # no such account here
+        except KeyError:  # the account does not exist
             continue
     with suppress(OSError):
         named += [entry.path for entry in os.scandir("/home")]
@@ -81,6 +81,6 @@ def _is_socket(path: Path) -> bool:
 
 
 def _find_state(path: Path) -> Path | None:
-    """The state folder that it is, or lies in."""
+    """The state folder that is this path or contains it; else None."""
     folders = (path, *path.parents)
     return next((one for one in folders if one.name == _STATE and (one / "fleet").exists()), None)

@@ -1,7 +1,7 @@
-"""Make and write below a state folder, where nobody who can write in it leads the host out of it.
+"""Make folders and write files below a state folder, without following links out of it.
 
-Every path is walked name by name (`by_handle`). A link, a file or a pipe in the way is never
-followed: it is named, with what to do.
+Every path is opened name by name (`by_handle`). A link, a file or a pipe in the way is an error
+with a hint.
 """
 
 import os
@@ -19,7 +19,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class InTheWay(RunnerError):  # noqa: N818 - a state of things
-    """Something else lies where a folder or file of ours belongs."""
+    """Something else is in the place of one of our folders or files."""
 
     def __init__(self, path: Path, kind: str, wanted: str = "a folder") -> None:
         super().__init__(
@@ -31,16 +31,16 @@ class InTheWay(RunnerError):  # noqa: N818 - a state of things
 
 @contextmanager
 def walk(start: Path, *names: str, mode: int | None = None) -> Iterator[int]:
-    """The handle of the folder at the end of `names` below `start`.
+    """Open the folder at the end of `names` below `start`; gives its handle.
 
     Args:
-        start: a folder of the user's; links above it are theirs, it is none itself.
-        names: one name each.
-        mode: folders of `names` that are missing are made with it, less the umask.
+        start: a folder of the user, not a link; links above it are allowed.
+        names: single names, not paths.
+        mode: makes missing folders of `names` with this mode, less the umask; None: do not make.
 
     Raises:
-        FileNotFoundError: one is missing, and no mode is given.
-        RunnerError: something else lies in the way, or a folder cannot be made or entered.
+        FileNotFoundError: a folder is missing and `mode` is None.
+        RunnerError: something else is in the way, or a folder cannot be made or opened (6).
     """
 
     def step(name: str, folder: int, path: Path) -> int:
@@ -57,7 +57,7 @@ def walk(start: Path, *names: str, mode: int | None = None) -> Iterator[int]:
 
 
 def make_folders(start: Path, *names: str, mode: int = 0o755) -> Path:
-    """The folder at the end of `names` below `start`, made where it is missing.
+    """Make the folder at the end of `names` below `start`, if missing; return its path.
 
     Raises:
         RunnerError: as `walk`.
@@ -67,15 +67,15 @@ def make_folders(start: Path, *names: str, mode: int = 0o755) -> Path:
 
 
 def make_file(name: str, folder: int, path: Path) -> None:
-    """An empty file where there is nothing; one that is there stays.
+    """Make an empty file; keep an existing one.
 
     Args:
         name: in the folder.
         folder: its handle.
-        path: what errors call the file.
+        path: of the file, for errors.
 
     Raises:
-        RunnerError: something else lies there, or it cannot be made.
+        RunnerError: something else is there, or it cannot be made.
     """
     _check_name(name, path)
     try:
@@ -89,7 +89,7 @@ def make_file(name: str, folder: int, path: Path) -> None:
 
 
 def replace_file(name: str, folder: int, path: Path, text: str) -> None:
-    """Write a file in one step, whatever had its name; the arguments are those of `make_file`.
+    """Replace a file, or whatever has its name, in one step. Arguments as in `make_file`.
 
     Raises:
         RunnerError: it cannot be written.
@@ -113,10 +113,10 @@ def replace_file(name: str, folder: int, path: Path, text: str) -> None:
 
 
 def clear_name(name: str, folder: int) -> None:
-    """Nothing has this name in the folder any more.
+    """Remove this name from the folder.
 
-    A link goes, never its target. A folder is only set aside: whoever filled it may have nested it
-    deeper than anybody can remove.
+    Removes a link and not its target. Only renames a folder: a program may have nested it too deep
+    to remove.
 
     Raises:
         OSError: it cannot be removed.
@@ -125,19 +125,19 @@ def clear_name(name: str, folder: int) -> None:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return
-    except (IsADirectoryError, PermissionError):  # POSIX has the second for a folder
+    except (IsADirectoryError, PermissionError):  # POSIX raises the second for a folder
         os.rename(name, f".{name}.{secrets.token_hex(4)}", src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def clear_unless_file(name: str, folder: int) -> None:
-    """As `clear_name`, but a regular file stays."""
+    """Remove this name as `clear_name` does, unless it is a regular file."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode):
             clear_name(name, folder)
 
 
 def is_empty(folder: int) -> bool:
-    """Whether nothing is in the folder."""
+    """Whether the folder is empty."""
     with os.scandir(folder) as entries:
         return next(entries, None) is None
 
