@@ -1,4 +1,4 @@
-"""All that a person reads: narration on stderr, data on stdout."""
+"""All output for people: narration on stderr, data on stdout."""
 
 import json
 import math
@@ -14,24 +14,24 @@ SCHEMA = 1
 
 
 def note(text: str) -> None:
-    """One line of narration: a finished action, or what is decided and why."""
+    """Print a line of narration: a finished action, or a decision and its reason."""
     print(inline(text), file=sys.stderr, flush=True)  # noqa: T201 - the door
 
 
 def data(text: str) -> None:
-    """One line (or block) of what was asked for."""
+    """Print a line or block of requested data."""
     _write(visible(text))
 
 
 def log_line(source: str, text: str) -> None:
-    """One line of a container's log, after the name of where it comes from."""
+    """Print a line of a container's log, after the name of its source."""
     _write(f"{inline(source)} | {log_text(text)}")
 
 
 def _write(text: str) -> None:
     try:
         print(text, flush=True)  # noqa: T201 - the door
-    except BrokenPipeError:  # `runner ps | head`: the reader has had enough
+    except BrokenPipeError:  # `runner ps | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,7 +41,7 @@ def _write(text: str) -> None:
 
 
 def report_error(error: RunnerError, *, as_json: bool) -> None:
-    """`error: …`, then `hint: …`; as one object on stdout under `--json`."""
+    """Print `error: …` and `hint: …`; with `--json`, one object on stdout."""
     if as_json:
         body = {"code": int(error.code), "message": error.message, "hint": error.hint}
         data(to_json({"error": body}))
@@ -55,14 +55,14 @@ def report_error(error: RunnerError, *, as_json: bool) -> None:
 
 
 def to_json(fields: Mapping[str, Any]) -> str:
-    """The object that scripts read: `schema` first; NaN and infinities as strings."""
+    """JSON for scripts: `schema` is first; NaN and infinities are strings."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(_finite({"schema": SCHEMA, **fields}), ensure_ascii=not unicode)
     return escape_json(text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned by spaces, no frame: readable, and cut by `awk` alike."""
+    """Columns aligned by spaces, without a frame, for people and for `awk`."""
     cells = [[inline(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = (

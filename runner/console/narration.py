@@ -1,5 +1,5 @@
-"""How code that does not print itself says what it does."""
+"""The type of reports, for code that does not print itself."""
 
 from collections.abc import Callable
 
-Report = Callable[[str], None]  # takes one line: a finished action, or what is decided and why
+Report = Callable[[str], None]  # gets a line: a finished action, or a decision and its reason

@@ -1,7 +1,7 @@
-"""Foreign text as a terminal may be given it: nothing in it moves, hides, recolors or forges.
+"""Make foreign text safe for a terminal: it cannot move the cursor, hide, recolor or forge text.
 
-Text of containers, logs, sweep files, settings and servers may hold escape sequences, control
-characters, surrogates, and marks that turn the direction of reading.
+Text of containers, logs, sweep files, settings and servers may contain escape sequences, control
+characters, surrogates, and marks that change the direction of reading.
 """
 
 import re
@@ -10,21 +10,21 @@ _COLOR = r"\x1b\[[0-9;:]*m"
 _SEQUENCE = re.compile(
     rf"(?P<color>{_COLOR})"
     r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\x9c|$)"  # OSC, DCS, SOS, PM, APC up to their end
-    r"|[\x9d\x90\x98\x9e\x9f].*?(?:\x07|\x1b\\|\x9c|$)"  # the same, as one character
+    r"|[\x9d\x90\x98\x9e\x9f].*?(?:\x07|\x1b\\|\x9c|$)"  # the same, with one-character introducers
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI
     r"|\x1b[ -/]*[0-~]?",  # all others
     re.DOTALL,
 )
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
-    "\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # of no width, of lines, of direction
-    "\ud800-\udfff]"  # surrogates: of bytes that were no text
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and newline, DEL, C1
+    "\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # zero width, line separators, direction marks
+    "\ud800-\udfff]"  # surrogates: bytes that are not text
 )
 _RESET = "\x1b[0m"
 
 
 def visible(text: str) -> str:
-    r"""Text of several lines, with all that does not show as itself written out: `\x1b`, `\u202e`.
+    r"""Text of several lines, with invisible characters escaped: `\x1b`, `\u202e`.
 
     Newlines and tabs stay.
     """
@@ -32,17 +32,17 @@ def visible(text: str) -> str:
 
 
 def inline(value: object) -> str:
-    r"""One value within a line: as `visible`, and a newline is `\n`."""
+    r"""A value within a line: as `visible`, and a newline becomes `\n`."""
     return visible(str(value)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def escape_json(text: str) -> str:
-    r"""JSON text that says the same, with hidden characters as `\uXXXX`."""
+    r"""Equal JSON text, with invisible characters as `\uXXXX`."""
     return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def log_text(text: str) -> str:
-    """A line of a log: colors stay, and end with it; all other sequences and characters go."""
+    """A line of a log: keeps colors and ends them; removes other sequences and characters."""
     kept = _SEQUENCE.sub(lambda match: match["color"] or "", text)
     parts = re.split(f"({_COLOR})", kept)
     clean = "".join(part if part.startswith("\x1b") else _HIDDEN.sub("", part) for part in parts)
