@@ -1,1 +1,1 @@
-"""The search: which configuration a sweep tries next, which runs end early, which run is best."""
+"""The search: the next configuration of a sweep, runs to stop early, the best run."""

@@ -1,4 +1,4 @@
-"""What a search engine is given, and what it says of itself."""
+"""The request to a search engine, and its description."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from runner.sweepfile.model import Method
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A sweep that asks for the point of its next run."""
+    """The request for the point of a sweep's next run."""
 
     sweep: SweepSpec
-    grid: Grid | None  # its cells, where its method tries them all
+    grid: Grid | None  # its cells, for method grid
     progress: Progress
-    seed: int  # the sweep's own
+    seed: int  # of the sweep
 
     def derive_seed(self, number: int) -> int:
-        """A seed for the request with this number."""
+        """The seed for the run with this number."""
         digest = hashlib.sha256(f"{self.seed}:{number}".encode()).digest()
         return int.from_bytes(digest[:4], "big")
 
     def draw_point(self, generator: Random) -> Point:
-        """Each parameter at random, as the sweep file says."""
+        """Draw each parameter from its distribution."""
         return {way: draw(one, generator) for way, one in leaves(self.sweep.parameters)}
 
 
@@ -37,6 +37,6 @@ class Request:
 class SearchEngine:
     """A way to choose the next point."""
 
-    name: str  # as `sweep show`, the page and GraphQL show it
-    method: Method  # of a sweep file
+    name: str  # for `sweep show`, the page and GraphQL
+    method: Method  # in a sweep file
     next_point: Callable[[Request], Point | None]  # None: no point is left

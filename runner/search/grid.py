@@ -1,7 +1,7 @@
-"""A grid by number: cell n, and the number of the cell that a run had, without a list of cells.
+"""Cells of a grid by number, and the cell of a run, without a list of all cells.
 
 The order is that of `sweeps` 0.3.0, grid_search.py: parameters sorted by name at each level, the
-last one changing fastest.
+last one changes fastest.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Rang
 
 
 class Axis(Protocol):
-    """One parameter of a grid: its values by number, and back."""
+    """One parameter of a grid: maps numbers to values and back."""
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """The number of values."""
 
     def value(self, number: int) -> object:
         """The value with this number."""
 
     def number(self, value: object) -> int | None:
-        """The number of a value that a run had; None for one that is not on the axis."""
+        """The number of a run's value; None if it is not on the axis."""
 
 
 class ListAxis:
@@ -36,7 +36,7 @@ class ListAxis:
         self._own_keys = {key for one in values if isinstance(one, Mapping) for key in one}
         by_text = {
             canonical_json(value): value for value in values
-        }  # of equals the last one, as W&B
+        }  # the last one among equals, as in W&B
         self._values = list(by_text.values())
         self._numbers = {text: number for number, text in enumerate(by_text)}
         self.size = len(self._values)
@@ -46,7 +46,7 @@ class ListAxis:
         return self._values[number]
 
     def number(self, value: object) -> int | None:
-        """Its place in the list; what the program added to a mapping does not count."""
+        """The index in the list; ignores keys that the program added to a mapping."""
         if self._own_keys and isinstance(value, Mapping):
             value = {key: one for key, one in value.items() if key in self._own_keys}
         return self._numbers.get(canonical_json(value))
@@ -54,7 +54,7 @@ class ListAxis:
 
 @dataclass(frozen=True, slots=True)
 class StepAxis:
-    """start, start + step, …, however many."""
+    """start, start + step, …, without a list of the values."""
 
     start: Number
     step: Number
@@ -65,7 +65,7 @@ class StepAxis:
         return self.start + number * self.step
 
     def number(self, value: object) -> int | None:
-        """By arithmetic; None for a value between two steps."""
+        """The number, by arithmetic; None for a value between two steps."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         steps = (value - self.start) / self.step
@@ -97,7 +97,7 @@ class Grid:
         return {**self._constants, **{way: cell[way] for way in self._axes}}
 
     def number(self, config: Mapping[str, object]) -> int | None:
-        """The number of the cell that a run had; None for a configuration that is not in it."""
+        """The number of a run's cell; None if its configuration is not in the grid."""
         point = take_apart(config, self._axes)
         if point is None:
             return None
@@ -116,11 +116,11 @@ def _axis(parameter: Parameter) -> Axis:
             return ListAxis(values)
         case IntRange(low, high):
             return StepAxis(low, 1, high - low + 1)
-        case Range(low, high, q=q) if q is not None:  # without its end, as numpy.arange
+        case Range(low, high, q=q) if q is not None:  # without its end, as in numpy.arange
             return StepAxis(low, (low + q) - low, math.ceil((high - low) / q))
-    raise ValueError(f"no grid over {parameter}")  # read_sweep lets none through
+    raise ValueError(f"no grid over {parameter}")  # read_sweep refuses it
 
 
 def make_grid(sweep: SweepSpec) -> Grid | None:
-    """The cells of a sweep whose method is to try them all."""
+    """The grid of a sweep with method grid; else None."""
     return Grid(sweep.parameters) if sweep.method == "grid" else None

@@ -1,7 +1,7 @@
-"""Hyperband as W&B does it: is a running run to end early?
+"""Hyperband as in W&B: decide whether to stop a running run early.
 
 One iteration is one logged finite value of the metric, not a step. At each band (a number of
-iterations) the runs that came that far are ranked; a run worse there than the best 1/eta is
+iterations) the runs that reached it are ranked; a run that is worse there than the best 1/eta is
 stopped. Follows `sweeps` 0.3.0, hyperband_stopping.py, quirks included: the threshold is the value
 at rank int(n/eta), so a band with few runs stops none.
 """
@@ -15,17 +15,17 @@ from typing import Protocol
 
 from runner.sweepfile import Hyperband
 
-_MOST_BANDS = 100  # W&B's, counting up from `min_iter`
+_MOST_BANDS = 100  # W&B's limit, counting up from `min_iter`
 
 
 class Ladder(Protocol):
-    """The losses (smaller is better) with which the runs of a sweep came to each mark."""
+    """The losses (smaller is better) of a sweep's runs at each mark."""
 
     def size(self, mark: int) -> int:
-        """How many runs came that far."""
+        """The number of runs that reached the mark."""
 
     def loss(self, mark: int, rank: int) -> float:
-        """The loss that is so many places behind the best."""
+        """The loss at this rank; the best has rank 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Band:
     """A number of iterations at which runs are ranked."""
 
     at: int
-    opens: int  # it counts once a run of the sweep came this far: W&B's widths are fractions
+    opens: int  # used once a run has reached this count: W&B's widths are fractions
 
 
 def bands(rules: Hyperband, points: int) -> list[Band]:
-    """The bands that a curve of so many values has reached, rising."""
+    """The bands that a curve of `points` values has reached, in rising order."""
     lowest: dict[int, float] = {}
     for width in _widths(rules, points):
         lowest[int(width)] = min(width, lowest.get(int(width), width))
@@ -46,13 +46,13 @@ def bands(rules: Hyperband, points: int) -> list[Band]:
 
 
 def marks(rules: Hyperband, points: int) -> list[int]:
-    """Where a ladder keeps the loss of a curve of so many values, rising."""
+    """The marks at which a ladder stores the loss of a curve of `points` values, rising."""
     reached = bands(rules, points)
     return sorted({n for band in reached for n in (band.at, band.opens) if n <= points})
 
 
 def last_band(rules: Hyperband, ladder: Ladder, points: int) -> int | None:
-    """The band at which a curve of so many values is ranked, if there is one."""
+    """The last band that ranks a curve of `points` values, or None."""
     counting = [one.at for one in bands(rules, points) if _counts(one, ladder)]
     return counting[-1] if counting else None
 
@@ -60,14 +60,14 @@ def last_band(rules: Hyperband, ladder: Ladder, points: int) -> int | None:
 def is_hopeless(
     rules: Hyperband, ladder: Ladder, band: int, *, at_band: float, lowest: float
 ) -> bool:
-    """Is a run to be stopped?
+    """Whether to stop a run.
 
     Args:
-        rules: the sweep's.
-        ladder: of all of the sweep's runs.
+        rules: of the sweep.
+        ladder: of all runs of the sweep.
         band: the last one that the run has reached.
         at_band: its loss there.
-        lowest: the lowest loss that it ever had.
+        lowest: its lowest loss so far.
     """
     threshold = ladder.loss(band, int((1.0 / rules.eta) * ladder.size(band)))
     return (at_band if rules.strict else lowest) > threshold
@@ -84,7 +84,7 @@ def _widths(rules: Hyperband, points: int) -> Iterator[float]:
             width /= rules.eta
             if width < 1:
                 return
-            yield float(int(width))  # here W&B rounds before it compares
+            yield float(int(width))  # W&B rounds here before it compares
     elif rules.min_iter is not None:
         width = rules.min_iter
         for _ in range(_MOST_BANDS):

@@ -1,7 +1,7 @@
-"""Bayes by Optuna's tree-structured Parzen estimator, rebuilt from the runs at every request.
+"""Bayes by Optuna's tree-structured Parzen estimator; each request rebuilds it from the runs.
 
-Multivariate, because good values of one parameter depend on the others'; running runs count as bad
-ones (`constant_liar`), so that agents asking at the same time are sent to different places.
+It is multivariate, because good values of a parameter depend on the others. Running runs count as
+bad ones (`constant_liar`), so that agents that ask at the same time get different points.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from runner.search.points import ParamPath, Point, canonical_json, quantize
 from runner.sweepfile import Beta, Choice, Constant, IntRange, Normal, Parameter, Range
 
-_TAIL = 1e-4  # of a normal distribution, left out on either side
+_TAIL = 1e-4  # probability that is cut off on either side of a normal distribution
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class _Shared(BaseDistribution):
-    """A distribution that is not copied and compared for each run, which took Optuna seconds."""
+    """A distribution that Optuna need not copy and compare for each run, which took seconds."""
 
     def __deepcopy__(self, _memo: object) -> Self:
         return self
@@ -57,7 +57,7 @@ class _Choices(_Shared, CategoricalDistribution):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A run as the search sees it."""
+    """A run for the search."""
 
     point: Point
     loss: float | None  # smaller is better; None: still running
@@ -66,10 +66,10 @@ class Observation:
 def suggest(
     parameters: Mapping[ParamPath, Parameter], results: Sequence[Observation], *, seed: int
 ) -> dict[ParamPath, object]:
-    """The next point; a result that does not lie in the space is left out."""
+    """The next point; ignores results that are outside of the space."""
     space = {way: made for way, one in parameters.items() if (made := _distribution(one))}
     names = {way: str(number) for number, way in enumerate(space)}
-    with warnings.catch_warnings():  # Optuna 4 calls both arguments experimental
+    with warnings.catch_warnings():  # Optuna 4 warns that both arguments are experimental
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
             n_startup_trials=0, multivariate=True, constant_liar=True, seed=seed
@@ -109,7 +109,7 @@ def _trials(
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution | None:
-    """Where Optuna searches; None where there is only one value."""
+    """Optuna's distribution; None for a single value."""
     match parameter:
         case Choice(values) if len(values) > 1:
             return _Choices(tuple(range(len(values))))
@@ -117,7 +117,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution | None:
             return _Integers(low, high)
         case Range(low, high, log):
             return _Floats(float(low), float(high), log=log)
-        case Normal(_, sigma) if sigma > 0:  # over its quantiles, where it is even
+        case Normal(_, sigma) if sigma > 0:  # over its quantiles, which are uniform
             return _Floats(_TAIL, 1 - _TAIL)
         case Beta():
             return _Floats(0.0, 1.0)
@@ -148,7 +148,7 @@ def _decode(code: Any, parameter: Parameter) -> object:
 
 
 def _encoder(parameter: Parameter) -> Callable[[object], int | float | None]:
-    """What turns a run's value into Optuna's; it gives None for one that cannot be."""
+    """A function from a run's value to Optuna's; it returns None for an impossible value."""
     if isinstance(parameter, Choice):
         numbers = {canonical_json(one): number for number, one in enumerate(parameter.values)}
         return lambda value: numbers.get(canonical_json(value))
@@ -162,7 +162,7 @@ def _encode_number(value: object, parameter: Parameter) -> int | float | None:
         case IntRange(low, high):
             return int(value) if low <= value <= high and value == int(value) else None
         case Range(low, high, q=q):
-            slack = q or 0  # rounding may have gone beyond an end
+            slack = q or 0  # rounding may exceed an end
             inside = low - slack <= value <= high + slack
             return min(max(float(value), float(low)), float(high)) if inside else None
         case Normal(mu, sigma, log):

@@ -1,6 +1,6 @@
-"""The points of a sweep: a run's config taken apart and put together, and random draws.
+"""The points of a sweep: split and build a run's config, and draw at random.
 
-The meaning of every distribution follows `sweeps` 0.3.0, params.py.
+Distributions follow `sweeps` 0.3.0, params.py.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from runner.sweepfile import (
     Range,
 )
 
-ParamPath = tuple[str, ...]  # to a parameter, through the groups
+ParamPath = tuple[str, ...]  # the path of a parameter through its groups
 Point = Mapping[ParamPath, object]
 
 
 def assemble(point: Point) -> dict[str, object]:
-    """The config of a run: nested parameters as mappings."""
+    """Build the config of a run; nested parameters become mappings."""
     config: dict[str, object] = {}
     for way, value in point.items():
         inner = config
@@ -42,7 +42,7 @@ def assemble(point: Point) -> dict[str, object]:
 def take_apart(
     config: Mapping[str, object], ways: Iterable[ParamPath]
 ) -> dict[ParamPath, object] | None:
-    """The values at these ways; None where the config lacks one."""
+    """The values at these paths; None if the config lacks one."""
     point: dict[ParamPath, object] = {}
     for way in ways:
         value: object = config
@@ -55,7 +55,7 @@ def take_apart(
 
 
 def canonical_json(value: object) -> str:
-    """A text, equal for values that JSON may turn into each other: 1 and 1.0, lists and tuples."""
+    """A string, equal for values that JSON does not distinguish: 1 and 1.0, list and tuple."""
     return json.dumps(_whole(value), sort_keys=True, default=str)
 
 
@@ -70,7 +70,7 @@ def _whole(value: object) -> object:
 
 
 def draw(parameter: Parameter, rng: random.Random) -> object:
-    """A value at random, as the distribution says."""
+    """Draw a value from the distribution."""
     match parameter:
         case Constant(value):
             return value
@@ -93,9 +93,9 @@ def draw(parameter: Parameter, rng: random.Random) -> object:
 
 
 def quantize(value: float, parameter: Range | Normal | Beta) -> Number:
-    """A drawn number as the run gets it: a multiple of q, and never outside of a range.
+    """Round a drawn number to a multiple of q that is inside the range.
 
-    W&B rounds to the nearest multiple even where that lies beyond: 0 to 10 by 6 gives 12 there.
+    W&B rounds to the nearest multiple even beyond the range: 0 to 10 by 6 can give 12 there.
     """
     low, high = -math.inf, math.inf
     if isinstance(parameter, Range):

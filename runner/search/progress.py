@@ -1,4 +1,4 @@
-"""What the search is told of a sweep's runs so far."""
+"""The runs of a sweep so far, for the search."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from runner.search.grid import Grid
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run of the sweep, whatever became of it, as the search sees it."""
+    """A run of the sweep with any outcome, for the search."""
 
     id: str
     state: RunState
-    config: Mapping[str, object]  # {key: value}, nested ones as mappings
-    values: tuple[float, ...] = ()  # the sweep's metric as logged, in order, NaN included
-    summary: float | None = None  # the metric's last value as the run summed it up
+    config: Mapping[str, object]  # {key: value}, nested parameters as mappings
+    values: tuple[float, ...] = ()  # logged values of the sweep's metric, in order, with NaN
+    summary: float | None = None  # the metric's value in the run's summary
 
 
 class Progress(Protocol):
-    """How far a sweep is, as the search asks for it."""
+    """The progress of a sweep, read lazily by the search."""
 
     @property
     def issued(self) -> int:
-        """How many runs there are, those that it was told to learn from included."""
+        """The number of runs, including earlier runs that the sweep learns from."""
 
     @property
     def best(self) -> float | None:
         """The best value of the metric so far."""
 
     def free_cell(self, grid: Grid) -> int | None:
-        """The first cell that no run had, whatever became of that run; None: all were tried."""
+        """The first cell without a run; None if all were tried."""
 
     def views(self) -> Sequence[RunView]:
-        """Every run that was ever issued, in that order."""
+        """All runs that were issued, in order."""

@@ -1,6 +1,6 @@
-"""What a sweep does next: the config of its next run.
+"""Find the config of a sweep's next run.
 
-Pure: the same sweep, progress and seed give the same answer. Whatever is issued is plain JSON.
+Pure: the same sweep, progress and seed give the same config, in plain JSON values.
 """
 
 from runner.search.best import reaches
@@ -15,13 +15,13 @@ from runner.sweepfile import SweepSpec
 def next_config(
     sweep: SweepSpec, grid: Grid | None, progress: Progress, *, seed: int
 ) -> dict[str, object] | None:
-    """The config of the next run, as {key: value}; None when the sweep has none left.
+    """The config of the next run, as {key: value}; None if the sweep has no more runs.
 
     Args:
-        sweep: its file.
-        grid: its cells, where its method is to try them all.
-        progress: how far it is.
-        seed: the sweep's own; how far the search is follows from `progress`.
+        sweep: the checked file.
+        grid: its cells, for method grid.
+        progress: its runs so far.
+        seed: of the sweep; the number of the run comes from `progress`.
     """
     if sweep.run_cap is not None and progress.issued >= sweep.run_cap:
         return None

@@ -1,4 +1,4 @@
-"""Every cell once, in order, whatever became of the runs before."""
+"""Try every cell once, in order, whatever the outcome of earlier runs."""
 
 from runner.search.engine import Request, SearchEngine
 from runner.search.points import Point

@@ -1,4 +1,4 @@
-"""Each parameter at random; the draw follows from the sweep's seed and the number of the run."""
+"""Draw each parameter at random, by the sweep's seed and the number of the run."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Bayes by a tree-structured Parzen estimator; random until there is something to learn from."""
+"""Bayes by a tree-structured Parzen estimator; random until there are enough results."""
 
 from itertools import chain
 from random import Random
@@ -10,11 +10,11 @@ from runner.search.points import Point, canonical_json, take_apart
 from runner.sweepfile import leaves
 
 _FIRST_RANDOM = 10  # results before the model starts to learn
-_FRESH_TRIES = 20  # draws to find a point that no run had
+_FRESH_TRIES = 20  # draws to find a new point
 
 
 def _next_point(request: Request) -> Point:
-    """The model's choice; a random point at first, and in place of one that a run had."""
+    """The model's choice; a random point at first, or if a run had that choice already."""
     from runner.search.parzen import Observation, suggest  # Optuna takes a second to import
 
     sweep, runs = request.sweep, request.progress.views()
