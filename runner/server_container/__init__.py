@@ -1,1 +1,1 @@
-"""This folder's own sweep server, in a container."""
+"""The container of this folder's own sweep server."""

@@ -1,4 +1,4 @@
-"""The container of this folder's own sweep server: found, described, removed."""
+"""Find, describe and remove the container of this folder's own sweep server."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from runner.server_container.files import (
 from runner.state.folder import State
 
 INNER_URL = servers.URL
-ONE_SHOTS = (labels.INIT_ROLE, labels.SWEEP_ROLE)  # of Compose
+ONE_SHOTS = (labels.INIT_ROLE, labels.SWEEP_ROLE)  # services of Compose that end by themselves
 GRACE_S = limits.SERVER_GRACE_S
 PORT = f"{servers.PORT}/tcp"
 ADDRESS = "127.0.0.1"
@@ -21,9 +21,9 @@ ADDRESS = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """Where this folder's server is and the key for it."""
+    """The address of this folder's server, and its key."""
 
-    url: str  # for the host and its browser
+    url: str  # for the host and its browsers
     key: str
     key_file: Path
     container: str
@@ -33,7 +33,7 @@ class LocalServer:
 
 
 def find_server(engine: Engine, state: State) -> LocalServer | None:
-    """This folder's server where it runs, healthy or not."""
+    """This folder's server if it runs, healthy or not; else None."""
     found = find_container(engine, state)
     if found is None or found.state != "running" or PORT not in found.ports:
         return None
@@ -41,12 +41,12 @@ def find_server(engine: Engine, state: State) -> LocalServer | None:
 
 
 def remove_server(engine: Engine, state: State) -> bool:
-    """Stop and remove server and network; data, key and port stay. False where none was."""
+    """Stop and remove server and network; keeps data, key and port. False without a server."""
     found = find_container(engine, state)
     if found is not None:
         engine.stop(found.id, grace_s=GRACE_S)
         engine.remove(found.id)
-    for one in engine.containers({labels.COMPOSE_FOLDER: None}):  # those that Compose ran once
+    for one in engine.containers({labels.COMPOSE_FOLDER: None}):  # one-shot services of Compose
         if is_here(one, state) and one.labels.get(labels.ROLE) in ONE_SHOTS:
             engine.remove(one.id)
     engine.networks.remove(network_of(found, state))
@@ -62,7 +62,7 @@ def find_container(engine: Engine, state: State) -> Container | None:
 
 
 def network_of(found: Container | None, state: State) -> str:
-    """The network that the server is in; without a server the one that it would be in."""
+    """The network of the server; without a server, the one that it would get."""
     return (found and found.labels.get(labels.NETWORK)) or network_name(state)
 
 
@@ -72,7 +72,7 @@ def network_name(state: State) -> str:
 
 
 def describe(state: State, found: Container, *, fresh: bool) -> LocalServer:
-    """What is known of the server from its container, which must have a port."""
+    """Describe the server from its container, which must publish a port."""
     return LocalServer(
         url=url_of(found),
         key=read_key(state),
@@ -89,5 +89,5 @@ def server_name(state: State) -> str:
 
 
 def url_of(found: Container) -> str:
-    """Where the host reaches the server."""
+    """The server's URL for the host."""
     return f"http://{ADDRESS}:{found.ports[PORT]}"

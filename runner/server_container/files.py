@@ -1,4 +1,4 @@
-"""What the local server has on the host: its key and its data."""
+"""The local server's files on the host: its key and its data."""
 
 import contextlib
 import os
@@ -14,20 +14,20 @@ from runner.errors import RunnerError
 from runner.guard.foreign_files import read_foreign
 from runner.state.folder import State
 
-_KEY = re.compile(r"[\x21-\x7e]{40,256}")  # as the server takes it
+_KEY = re.compile(r"[\x21-\x7e]{40,256}")  # the form that the server accepts
 
 
 def ensure_key(state: State) -> Path:
-    """The file with the server's key, made at the first call; the first of two makers wins.
+    """The file with the server's key; made by the first call, also if two call at the same time.
 
-    One that holds no key, as after a full disk, is made anew.
+    Replaces a file without a key, which a full disk may leave.
     """
     file = state.secrets / "server"
     try:
         if not read_key(state):
             file.unlink(missing_ok=True)
             _make_key(file)
-            file.read_bytes()  # one that was there may be another user's
+            file.read_bytes()  # an existing file may belong to another user
     except OSError as error:
         raise RunnerError(
             f"cannot use the server's key `{file}`: {error.strerror}",
@@ -37,19 +37,19 @@ def ensure_key(state: State) -> Path:
 
 
 def restore_key(state: State, key: str) -> Path:
-    """Put back what the file of the server's key has lost."""
+    """Write the server's key into its damaged file."""
     file = state.secrets / "server"
     write_atomic(file, key, mode=0o600)
     return file
 
 
 def read_key(state: State) -> str:
-    """The server's key; empty where there is none, or what is there is no key."""
+    """The server's key; empty if the file is missing or does not contain a key."""
     return _read_key(state.secrets / "server")
 
 
 def read_agent_key(state: State, agent: str) -> str:
-    """An agent's copy of a server's key, likewise."""
+    """An agent's copy of the server's key; empty if it is missing or damaged."""
     return _read_key(state.secrets / "agents" / agent)
 
 
@@ -64,7 +64,7 @@ def _read_key(file: Path) -> str:
 def _make_key(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = file.with_name(f".{file.name}.{make_name()}")
-    key = secrets.token_hex(20)  # 40 characters: every W&B client takes that
+    key = secrets.token_hex(20)  # 40 characters, which every W&B client accepts
     write_atomic(fresh, key, mode=0o600)
     with contextlib.suppress(FileExistsError):
         os.link(fresh, file)
@@ -72,7 +72,7 @@ def _make_key(file: Path) -> None:
 
 
 def find_data(state: State, *, report: Callable[[str], None]) -> Path:
-    """Where the server's data lie, or will: a local disk, since SQLite's locks need one."""
+    """The folder of the server's data, on a local disk: SQLite's locks need one."""
     kind = find_file_system(state.root)
     if not is_network(kind):
         return state.server
@@ -82,10 +82,10 @@ def find_data(state: State, *, report: Callable[[str], None]) -> Path:
 
 
 def make_data(state: State, *, report: Callable[[str], None]) -> Path:
-    """The folder of the server's data, made where it is missing, for its owner alone.
+    """Make the folder of the server's data, for its owner only, if it is missing.
 
     Raises:
-        RunnerError: the place outside the state folder is another user's.
+        RunnerError: the folder outside the state folder belongs to another user.
     """
     folder = find_data(state, report=report)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

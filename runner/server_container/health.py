@@ -1,4 +1,4 @@
-"""Whether a sweep server of ours answers at an address, and what it says of itself."""
+"""Ask a URL for the health of our sweep server (`GET /healthz`)."""
 
 import json
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from runner.errors import ExitCode, RunnerError
 
 
 class KeyRefused(RunnerError):  # noqa: N818 - an answer, not a fault
-    """The server was started with another key than the folder has now."""
+    """The server refuses the folder's key: it was started with another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a running server says of itself."""
+    """The health of a running server."""
 
     version: str
     sweeps: int
@@ -25,10 +25,10 @@ class Health:
 def read_health(
     url: str, key: str, *, ca_bundle: Path | None = None, timeout_s: float = 5
 ) -> Health | None:
-    """What the server at `url` says; None while it does not answer.
+    """The health of the server at `url`; None while it does not answer.
 
     Raises:
-        RunnerError: something answers that is not our server, or refuses the key.
+        RunnerError: something else answers (1), or the server refuses the key (4).
     """
     try:
         answer = Http(url, key, ca_bundle=ca_bundle).request("GET", "/healthz", timeout_s=timeout_s)

@@ -1,4 +1,4 @@
-"""The key of this folder's own server, restored where its file is lost."""
+"""Restore the key of this folder's own server if its file is lost."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +14,10 @@ from runner.state.folder import State
 
 
 def ensure_known_key(engine: Engine, state: State, report: Callable[[str], None]) -> Path:
-    """The key's file; a damaged one is restored, and costs no server that is at work.
+    """The key's file. Restores a damaged one, so that a running server stays usable.
 
     Raises:
-        RunnerError: the key is lost, and the server works on with it.
+        RunnerError: the key is lost, and a running server still uses it.
     """
     if read_key(state):
         return state.secrets / "server"
@@ -39,7 +39,7 @@ def ensure_known_key(engine: Engine, state: State, report: Callable[[str], None]
 
 
 def _opens(url: str, key: str) -> bool:
-    """Whether the server at `url` takes this key."""
+    """Whether the server at `url` accepts this key."""
     try:
         return read_health(url, key) is not None
     except RunnerError:
@@ -47,7 +47,7 @@ def _opens(url: str, key: str) -> bool:
 
 
 def _is_at_work(url: str) -> bool:
-    """Whether a server answers there, be it with a refusal."""
+    """Whether a server answers there, even if it refuses the key."""
     try:
         return read_health(url, "-") is not None
     except KeyRefused:

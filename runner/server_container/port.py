@@ -1,4 +1,4 @@
-"""The port of this folder's own server on the host."""
+"""Choose the port of this folder's own server on the host."""
 
 import socket
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from runner.state.folder import State
 
 
 def select_port(state: State, report: Callable[[str], None]) -> int:
-    """The port that this folder's server had before, so that its URL stays; else a free one."""
+    """The port that this folder's server had before, to keep its URL; else a free one."""
     before = (read_json(state.server_file) or {}).get("port")
     if not isinstance(before, int):
         return free_port()

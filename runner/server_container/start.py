@@ -31,24 +31,24 @@ from runner.server_container.port import free_port, select_port
 from runner.state.folder import State
 from runner.state.owner import check_owner
 
-READY_S = 60  # from start to the first answer; 2 s is usual
-STALE_S = 10  # a container that was made and not started this long ago is left over
+READY_S = 60  # limit from start to the first answer; 2 s is usual
+STALE_S = 10  # a container that was made but not started for so long is abandoned
 
 
 def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServer:
-    """The running server of this folder; its image, network and container are made as needed.
+    """The running server of this folder; makes image, network and container if needed.
 
-    Two commands at once get the same one.
+    Two commands at the same time get the same server.
 
     Raises:
-        RunnerError: the image cannot be built, or the server does not come up (its last lines
-            are in the message).
+        RunnerError: the image cannot be built, or the server does not start (the message has its
+            last lines).
     """
     return start_server(engine, state, ensure_server_image(engine, report=report), report=report)
 
 
 def start_server(engine: Engine, state: State, image: str, *, report: Report) -> LocalServer:
-    """The running server from `image` (an ID), started or replaced as needed."""
+    """The running server from `image` (an ID); starts or replaces it if needed."""
     key_file = ensure_known_key(engine, state, report)
     deadline = time.monotonic() + READY_S
     while True:
@@ -59,14 +59,14 @@ def start_server(engine: Engine, state: State, image: str, *, report: Report) ->
             if found is None or _clear(engine, found, deadline):
                 started = _start(engine, state, image, key_file, report)
                 return _await(engine, state, started, fresh=True)
-        except NameTaken:  # another command is doing the same: take the one that it started
+        except NameTaken:  # another command starts one: use that
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
 
 
 def _keep(found: Container, image: str, key: str, report: Report) -> bool:
-    """Whether this container is the one to use."""
+    """Whether to use this container."""
     if found.state != "running" or PORT not in found.ports:
         return False
     try:
@@ -87,7 +87,7 @@ def _keep(found: Container, image: str, key: str, report: Report) -> bool:
 
 
 def _clear(engine: Engine, found: Container, deadline: float) -> bool:
-    """Make way for a new container; false while another command's start is under way."""
+    """Remove an old container; False while another command starts it."""
     if found.state == "removing":
         return False
     if found.state == "created" and time.monotonic() < deadline - READY_S + STALE_S:
@@ -107,10 +107,10 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     try:
         try:
             started = engine.start(_spec(engine, state, image, port, data, key_file))
-        except PortTaken:  # lost between the look and the start
+        except PortTaken:  # lost between check and start
             port = free_port()
             started = engine.start(_spec(engine, state, image, port, data, key_file))
-    except NameTaken:  # by another command's, which needs the network
+    except NameTaken:  # another command's container, which needs the network
         raise
     except BaseException:
         engine.networks.remove(network_name(state))
@@ -155,7 +155,7 @@ def _spec(
 
 
 def _await(engine: Engine, state: State, started: Container, *, fresh: bool) -> LocalServer:
-    """Wait for the first answer; a fresh server that does not come up is removed again."""
+    """Wait for the first answer; removes a fresh server that does not start."""
     server = describe(state, started, fresh=fresh)
     try:
         _wait_ready(engine, started, server)
