@@ -70,9 +70,7 @@ def _root(
 def main() -> NoReturn:
     """Run the command line; an expected failure ends with one line, a hint and its code."""
     os.umask(os.umask(0o022) | 0o022)  # other users must not write our files
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # a terminal without UTF-8 gets replacement characters
+    if isinstance(sys.stdout, io.TextIOWrapper):  # without UTF-8: print replacements
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run(sys.argv[1:]))
 
