@@ -1,4 +1,4 @@
-"""`python -m runner.composed`: how compose files of version 0eb7efa name `runner.compose`."""
+"""`python -m runner.composed`: the name of `runner.compose` in older compose files (0eb7efa)."""
 
 import sys
 

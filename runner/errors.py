@@ -1,10 +1,10 @@
-"""All that the user can cause or cure, each with its exit code."""
+"""Errors that the user can cause or fix, with exit codes."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended; `docs/exit-codes.md` is made from the texts below each code."""
+    """How a command ended. `docs/exit-codes.md` is generated from the texts below each code."""
 
     OK = 0
     """The command did what you asked."""
@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
 
 
 class RunnerError(Exception):
-    """An expected failure: what happened in the user's words, and the way out."""
+    """An expected failure: a message in the user's words, and a hint with the way out."""
 
     def __init__(
         self, message: str, *, hint: str | None = None, code: ExitCode = ExitCode.FAILED

@@ -1,4 +1,4 @@
-"""The states that W&B gives a run. At the root: search, server, fleet and sync all know them."""
+"""The states of a run in W&B. At the root, as search, server, fleet and sync use them."""
 
 from typing import Literal, TypeAlias, get_args
 
