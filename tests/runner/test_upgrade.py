@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
-from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
+from tests.rig.plain import Folder, PlainImage, make_folder
 
 pytestmark = pytest.mark.engine
 
@@ -41,7 +42,7 @@ def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["git", "-C", str(ROOT), "archive", OLD], capture_output=True, check=False
     )
     if made.returncode:
-        pytest.skip(f"this clone does not have the commit {OLD}: `git fetch --unshallow`")
+        pytest.skip(f"history: this clone does not have the commit {OLD}: `git fetch --unshallow`")
     folder = tmp_path_factory.mktemp("old")
     with tarfile.open(fileobj=io.BytesIO(made.stdout)) as tree:
         tree.extractall(folder, filter="data")

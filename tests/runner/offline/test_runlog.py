@@ -177,6 +177,7 @@ def test_a_log_that_goes_where_it_says_stays_as_it_is(made: Made, tmp_path: Path
     assert (read_at(same).entity, read_at(other).entity) == ("", "acme")
 
 
+@pytest.mark.client
 def test_a_killed_run_is_staged_with_an_end(made: Made, tmp_path: Path) -> None:
     copy = staged(made.logs["dead"], TO, tmp_path / "copy")
 
