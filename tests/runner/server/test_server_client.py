@@ -25,6 +25,7 @@ def run_of(server: Server, project: str, name: str, fields: str) -> dict[str, An
     return found
 
 
+@pytest.mark.client
 def test_a_run_is_logged_and_resumed(server: Server, tmp_path: Path) -> None:
     client = Client(server, tmp_path)
     client.script("log_run.py", "short", "r", "0", "5")
