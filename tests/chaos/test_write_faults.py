@@ -150,14 +150,14 @@ def play_with(server: Server, faults: Faults, number: int) -> ScriptedSweep:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MiB."""
     if os.getuid() != 0:
-        pytest.skip("only root may mount a tmpfs")
+        pytest.skip("root: only root may mount a tmpfs")
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True, text=True
     )
     if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+        pytest.skip(f"mounts: no tmpfs can be mounted here: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 
@@ -169,6 +169,7 @@ def fill(ballast: Path) -> None:
             file.write(bytes(4096))
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_a_while_costs_no_row(small_disk: Path) -> None:
     ballast, refusals = small_disk / "ballast", Counter[int]()
     server = Server(small_disk)
