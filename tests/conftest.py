@@ -4,19 +4,41 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.rig.engine import TINY, NoEngineError, TestEngine, find_engine
+from tests.rig.kinds import judge_skip, read_required
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import PlainImage, make_folder
 from tests.rig.warm import WarmRunner, shared_runner
 
 if TYPE_CHECKING:
     from docker.client import DockerClient
+
+
+REQUIRED = pytest.StashKey[frozenset[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read which skips are failures."""
+    config.stash[REQUIRED] = read_required()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip of a required kind, or of none of the kinds, is a failure."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        why = judge_skip(report.longrepr[2], item.config.stash[REQUIRED])
+        if why is not None:
+            report.outcome, report.longrepr = "failed", why
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,7 @@ LABELS = ("role", "fleet", "gpu", "sweep", "server", "image", "schema")
 def machine(composed: Composed) -> Iterator[FakeNvml]:
     """Three GPUs that the host and the engine know."""
     if composed.engine.cdi_folder is None:
-        pytest.skip("the engine takes no CDI specs of ours")
+        pytest.skip("cdi: the engine takes no CDI specs of ours")
     with FakeNvml([FakeGpu(), FakeGpu(), FakeGpu()]) as made:
         made.add_to_engine(composed.engine.cdi_folder)
         yield made

@@ -23,9 +23,11 @@ def private(engine_env: TestEngine, plain_image: PlainImage) -> Iterator[Private
     """A second engine with the images that agents and server need; the first is not touched."""
     first = Path(engine_env.env["DOCKER_HOST"].removeprefix("unix://")).parent
     if os.getuid() != 0:
-        pytest.skip("only root can start an engine")
+        pytest.skip("root: only root can start an engine")
     if not (first / "root/usr/sbin/dockerd").exists():
-        pytest.skip("the tests' engine is not of `docker/engine.sh`: its programs are not there")
+        pytest.skip(
+            "own: the tests' engine is not of `docker/engine.sh`: its programs are not there"
+        )
     before = engine_env.docker("info", "--format", "{{.ID}} {{.ContainersRunning}}").split()
     made = PrivateEngine(Path(f"/tmp/runner-restart-{os.getpid()}"))
     try:

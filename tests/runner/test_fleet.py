@@ -46,7 +46,7 @@ def gpus(folder: Folder, engine_env: TestEngine) -> Iterator[Callable[..., tuple
 
     def make(count: int, **fields: Any) -> tuple[str, ...]:
         if engine_env.cdi_folder is None:
-            pytest.skip("the engine takes no CDI specs of ours")
+            pytest.skip("cdi: the engine takes no CDI specs of ours")
         machine = FakeNvml([FakeGpu(**fields) for _ in range(count)])
         machines.append(machine)
         machine.add_to_engine(engine_env.cdi_folder)
