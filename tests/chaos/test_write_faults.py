@@ -20,6 +20,7 @@ import pytest
 
 from tests.chaos.faults import Faults, open_with, start_with
 from tests.chaos.scripted import ScriptedSweep, Tally, compare
+from tests.rig.waiting import wait_for
 from tests.runner.server.clients import SCRIPTS, Client
 from tests.runner.server.player import Player
 from tests.runner.server.servers import Server
@@ -218,8 +219,8 @@ def test_the_real_client_outlives_a_full_disk(small_disk: Path, tmp_path: Path) 
         wait_for_row(server, query)
 
         fill(ballast)
-        time.sleep(12)  # until it has ended, but for what it still has to bring
-        refused = server.errors.count("No space left") + server.errors.count("is full")
+        wait_for((tmp_path / "logged").exists)  # what it still has to bring is refused, too
+        refused = wait_for(lambda: count_refusals(server) > 2 and count_refusals(server))
         ballast.unlink()
 
         assert logging.wait() == 0, logging.output
@@ -231,12 +232,16 @@ def test_the_real_client_outlives_a_full_disk(small_disk: Path, tmp_path: Path) 
     assert {"config.yaml", "output.log", "wandb-metadata.json", "wandb-summary.json"} <= names
 
 
+def count_refusals(server: Server) -> int:
+    """Requests that met the full disk, of its log."""
+    return server.errors.count("No space left") + server.errors.count("is full")
+
+
 def wait_for_row(server: Server, query: str) -> None:
     """Until the run has one."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def has_one() -> bool:
         found = server.ask(query)["project"]
-        if found and found["run"] and found["run"]["historyLineCount"]:
-            return
-        time.sleep(0.2)
-    pytest.fail("no row arrived")
+        return bool(found and found["run"] and found["run"]["historyLineCount"])
+
+    wait_for(has_one, pause_s=0.2, otherwise=lambda: "no row arrived")

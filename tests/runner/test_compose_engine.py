@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.rig.composed import BOTH, DEAD_PROXIES, Composed, hand_over
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import PlainImage
 from tests.rig.relay import relay
+from tests.rig.waiting import wait_for
 from tests.runner.test_other_user import become
 
 pytestmark = pytest.mark.engine
@@ -343,10 +343,6 @@ def _edit_the_sweep(composed: Composed, works: list[Path]) -> None:
 
 def _wait_for_seen(*works: Path) -> dict[str, Any]:
     """What the first run of these working copies saw of its GPU and its environment."""
-    end = time.monotonic() + 40
-    while time.monotonic() < end:
-        for file in (one / "seen.json" for one in works):
-            if file.exists():
-                return dict(json.loads(file.read_text()))
-        time.sleep(0.2)
-    raise AssertionError(f"no run has looked in {works}")
+    files = [one / "seen.json" for one in works]
+    found = wait_for(lambda: [one for one in files if one.exists()], 40)
+    return dict(json.loads(found[0].read_text()))

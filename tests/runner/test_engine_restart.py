@@ -2,10 +2,8 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from runner.image.server import ensure_server_image
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
 from tests.rig.private_engine import PrivateEngine
+from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -50,15 +49,6 @@ def find_server_tags(engine_env: TestEngine) -> tuple[str, ...]:
             found = engine.images.find(ensure_server_image(engine, report=print))
     assert found is not None
     return found.tags
-
-
-def wait_for(what: Callable[[], Any], timeout_s: float = 60) -> Any:
-    """The first true answer."""
-    end = time.monotonic() + timeout_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"waited {timeout_s} s in vain"
-        time.sleep(0.2)
-    return found
 
 
 def attempts(folder: Folder) -> list[list[str]]:

@@ -22,6 +22,7 @@ from runner.state.folder import State
 from tests.rig.command import run_runner
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.waiting import wait_for
 from tests.rig.watch import watched
 from tests.runner.guard.leavings import IN_THE_WAY, LEAVINGS, Scene, make_status
 from tests.runner.guard.repositories import describe, make_home
@@ -224,13 +225,13 @@ def test_up_starts_the_next_agents_over_all_of_them(
 
 def wait_for_all(folder: Folder) -> dict[str, dict[str, Any]]:
     """The agents by name, when none is at work any more."""
-    end = time.monotonic() + 60
-    while True:
+
+    def ended() -> dict[str, dict[str, Any]]:
         shown = {one["name"]: one for one in folder.json("ps")["agents"]}
-        if not {one["state"] for one in shown.values()} & {"starting", "running", "waiting"}:
-            return shown
-        assert time.monotonic() < end, shown
-        time.sleep(0.5)
+        states = {one["state"] for one in shown.values()}
+        return {} if states & {"starting", "running", "waiting"} else shown
+
+    return wait_for(ended, pause_s=0.5, otherwise=lambda: folder.run("ps", "--all"))
 
 
 def make_project(root: Path, fleet: str, engine: TestEngine, image: PlainImage) -> Folder:

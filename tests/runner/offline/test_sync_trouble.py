@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from runner.state.find import open_state
 from tests.rig.cloud import Cloud, start_cloud
 from tests.rig.command import Done, start_runner
 from tests.rig.listener import listening
+from tests.rig.waiting import wait_for
 from tests.rig.warm import WarmRunner
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import logs_in, start_runs, wait
@@ -39,14 +40,6 @@ def start(cloud: Cloud, home: Path, *arguments: str) -> subprocess.Popen[str]:
         cwd=home,
         env={**cloud.environment(home), "XDG_STATE_HOME": str(home / "xdg")},
     )
-
-
-def wait_for(what: Callable[[], object], timeout_s: float = 60) -> None:
-    """Until `what` is true."""
-    end = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.mark.client
