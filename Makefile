@@ -49,7 +49,7 @@ test-others:
 
 test: lint test-fast
 	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference or slow or mutants) and not gpu" \
-	    -n 2 --dist loadfile --durations 10
+	    -n 3 --dist loadfile --no-loadscope-reorder --durations 30
 
 demo: install-cli
 	docker/demo.sh up

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,12 +21,28 @@ if TYPE_CHECKING:
     from docker.client import DockerClient
 
 
+# Files of minutes. A worker begins with them, so that none is left over at the end while the other
+# workers wait; `make test` therefore passes --no-loadscope-reorder.
+LONG = (
+    *("amt/test_amt_mutants.py", "amt/test_amt_effects.py", "amt/test_amt_guide.py"),
+    *("runner/test_compose_engine.py", "runner/test_fleet.py", "runner/test_wandb_sweeps.py"),
+    *("runner/test_compose_build.py", "runner/test_transcripts.py", "runner/test_upgrade.py"),
+    *("runner/guard/test_hostile_repositories.py", "runner/test_wheel_outside.py"),
+    *("chaos/test_command_kills.py", "chaos/test_amt_kills.py", "amt/test_amt_judge.py"),
+)
 REQUIRED = pytest.StashKey[frozenset[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read which skips are failures."""
     config.stash[REQUIRED] = read_required()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, in the order of `LONG`."""
+    here = Path(__file__).parent
+    order = {here / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path, len(LONG)))
 
 
 @pytest.hookimpl(wrapper=True)
