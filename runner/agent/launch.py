@@ -11,7 +11,7 @@ from runner.agent.command import make_argv, needs_json_file
 from runner.agent.contract import variables
 from runner.agent.contract.commands import MacroValues
 from runner.agent.params import format_params
-from runner.agent.process import Tree
+from runner.agent.process import RunProcess
 from runner.agent.protocol import Command
 from runner.agent.settings import AgentSettings
 
@@ -37,7 +37,7 @@ class Live:
     """The run that is under way."""
 
     command: Command
-    tree: Tree
+    tree: RunProcess
     started_at: float  # wall clock
 
 
@@ -52,7 +52,7 @@ class Launcher:
     environ: Mapping[str, str]
     inherited: tuple[int, ...] = ()  # open files that a run gets: the lease
 
-    def launch(self, command: Command) -> Tree:
+    def launch(self, command: Command) -> RunProcess:
         """Start the run that the server handed out.
 
         Raises:
@@ -74,7 +74,7 @@ class Launcher:
             raise FileNotFoundError(2, "the sweep's command is empty")
         if not self.settings.offline:
             env[variables.API_KEY] = self.settings.key
-        return Tree(
+        return RunProcess(
             argv,
             run=command.run,
             folder=self.settings.workspace,

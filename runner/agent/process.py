@@ -20,7 +20,7 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-class Tree:
+class RunProcess:
     """A running run. `poll` moves it on; call it after each SIGCHLD and each `deadline`."""
 
     def __init__(

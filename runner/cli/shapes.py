@@ -11,8 +11,8 @@ if TYPE_CHECKING:  # a command that shows one shape loads nothing of the others
     from runner.fleet.agents import Agent
     from runner.fleet.carry_out import Result
     from runner.gpus.gpu import Gpu
-    from runner.offline.parcel import Outcome, Parcel
-    from runner.sweeps.records import Joined
+    from runner.offline.transfer import Outcome, Transfer
+    from runner.sweeps.records import SweepHandle
 
 
 def agent(found: "Agent", indices: Mapping[str, int], *, now: float) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def gpu(found: "Gpu") -> dict[str, Any]:
     }
 
 
-def sweep(joined: "Joined") -> dict[str, Any]:
+def sweep(joined: "SweepHandle") -> dict[str, Any]:
     """Which sweep it is, as every `sweep … --json` begins."""
     return {
         "path": str(joined.sweep.path),
@@ -103,7 +103,7 @@ def sweep(joined: "Joined") -> dict[str, Any]:
 
 
 def sweep_with_runs(
-    joined: "Joined", runs: "Iterable[RunInfo]", best: "RunInfo | None"
+    joined: "SweepHandle", runs: "Iterable[RunInfo]", best: "RunInfo | None"
 ) -> dict[str, Any]:
     """A sweep with its runs, as `sweep show --json` shows it."""
     shown = joined.sweep
@@ -139,15 +139,15 @@ def synced_run(outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def planned_run(parcel: "Parcel") -> dict[str, Any]:
+def planned_run(transfer: "Transfer") -> dict[str, Any]:
     """A run that `sync-offline --dry-run --json` would send."""
     return {
-        "id": parcel.found.run_id,
-        "path": str(parcel.found.folder),
+        "id": transfer.found.run_id,
+        "path": str(transfer.found.folder),
         "status": "skipped",
         "reason": "dry run",
-        "history_rows": parcel.expected.rows,
-        "bytes": parcel.size,
+        "history_rows": transfer.expected.rows,
+        "bytes": transfer.size,
         "lacking_artifacts": [],
         "lacking_files": [],
     }

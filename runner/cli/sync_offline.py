@@ -13,7 +13,7 @@ from runner.cli import shapes
 from runner.cli.options import JsonOption, YesOption
 from runner.cli.session import ask
 from runner.errors import ExitCode
-from runner.offline.parcel import Outcome
+from runner.offline.transfer import Outcome
 from runner.usecases.sync import Synced, SyncRequest, sync
 
 
@@ -76,11 +76,11 @@ def _show(done: Synced, counts: Mapping[str, int], *, dry_run: bool) -> None:
     for one in done.outcomes:
         if not one.whole and one.reason:
             console.note(f"{one.status}: run {one.run_id} in {one.folder}: {one.reason}")
-    for parcel in done.planned:
+    for transfer in done.planned:
         console.data(
-            f"would send {parcel.found.run_id} to {parcel.to.path}"
-            + (f" in sweep {parcel.to.sweep}" if parcel.to.sweep else "")
-            + f": {parcel.expected.rows} rows, {console.format_bytes(parcel.size)}"
+            f"would send {transfer.found.run_id} to {transfer.to.path}"
+            + (f" in sweep {transfer.to.sweep}" if transfer.to.sweep else "")
+            + f": {transfer.expected.rows} rows, {console.format_bytes(transfer.size)}"
         )
     console.data(_summary(done.url, done.outcomes, counts, len(done.planned), dry_run=dry_run))
 

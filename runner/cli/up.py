@@ -22,7 +22,6 @@ from runner.cli.session import open_session
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.carry_out import Interrupted
 from runner.fleet.selection import Selection, parse_selection
-from runner.project.env_files import read_docker_env
 from runner.usecases.session import Session
 from runner.usecases.slots import missing_gpus
 from runner.usecases.up.request import Planned, UpRequest, bring_up, missing_sweep
@@ -55,8 +54,14 @@ def up(
     shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
     memory: Annotated[str | None, typer.Option(help="Limit per agent: `64g`.")] = None,
     cpus: Annotated[float | None, typer.Option(help="Cores per agent.")] = None,
-    access: Annotated[str | None, typer.Option(metavar="cdi|runtime|gpus")] = None,
-    pin: Annotated[str | None, typer.Option(metavar="uuid|index")] = None,
+    access: Annotated[
+        str | None,
+        typer.Option(metavar="cdi|runtime|gpus", help="How containers get a GPU."),
+    ] = None,
+    pin: Annotated[
+        str | None,
+        typer.Option(metavar="uuid|index", help="What CUDA_VISIBLE_DEVICES holds."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Beside foreign processes.")] = False,
     now: Annotated[bool, typer.Option("--now", help="Interrupt runs to be replaced.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also where the count is done.")] = False,
@@ -170,6 +175,8 @@ def read_env_file(file: Path) -> list[str]:
     Raises:
         RunnerError: there is no such file (3), or a line of it is not a variable (2).
     """
+    from runner.project.env_files import read_docker_env  # slow to load, and few calls use it
+
     hint = "`--env-file` takes a file with lines of NAME=VALUE"
     try:
         found = read_docker_env(file.read_text("utf-8"), os.environ)

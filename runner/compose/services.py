@@ -23,7 +23,7 @@ from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
 from runner.guard.walk import make_folders
 from runner.state.folder import FOLDER, State
-from runner.state.owner import hand_over
+from runner.state.owner import chown_to_owner_of
 
 DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
 GIVEN_CA = Path(paths.GIVEN_CA)
@@ -54,7 +54,7 @@ def init() -> int:
     from runner.server_container.files import ensure_key
 
     if (left := PROJECT / FOLDER).is_dir():
-        hand_over(left, PROJECT)
+        chown_to_owner_of(left, PROJECT)
     become_owner(PROJECT)
     environ = read_environ(os.environ)
     state = open_fleet(environ)

@@ -24,7 +24,7 @@ from runner.sweepfile import sweep_hash
 
 if TYPE_CHECKING:
     from runner.backend.connection import Connection
-    from runner.sweeps.records import Joined
+    from runner.sweeps.records import SweepHandle
 
 PATIENCE_S = 60.0  # for a server that starts
 
@@ -46,11 +46,11 @@ def provide_sweep() -> int:
     return 0
 
 
-def _join(environ: Mapping[str, str], state: State) -> "tuple[Joined, Mapping[str, Any]]":
+def _join(environ: Mapping[str, str], state: State) -> "tuple[SweepHandle, Mapping[str, Any]]":
     """The sweep, made now if it is that of a file, and its config."""
     from runner.sweeps.create import take_or_create
     from runner.sweeps.file import load_sweep_file
-    from runner.sweeps.place import Names
+    from runner.sweeps.place import SweepDefaults
     from runner.sweeps.records import save_record
     from runner.sweeps.resolve import resolve_sweep
 
@@ -59,7 +59,7 @@ def _join(environ: Mapping[str, str], state: State) -> "tuple[Joined, Mapping[st
         _wait_for_server(connection)
     servers = _make_servers(connection, state)
     project = environ[variables.COMPOSE_PROJECT]
-    names = Names(environ.get(variables.ENTITY), environ.get(variables.PROJECT), project)
+    names = SweepDefaults(environ.get(variables.ENTITY), environ.get(variables.PROJECT), project)
     spec = environ.get(variables.SWEEP) or str(_find_file(environ))
     if spec.endswith((".yaml", ".yml")):
         parsed = load_sweep_file(PROJECT / spec, console.note)

@@ -25,7 +25,7 @@ class Agent:
     exit_code: int | None
     sweep: SweepPath | None
     image: str  # ID
-    settings: str  # the hash that `hash_settings` gave when it was started
+    settings_hash: str  # that `hash_settings` gave when it was started
     server: str = ""
     status: Status | None = None  # of this very container, else None
     damaged: str | None = None  # what is wrong with its status file

@@ -21,7 +21,7 @@ class Wanted:
     fleet: str
     sweep: SweepPath | None  # None: it is still to be created
     image: str
-    settings: str
+    settings_hash: str
     count: int | None = None
     sweep_finished: bool = False
 
@@ -127,7 +127,7 @@ def _find_change(agent: Agent, wanted: Wanted) -> str | None:
         return f"sweep changed: `{agent.sweep}` → `{wanted.sweep or 'a new one'}`"
     if agent.image != wanted.image:
         return "image changed"
-    return "settings changed" if agent.settings != wanted.settings else None
+    return "settings changed" if agent.settings_hash != wanted.settings_hash else None
 
 
 def _has_its_count(agent: Agent, wanted: Wanted) -> bool:

@@ -113,7 +113,7 @@ def _hash() -> str:
     digest.update(DOCKERFILE.read_bytes())
     for file in list_code():
         content = hashlib.sha256(file.read_bytes()).digest()
-        digest.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + content)
+        digest.update(str(file)[len(str(PACKAGE)) + 1 :].encode() + b"\0" + content)
     return digest.hexdigest()[:12]
 
 
@@ -122,9 +122,8 @@ def list_code(package: Path = PACKAGE) -> list[Path]:
 
     Not `files/`, which holds links in a clone and copies in a wheel.
     """
-    found = (one for kind in ("*.py", "*.sql") for one in package.rglob(kind))
-    modules = {one for one in found if one.is_file()}
-    return sorted(modules.union(list_package_files(package / "agent")))
+    modules = list_package_files(package, (".py", ".sql"))
+    return sorted({*modules, *list_package_files(package / "agent")})
 
 
 def _requirements() -> str:

@@ -5,19 +5,19 @@ import time
 from collections.abc import Iterable, Sequence
 
 from runner.errors import ExitCode, RunnerError
+from runner.offline.compare import Expected, RemoteRun, expect, judge
 from runner.offline.ledger import Receipt
-from runner.offline.log.find import Found
+from runner.offline.log.find import LocalRun
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left
-from runner.offline.parcel import NOTHING, Missing
 from runner.offline.target import SyncTarget
-from runner.offline.verify import Expected, Seen, expect, judge
+from runner.offline.transfer import NOTHING, Missing
 
 LAG_S = 20.0  # a count that has not moved for so long is no lag any more
 STILL_S = 6.0  # rows that somebody sent a second time may not be counted for so long
 
-Addressed = tuple[Found, Destination]
-Looked = Seen | None | RunnerError
+AddressedRun = tuple[LocalRun, Destination]
+LookupResult = RemoteRun | None | RunnerError
 
 
 class Arrivals:
@@ -37,10 +37,10 @@ class Arrivals:
         return self._interrupted.is_set()
 
     def look(
-        self, going: Sequence[Addressed], receipts: dict[Destination, Receipt | None]
-    ) -> dict[Destination, Looked]:
+        self, going: Sequence[AddressedRun], receipts: dict[Destination, Receipt | None]
+    ) -> dict[Destination, LookupResult]:
         """The runs without a receipt as the target shows them; counts that lag are waited for."""
-        seen: dict[Destination, Looked] = {}
+        seen: dict[Destination, LookupResult] = {}
         expected, places = dict[Destination, Expected](), dict[tuple[str, str], list[Destination]]()
         for found, to in going:
             known = receipts[to]
@@ -89,13 +89,13 @@ class Arrivals:
                 return missing
             pause = min(2.0, pause * 1.5)
 
-    def settle(self, runs: Sequence[tuple[Destination, Expected]]) -> list[Seen | None]:
+    def settle(self, runs: Sequence[tuple[Destination, Expected]]) -> list[RemoteRun | None]:
         """The runs as the target shows them once each is complete or nothing moves any more.
 
         Raises:
             RunnerError: it does not answer, for so long; or it refuses the key.
         """
-        seen: list[Seen | None] = [None] * len(runs)
+        seen: list[RemoteRun | None] = [None] * len(runs)
         waiting, trouble = list(range(len(runs))), None
         moved, pause = time.monotonic(), 0.2
         while waiting:
@@ -119,11 +119,11 @@ class Arrivals:
         return seen
 
 
-def _lags(seen: Seen, receipt: Receipt | None) -> bool:
+def _lags(seen: RemoteRun, receipt: Receipt | None) -> bool:
     """Whether there may be more of it than is shown: somebody sent some, or its stream ended."""
     return bool(seen.rows or receipt or seen.state in ("finished", "failed"))
 
 
-def _settled(expected: Expected, seen: Seen | None) -> bool:
+def _settled(expected: Expected, seen: RemoteRun | None) -> bool:
     """Whether there is nothing to wait for."""
     return judge(expected, seen)[0] in ("complete", "twice")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from runner.offline.log.file import LogFile
-from runner.offline.parcel import Parcel
+from runner.offline.transfer import Transfer
 
 SIZES = (14, 36)  # runs that one process is given at a time: the first ones soon
 
@@ -20,11 +20,11 @@ def split(
         at += size
 
 
-def into_batches(parcels: Sequence[Parcel], workers: int) -> list[Sequence[Parcel]]:
+def into_batches(transfers: Sequence[Transfer], workers: int) -> list[Sequence[Transfer]]:
     """One batch for each process; then, alone, each run whose sending was begun before.
 
     A log may end W&B's client, and with it the runs beside: the next call sends each of them.
     """
-    fresh = [one for one in parcels if not one.begun]
+    fresh = [one for one in transfers if not one.begun]
     batches = [fresh[at::workers] for at in range(workers)]
-    return [*filter(None, batches), *([one] for one in parcels if one.begun)]
+    return [*filter(None, batches), *([one] for one in transfers if one.begun)]

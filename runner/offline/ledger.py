@@ -32,7 +32,7 @@ class Receipt:
     lacking: tuple[str, ...] = ()  # artifacts, and `files/…`, that it logged and did not arrive
 
 
-def marks(logs: Sequence[RunLog]) -> tuple[Mark, ...]:
+def fingerprints(logs: Sequence[RunLog]) -> tuple[Mark, ...]:
     """What tells a run's logs from what they were."""
     return tuple((log.path.parent.name, log.size) for log in logs)
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.offline.ledger import Receipt, marks
+from runner.offline.compare import Expected, RemoteRun, judge
+from runner.offline.ledger import Receipt, fingerprints
 from runner.offline.log.read import RunLog
-from runner.offline.verify import Expected, Seen, judge
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SendPlan:
     """One run's next step, and why."""
 
     do: Literal["send", "already", "confirm", "refuse"]
@@ -19,8 +19,8 @@ class Step:
 
 
 def plan_run(
-    logs: Sequence[RunLog], receipt: Receipt | None, expected: Expected, seen: Seen | None
-) -> Step:
+    logs: Sequence[RunLog], receipt: Receipt | None, expected: Expected, seen: RemoteRun | None
+) -> SendPlan:
     """Send it, leave it, enter what is there, or name what must not be sent again.
 
     Args:
@@ -29,22 +29,24 @@ def plan_run(
         expected: of all its logs.
         seen: the run on the target; not asked for where a receipt covers all logs.
     """
-    now = marks(logs)
+    now = fingerprints(logs)
     if receipt and receipt.state == "done":
         if receipt.logs == now:
-            return Step("already", (), "it has a receipt")
+            return SendPlan("already", (), "it has a receipt")
         if receipt.logs == now[: len(receipt.logs)]:
-            return Step("send", tuple(logs[len(receipt.logs) :]), "it went on since its receipt")
-        return Step("refuse", (), "its log has changed since it was sent")
+            return SendPlan(
+                "send", tuple(logs[len(receipt.logs) :]), "it went on since its receipt"
+            )
+        return SendPlan("refuse", (), "its log has changed since it was sent")
     finding, reason = judge(expected, seen)
     if finding == "complete":
-        return Step("confirm", (), "it is there")
+        return SendPlan("confirm", (), "it is there")
     if finding == "absent" or (seen is not None and seen.rows == 0 and _untouched(seen, expected)):
-        return Step("send", tuple(logs), "it is not there")
+        return SendPlan("send", tuple(logs), "it is not there")
     begun = "its sending was interrupted" if receipt else "it was sent before, by something else"
-    return Step("refuse", (), f"{begun}: {reason}; it is not sent again")
+    return SendPlan("refuse", (), f"{begun}: {reason}; it is not sent again")
 
 
-def _untouched(seen: Seen, expected: Expected) -> bool:
+def _untouched(seen: RemoteRun, expected: Expected) -> bool:
     """W&B makes a sweep's run when its agent asks; a run without rows can be sent anew as well."""
     return expected.rows > 0 or seen.state in ("pending", "running", "crashed", "killed", "failed")

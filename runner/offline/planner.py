@@ -7,17 +7,17 @@ from typing import Literal
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import DamagedFile
-from runner.offline.arrivals import Addressed, Arrivals, Looked
-from runner.offline.bring import Sweeps
+from runner.offline.arrivals import AddressedRun, Arrivals, LookupResult
+from runner.offline.compare import expect
 from runner.offline.ledger import Ledger, Receipt
-from runner.offline.log.find import Found
+from runner.offline.log.find import LocalRun
 from runner.offline.log.read import RunLog
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left, find_left
-from runner.offline.parcel import Addresses, Missing, Outcome, Parcel, fail
 from runner.offline.plan import plan_run
 from runner.offline.target import SyncTarget
-from runner.offline.verify import expect
+from runner.offline.target_sweeps import TargetSweeps
+from runner.offline.transfer import Addresses, Missing, Outcome, Transfer, fail
 
 _LOOKUPS = 8  # at a time
 
@@ -29,7 +29,7 @@ class Planner:
         self,
         target: SyncTarget,
         ledger: Ledger,
-        sweeps: Sweeps,
+        sweeps: TargetSweeps,
         addresses: Addresses,
         arrivals: Arrivals,
     ) -> None:
@@ -37,14 +37,14 @@ class Planner:
         self._addresses, self._arrivals = addresses, arrivals
         self._taken: dict[str, Path] = {}  # the place of each run → where the run lies
 
-    def plan(self, runs: Sequence[Found], *, dry_run: bool) -> list[Parcel | Outcome]:
+    def plan(self, runs: Sequence[LocalRun], *, dry_run: bool) -> list[Transfer | Outcome]:
         """Each run's next step, or its outcome where there is none."""
         addressed = [self._address(found, dry_run=dry_run) for found in runs]
         going = [one for one in addressed if not isinstance(one, Outcome)]
         receipts = {to: self._ledger.receipt(to) for _, to in going}
         seen = self._arrivals.look(going, receipts)
 
-        def step(one: Addressed | Outcome) -> Parcel | Outcome:
+        def step(one: AddressedRun | Outcome) -> Transfer | Outcome:
             if isinstance(one, Outcome):
                 return one
             return self._step(*one, receipts[one[1]], seen.get(one[1]), dry_run=dry_run)
@@ -52,7 +52,7 @@ class Planner:
         with ThreadPoolExecutor(_LOOKUPS) as pool:
             return list(pool.map(step, addressed))
 
-    def _address(self, found: Found, *, dry_run: bool) -> Addressed | Outcome:
+    def _address(self, found: LocalRun, *, dry_run: bool) -> AddressedRun | Outcome:
         if bad := found.bad:
             return Outcome(found.run_id, found.folder, "skipped", bad.reason, bad.rows, bad.size)
         entity, project, sweep_id = self._addresses.of(found)
@@ -75,12 +75,12 @@ class Planner:
         return found, to
 
     def _find_sweep(
-        self, found: Found, sweep_id: str, entity: str, project: str, *, dry_run: bool
+        self, found: LocalRun, sweep_id: str, entity: str, project: str, *, dry_run: bool
     ) -> tuple[str, str, str] | Outcome:
         """Entity, W&B project and ID of the run's sweep on the target."""
         try:
             if dry_run:
-                path = self._sweeps.would(sweep_id, entity, project)
+                path = self._sweeps.plan_sweep_path(sweep_id, entity, project)
             else:
                 sweep = self._sweeps.get(sweep_id, entity, project)
                 path = sweep.path if sweep else None
@@ -92,39 +92,47 @@ class Planner:
         return path.entity, path.project, path.id
 
     def _step(
-        self, found: Found, to: Destination, receipt: Receipt | None, seen: Looked, *, dry_run: bool
-    ) -> Parcel | Outcome:
+        self,
+        found: LocalRun,
+        to: Destination,
+        receipt: Receipt | None,
+        seen: LookupResult,
+        *,
+        dry_run: bool,
+    ) -> Transfer | Outcome:
         if isinstance(seen, RunnerError):
             return fail(found, seen)
         expected = expect(found.logs, to.sweep)
         step = plan_run(found.logs, receipt, expected, seen)
-        parcel = Parcel(found, to, expected, step, begun=bool(receipt and receipt.state == "begun"))
+        transfer = Transfer(
+            found, to, expected, step, begun=bool(receipt and receipt.state == "begun")
+        )
         try:
             match step.do:
                 case "already":
                     known = Missing.of(receipt.lacking if receipt else ())
                     missing = self._arrivals.still_missing(to, known)
                     if missing != known and not dry_run:
-                        self._ledger.put([(to, parcel.receipt("done", missing))])
-                    return parcel.end("already", missing=missing)
+                        self._ledger.put([(to, transfer.receipt("done", missing))])
+                    return transfer.end("already", missing=missing)
                 case "confirm":
                     left = [one for log in found.logs for one in _find_left(log)]
                     missing = self._arrivals.missing(to, expected, left)
                     if not dry_run:
-                        self._ledger.put([(to, parcel.receipt("done", missing))])
+                        self._ledger.put([(to, transfer.receipt("done", missing))])
                     status: Literal["synced", "already"] = "synced" if receipt else "already"
-                    return parcel.end(status, missing=missing, left=left)
+                    return transfer.end(status, missing=missing, left=left)
                 case "refuse":
-                    return parcel.end("failed", step.cause)
-            if seen is None and not dry_run and not self._target.takes(to):
-                return parcel.end(
+                    return transfer.end("failed", step.cause)
+            if seen is None and not dry_run and not self._target.reserve_run_id(to):
+                return transfer.end(
                     "failed",
                     "a run of this ID was deleted there, and W&B takes no such ID again; "
                     "`--project` sends it to another W&B project",
                 )
         except RunnerError as error:
             return fail(found, error)
-        return parcel
+        return transfer
 
 
 def _find_left(log: RunLog) -> list[Left]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from runner import console
-from runner.offline.parcel import Outcome
+from runner.offline.transfer import Outcome
 
 _WIDTH = 24
 

@@ -40,7 +40,7 @@ class Sender:
         names = str(os.getpid()), str(theirs.fileno())
         with theirs, self._output.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "runner.offline.worker", *names],
+                [sys.executable, "-m", "runner.offline.sender_process", *names],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

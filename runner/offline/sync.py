@@ -11,24 +11,24 @@ from pathlib import Path
 from runner.errors import RunnerError
 from runner.offline.arrivals import Arrivals
 from runner.offline.batches import into_batches
+from runner.offline.compare import RemoteRun, judge
 from runner.offline.ledger import Ledger
-from runner.offline.log.find import Found
+from runner.offline.log.find import LocalRun
 from runner.offline.log.rewrite import Changed, Staged, stage
-from runner.offline.parcel import Outcome, Parcel, fail
 from runner.offline.planner import Planner
 from runner.offline.progress import SyncProgress
 from runner.offline.send import Senders
 from runner.offline.target import SyncTarget
-from runner.offline.verify import Seen, judge
+from runner.offline.transfer import Outcome, Transfer, fail
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
     """A staged batch."""
 
-    parcels: Sequence[Parcel]
+    transfers: Sequence[Transfer]
     home: Path
-    staged: Sequence[Sequence[Staged]]  # for each parcel its logs
+    staged: Sequence[Sequence[Staged]]  # for each transfer its logs
 
 
 class Sync:
@@ -59,7 +59,7 @@ class Sync:
 
     def carry_out(
         self,
-        chunks: Iterable[Sequence[Found]],
+        chunks: Iterable[Sequence[LocalRun]],
         *,
         workers: int,
         senders: Senders,
@@ -84,13 +84,13 @@ class Sync:
                     passed = [one for one in planned if isinstance(one, Outcome)]
                     progress.passed(passed)
                     outcomes += passed
-                    parcels = [one for one in planned if not isinstance(one, Outcome)]
-                    for batch in into_batches(parcels, workers):
+                    transfers = [one for one in planned if not isinstance(one, Outcome)]
+                    for batch in into_batches(transfers, workers):
                         room.acquire()
                         load, failed = self._stage(batch, senders)
                         progress.finished(failed)
                         outcomes += failed
-                        if not load.parcels:
+                        if not load.transfers:
                             room.release()
                             continue
                         sent = sending.submit(self._send, load, senders)
@@ -103,30 +103,30 @@ class Sync:
                 senders.close()
                 raise
 
-    def _stage(self, batch: Sequence[Parcel], senders: Senders) -> tuple[_Load, list[Outcome]]:
+    def _stage(self, batch: Sequence[Transfer], senders: Senders) -> tuple[_Load, list[Outcome]]:
         """Copies of the batch's logs, and what became of the runs that cannot be copied."""
-        home, parcels, staged = senders.new_folder(), list[Parcel](), list[list[Staged]]()
+        home, transfers, staged = senders.new_folder(), list[Transfer](), list[list[Staged]]()
         failed = []
-        for number, parcel in enumerate(batch):
+        for number, transfer in enumerate(batch):
             try:
-                copies = self._copy(parcel, home / str(number))
+                copies = self._copy(transfer, home / str(number))
             except (Changed, OSError) as error:
                 shutil.rmtree(home / str(number), ignore_errors=True)
                 reason = "its log has changed since it was read, or is gone"
                 if isinstance(error, OSError):
                     reason = f"it cannot be staged in {home.parent}: {error.strerror}"
-                failed.append(parcel.end("failed", reason))
+                failed.append(transfer.end("failed", reason))
             else:
-                parcels.append(parcel)
+                transfers.append(transfer)
                 staged.append(copies)
-        return _Load(parcels, home, staged), failed
+        return _Load(transfers, home, staged), failed
 
-    def _copy(self, parcel: Parcel, folder: Path) -> list[Staged]:
-        logs, first = parcel.found.logs, len(parcel.found.logs) - len(parcel.step.logs)
+    def _copy(self, transfer: Transfer, folder: Path) -> list[Staged]:
+        logs, first = transfer.found.logs, len(transfer.found.logs) - len(transfer.step.logs)
         return [
             stage(
                 log,
-                parcel.to,
+                transfer.to,
                 folder / str(number),
                 own_staging=self._own_staging,
                 before=logs[:number],
@@ -139,7 +139,7 @@ class Sync:
         with senders.one() as sender:
             if self._arrivals.interrupted:
                 raise CancelledError
-            self._ledger.put((one.to, one.receipt("begun")) for one in load.parcels)
+            self._ledger.put((one.to, one.receipt("begun")) for one in load.transfers)
             logs = [one.log for copies in load.staged for one in copies]
             return sender.send(logs, url=self._target.url, key=self._target.key)
 
@@ -155,10 +155,10 @@ class Sync:
                 trouble = sent.result()
                 if self._arrivals.interrupted:  # the next call sees what became of them
                     return []
-                seen = self._arrivals.settle([(one.to, one.expected) for one in load.parcels])
+                seen = self._arrivals.settle([(one.to, one.expected) for one in load.transfers])
                 outcomes = self._conclude(load, seen, trouble)
             except RunnerError as error:  # what arrived is looked up by the next call
-                outcomes = [fail(one.found, error) for one in load.parcels]
+                outcomes = [fail(one.found, error) for one in load.transfers]
             progress.finished(outcomes)
             return outcomes
         finally:
@@ -169,19 +169,19 @@ class Sync:
             done()
 
     def _conclude(
-        self, load: _Load, seen: Sequence[Seen | None], trouble: str | None
+        self, load: _Load, seen: Sequence[RemoteRun | None], trouble: str | None
     ) -> list[Outcome]:
         outcomes, receipts = [], []
-        for parcel, one, copies in zip(load.parcels, seen, load.staged, strict=True):
-            finding, reason = judge(parcel.expected, one)
+        for transfer, one, copies in zip(load.transfers, seen, load.staged, strict=True):
+            finding, reason = judge(transfer.expected, one)
             if finding == "complete":
                 left = [gone for copy in copies for gone in copy.left]
-                missing = self._arrivals.missing(parcel.to, parcel.expected, left)
-                receipts.append((parcel.to, parcel.receipt("done", missing)))
-                outcomes.append(parcel.end("synced", missing=missing, left=left))
+                missing = self._arrivals.missing(transfer.to, transfer.expected, left)
+                receipts.append((transfer.to, transfer.receipt("done", missing)))
+                outcomes.append(transfer.end("synced", missing=missing, left=left))
             else:
                 reason = f"{reason}; {trouble}" if trouble else reason
-                outcomes.append(parcel.end("failed", reason))
+                outcomes.append(transfer.end("failed", reason))
         self._ledger.put(receipts)
         return outcomes
 

@@ -10,8 +10,8 @@ from runner.backend.client import PAGE, Client
 from runner.backend.http import ErrorAnswer
 from runner.backend.nodes import SweepInfo
 from runner.errors import ExitCode, RunnerError
+from runner.offline.compare import RemoteRun
 from runner.offline.log.rewrite import Destination
-from runner.offline.verify import Seen
 
 AT_ONCE = 25  # runs per question
 _FIELDS = "state config summaryMetrics historyLineCount historyTail sweepName"
@@ -26,9 +26,9 @@ class SyncTarget(Client):
         super().__init__(url, key, kind="wandb", report=report, ca_bundle=ca_bundle)
         self.key = key
 
-    def find_runs(self, runs: Sequence[Destination]) -> list[Seen | None]:
+    def find_runs(self, runs: Sequence[Destination]) -> list[RemoteRun | None]:
         """The runs as the target shows them now; its counts may lag."""
-        found: dict[Destination, Seen | None] = {}
+        found: dict[Destination, RemoteRun | None] = {}
         places: dict[tuple[str, str], list[Destination]] = {}
         for run in runs:
             places.setdefault((run.entity, run.project), []).append(run)
@@ -75,7 +75,7 @@ class SyncTarget(Client):
             found.update(edge["node"]["name"] for edge in page["edges"])
         return found
 
-    def takes(self, run: Destination) -> bool:
+    def reserve_run_id(self, run: Destination) -> bool:
         """Whether a new run may have this ID: W&B refuses that of a deleted run for ever (409).
 
         There is no query for it: the run is created, empty, as its sending would do.
@@ -110,7 +110,7 @@ class SyncTarget(Client):
 
     def _find(
         self, entity: str, project: str, runs: Sequence[Destination]
-    ) -> Iterator[Seen | None]:
+    ) -> Iterator[RemoteRun | None]:
         names = {f"r{number}": run.run_id for number, run in enumerate(runs)}
         query = (
             f"query Runs($entity:String,$project:String,{','.join(f'${n}:String!' for n in names)})"
@@ -128,11 +128,11 @@ class SyncTarget(Client):
         return (_to_seen(node) if (node := found.get(name)) else None for name in names)
 
 
-def _to_seen(node: Mapping[str, Any]) -> Seen:
+def _to_seen(node: Mapping[str, Any]) -> RemoteRun:
     config = json.loads(node["config"] or "{}")
     tail = [json.loads(row) for row in json.loads(node.get("historyTail") or "[]")]
     last = tail[-1].get("_step") if tail else None
-    return Seen(
+    return RemoteRun(
         state=str(node["state"]),
         rows=node.get("historyLineCount") or 0,
         last_step=last if isinstance(last, int) else None,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.search.points import Point, Way, same, take_apart
+from runner.search.points import ParamPath, Point, canonical_json, take_apart
 from runner.sweepfile import Choice, Constant, IntRange, Number, Parameter, Range, SweepSpec, leaves
 
 
@@ -34,7 +34,9 @@ class ListAxis:
 
     def __init__(self, values: Sequence[object]) -> None:
         self._own_keys = {key for one in values if isinstance(one, Mapping) for key in one}
-        by_text = {same(value): value for value in values}  # of equals the last one, as W&B
+        by_text = {
+            canonical_json(value): value for value in values
+        }  # of equals the last one, as W&B
         self._values = list(by_text.values())
         self._numbers = {text: number for number, text in enumerate(by_text)}
         self.size = len(self._values)
@@ -47,7 +49,7 @@ class ListAxis:
         """Its place in the list; what the program added to a mapping does not count."""
         if self._own_keys and isinstance(value, Mapping):
             value = {key: one for key, one in value.items() if key in self._own_keys}
-        return self._numbers.get(same(value))
+        return self._numbers.get(canonical_json(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Grid:
     """The cells of a sweep's parameters."""
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
-        self._constants: dict[Way, object] = {}
-        self._axes: dict[Way, Axis] = {}
+        self._constants: dict[ParamPath, object] = {}
+        self._axes: dict[ParamPath, Axis] = {}
         for way, parameter in leaves(parameters):
             if isinstance(parameter, Constant):
                 self._constants[way] = parameter.value
@@ -88,7 +90,7 @@ class Grid:
 
     def cell(self, number: int) -> Point:
         """The cell with this number."""
-        cell: dict[Way, object] = {}
+        cell: dict[ParamPath, object] = {}
         for way, axis in reversed(self._axes.items()):
             number, digit = divmod(number, axis.size)
             cell[way] = axis.value(digit)

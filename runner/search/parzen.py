@@ -22,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from runner.search.points import Point, Way, same, settle
+from runner.search.points import ParamPath, Point, canonical_json, quantize
 from runner.sweepfile import Beta, Choice, Constant, IntRange, Normal, Parameter, Range
 
 _TAIL = 1e-4  # of a normal distribution, left out on either side
@@ -64,8 +64,8 @@ class Observation:
 
 
 def suggest(
-    parameters: Mapping[Way, Parameter], results: Sequence[Observation], *, seed: int
-) -> dict[Way, object]:
+    parameters: Mapping[ParamPath, Parameter], results: Sequence[Observation], *, seed: int
+) -> dict[ParamPath, object]:
     """The next point; a result that does not lie in the space is left out."""
     space = {way: made for way, one in parameters.items() if (made := _distribution(one))}
     names = {way: str(number) for number, way in enumerate(space)}
@@ -84,9 +84,9 @@ def suggest(
 
 
 def _trials(
-    parameters: Mapping[Way, Parameter],
-    space: Mapping[Way, BaseDistribution],
-    names: Mapping[Way, str],
+    parameters: Mapping[ParamPath, Parameter],
+    space: Mapping[ParamPath, BaseDistribution],
+    names: Mapping[ParamPath, str],
     results: Sequence[Observation],
 ) -> list[FrozenTrial]:
     distributions = {names[way]: one for way, one in space.items()}
@@ -131,7 +131,7 @@ def _only_value(parameter: Parameter) -> object:
         case Choice(values):
             return values[0]
         case Normal(mu, _, log):
-            return settle(math.exp(mu) if log else mu, parameter)
+            return quantize(math.exp(mu) if log else mu, parameter)
     raise ValueError(f"{parameter} has more than one value")
 
 
@@ -141,17 +141,17 @@ def _decode(code: Any, parameter: Parameter) -> object:
             return values[code]
         case Normal(mu, sigma, log):
             bell = NormalDist(mu, sigma).inv_cdf(code)
-            return settle(math.exp(bell) if log else bell, parameter)
+            return quantize(math.exp(bell) if log else bell, parameter)
         case Range() | Beta():
-            return settle(float(code), parameter)
+            return quantize(float(code), parameter)
     return int(code)
 
 
 def _encoder(parameter: Parameter) -> Callable[[object], int | float | None]:
     """What turns a run's value into Optuna's; it gives None for one that cannot be."""
     if isinstance(parameter, Choice):
-        numbers = {same(one): number for number, one in enumerate(parameter.values)}
-        return lambda value: numbers.get(same(value))
+        numbers = {canonical_json(one): number for number, one in enumerate(parameter.values)}
+        return lambda value: numbers.get(canonical_json(value))
     return lambda value: _encode_number(value, parameter)
 
 

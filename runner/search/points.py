@@ -24,8 +24,8 @@ from runner.sweepfile import (
     Range,
 )
 
-Way = tuple[str, ...]  # to a parameter, through the groups
-Point = Mapping[Way, object]
+ParamPath = tuple[str, ...]  # to a parameter, through the groups
+Point = Mapping[ParamPath, object]
 
 
 def assemble(point: Point) -> dict[str, object]:
@@ -39,9 +39,11 @@ def assemble(point: Point) -> dict[str, object]:
     return config
 
 
-def take_apart(config: Mapping[str, object], ways: Iterable[Way]) -> dict[Way, object] | None:
+def take_apart(
+    config: Mapping[str, object], ways: Iterable[ParamPath]
+) -> dict[ParamPath, object] | None:
     """The values at these ways; None where the config lacks one."""
-    point: dict[Way, object] = {}
+    point: dict[ParamPath, object] = {}
     for way in ways:
         value: object = config
         for name in way:
@@ -52,7 +54,7 @@ def take_apart(config: Mapping[str, object], ways: Iterable[Way]) -> dict[Way, o
     return point
 
 
-def same(value: object) -> str:
+def canonical_json(value: object) -> str:
     """A text, equal for values that JSON may turn into each other: 1 and 1.0, lists and tuples."""
     return json.dumps(_whole(value), sort_keys=True, default=str)
 
@@ -78,19 +80,19 @@ def draw(parameter: Parameter, rng: random.Random) -> object:
             return rng.randint(low, high)
         case Range(low, high, log=True):
             exponent = rng.uniform(math.log(low), math.log(high))
-            return settle(math.exp(exponent), parameter)
+            return quantize(math.exp(exponent), parameter)
         case Range(low, high):
-            return settle(rng.uniform(low, high), parameter)
+            return quantize(rng.uniform(low, high), parameter)
         case Normal(mu, sigma, log):
             bell = rng.gauss(mu, sigma)
-            return settle(math.exp(bell) if log else bell, parameter)
+            return quantize(math.exp(bell) if log else bell, parameter)
         case Beta(a, b):
-            return settle(rng.betavariate(a, b), parameter)
+            return quantize(rng.betavariate(a, b), parameter)
         case Group(parameters):
             return {name: draw(one, rng) for name, one in parameters.items()}
 
 
-def settle(value: float, parameter: Range | Normal | Beta) -> Number:
+def quantize(value: float, parameter: Range | Normal | Beta) -> Number:
     """A drawn number as the run gets it: a multiple of q, and never outside of a range.
 
     W&B rounds to the nearest multiple even where that lies beyond: 0 to 10 by 6 gives 12 there.

@@ -16,7 +16,7 @@ from runner.guard.ownership import check_state_folder, walk_up
 from runner.state.fleet_name import is_fleet_name, make_fleet_name
 from runner.state.folder import FOLDER, FORMAT, State
 from runner.state.migrations import find_changes, migrate
-from runner.state.owner import hand_over
+from runner.state.owner import chown_to_owner_of
 from runner.state.place import Place, judge_place
 from runner.user.engines import follow_engine
 
@@ -119,7 +119,7 @@ def _load(root: Path, environ: Mapping[str, str], *, read_only: bool, mapped: bo
         settled = _settle(state, Place.from_json(record.get("place")), environ)
         record |= {"name": settled.fleet, "place": Place.of(root).to_json()}
         write_json(root / "fleet", record)
-        hand_over(root / "fleet", root)
+        chown_to_owner_of(root / "fleet", root)
     return settled
 
 

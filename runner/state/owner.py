@@ -27,7 +27,7 @@ def check_owner(state: State) -> None:
     )
 
 
-def hand_over(path: Path, folder: Path) -> None:
+def chown_to_owner_of(path: Path, folder: Path) -> None:
     """As root in a folder of another user's: give them what is root's at `path` and below it."""
     owner = folder.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:

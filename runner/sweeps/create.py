@@ -1,18 +1,18 @@
 """Making a file's sweep, or going on with the one that it made before."""
 
 from runner.sweepfile import SweepSpec, sweep_hash
-from runner.sweeps.place import Names, check_may_write, find_place
-from runner.sweeps.records import Joined, load_records, save_record
+from runner.sweeps.place import SweepDefaults, check_may_write, find_place
+from runner.sweeps.records import SweepHandle, load_records, save_record
 from runner.sweeps.servers import Servers
 
 
 def create_sweep(
     parsed: SweepSpec,
     servers: Servers,
-    names: Names,
+    names: SweepDefaults,
     *,
     name: str | None = None,
-) -> Joined:
+) -> SweepHandle:
     """Create the sweep of a checked file on the chosen server, and remember it.
 
     Args:
@@ -26,19 +26,21 @@ def create_sweep(
     check_may_write(server, entity)
     config = {**parsed.config, **({"name": name} if name else {})}
     sweep = server.client.create_sweep(config, entity=entity, project=project)
-    joined = Joined(sweep, server, created=True)
+    joined = SweepHandle(sweep, server, created=True)
     save_record(servers.state, joined, digest=sweep_hash(parsed.config))
     return joined
 
 
-def find_same_sweep(parsed: SweepSpec, servers: Servers, names: Names) -> Joined | None:
+def find_same_sweep(
+    parsed: SweepSpec, servers: Servers, names: SweepDefaults
+) -> SweepHandle | None:
     """The sweep that this folder made of the same content: the newest unfinished, else the newest.
 
     It has the hash of the parsed file, the chosen server, and the entity and W&B project where a
     new one would be created. The server is only asked where this folder remembers such a sweep.
     """
     digest = sweep_hash(parsed.config)
-    newest: Joined | None = None
+    newest: SweepHandle | None = None
     for record in reversed(load_records(servers.state).values()):
         if record.digest != digest or record.server != servers.chosen:
             continue
@@ -48,7 +50,7 @@ def find_same_sweep(parsed: SweepSpec, servers: Servers, names: Names) -> Joined
         sweep = server.client.find_sweep(path)
         if sweep is None:
             continue
-        found = Joined(sweep, server, created=False)
+        found = SweepHandle(sweep, server, created=False)
         if not sweep.ended:
             return found
         newest = newest or found
@@ -56,8 +58,8 @@ def find_same_sweep(parsed: SweepSpec, servers: Servers, names: Names) -> Joined
 
 
 def take_or_create(
-    parsed: SweepSpec, servers: Servers, names: Names, *, name: str | None = None
-) -> Joined:
+    parsed: SweepSpec, servers: Servers, names: SweepDefaults, *, name: str | None = None
+) -> SweepHandle:
     """The newest unfinished sweep of the same content, else a new one."""
     same = find_same_sweep(parsed, servers, names)
     if same is not None and not same.sweep.ended:

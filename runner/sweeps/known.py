@@ -2,16 +2,16 @@
 
 from runner.agent.contract.sweeps import SweepPath
 from runner.errors import RunnerError
-from runner.sweeps.records import Joined, load_records
+from runner.sweeps.records import SweepHandle, load_records
 from runner.sweeps.servers import Servers
 
 
-def known_sweeps(servers: Servers) -> list[Joined]:
+def known_sweeps(servers: Servers) -> list[SweepHandle]:
     """All sweeps of our own server and those that this folder joined elsewhere, oldest first.
 
     A server that does not answer, or for which there is no key, is said and left out.
     """
-    found: dict[SweepPath, Joined] = {}
+    found: dict[SweepPath, SweepHandle] = {}
     silent: set[str] = set()
     for record in load_records(servers.state).values():
         if record.server in silent:
@@ -26,10 +26,10 @@ def known_sweeps(servers: Servers) -> list[Joined]:
             servers.report(f"warning: left out the sweeps of {record.server}: {error.message}")
             continue
         if sweep is not None:
-            found[sweep.path] = Joined(sweep, server, created=False)
+            found[sweep.path] = SweepHandle(sweep, server, created=False)
     if servers.chosen_kind == "runner":
         server = servers.get()
         for entity, project in server.client.projects():
             for sweep in server.client.sweeps(entity, project):
-                found.setdefault(sweep.path, Joined(sweep, server, created=False))
+                found.setdefault(sweep.path, SweepHandle(sweep, server, created=False))
     return list(found.values())

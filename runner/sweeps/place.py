@@ -14,7 +14,7 @@ LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to 
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class SweepDefaults:
     """Entity and W&B project to use where the sweep's path does not say."""
 
     entity: str | None
@@ -43,7 +43,7 @@ class Names:
         return [one for one in dict.fromkeys(likely) if one]
 
 
-def find_place(parsed: "SweepSpec", server: "Connection", names: Names) -> tuple[str, str]:
+def find_place(parsed: "SweepSpec", server: "Connection", names: SweepDefaults) -> tuple[str, str]:
     """Entity and W&B project of the sweep that a file makes."""
     entity = names.entity or parsed.entity or default_entity(server)
     return entity, names.project or parsed.project or names.fallback_project

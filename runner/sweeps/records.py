@@ -15,7 +15,7 @@ from runner.state.folder import State
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class SweepHandle:
     """A sweep, the server that it lives on, and whether this call created it."""
 
     sweep: SweepInfo
@@ -73,7 +73,7 @@ class SweepRecord:
         )
 
 
-def save_record(state: State, joined: Joined, *, digest: str | None = None) -> None:
+def save_record(state: State, joined: SweepHandle, *, digest: str | None = None) -> None:
     """Remember a sweep's server: it is fixed from now on."""
     if state.read_only:
         return

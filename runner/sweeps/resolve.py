@@ -6,12 +6,14 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.errors import ExitCode, RunnerError
 from runner.sweeps.address import SweepAddress, read_spec
 from runner.sweeps.known import known_sweeps
-from runner.sweeps.place import Names, check_may_write, default_entity
-from runner.sweeps.records import Joined, SweepRecord, load_records
+from runner.sweeps.place import SweepDefaults, check_may_write, default_entity
+from runner.sweeps.records import SweepHandle, SweepRecord, load_records
 from runner.sweeps.servers import Servers
 
 
-def resolve_sweep(spec: str, servers: Servers, names: Names, *, write: bool = False) -> Joined:
+def resolve_sweep(
+    spec: str, servers: Servers, names: SweepDefaults, *, write: bool = False
+) -> SweepHandle:
     """The sweep that exists under this ID, path or page.
 
     With `write`, W&B's key must be one that may write to the sweep's entity (else code 4).
@@ -26,7 +28,9 @@ def resolve_sweep(spec: str, servers: Servers, names: Names, *, write: bool = Fa
     return joined
 
 
-def _find(spec: SweepAddress, servers: Servers, names: Names, *, write: bool) -> Joined | None:
+def _find(
+    spec: SweepAddress, servers: Servers, names: SweepDefaults, *, write: bool
+) -> SweepHandle | None:
     record = load_records(servers.state).get(spec.names[-1])
     if record and _is_meant(spec, record, servers):
         if record.server != servers.chosen:
@@ -35,7 +39,7 @@ def _find(spec: SweepAddress, servers: Servers, names: Names, *, write: bool) ->
         if write:
             check_may_write(server, record.path.entity)
         sweep = server.client.find_sweep(record.path)
-        return None if sweep is None else Joined(sweep, server, created=False)
+        return None if sweep is None else SweepHandle(sweep, server, created=False)
     server = servers.get(_name_server(spec, servers))
     if len(spec.names) == 1 and server.kind == "runner":  # it knows few W&B projects: ask each
         candidates = server.client.projects()
@@ -48,7 +52,7 @@ def _find(spec: SweepAddress, servers: Servers, names: Names, *, write: bool) ->
             check_may_write(server, entity)
     for entity, project in candidates:
         if sweep := server.client.find_sweep(SweepPath(entity, project, spec.names[-1])):
-            return Joined(sweep, server, created=False)
+            return SweepHandle(sweep, server, created=False)
     return None
 
 
@@ -69,7 +73,7 @@ def _name_server(spec: SweepAddress, servers: Servers) -> str:
     return name
 
 
-def _unknown(spec: SweepAddress, servers: Servers, names: Names) -> RunnerError:
+def _unknown(spec: SweepAddress, servers: Servers, names: SweepDefaults) -> RunnerError:
     server = servers.get(servers.name_of(spec.page) if spec.page else None)
     listed = [record.path for record in load_records(servers.state).values()]
     if servers.chosen_kind == "runner":

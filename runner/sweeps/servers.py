@@ -20,7 +20,9 @@ from runner.sweeps.records import load_records
 if TYPE_CHECKING:
     from runner.engine.client import Engine
 
-Own = Literal["renew", "start", "find"]  # what a command may do for this folder's own server
+OwnServerPolicy = Literal[
+    "renew", "start", "find"
+]  # what a command may do for this folder's own server
 
 
 class ServerDown(RunnerError):  # noqa: N818 - an answer, not a fault
@@ -38,7 +40,7 @@ class Servers:
         engine: Callable[[], "Engine"],
         environ: Mapping[str, str],
         report: Callable[[str], None],
-        own: Own = "renew",
+        own: OwnServerPolicy = "renew",
     ) -> None:
         """What may be done for our own server.
 

@@ -33,7 +33,7 @@ from runner.server_container.files import find_data, make_data
 from runner.server_container.port import select_port
 from runner.settings.claims import is_inside
 from runner.settings.load import variable_of
-from runner.state.owner import hand_over
+from runner.state.owner import chown_to_owner_of
 from runner.sweeps.records import load_records, save_record
 from runner.sweeps.resolve import resolve_sweep
 from runner.usecases.session import Session
@@ -71,10 +71,10 @@ def pin(
     if not dry_run:
         for name, made in missing.items():
             write_atomic(root / name, made)
-            hand_over(root / name, root)
+            chown_to_owner_of(root / name, root)
             session.report(f"wrote {name}")
         _write_env(file, text)
-        hand_over(session.state.root, root)
+        chown_to_owner_of(session.state.root, root)
     return Pinned(values, list(missing))
 
 
@@ -112,7 +112,7 @@ def _write_env(file: Path, text: str) -> None:
     if before and os.geteuid() == 0:
         os.chown(file, before.st_uid, before.st_gid)
     if not before:
-        hand_over(file, file.parent)
+        chown_to_owner_of(file, file.parent)
 
 
 def _choose(

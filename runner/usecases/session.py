@@ -17,13 +17,13 @@ from runner.project.find import Project, find_project
 from runner.settings.load import Settings, load_settings
 from runner.state.find import find_foreign_state, find_state, open_state, plan_state
 from runner.state.folder import State
-from runner.sweeps.place import Names
+from runner.sweeps.place import SweepDefaults
 from runner.usecases.consent import Ask, load_checked, settle
 
 if TYPE_CHECKING:
     from runner.engine.client import Engine
     from runner.sweepfile import Diagnostic, SweepSpec
-    from runner.sweeps.servers import Own, Servers
+    from runner.sweeps.servers import OwnServerPolicy, Servers
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Session:
             state=self.state,
         )
 
-    def servers(self, flag: str | None, *, own: "Own" = "renew") -> "Servers":
+    def servers(self, flag: str | None, *, own: "OwnServerPolicy" = "renew") -> "Servers":
         """The servers of this call; which one was taken and why is reported in one line."""
         from runner.sweeps.servers import Servers
 
@@ -95,7 +95,7 @@ class Session:
             own=own,
         )
 
-    def names(self, *, entity: str | None = None, project: str | None = None) -> Names:
+    def names(self, *, entity: str | None = None, project: str | None = None) -> SweepDefaults:
         """Entity and W&B project: flag, else the environment, else W&B's own settings."""
         saved = read_wandb_settings(find_home(), self.project.root, self.environ)
 
@@ -111,7 +111,7 @@ class Session:
             find("entity", entity),
             find("project", project),
         )
-        return Names(
+        return SweepDefaults(
             entity,
             project,
             self.project.root.name or "uncategorized",

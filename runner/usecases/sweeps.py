@@ -10,12 +10,14 @@ from runner.backend.nodes import RunInfo
 from runner.errors import ExitCode, RunnerError
 from runner.search.best import find_best
 from runner.sweeps.address import is_file_spec
-from runner.sweeps.records import Joined
+from runner.sweeps.records import SweepHandle
 from runner.sweeps.resolve import resolve_sweep
 from runner.usecases.session import Session
 
 
-def read_sweep(session: Session, name: str, server: str | None) -> tuple[Joined, list[RunInfo]]:
+def read_sweep(
+    session: Session, name: str, server: str | None
+) -> tuple[SweepHandle, list[RunInfo]]:
     """A sweep and its runs.
 
     Args:
@@ -36,7 +38,7 @@ def read_sweep(session: Session, name: str, server: str | None) -> tuple[Joined,
     return joined, list(joined.server.client.runs(joined.sweep))
 
 
-def get_best(joined: Joined, runs: Iterable[RunInfo]) -> RunInfo:
+def get_best(joined: SweepHandle, runs: Iterable[RunInfo]) -> RunInfo:
     """The best run.
 
     Raises:

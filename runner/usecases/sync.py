@@ -18,21 +18,21 @@ from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.offline.arrivals import Arrivals
 from runner.offline.batches import split
-from runner.offline.bring import Sweeps
-from runner.offline.choose import choose_target
 from runner.offline.ledger import Ledger, has_receipts, opened
 from runner.offline.lock import exclusive
 from runner.offline.log.artifacts import find_staging
 from runner.offline.log.file import LogFile
-from runner.offline.log.find import Found, find_logs, find_usual_logs, group, read_chunks
+from runner.offline.log.find import LocalRun, find_logs, find_usual_logs, group, read_chunks
 from runner.offline.log.read import read_sweep
 from runner.offline.log.writers import find_open
-from runner.offline.parcel import Addresses, Outcome, Parcel
 from runner.offline.planner import Planner
 from runner.offline.progress import SyncProgress
 from runner.offline.send import Senders
 from runner.offline.sync import Sync
 from runner.offline.target import SyncTarget
+from runner.offline.target_choice import choose_target
+from runner.offline.target_sweeps import TargetSweeps
+from runner.offline.transfer import Addresses, Outcome, Transfer
 from runner.project.find import find_project
 from runner.settings.load import Settings, load_settings
 from runner.state.find import find_state
@@ -65,7 +65,7 @@ class Synced:
 
     url: str
     outcomes: Sequence[Outcome]
-    planned: Sequence[Parcel]
+    planned: Sequence[Transfer]
 
 
 def sync(
@@ -112,7 +112,7 @@ def sync(
             senders=senders,
         )
     ended = [one for one in outcomes if isinstance(one, Outcome)]
-    return Synced(target.url, ended, [one for one in outcomes if isinstance(one, Parcel)])
+    return Synced(target.url, ended, [one for one in outcomes if isinstance(one, Transfer)])
 
 
 def _read_folder(
@@ -147,15 +147,15 @@ def _sync(
     progress: SyncProgress,
     workers: int,
     senders: Senders | None,
-) -> Sequence[Outcome | Parcel]:
+) -> Sequence[Outcome | Transfer]:
     """What becomes of the runs; without `senders` what would be done."""
     staging = find_staging(environ, find_home())
-    sweeps = Sweeps(target, ledger, config_of, progress.tell)
+    sweeps = TargetSweeps(target, ledger, config_of, progress.tell)
     arrivals = Arrivals(target)
     planner = Planner(target, ledger, sweeps, addresses, arrivals)
     live = find_open((log.path for group in groups for log in group), now=time.time())
 
-    def read() -> Iterator[list[Found]]:
+    def read() -> Iterator[list[LocalRun]]:
         for runs in read_chunks(split(groups, workers), live=live):
             for run in runs:
                 for copy in run.copies:

@@ -1,11 +1,12 @@
 """docs/architecture.md shows the house as it is: packages, layers, and paths that exist."""
 
-import ast
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.house.test_sizes import TWICE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
@@ -53,29 +54,10 @@ def test_the_glossary_has_each_term_once_and_in_the_code() -> None:
     assert all("`runner/" in where for _, where in rows)
 
 
-def test_a_type_name_that_occurs_twice_stands_on_the_page_with_its_reason() -> None:
-    places: dict[str, set[str]] = {}
-    for file in (ROOT / "runner").rglob("*.py"):
-        for node in ast.parse(file.read_text("utf-8")).body:
-            for name in read_type_names(node):
-                places.setdefault(name, set()).add(str(file.relative_to(ROOT)))
-    table = section("Type names that occur twice")
-    rows = re.findall(r"^\| `(\w+)` \| .*? \| .+ \|$", table, re.MULTILINE)
+def test_a_type_name_that_occurs_twice_stands_there_with_its_reason() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .+ \|$", section("Glossary"), re.MULTILINE)
 
-    assert rows == sorted(name for name, where in places.items() if len(where) > 1)
-
-
-def read_type_names(node: ast.stmt) -> list[str]:
-    """Public classes and aliases that a statement of a module defines."""
-    if isinstance(node, ast.ClassDef):
-        names = [node.name]
-    elif isinstance(node, ast.Assign | ast.AnnAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        named = [one.id for one in targets if isinstance(one, ast.Name)]
-        names = [name for name in named if re.fullmatch(r"[A-Z][a-z]+(?:[A-Z][a-z]*)*", name)]
-    else:
-        names = []
-    return [name for name in names if not name.startswith("_")]
+    assert rows == sorted(TWICE)
 
 
 def test_the_drawings_name_modules_that_exist() -> None:

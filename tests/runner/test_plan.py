@@ -30,7 +30,7 @@ def agent(index: int, **changes: Any) -> Agent:
         exit_code=None,
         sweep=WANTED.sweep,
         image=WANTED.image,
-        settings=WANTED.settings,
+        settings_hash=WANTED.settings_hash,
     )
     return replace(one, **changes)
 
@@ -87,7 +87,7 @@ def test_gpus_that_are_not_named_are_left_alone() -> None:
     [
         ({"sweep": "me/hands/s0"}, "sweep changed: `me/hands/s0` → `me/hands/s1`"),
         ({"image": "sha256:0"}, "image changed"),
-        ({"settings": "beef"}, "settings changed"),
+        ({"settings_hash": "beef"}, "settings changed"),
     ],
 )
 def test_what_differs_is_replaced_with_its_cause(change: dict[str, object], cause: str) -> None:
@@ -144,7 +144,7 @@ def test_an_agent_that_reached_its_count_is_kept_unless_again() -> None:
 
     assert plan(done, wanted=wanted) == ["keep: reached its count of 3; `--again` starts it anew"]
     assert plan(done, wanted=wanted, again=True) == ["start: the last one ended; was finished"]
-    assert plan(done, wanted=replace(wanted, count=5, settings="beef")) == [
+    assert plan(done, wanted=replace(wanted, count=5, settings_hash="beef")) == [
         "start: settings changed; was finished"
     ]
 

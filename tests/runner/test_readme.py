@@ -131,6 +131,12 @@ def test_the_command_line_page_has_every_command_with_all_its_options() -> None:
         assert read_options(one) <= shown, one.path
 
 
+def test_every_option_says_what_it_does() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+
+    assert re.findall(r"^\| `(-.*?)` \|\s*\|$", text, re.MULTILINE) == []
+
+
 def test_each_command_names_its_guide_and_each_setting_its_meaning() -> None:
     assert set(GUIDES) == {one.path for one in read_commands()}
     assert list(MEANINGS) == list(KEYS)
@@ -153,6 +159,14 @@ def test_the_settings_file_of_the_readme_loads(tmp_path: Path) -> None:
     settings = load_settings(find_project(tmp_path), environ={})
 
     assert (settings.run.program, settings.image.apt) == ("train.py", ("libgl1",))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_code_is_broken_over_lines(page: str) -> None:
+    """Tests and people search for it in one line."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.DOTALL)
+
+    assert [line for line in text.splitlines() if line.count("`") % 2] == []
 
 
 def test_the_readme_is_short() -> None:

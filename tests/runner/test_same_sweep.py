@@ -12,13 +12,13 @@ from runner.backend.connection import Connection
 from runner.state.folder import State
 from runner.sweepfile import SweepSpec, read_sweep
 from runner.sweeps.create import create_sweep, find_same_sweep, take_or_create
-from runner.sweeps.place import Names
-from runner.sweeps.records import Joined
+from runner.sweeps.place import SweepDefaults
+from runner.sweeps.records import SweepHandle
 from runner.sweeps.servers import Servers
 from tests.rig.cloud import Cloud, start_cloud
 
 YAML = "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {x: {values: [1, 2]}}\n"
-NAMES = Names(None, None, "vision")
+NAMES = SweepDefaults(None, None, "vision")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def parse(text: str = YAML) -> SweepSpec:
     return sweep
 
 
-def path_of(joined: Joined | None) -> str | None:
+def path_of(joined: SweepHandle | None) -> str | None:
     return None if joined is None else str(joined.sweep.path)
 
 
@@ -73,12 +73,12 @@ def test_the_same_content_is_the_same_sweep_whatever_the_order_of_its_keys(
     [
         (YAML.replace("2", "3"), NAMES),
         (YAML + "project: other\n", NAMES),
-        (YAML, Names(None, "other", "vision")),
-        (YAML, Names("acme-vision", None, "vision")),
+        (YAML, SweepDefaults(None, "other", "vision")),
+        (YAML, SweepDefaults("acme-vision", None, "vision")),
     ],
 )
 def test_other_content_or_another_place_is_another_sweep(
-    servers: Servers, text: str, names: Names
+    servers: Servers, text: str, names: SweepDefaults
 ) -> None:
     create_sweep(parse(), servers, NAMES)
 

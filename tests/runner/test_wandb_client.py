@@ -22,7 +22,7 @@ from runner.backend.keys import find_key_origin
 from runner.backend.nodes import Viewer
 from runner.doctor.cloud import look_at_server
 from runner.errors import ExitCode, RunnerError
-from runner.sweeps.place import Names, check_may_write, default_entity
+from runner.sweeps.place import SweepDefaults, check_may_write, default_entity
 from tests.rig.cloud import Cloud, client_environment, start_cloud
 from tests.rig.listener import listening
 from tests.rig.warm import WarmRunner
@@ -154,8 +154,8 @@ def test_commands_find_key_entity_and_project(
 
 
 def test_names_say_where_they_come_from() -> None:
-    bare = Names(None, None, "folder")
-    full = Names("acme", "p", "folder", "WANDB_ENTITY", "WANDB_PROJECT", lambda: "filed")
+    bare = SweepDefaults(None, None, "folder")
+    full = SweepDefaults("acme", "p", "folder", "WANDB_ENTITY", "WANDB_PROJECT", lambda: "filed")
 
     assert bare.likely_projects() == ["folder", "uncategorized"]
     assert bare.describe() == "entity the key's own, W&B project `folder` (the folder's name)"

@@ -10,7 +10,7 @@ from runner.cli.session import open_session
 from runner.cli.sweep.titles import title
 from runner.console.terminal import inline
 from runner.search.best import find_best
-from runner.sweeps.records import Joined
+from runner.sweeps.records import SweepHandle
 from runner.usecases.sweeps import read_sweep
 
 
@@ -24,7 +24,7 @@ def show(name: SweepArgument, server: ServerOption = None, as_json: JsonOption =
     console.data(_describe(joined, runs, best))
 
 
-def _describe(joined: Joined, runs: list[RunInfo], best: RunInfo | None) -> str:
+def _describe(joined: SweepHandle, runs: list[RunInfo], best: RunInfo | None) -> str:
     sweep = joined.sweep
     counts = Counter(run.state for run in runs)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"

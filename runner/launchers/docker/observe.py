@@ -63,7 +63,7 @@ def read_agent(container: Container, state: State | None) -> Agent:
         exit_code=container.exit_code,
         sweep=_parse(SweepPath.parse, sweep),
         image=told.get(labels.IMAGE) or container.image_id,
-        settings=told.get(labels.SETTINGS, ""),
+        settings_hash=told.get(labels.SETTINGS, ""),
         server=told.get(labels.SERVER, ""),
         status=status,
         damaged=damaged,

@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from runner.agent.contract import limits
 from runner.agent.contract.labels import container_name, short_id
 from runner.agent.lease import make_lease
 from runner.agent.refusals import RefusedError
+from runner.console.narration import Report
 from runner.disk.own_files import write_atomic
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
@@ -43,8 +43,8 @@ class Starter:
     key: str
     code: Path  # the folder with the agent's code
     access: GpuAccess | None  # None: try what works
+    report: Report
     interrupt: bool = False  # a run that is to be replaced is not waited for
-    report: Callable[[str], None] = print
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def apply(self, action: Action) -> Result:
@@ -68,7 +68,7 @@ class Starter:
         if not action.slot.is_cpu:
             prepare_lease(action.slot.uuid)
         if action.old is not None:  # else the name was free when the plan was made
-            put_aside(self.engine, action.agent)
+            rename_ended(self.engine, action.agent)
         way = self._start(action.slot, folders)
         return f"by {way}" if way else ""
 
@@ -157,7 +157,7 @@ def prepare_lease(uuid: str) -> None:
         raise RunnerError(error.reason, hint=error.hint, code=ExitCode.UNFIT) from error
 
 
-def put_aside(engine: Engine, agent: str) -> None:
+def rename_ended(engine: Engine, agent: str) -> None:
     """Rename the ended container of this name, of whatever fleet; it keeps its log and reason.
 
     Raises:

@@ -21,7 +21,7 @@ _LOG = re.compile(r"run-(.*)\.wandb", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocalRun:
     """The logs of one run, oldest first; or one log that cannot be told whose it is."""
 
     logs: tuple[RunLog, ...]
@@ -171,7 +171,7 @@ def group(files: Iterable[LogFile]) -> list[list[LogFile]]:
     return list(groups.values())
 
 
-def read_runs(files: Iterable[LogFile], *, live: Container[Path]) -> list[Found]:
+def read_runs(files: Iterable[LogFile], *, live: Container[Path]) -> list[LocalRun]:
     """Logs, read to their ends and grouped by run, in the order in which the runs began.
 
     Args:
@@ -183,7 +183,7 @@ def read_runs(files: Iterable[LogFile], *, live: Container[Path]) -> list[Found]
 
 def read_chunks(
     chunks: Iterable[Sequence[Sequence[LogFile]]], *, live: Container[Path]
-) -> Iterator[list[Found]]:
+) -> Iterator[list[LocalRun]]:
     """Groups of logs, those of a chunk together: fewer where their values take much memory."""
     for groups in chunks:
         logs, held = list[RunLog](), 0
@@ -212,12 +212,12 @@ def _read(files: Iterable[LogFile], live: Container[Path]) -> list[RunLog]:
     return logs
 
 
-def _sorted_out(logs: Iterable[RunLog]) -> list[Found]:
+def _sorted_out(logs: Iterable[RunLog]) -> list[LocalRun]:
     groups: dict[tuple[str, str, str], list[RunLog]] = {}
     loose = []
     for log in logs:
         if log.verdict in ("empty", "foreign", "unreadable") or not log.project:
-            loose.append(Found((), log))
+            loose.append(LocalRun((), log))
         else:
             groups.setdefault((log.entity, log.project, log.run_id), []).append(log)
     return [_found(group) for group in groups.values()] + loose
@@ -229,11 +229,11 @@ def _checked(log: RunLog, live: bool) -> RunLog:
     return log
 
 
-def _found(group: Sequence[RunLog]) -> Found:
+def _found(group: Sequence[RunLog]) -> LocalRun:
     best: dict[str, RunLog] = {}  # by folder: its name has the second in it, equal ones are copies
     for log in sorted(group, key=lambda log: (log.sendable, log.size), reverse=True):
         best.setdefault(log.path.parent.name, log)
     logs = tuple(sorted(best.values(), key=lambda log: (log.started_at, log.path.parent.name)))
     kept = set(map(id, logs))
     copies = tuple(log.path for log in group if id(log) not in kept)
-    return Found(logs, next((log for log in logs if not log.sendable), None), copies)
+    return LocalRun(logs, next((log for log in logs if not log.sendable), None), copies)

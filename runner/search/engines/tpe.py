@@ -6,7 +6,7 @@ from random import Random
 from runner.run_states import OVER
 from runner.search.best import as_loss, best_value
 from runner.search.engine import Request, SearchEngine
-from runner.search.points import Point, same, take_apart
+from runner.search.points import Point, canonical_json, take_apart
 from runner.sweepfile import leaves
 
 _FIRST_RANDOM = 10  # results before the model starts to learn
@@ -25,7 +25,7 @@ def _next_point(request: Request) -> Point:
         point = take_apart(run.config, parameters)
         if point is None:
             continue
-        seen.add(same(list(point.values())))
+        seen.add(canonical_json(list(point.values())))
         value = best_value(run, sweep.goal)
         if run.state not in OVER:
             results.append(Observation(point, None))
@@ -36,7 +36,11 @@ def _next_point(request: Request) -> Point:
     learned = sum(result.loss is not None for result in results) >= _FIRST_RANDOM
     model = suggest(parameters, results, seed=number) if learned else request.draw_point(generator)
     others = (request.draw_point(generator) for _ in range(_FRESH_TRIES))
-    fresh = (point for point in chain([model], others) if same(list(point.values())) not in seen)
+    fresh = (
+        point
+        for point in chain([model], others)
+        if canonical_json(list(point.values())) not in seen
+    )
     return next(fresh, model)
 
 

@@ -20,7 +20,7 @@ from runner.launchers.docker.container_spec import AgentOptions, Launch, check_e
 from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
 from runner.server_container.container import network_name
 from runner.sweepfile import sweep_hash
-from runner.sweeps.records import Joined
+from runner.sweeps.records import SweepHandle
 from runner.usecases.session import Session
 from runner.usecases.up.target import SweepTarget
 
@@ -133,7 +133,7 @@ def check_image(
 def make_launch(
     session: Session,
     engine: Engine,
-    joined: Joined,
+    joined: SweepHandle,
     image: AgentImage,
     place: ProjectPlace,
     options: AgentOptions,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
@@ -17,8 +18,8 @@ from runner.launchers.docker.mounts import describe_outside
 from runner.launchers.docker.observe import read_agents
 from runner.launchers.docker.start import Starter, make_host
 from runner.state.owner import check_owner
-from runner.sweeps.records import Joined
-from runner.sweeps.servers import Own
+from runner.sweeps.records import SweepHandle
+from runner.sweeps.servers import OwnServerPolicy
 from runner.usecases.session import Session
 from runner.usecases.slots import find_slots
 from runner.usecases.up import prepare
@@ -29,7 +30,9 @@ from runner.usecases.up.target import (
     join,
     look_again,
 )
-from runner.usecases.up.watch import Watch
+
+if TYPE_CHECKING:
+    from runner.usecases.up.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Started:
     sweep: str
     results: Sequence[Result]
     outside: Sequence[Mapping[str, str]]
-    watch: Watch | None  # who follows the agents, where that was asked for
+    watch: "Watch | None"  # who follows the agents, where that was asked for
 
 
 def bring_up(
@@ -94,7 +97,7 @@ def bring_up(
     slots = find_slots(session, agents, request.gpus)  # a wrong selection costs no time
     if crowded := prepare.check_cores(slots, engine, run.cpus):
         session.report(crowded)
-    own: Own = "find" if request.dry_run else "renew"
+    own: OwnServerPolicy = "find" if request.dry_run else "renew"
     servers = session.servers(request.server, own=own)
     early = find_file_target(request.sweep, servers, session, new=request.new)
     image = _find_agent_image(session, engine, request)
@@ -181,13 +184,15 @@ def _report_changes(session: Session, request: UpRequest) -> None:
 def _make_watch(
     engine: Engine,
     session: Session,
-    joined: Joined,
+    joined: SweepHandle,
     actions: Sequence[Action],
     request: UpRequest,
-) -> Watch | None:
+) -> "Watch | None":
     """Who follows the agents, before they start."""
     if not request.follow:
         return None
+    from runner.usecases.up.watch import Watch  # slow to load, and few calls follow
+
     return Watch(engine, session.state, joined, actions, session.report, offline=request.offline)
 
 
@@ -202,7 +207,7 @@ def _make_starter(
     session: Session,
     engine: Engine,
     launch: Launch,
-    joined: Joined,
+    joined: SweepHandle,
     actions: Sequence[Action],
     request: UpRequest,
 ) -> Starter:

@@ -14,7 +14,7 @@ from runner.sweepfile import SweepSpec
 from runner.sweeps.address import is_file_spec
 from runner.sweeps.create import create_sweep, find_same_sweep
 from runner.sweeps.place import check_may_write, find_place
-from runner.sweeps.records import Joined, save_record
+from runner.sweeps.records import SweepHandle, save_record
 from runner.sweeps.resolve import resolve_sweep
 from runner.sweeps.servers import ServerDown, Servers
 from runner.usecases.session import Session
@@ -27,7 +27,7 @@ class SweepTarget:
     path: SweepPath | None  # None: it is to be created
     shown: str  # the path, or the file it is to be created from
     config: Mapping[str, Any]
-    joined: Joined | None  # None: it is to be created of `new`
+    joined: SweepHandle | None  # None: it is to be created of `new`
     new: SweepSpec | None = None
     another: bool = False  # although one of the same content may be there
 
@@ -85,7 +85,9 @@ def find_file_target(
     return _target_of(same, parsed.config)
 
 
-def _find_same(spec: str, parsed: SweepSpec, servers: Servers, session: Session) -> Joined | None:
+def _find_same(
+    spec: str, parsed: SweepSpec, servers: Servers, session: Session
+) -> SweepHandle | None:
     try:
         return find_same_sweep(parsed, servers, session.names())
     except ServerDown as error:  # of a dry run, which starts none
@@ -100,7 +102,7 @@ def find_sweep_target(spec: str, servers: Servers, session: Session) -> SweepTar
     return _target_of(joined, joined.sweep.config)
 
 
-def _target_of(joined: Joined, config: Mapping[str, Any]) -> SweepTarget:
+def _target_of(joined: SweepHandle, config: Mapping[str, Any]) -> SweepTarget:
     return SweepTarget(joined.sweep.path, str(joined.sweep.path), config, joined)
 
 
@@ -112,7 +114,7 @@ def look_again(target: SweepTarget, servers: Servers, session: Session) -> Sweep
     return target if same is None else _target_of(same, target.config)
 
 
-def join(target: SweepTarget, servers: Servers, session: Session) -> Joined:
+def join(target: SweepTarget, servers: Servers, session: Session) -> SweepHandle:
     """The sweep itself, created now if it was a file."""
     if target.joined is not None:
         save_record(session.state, target.joined)

@@ -14,7 +14,7 @@ from runner.fleet.follow import Search, Snapshot, find_exit_code, follow, summar
 from runner.fleet.plan import Action
 from runner.launchers.docker.observe import read_agent
 from runner.state.folder import State
-from runner.sweeps.records import Joined
+from runner.sweeps.records import SweepHandle
 
 POLL_S = 1.0
 WANDB_POLL_S = 10.0  # W&B limits how often it is asked
@@ -27,7 +27,7 @@ class Watch:
         self,
         engine: Engine,
         state: State,
-        joined: Joined,
+        joined: SweepHandle,
         actions: Sequence[Action],
         report: Callable[[str], None],
         *,

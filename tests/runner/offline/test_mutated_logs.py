@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from runner.offline.compare import expect, judge
 from runner.offline.log.find import find_logs, group, read_chunks
 from runner.offline.log.rewrite import Changed, Destination, stage
-from runner.offline.verify import expect, judge
 from tests.runner.offline.hostile import framed, place, usual
 from tests.runner.offline.mutate import mutated
 

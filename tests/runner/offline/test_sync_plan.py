@@ -7,15 +7,15 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.offline.batches import into_batches
-from runner.offline.ledger import Ledger, Receipt, marks
+from runner.offline.compare import RemoteRun, expect, judge
+from runner.offline.ledger import Ledger, Receipt, fingerprints
 from runner.offline.lock import exclusive
 from runner.offline.log.file import LogFile
-from runner.offline.log.find import Found
+from runner.offline.log.find import LocalRun
 from runner.offline.log.read import RunLog
 from runner.offline.log.rewrite import Destination
-from runner.offline.parcel import Parcel
 from runner.offline.plan import plan_run
-from runner.offline.verify import Seen, expect, judge
+from runner.offline.transfer import Transfer
 
 LOG = RunLog(
     LogFile(Path("/x"), "offline-run-1/run-r.wandb"),
@@ -30,10 +30,10 @@ LOG = RunLog(
     exit_code=0,
 )
 MORE = replace(LOG, file=LogFile(Path("/x"), "offline-run-2/run-r.wandb"), rows=5)
-THERE = Seen("finished", 10, 9, {"lr": 0.1, "_wandb": {}}, {"loss": 1, "nan": "NaN"}, None)
+THERE = RemoteRun("finished", 10, 9, {"lr": 0.1, "_wandb": {}}, {"loss": 1, "nan": "NaN"}, None)
 TO = Destination("acme", "p", "r")
-BEGUN = Receipt("begun", marks([LOG]), 10, 100)
-DONE = Receipt("done", marks([LOG]), 10, 100)
+BEGUN = Receipt("begun", fingerprints([LOG]), 10, 100)
+DONE = Receipt("done", fingerprints([LOG]), 10, 100)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ DONE = Receipt("done", marks([LOG]), 10, 100)
         (replace(THERE, summary={"loss": 2, "nan": "NaN"}), "differs"),
     ],
 )
-def test_a_run_has_arrived_only_if_all_of_it_is_there(seen: Seen | None, finding: str) -> None:
+def test_a_run_has_arrived_only_if_all_of_it_is_there(seen: RemoteRun | None, finding: str) -> None:
     assert judge(expect([LOG], ""), seen)[0] == finding
 
 
@@ -100,7 +100,7 @@ def test_a_killed_run_is_expected_as_failed_and_fragments_add_up() -> None:
     ],
 )
 def test_a_run_is_sent_once(
-    receipt: Receipt | None, seen: Seen | None, do: str, cause: str
+    receipt: Receipt | None, seen: RemoteRun | None, do: str, cause: str
 ) -> None:
     step = plan_run([LOG], receipt, expect([LOG], ""), seen)
 
@@ -119,7 +119,7 @@ def test_a_run_whose_sending_was_begun_is_sent_alone_and_last() -> None:
     step = plan_run([LOG], None, expected, None)
     fresh, begun = (
         [
-            Parcel(Found((LOG,)), replace(TO, run_id=name), expected, step, begun=again)
+            Transfer(LocalRun((LOG,)), replace(TO, run_id=name), expected, step, begun=again)
             for name in names
         ]
         for names, again in (("abc", False), ("xy", True))

@@ -16,10 +16,10 @@ import pytest
 
 from runner.disk.own_files import write_json
 from runner.errors import RunnerError
-from runner.offline.choose import choose_target
 from runner.offline.ledger import Ledger
 from runner.offline.lock import exclusive
 from runner.offline.log.find import find_logs, read_runs
+from runner.offline.target_choice import choose_target
 from runner.project.find import find_project
 from runner.settings.load import load_settings
 from runner.state.find import open_state

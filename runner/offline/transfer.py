@@ -7,12 +7,12 @@ from typing import Literal, Self
 
 from runner.backend.nodes import Viewer
 from runner.errors import ExitCode, RunnerError
-from runner.offline.ledger import Receipt, marks
-from runner.offline.log.find import Found
+from runner.offline.compare import Expected
+from runner.offline.ledger import Receipt, fingerprints
+from runner.offline.log.find import LocalRun
 from runner.offline.log.rewrite import Destination
 from runner.offline.log.run_files import Left
-from runner.offline.plan import Step
-from runner.offline.verify import Expected
+from runner.offline.plan import SendPlan
 
 MAX_SHOWN = 10  # names in a reason
 _FILE = "files/"  # how the ledger tells a file from an artifact, whose names have no slash
@@ -62,13 +62,13 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Transfer:
     """A run on its way."""
 
-    found: Found
+    found: LocalRun
     to: Destination
     expected: Expected
-    step: Step
+    step: SendPlan
     begun: bool = False  # an earlier call began to send it
 
     @property
@@ -78,7 +78,7 @@ class Parcel:
 
     def receipt(self, state: Literal["begun", "done"], missing: Missing = NOTHING) -> Receipt:
         """For the ledger."""
-        known = marks(self.found.logs)
+        known = fingerprints(self.found.logs)
         return Receipt(state, known, self.expected.rows, self.size, missing.names)
 
     def end(
@@ -114,7 +114,7 @@ class Parcel:
         )
 
 
-def fail(found: Found, error: RunnerError) -> Outcome:
+def fail(found: LocalRun, error: RunnerError) -> Outcome:
     """The outcome of a run that an error kept from arriving."""
     return Outcome(found.run_id, found.folder, "failed", error.message, code=error.code)
 
@@ -161,7 +161,7 @@ class Addresses:
         """Where the target puts a run that names no entity."""
         return self.viewer.entity or self.viewer.username
 
-    def of(self, found: Found) -> tuple[str, str, str]:
+    def of(self, found: LocalRun) -> tuple[str, str, str]:
         """Entity, W&B project and sweep ID before the sweep's own place is known."""
         log = found.logs[0]
         if self.sweep and (log.sweep or self.sweep_for_all):

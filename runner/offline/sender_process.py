@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """`python -m runner.offline.worker PARENT SOCKET`."""
+    """`python -m runner.offline.sender_process PARENT SOCKET`."""
     parent, handle = map(int, sys.argv[1:])
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the request above

@@ -12,7 +12,7 @@ from runner.offline.target import SyncTarget
 ConfigOf = Callable[[str], Mapping[str, Any] | None]
 
 
-class Sweeps:
+class TargetSweeps:
     """Which sweep of the target each sweep of the logs is; created where there is none."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Sweeps:
             self._known[key] = self._find(*key) or self._create(*key)
         return self._known[key]
 
-    def would(self, sweep_id: str, entity: str, project: str) -> SweepPath | None:
+    def plan_sweep_path(self, sweep_id: str, entity: str, project: str) -> SweepPath | None:
         """The same for `--dry-run`: its path, with `(new)` where it would be created."""
         if found := self._find(entity, project, sweep_id):
             return found.path

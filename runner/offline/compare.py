@@ -13,7 +13,7 @@ _ENDED = (*OVER, "preempted")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RemoteRun:
     """A run as the target tells it."""
 
     state: str
@@ -57,7 +57,7 @@ def expect(logs: Sequence[RunLog], sweep: str) -> Expected:
     )
 
 
-def judge(expected: Expected, seen: Seen | None) -> tuple[Judgement, str]:
+def judge(expected: Expected, seen: RemoteRun | None) -> tuple[Judgement, str]:
     """Has the run arrived? What is wrong, in the user's words."""
     if seen is None:
         return "absent", "it is not on the target"
