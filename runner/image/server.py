@@ -118,7 +118,7 @@ def _hash() -> str:
 
 
 def list_code(package: Path = PACKAGE) -> list[Path]:
-    """The code, with SQL, pages and the agent's data files: Compose's `init` bundles agents from it.
+    """The code, SQL, pages and the agent's data files; Compose's `init` bundles agents from them.
 
     Not `files/`, which holds links in a clone and copies in a wheel.
     """
