@@ -32,7 +32,7 @@ def ask_reference(jobs: Mapping[str, object]) -> dict[str, list[object]]:
 def reference_python() -> Path:
     """The interpreter of the environment, made at the first use and kept in the user's cache."""
     if sys.version_info >= (3, 13):
-        pytest.skip("sweeps 0.3.0 needs numpy below 2, which has no wheel for this Python")
+        pytest.skip("wheels: sweeps 0.3.0 needs numpy below 2, which has no wheel for this Python")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner-tests"
     home = cache / f"{SWEEPS.replace('==', '-')}-py{sys.version_info.major}{sys.version_info.minor}"
     cache.mkdir(parents=True, exist_ok=True)

@@ -11,17 +11,8 @@ from pathlib import Path
 
 import pytest
 
-
-def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "runner", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+from tests.rig.command import make_environ, run_runner, start_runner
+from tests.rig.warm import WarmRunner
 
 
 def test_help_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
@@ -34,7 +25,7 @@ def test_help_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env=make_environ(None),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -62,9 +53,9 @@ def test_help_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_is_one_line_and_a_hint(
-    tmp_path: Path, arguments: tuple[str, ...], message: str
+    warm: WarmRunner, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    done = run(*arguments, cwd=tmp_path)
+    done = warm.run(*arguments, cwd=tmp_path)
 
     assert done.returncode == 2
     lines = done.stderr.splitlines()
@@ -74,12 +65,12 @@ def test_wrong_usage_is_one_line_and_a_hint(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_bytes_is_told_as_such(tmp_path: Path) -> None:
+def test_a_file_of_bytes_is_told_as_such(warm: WarmRunner, tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_bytes(b"\xff\x00")
 
-    as_sweep = run("sweep", "create", "--dry-run", cwd=tmp_path)
-    as_env = run(
+    as_sweep = warm.run("sweep", "create", "--dry-run", cwd=tmp_path)
+    as_env = warm.run(
         *("up", "--gpus", "cpu:1", "--sweep", "a", "--env-file", "sweep.yaml"), cwd=tmp_path
     )
 
@@ -92,8 +83,10 @@ def test_a_file_of_bytes_is_told_as_such(tmp_path: Path) -> None:
 def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
     (tmp_path / "runner.toml").write_text('[run]\nprogram = "größe.py"\n', "utf-8")
 
-    shown = run("config", cwd=tmp_path, PYTHONIOENCODING="ascii")
-    as_json = run("config", "--json", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+
+    shown = run_runner("config", cwd=tmp_path, env=env)
+    as_json = run_runner("config", "--json", cwd=tmp_path, env=env)
 
     assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr
     assert "gr\\xf6\\xdfe.py" in shown.stdout
@@ -101,8 +94,10 @@ def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
     assert values["run.program"] == "größe.py"
 
 
-def test_an_engine_out_of_reach_leaves_no_state_folder(tmp_path: Path) -> None:
-    done = run("build", "--cpu", cwd=tmp_path, DOCKER_HOST="unix:///nowhere.sock")
+def test_an_engine_out_of_reach_leaves_no_state_folder(warm: WarmRunner, tmp_path: Path) -> None:
+    done = warm.run(
+        "build", "--cpu", cwd=tmp_path, env={**os.environ, "DOCKER_HOST": "unix:///nowhere.sock"}
+    )
 
     assert done.returncode == 6
     assert list(tmp_path.iterdir()) == []
@@ -123,7 +118,7 @@ def test_a_machine_without_git_and_a_user_without_home_are_served(tmp_path: Path
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "PATH": str(tmp_path)},
+        env={**make_environ(None), "PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -137,7 +132,7 @@ def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "runner", "config"],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            env=make_environ(None),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -149,27 +144,33 @@ def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_error_under_json_is_an_object(tmp_path: Path) -> None:
-    done = run("sweep", "show", "abc", "--json", cwd=tmp_path)
+def test_an_error_under_json_is_an_object(warm: WarmRunner, tmp_path: Path) -> None:
+    done = warm.run("sweep", "show", "abc", "--json", cwd=tmp_path)
 
     assert done.returncode == 3
     assert json.loads(done.stdout)["error"]["code"] == 3
 
 
-def test_reading_commands_make_no_state_folder(tmp_path: Path) -> None:
-    done = run("sweep", "list", cwd=tmp_path)
+def test_reading_commands_make_no_state_folder(warm: WarmRunner, tmp_path: Path) -> None:
+    done = warm.run("sweep", "list", cwd=tmp_path)
 
     assert done.returncode == 3
     assert "no fleet was started" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_sweep_file_is_told_whole_before_anything_starts(tmp_path: Path) -> None:
+def test_a_bad_sweep_file_is_told_whole_before_anything_starts(
+    warm: WarmRunner, tmp_path: Path
+) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text("method: gird\nparameters:\n  lr: {min: 1, max: 0}\n")
 
-    done = run(
-        "sweep", "create", "sweep.yaml", cwd=tmp_path, DOCKER_HOST="unix:///nonexistent.sock"
+    done = warm.run(
+        "sweep",
+        "create",
+        "sweep.yaml",
+        cwd=tmp_path,
+        env={**os.environ, "DOCKER_HOST": "unix:///nonexistent.sock"},
     )
 
     assert done.returncode == 2
@@ -178,8 +179,8 @@ def test_a_bad_sweep_file_is_told_whole_before_anything_starts(tmp_path: Path) -
     assert "Traceback" not in done.stderr
 
 
-def test_json_behind_the_dashes_is_the_commands_own(tmp_path: Path) -> None:
-    done = run("up", "--sweep", "x", "--", "python", "train.py", "--json", cwd=tmp_path)
+def test_json_behind_the_dashes_is_the_commands_own(warm: WarmRunner, tmp_path: Path) -> None:
+    done = warm.run("up", "--sweep", "x", "--", "python", "train.py", "--json", cwd=tmp_path)
 
     assert done.returncode == 2
     assert done.stdout == ""
@@ -198,22 +199,17 @@ def _interrupt(process: "subprocess.Popen[str]") -> tuple[str, str]:
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_ctrl_c_is_one_line_and_130(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """While the engine says nothing to the first question, that for what was left behind."""
     (tmp_path / ".runner").mkdir()
     (tmp_path / ".runner" / "fleet").write_text('{"format": 1, "name": "interrupted"}')
-    environ = {"PYTHONPATH": str(Path.cwd()), "DOCKER_HOST": f"unix://{tmp_path}/silent.sock"}
+    env = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/silent.sock"}
     with socket.socket(socket.AF_UNIX) as engine:  # takes a question and never answers
         engine.bind(str(tmp_path / "silent.sock"))
         engine.listen()
         engine.settimeout(30)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "runner", "ps", *flags],
-            cwd=tmp_path,
-            env={**os.environ, **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        with engine.accept()[0], engine.accept()[0]:  # the first only knocks
+        process = start_runner("ps", *flags, cwd=tmp_path, env=env)
+        with engine.accept()[0] as asked:
+            assert asked.recv(4) == b"GET "
             out, said = _interrupt(process)
 
     assert process.returncode == 130

@@ -1,18 +1,17 @@
-"""`gpus`, `up`, `ps`, `logs`, `stop` and `down` as processes where something is missing."""
+"""`gpus`, `up`, `ps`, `logs`, `stop` and `down` where something is missing."""
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.usecases.up.target import SweepTarget
+from tests.rig.command import Done, run_runner
 from tests.rig.nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeGpu, FakeNvml, FakeProcess
+from tests.rig.warm import WarmRunner, warm_runner
 
-ROOT = Path(__file__).parents[2]
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 UUIDS = [f"GPU-{letter * 8}-0000-4000-8000-00000000000{i}" for i, letter in enumerate("abcd")]
 
@@ -33,20 +32,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def with_gpus(nvml: FakeNvml) -> Iterator[WarmRunner]:
+    """Calls that find the library: the C library's loader reads its path once, at the start."""
+    with warm_runner(**nvml.env()) as made:
+        yield made
+
+
+def run(runner: WarmRunner, folder: Path, *words: str, **environ: str) -> Done:
     """`runner …` without an engine."""
-    return subprocess.run(
-        [sys.executable, "-m", "runner", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **NO_ENGINE, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return runner.run(*words, cwd=folder, env={**os.environ, **NO_ENGINE, **environ})
 
 
-def test_gpus_shows_each_with_its_state(folder: Path, nvml: FakeNvml) -> None:
+def test_gpus_shows_each_with_its_state(
+    with_gpus: WarmRunner, folder: Path, nvml: FakeNvml
+) -> None:
     """Free, in use by a stranger, and lost: three rows, in the shape that scripts rely on."""
     stranger = FakeProcess(os.getpid(), 39000)
     nvml.write(
@@ -58,7 +58,7 @@ def test_gpus_shows_each_with_its_state(folder: Path, nvml: FakeNvml) -> None:
         driver_version="580.95.05",
     )
 
-    done = run(folder, "gpus", "--json", **nvml.env())
+    done = run(with_gpus, folder, "gpus", "--json", **nvml.env())
 
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -75,7 +75,7 @@ def test_gpus_shows_each_with_its_state(folder: Path, nvml: FakeNvml) -> None:
     assert (foreign["state"], foreign["processes"][0]["used_bytes"]) == ("foreign", 39000 << 20)
     assert foreign["reason"].startswith(f"pid {os.getpid()} of ")
     assert (lost["index"], lost["state"], lost["reason"]) == (2, "lost", "GPU is lost")
-    table = run(folder, "gpus", **nvml.env()).stdout.splitlines()
+    table = run(with_gpus, folder, "gpus", **nvml.env()).stdout.splitlines()
     assert table[0].split()[:3] == ["GPU", "UUID", "NAME"]
     assert len(table) == 4
 
@@ -101,12 +101,18 @@ def test_gpus_shows_each_with_its_state(folder: Path, nvml: FakeNvml) -> None:
     ],
 )
 def test_what_is_missing_is_said_in_one_line_with_a_way_out(
-    folder: Path, nvml: FakeNvml, arguments: list[str], code: int, message: str, hint: str
+    with_gpus: WarmRunner,
+    folder: Path,
+    nvml: FakeNvml,
+    arguments: list[str],
+    code: int,
+    message: str,
+    hint: str,
 ) -> None:
     """Usage before the engine, the engine before anything is made."""
     nvml.write([FakeGpu(UUIDS[0])])
 
-    done = run(folder, *arguments, **nvml.env())
+    done = run(with_gpus, folder, *arguments, **nvml.env())
 
     assert done.returncode == code
     lines = [line for line in done.stderr.splitlines() if not line.startswith("agents are seen")]
@@ -118,12 +124,14 @@ def test_what_is_missing_is_said_in_one_line_with_a_way_out(
     assert done.stdout == ""
 
 
-def test_gpus_asks_the_engine_of_the_settings(folder: Path, nvml: FakeNvml) -> None:
+def test_gpus_asks_the_engine_of_the_settings(
+    with_gpus: WarmRunner, folder: Path, nvml: FakeNvml
+) -> None:
     """Before `DOCKER_HOST`; the GPUs are shown without an engine as well."""
     nvml.write([FakeGpu(UUIDS[0])])
     env = {**nvml.env(), "RUNNER_ENGINE": "unix:///elsewhere/docker.sock"}
 
-    done = run(folder, "gpus", "--json", **env)
+    done = run(with_gpus, folder, "gpus", "--json", **env)
 
     assert done.returncode == 0
     assert "no Docker engine answers at unix:///elsewhere/docker.sock" in done.stderr
@@ -132,10 +140,10 @@ def test_gpus_asks_the_engine_of_the_settings(folder: Path, nvml: FakeNvml) -> N
 
 def test_without_a_driver_the_way_goes_to_the_cpu(folder: Path) -> None:
     """The library is absent here unless the fake one is named."""
-    done = run(folder, "gpus", LD_LIBRARY_PATH="")
+    done = run_runner("gpus", cwd=folder, env={**os.environ, **NO_ENGINE, "LD_LIBRARY_PATH": ""})
 
     if done.returncode == 0:
-        pytest.skip("this machine has NVIDIA's driver")
+        pytest.skip("bare: this machine has NVIDIA's driver")
     assert done.returncode == 6
     assert done.stderr.splitlines() == [
         "error: no NVIDIA driver: `libnvidia-ml.so.1` was not found",
@@ -143,11 +151,13 @@ def test_without_a_driver_the_way_goes_to_the_cpu(folder: Path) -> None:
     ]
 
 
-def test_a_driver_that_is_not_loaded_is_named(folder: Path, nvml: FakeNvml) -> None:
+def test_a_driver_that_is_not_loaded_is_named(
+    with_gpus: WarmRunner, folder: Path, nvml: FakeNvml
+) -> None:
     """As one JSON object where that was asked for."""
     nvml.write([], init_error=DRIVER_NOT_LOADED)
 
-    done = run(folder, "gpus", "--json", **nvml.env())
+    done = run(with_gpus, folder, "gpus", "--json", **nvml.env())
 
     assert done.returncode == 6
     assert json.loads(done.stdout)["error"] == {
@@ -158,9 +168,9 @@ def test_a_driver_that_is_not_loaded_is_named(folder: Path, nvml: FakeNvml) -> N
 
 
 @pytest.mark.parametrize("command", ["ps", "down"])
-def test_a_folder_without_a_fleet_says_so(tmp_path: Path, command: str) -> None:
+def test_a_folder_without_a_fleet_says_so(warm: WarmRunner, tmp_path: Path, command: str) -> None:
     """And makes none."""
-    done = run(tmp_path, command)
+    done = run(warm, tmp_path, command)
 
     assert done.returncode == 3
     assert "there is no `.runner` folder" in done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from runner.cli import main
 from runner.errors import ExitCode
+from tests.rig.warm import WarmRunner
 
 Run = Callable[..., tuple[int | str | None, str, str]]
 
@@ -72,34 +74,48 @@ def test_a_dry_run_needs_no_engine_and_leaves_nothing(run: Run, folder: Path) ->
     assert sorted(folder.iterdir()) == before
 
 
-def test_the_cpu_image_has_its_own_base_and_keeps_cuda_out(run: Run) -> None:
-    _, out, _ = run("build", "--cpu", "--dry-run", "--json")
+@pytest.fixture(scope="module")
+def shown(warm: WarmRunner, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The arguments of a build with a folder of wheels, by variant: pip is asked for each."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "wheels").mkdir()
+    (folder / "train.py").write_text("import wandb\n")
+    (folder / "requirements.txt").write_text("wandb\n")
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "PIP_FIND_LINKS": f"{folder}/wheels"}
+    found = {}
+    for variant in ("--cpu", "--cuda 12", "--cuda 13"):
+        words = ("build", *variant.split(), "--dry-run", "--json")
+        done = warm.run(*words, cwd=folder, env=env)
+        assert done.returncode == 0, done.stderr
+        found[variant] = json.loads(done.stdout)["arguments"]
+    return found
 
-    arguments = json.loads(out)["arguments"]
+
+@pytest.mark.slow
+def test_the_cpu_image_has_its_own_base_and_keeps_cuda_out(shown: dict[str, list[str]]) -> None:
+    arguments = shown["--cpu"]
+
     assert "BASE=debian:bookworm-slim" in arguments
     assert "OVERRIDES=constraints-cpu.txt" in arguments
     assert not [one for one in arguments if one.startswith("TORCH=")]  # nothing asks for torch
 
 
-def test_a_folder_of_wheels_goes_along(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
-    (tmp_path / "wheels").mkdir()
-
-    for variant in (("--cpu",), ("--cuda", "13")):
-        assert f"wheels={tmp_path / 'wheels'}" in run("build", *variant, "--dry-run")[1]
+@pytest.mark.slow
+def test_a_folder_of_wheels_goes_along(shown: dict[str, list[str]]) -> None:
+    for arguments in shown.values():
+        assert [one for one in arguments if re.fullmatch(r"wheels=/.*/plain\d*/wheels", one)]
 
 
-def test_only_cuda_12_needs_an_index_of_its_own(run: Run) -> None:
+@pytest.mark.slow
+def test_only_cuda_12_needs_an_index_of_its_own(shown: dict[str, list[str]]) -> None:
     """Where a torch for CPUs is, the build itself finds out."""
-    said = {v: run("build", *v, "--dry-run")[1] for v in (("--cpu",), ("--cuda", "12"))}
+    index = "TORCH_INDEX=https://download.pytorch.org/whl/cu126"
 
-    assert "TORCH_INDEX" not in said["--cpu",]
-    assert "TORCH_INDEX=https://download.pytorch.org/whl/cu126" in said["--cuda", "12"]
+    assert [variant for variant, arguments in shown.items() if index in arguments] == ["--cuda 12"]
+    assert "TORCH_INDEX" not in str(shown["--cpu"] + shown["--cuda 13"])
 
 
-@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has NVML")
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="bare: this machine has NVML")
 def test_without_nvml_the_hint_names_both_ways(run: Run) -> None:
     code, out, said = run("build", "--dry-run")
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from runner.cli import main
 from runner.server_container.health import read_health
 from runner.state.find import open_state
 from tests.rig.certificate import make_certificate
+from tests.rig.command import start_runner
 
 Run = Callable[..., tuple[int | str | None, str, str]]
 
@@ -45,11 +45,11 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return call
 
 
+@pytest.mark.slow
 def test_serve_answers_over_https(folder: Path) -> None:
     made = make_certificate(folder / "tls", ("127.0.0.1",))
     words = ["--tls-cert", str(made.chain), "--tls-key", str(made.key)]
-    command = [sys.executable, "-m", "runner", "serve", "--port", "0", "--data", "served", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with start_runner("serve", "--port", "0", "--data", "served", *words, cwd=folder) as server:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         key = (folder / "served/key").read_text().strip()
@@ -76,8 +76,7 @@ def test_serve_refuses_what_is_no_certificate(run: Run, folder: Path) -> None:
 
 
 def test_serve_says_its_url_first_answers_with_its_key_and_ends_at_sigterm(folder: Path) -> None:
-    command = [sys.executable, "-m", "runner", "serve", "--port", "0", "--data", "served"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with start_runner("serve", "--port", "0", "--data", "served", cwd=folder) as server:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         health = read_health(url, (folder / "served/key").read_text().strip())

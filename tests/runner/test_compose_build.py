@@ -17,10 +17,10 @@ from runner.image.context import list_files, stage_files
 from runner.image.pipconfig import read_pip_settings
 from runner.image.recipe import pinned_torch
 from runner.image.server import add_secrets
+from tests.rig.command import ROOT
 from tests.rig.composed import BOTH, Composed, composed_folder
 from tests.rig.engine import TestEngine
 from tests.rig.nvml import FakeGpu, FakeNvml
-from tests.rig.plain import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
@@ -104,7 +104,7 @@ def test_the_pages_lines_train_in_a_clone(clone: Composed, tmp_path: Path) -> No
     images = look_into_images(clone)
 
     if clone.engine.hooks is None:
-        pytest.skip("the engine was started without RUNNER_ENGINE_HOOKS=tests/rig/hooks")
+        pytest.skip("hooks: the engine was started without RUNNER_ENGINE_HOOKS=tests/rig/hooks")
     with FakeNvml([FakeGpu()]) as machine:
         machine.add_to_hook(clone.engine.hooks)
         uuid = machine.gpus[0].uuid

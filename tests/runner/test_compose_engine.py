@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +11,12 @@ from typing import Any
 import pytest
 
 from runner.gpus.leases import LEASES
+from tests.rig.command import ROOT, RUNNER, start_runner
 from tests.rig.composed import BOTH, DEAD_PROXIES, Composed, hand_over
 from tests.rig.nvml import FakeGpu, FakeNvml
-from tests.rig.plain import ROOT, RUNNER, PlainImage
+from tests.rig.plain import PlainImage
 from tests.rig.relay import relay
+from tests.rig.waiting import wait_for
 from tests.runner.test_other_user import become
 
 pytestmark = pytest.mark.engine
@@ -31,7 +30,7 @@ def test_a_box_without_gpu_finishes_a_sweep_and_joins_another(
 ) -> None:
     """Root calls; the folder is another user's, and so is all that is written."""
     if os.getuid() != 0:
-        pytest.skip("only root can give a folder away")
+        pytest.skip("root: only root can give a folder away")
     folder = composed.folder
     folder.write_sweep("sweep.yaml", "wandb", "other")
     folder.write_sweep("second.yaml", "wandb")
@@ -68,9 +67,9 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
     """`runner compose --gpus 0,1` on CDI; each agent sees its own GPU only."""
     cdi = composed.engine.cdi_folder
     if cdi is None:
-        pytest.skip("the engine takes no CDI specs of ours")
+        pytest.skip("cdi: the engine takes no CDI specs of ours")
     if os.getuid() != 0:
-        pytest.skip("only root can give a file away")
+        pytest.skip("root: only root can give a file away")
     folder = composed.folder
     folder.write_sweep("sweep.yaml", "look", "hold")
     env = folder.root / ".env"
@@ -144,13 +143,13 @@ def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(
         uuid = machine.gpus[0].uuid
         if way == "cdi":
             if engine.cdi_folder is None:
-                pytest.skip("the engine takes no CDI specs of ours")
+                pytest.skip("cdi: the engine takes no CDI specs of ours")
             machine.add_to_engine(engine.cdi_folder)
             hand_over(folder.root, UID)
             uuid = machine.gpus[1].uuid
             env |= {"RUNNER_GPU_DRIVER": "cdi", "RUNNER_GPU_0": f"nvidia.com/gpu={uuid}"}
         elif engine.hooks is None:
-            pytest.skip("the engine was started without RUNNER_ENGINE_HOOKS=tests/rig/hooks")
+            pytest.skip("hooks: the engine was started without RUNNER_ENGINE_HOOKS=tests/rig/hooks")
         else:
             machine.add_to_hook(engine.hooks)
 
@@ -185,11 +184,11 @@ def test_without_env_the_gpu_that_comes_in_is_found_and_no_key_is_seen(
 def test_a_user_who_is_not_root_pins_cpus(composed: Composed, plain_image: PlainImage) -> None:
     """`runner compose --gpus cpu:2`: agents are the caller from the start, and so are files."""
     if os.getuid() != 0:
-        pytest.skip("only root can become another user")
+        pytest.skip("root: only root can become another user")
     folder, place = composed.folder, composed.folder.root.parent
     host = composed.engine.env["DOCKER_HOST"]
     if not host.startswith("unix://"):
-        pytest.skip("the engine has no socket here")
+        pytest.skip("own: the engine has no socket here")
     folder.write_sweep("sweep.yaml", "wandb", "other")
     folder.use_image(plain_image)
     (folder.root / ".env").write_text("OWN=1")
@@ -250,8 +249,8 @@ def test_compose_files_of_the_version_before_go_on_working(
 @contextmanager
 def served(host: str, data: Path) -> Iterator[str]:
     """The address of a server of ours that no compose.yaml started."""
-    command = [sys.executable, "-m", "runner", "serve", "--host", host, "--port", "0"]
-    serving = subprocess.Popen([*command, "--data", str(data)], stdout=subprocess.PIPE, text=True)
+    words = ("serve", "--host", host, "--port", "0", "--data", str(data))
+    serving = start_runner(*words, cwd=data.parent)
     try:
         assert serving.stdout is not None
         yield serving.stdout.readline().strip()
@@ -344,10 +343,6 @@ def _edit_the_sweep(composed: Composed, works: list[Path]) -> None:
 
 def _wait_for_seen(*works: Path) -> dict[str, Any]:
     """What the first run of these working copies saw of its GPU and its environment."""
-    end = time.monotonic() + 40
-    while time.monotonic() < end:
-        for file in (one / "seen.json" for one in works):
-            if file.exists():
-                return dict(json.loads(file.read_text()))
-        time.sleep(0.2)
-    raise AssertionError(f"no run has looked in {works}")
+    files = [one / "seen.json" for one in works]
+    found = wait_for(lambda: [one for one in files if one.exists()], 40)
+    return dict(json.loads(found[0].read_text()))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
-from tests.rig.plain import REQUIREMENTS, ROOT
+from tests.rig.plain import REQUIREMENTS
 from tests.rig.transcript import Shell, read_steps
 
 pytestmark = pytest.mark.engine

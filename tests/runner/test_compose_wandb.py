@@ -1,7 +1,6 @@
 """Sweeps of a server that plays W&B's cloud, joined from compose.yaml and by `runner compose`."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tests.rig.cloud import start_cloud
 from tests.rig.composed import BOTH, DEAD_PROXIES, Composed
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import PlainImage
+from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -23,7 +23,7 @@ LABELS = ("role", "fleet", "gpu", "sweep", "server", "image", "schema")
 def machine(composed: Composed) -> Iterator[FakeNvml]:
     """Three GPUs that the host and the engine know."""
     if composed.engine.cdi_folder is None:
-        pytest.skip("the engine takes no CDI specs of ours")
+        pytest.skip("cdi: the engine takes no CDI specs of ours")
     with FakeNvml([FakeGpu(), FakeGpu(), FakeGpu()]) as made:
         made.add_to_engine(composed.engine.cdi_folder)
         yield made
@@ -127,10 +127,7 @@ def labels_of(boxes: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
 
 def wait_for_command_lines(works: Path) -> str:
     """Those of all processes while a run is under way."""
-    end = time.monotonic() + 60
-    while not list(works.glob("*/ready")):
-        assert time.monotonic() < end, "no run has started"
-        time.sleep(0.1)
+    wait_for(lambda: list(works.glob("*/ready")), otherwise=lambda: "no run has started")
     lines = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:

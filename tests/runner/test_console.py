@@ -2,6 +2,9 @@
 
 import json
 import math
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,6 +31,24 @@ def test_json_is_valid_whatever_a_metric_was() -> None:
         "best": "NaN",
         "runs": [{"loss": "Infinity"}, {"loss": "-Infinity"}],
     }
+
+
+@pytest.mark.parametrize("write", [note, data, lambda text: log_line("a", text)])
+def test_lines_of_several_threads_stay_whole(
+    write: Callable[[str], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Agents are started side by side, and each start is told as it happens."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, ["one line"] * 2000))
+    finally:
+        sys.setswitchinterval(before)
+
+    shown = "".join(capfd.readouterr()).splitlines()
+    assert {line.removeprefix("a | ") for line in shown} == {"one line"}
+    assert len(shown) == 2000
 
 
 def test_an_error_is_a_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:

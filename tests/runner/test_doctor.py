@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from runner.doctor.findings import (
 )
 from runner.engine.read import read_info
 from runner.gpus.gpu import Gpu
+from tests.rig.command import Done, run_runner
 from tests.rig.engine import TINY, TestEngine
 from tests.rig.nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeGpu, FakeNvml
 
@@ -109,17 +108,10 @@ def test_one_failure_makes_the_host_unfit() -> None:
     assert not is_fit([*fine, Finding("c", "fail", "")])
 
 
-def doctor(folder: Path, *flags: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def doctor(folder: Path, *flags: str, **environ: str) -> Done:
     """The command in a folder without W&B settings of the machine it runs on."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "RUNNER_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "runner", "doctor", *flags],
-        cwd=folder,
-        env={**plain, "HOME": str(folder), "PYTHONPATH": str(Path.cwd()), **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_runner("doctor", *flags, cwd=folder, env={**plain, "HOME": str(folder), **environ})
 
 
 @pytest.fixture(scope="module")

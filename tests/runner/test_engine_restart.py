@@ -2,10 +2,8 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from runner.image.server import ensure_server_image
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
 from tests.rig.private_engine import PrivateEngine
+from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -23,9 +22,11 @@ def private(engine_env: TestEngine, plain_image: PlainImage) -> Iterator[Private
     """A second engine with the images that agents and server need; the first is not touched."""
     first = Path(engine_env.env["DOCKER_HOST"].removeprefix("unix://")).parent
     if os.getuid() != 0:
-        pytest.skip("only root can start an engine")
+        pytest.skip("root: only root can start an engine")
     if not (first / "root/usr/sbin/dockerd").exists():
-        pytest.skip("the tests' engine is not of `docker/engine.sh`: its programs are not there")
+        pytest.skip(
+            "own: the tests' engine is not of `docker/engine.sh`: its programs are not there"
+        )
     before = engine_env.docker("info", "--format", "{{.ID}} {{.ContainersRunning}}").split()
     made = PrivateEngine(Path(f"/tmp/runner-restart-{os.getpid()}"))
     try:
@@ -48,15 +49,6 @@ def find_server_tags(engine_env: TestEngine) -> tuple[str, ...]:
             found = engine.images.find(ensure_server_image(engine, report=print))
     assert found is not None
     return found.tags
-
-
-def wait_for(what: Callable[[], Any], timeout_s: float = 60) -> Any:
-    """The first true answer."""
-    end = time.monotonic() + timeout_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"waited {timeout_s} s in vain"
-        time.sleep(0.2)
-    return found
 
 
 def attempts(folder: Folder) -> list[list[str]]:

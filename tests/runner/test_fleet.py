@@ -18,6 +18,7 @@ from runner.gpus.leases import LEASES
 from tests.rig.engine import TestEngine
 from tests.rig.nvml import FakeGpu, FakeNvml, FakeProcess
 from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -46,7 +47,7 @@ def gpus(folder: Folder, engine_env: TestEngine) -> Iterator[Callable[..., tuple
 
     def make(count: int, **fields: Any) -> tuple[str, ...]:
         if engine_env.cdi_folder is None:
-            pytest.skip("the engine takes no CDI specs of ours")
+            pytest.skip("cdi: the engine takes no CDI specs of ours")
         machine = FakeNvml([FakeGpu(**fields) for _ in range(count)])
         machines.append(machine)
         machine.add_to_engine(engine_env.cdi_folder)
@@ -77,16 +78,6 @@ def inspect(engine: TestEngine, *names: str) -> list[dict[str, Any]]:
     found = json.loads(engine.docker("inspect", *(f"runner-{name}" for name in names)))
     assert isinstance(found, list)
     return found
-
-
-def wait_for(what: Callable[[], object], timeout_s: float = 40) -> Any:
-    """The first true answer."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"waited {timeout_s} s in vain")
 
 
 def wait_for_file(folder: Folder, agent: str, name: str) -> Path:

@@ -30,7 +30,7 @@ def folder(
 ) -> Iterator[tuple[Folder, str]]:
     """A built project on four GPUs, of which somebody else uses the last, and its sweep's ID."""
     if engine_env.cdi_folder is None:
-        pytest.skip("the engine takes no CDI specs of ours")
+        pytest.skip("cdi: the engine takes no CDI specs of ours")
     uuids = sorted(FakeGpu().uuid for _ in range(4))  # the page's are in this order, too
     used = FakeGpu(uuids[3], process=(FakeProcess(1, 9011),), used_mib=9011)
     machine = FakeNvml([*map(FakeGpu, uuids[:3]), used])

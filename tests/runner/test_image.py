@@ -3,9 +3,8 @@
 import os
 import signal
 import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from runner.image.probe import check_program, probe_image
 from runner.project.find import find_project
 from runner.settings.load import load_settings
 from runner.state.find import open_state
+from tests.rig.command import start_runner
 from tests.rig.engine import TINY, TestEngine
 
 PROGRAM = "import wandb\nprint(wandb.__version__)\n"
@@ -252,21 +252,10 @@ def test_an_image_that_exists_is_found_with_its_interpreter(
         place.build(cpu=True)
 
 
-def start_build(root: Path, env: Mapping[str, str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "runner", "build", "--cpu", "--no-cache"],
-        cwd=root,
-        env={**os.environ, **env, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 @pytest.mark.engine
 def test_an_interrupted_build_leaves_nothing(place: Workplace, engine_env: TestEngine) -> None:
-    with start_build(place.root, engine_env.env) as process:
+    words, env = ("build", "--cpu", "--no-cache"), {**os.environ, **engine_env.env}
+    with start_runner(*words, cwd=place.root, env=env, apart=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("building "):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
-from tests.rig.plain import ROOT, Folder, PlainImage
+from tests.rig.plain import Folder, PlainImage
 from tests.rig.relay import relay
 
 pytestmark = pytest.mark.engine
@@ -24,9 +25,9 @@ def folder(engine_env: TestEngine, plain_image: PlainImage, fleet: str) -> Itera
     assert plain_image  # what the build here finds in the engine's cache
     host = engine_env.env["DOCKER_HOST"]
     if os.getuid() != 0:
-        pytest.skip("only root can become another user")
+        pytest.skip("root: only root can become another user")
     if not host.startswith("unix://"):
-        pytest.skip("the engine has no socket here")
+        pytest.skip("own: the engine has no socket here")
     place = Path(tempfile.mkdtemp(prefix="runner-4242-"))  # pytest's own is closed to others
     (place / "other").mkdir()
     shutil.copytree(ROOT / "examples" / "plain", place / "other", dirs_exist_ok=True)

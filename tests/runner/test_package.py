@@ -22,6 +22,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_contents_of_linked_files(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         for name in FILES:
@@ -32,6 +33,7 @@ def test_the_wheel_holds_the_contents_of_linked_files(built: Path) -> None:
     assert {one for one in packages if not one.endswith(".dist-info")} == {"runner"}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_migrations_of_the_databases(built: Path) -> None:
     files = list(ROOT.glob("runner/*/migrations/*.sql"))
     known = {str(one.relative_to(ROOT)): one.read_bytes() for one in files}
@@ -42,6 +44,7 @@ def test_the_wheel_holds_the_migrations_of_the_databases(built: Path) -> None:
     assert {file.parts[-3] for file in files} == {"offline", "server"}
 
 
+@pytest.mark.slow
 def test_the_source_archive_holds_runner_and_what_its_links_mean(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {one.name.partition("/")[2] for one in archive.getmembers()}

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,15 @@ def runner_calls(text: str) -> list[list[str]]:
     return [words[1:] for words in calls(text) if Path(words[0]).name == "runner" and words[1:]]
 
 
+@cache
+def whole() -> Any:
+    """`runner` with all its commands."""
+    return typer.main.get_command(app)
+
+
 def find_command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the words name, and the words that are left."""
-    command: Any = typer.main.get_command(app)
+    command: Any = whole()
     left = list(words)
     while left and not left[0].startswith("-") and hasattr(command, "commands"):
         name = left.pop(0)
@@ -101,7 +108,7 @@ def test_every_command_and_option_shown_exists(page: str) -> None:
 @pytest.mark.parametrize("page", OURS)
 def test_options_on_their_own_are_some_commands(page: str) -> None:
     known = set().union(*(read_options(one) for one in read_commands()), FOREIGN_OPTIONS, ALWAYS)
-    known |= options(typer.main.get_command(app))
+    known |= options(whole())
     text = (ROOT / page).read_text("utf-8")
     shown = {one.split()[0].partition("=")[0] for one in spans(text) if re.match("--?[a-z]", one)}
 

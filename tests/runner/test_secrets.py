@@ -4,7 +4,6 @@ import base64
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -13,6 +12,7 @@ import pytest
 
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -85,13 +85,6 @@ def find_files(scan: Scan, files: Iterable[Path]) -> list[str]:
     return found
 
 
-def wait_for(path: Path) -> None:
-    end = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < end, f"there is no {path}"
-        time.sleep(0.1)
-
-
 def test_keys_are_found_nowhere_but_in_a_run_and_in_their_files(
     folder: Folder, engine_env: TestEngine, fleet: str
 ) -> None:
@@ -100,7 +93,9 @@ def test_keys_are_found_nowhere_but_in_a_run_and_in_their_files(
     sweep = folder.write_sweep("sweep.yaml", "wandb", "hold")
     folder.run("up", "--gpus", "cpu", "--sweep", sweep, "--server", "local")
     state = folder.root / ".runner"
-    wait_for(state / "work" / f"{fleet}-cpu-0" / "ready")  # the first run has logged and ended
+    wait_for(
+        (state / "work" / f"{fleet}-cpu-0" / "ready").exists
+    )  # the first run has logged and ended
     own = (state / "secrets" / "server").read_text().strip()
     scan, own_scan = Scan(own, folder.env["WANDB_API_KEY"]), Scan(own)
     boxes = engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.fleet={fleet}").split()

@@ -103,7 +103,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["record.json"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root meets other users' folders")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: only root meets other users' folders")
 def test_root_starts_no_containers_in_the_folder_of_another(tmp_path: Path) -> None:
     """They could write nothing there."""
     state = open_state(tmp_path, tmp_path, environ={})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.plain import ROOT
+from tests.rig.command import ROOT
 
 SCRIPT = ROOT / "docker" / "torch-index.sh"
 CPU, CUDA = "torch==2.13.0+cpu", "torch>=2.5,<2.14"

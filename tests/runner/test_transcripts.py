@@ -12,8 +12,9 @@ import pytest
 
 from runner.server.records import Run
 from tests.rig.cloud import Cloud, start_cloud
+from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
-from tests.rig.plain import REQUIREMENTS, ROOT, Folder
+from tests.rig.plain import REQUIREMENTS, Folder
 from tests.rig.transcript import Shell, read_steps
 
 pytestmark = pytest.mark.engine

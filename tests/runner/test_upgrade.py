@@ -5,14 +5,15 @@ import json
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
-from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
+from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -41,7 +42,7 @@ def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["git", "-C", str(ROOT), "archive", OLD], capture_output=True, check=False
     )
     if made.returncode:
-        pytest.skip(f"this clone does not have the commit {OLD}: `git fetch --unshallow`")
+        pytest.skip(f"history: this clone does not have the commit {OLD}: `git fetch --unshallow`")
     folder = tmp_path_factory.mktemp("old")
     with tarfile.open(fileobj=io.BytesIO(made.stdout)) as tree:
         tree.extractall(folder, filter="data")
@@ -54,10 +55,9 @@ def finished(folder: Folder) -> int:
 
 
 def wait_until_some_ended(folder: Folder) -> None:
-    end = time.monotonic() + 120
-    while not finished(folder):
-        assert time.monotonic() < end, folder.run("ps", "--all")
-        time.sleep(0.5)
+    wait_for(
+        lambda: finished(folder), 120, pause_s=0.5, otherwise=lambda: folder.run("ps", "--all")
+    )
 
 
 def read_rows(folder: Folder, path: str, server: dict[str, Any]) -> list[Any]:

@@ -25,6 +25,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.sweeps.place import SweepDefaults, check_may_write, default_entity
 from tests.rig.cloud import Cloud, client_environment, start_cloud
 from tests.rig.listener import listening
+from tests.rig.warm import WarmRunner
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {x: {values: [1, 2]}}\n"
@@ -130,18 +131,17 @@ def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path) -> None:
     assert lines == [f"{cloud.url} answers 429: trying again for a while"]
 
 
-def test_commands_find_key_entity_and_project(cloud: Cloud, tmp_path: Path) -> None:
+def test_commands_find_key_entity_and_project(
+    warm: WarmRunner, cloud: Cloud, tmp_path: Path
+) -> None:
     """The key only in `~/.netrc`, the entity the viewer's, the W&B project the sweep file's."""
     cloud.write_netrc(tmp_path)
     project = write_project(tmp_path / "plain")
     sweep = cloud.make_sweep(SWEEP, project="vision")
-    done = subprocess.run(
-        [sys.executable, "-m", "runner", "sweep", "show", sweep.rpartition("/")[2]],
+    done = warm.run(
+        *("sweep", "show", sweep.rpartition("/")[2]),
         cwd=project,
-        env={**cloud.environment(tmp_path, key=False), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
+        env=cloud.environment(tmp_path, key=False),
     )
 
     assert done.returncode == 0, done.stderr
@@ -218,21 +218,16 @@ def test_the_callers_authorities_are_found_and_copied(tmp_path: Path) -> None:
         find_ca_bundle({"SSL_CERT_FILE": os.fspath(tmp_path / "missing")})
 
 
-def test_a_key_is_sent_to_no_host_that_it_is_not_for(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_key_is_sent_to_no_host_that_it_is_not_for(
+    warm: WarmRunner, cloud: Cloud, tmp_path: Path
+) -> None:
     """Neither to a server without a key of its own, nor to where a server sends us on."""
     cloud.write_netrc(tmp_path)
     with listening() as (other, heard), listening(other) as (sender, first):
-        done = subprocess.run(
-            [sys.executable, "-m", "runner", "sweep", "create", "sweep.yaml"],
+        done = warm.run(
+            *("sweep", "create", "sweep.yaml"),
             cwd=write_project(tmp_path / "plain"),
-            env={
-                **cloud.environment(tmp_path, key=False),
-                "PYTHONPATH": str(ROOT),
-                "WANDB_BASE_URL": other,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
+            env={**cloud.environment(tmp_path, key=False), "WANDB_BASE_URL": other},
         )
         with pytest.raises(RunnerError, match="answered 307"):
             Client(sender, cloud.key, kind="wandb").viewer()

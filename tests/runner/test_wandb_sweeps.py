@@ -18,6 +18,7 @@ from tests.rig.engine import TestEngine
 from tests.rig.listener import listening
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.waiting import wait_for
 from tests.runner.offline.syncing import read_back
 
 pytestmark = pytest.mark.engine
@@ -108,16 +109,6 @@ def read_command_lines() -> list[bytes]:
 def of_sweep(cloud: Cloud, sweep: str) -> list[Any]:
     """The sweep's runs as the cloud has them."""
     return [run for run in cloud.runs("vision") if run.sweep == sweep]
-
-
-def wait_for(what: Callable[[], object], timeout_s: float = 60) -> Any:
-    """The first true answer."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"waited {timeout_s} s in vain")
 
 
 @pytest.mark.parametrize("gpus", ["cpu:2", *(["0,1"] if LONG else [])])

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
-from tests.rig.plain import ROOT, Folder, PlainImage
+from tests.rig.plain import Folder, PlainImage
 
 pytestmark = pytest.mark.engine
 
