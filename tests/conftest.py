@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 # workers wait; `make test` therefore passes --no-loadscope-reorder.
 LONG = (
     *("amt/test_amt_mutants.py", "amt/test_amt_effects.py", "amt/test_amt_guide.py"),
-    *("runner/test_compose_engine.py", "runner/test_fleet.py", "runner/test_wandb_sweeps.py"),
-    *("runner/test_compose_build.py", "runner/test_transcripts.py", "runner/test_upgrade.py"),
-    *("runner/guard/test_hostile_repositories.py", "runner/test_wheel_outside.py"),
+    *(
+        "runner/compose/test_compose_engine.py",
+        "runner/fleet/test_fleet.py",
+        "runner/sweeps/test_wandb_sweeps.py",
+    ),
+    *(
+        "runner/compose/test_compose_build.py",
+        "runner/product/test_transcripts.py",
+        "runner/state/test_upgrade.py",
+    ),
+    *("runner/guard/test_hostile_repositories.py", "runner/product/test_wheel_outside.py"),
     *("chaos/test_command_kills.py", "chaos/test_amt_kills.py", "amt/test_amt_judge.py"),
 )
 REQUIRED = pytest.StashKey[frozenset[str]]()

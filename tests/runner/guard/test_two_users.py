@@ -17,7 +17,7 @@ from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
 from tests.rig.plain import PROGRAM, REQUIREMENTS, Folder, PlainImage
 from tests.rig.relay import relay
-from tests.runner.test_other_user import become
+from tests.runner.product.test_other_user import become
 
 pytestmark = [
     pytest.mark.engine,

@@ -10,9 +10,9 @@ import pytest
 from runner.search.progress import RunView
 from runner.sweepfile import Hyperband, read_sweep
 from runner.sweepfile.model import Goal
-from tests.runner.listed_runs import hyperband_stops, next_config
-from tests.runner.reference_env import ask_reference
-from tests.runner.sweep_snippets import SNIPPETS
+from tests.runner.search.listed_runs import hyperband_stops, next_config
+from tests.runner.search.reference_env import ask_reference
+from tests.runner.sweepfile.sweep_snippets import SNIPPETS
 
 pytestmark = [pytest.mark.reference, pytest.mark.timeout(600)]
 

@@ -14,7 +14,7 @@ from runner.disk.temporary import OLD_S, PREFIX, is_abandoned, make_name, remove
 from runner.engine.client import Engine
 from tests.rig.engine import TINY, TestEngine
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDER = """
 import sys, time
 from pathlib import Path

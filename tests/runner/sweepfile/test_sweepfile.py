@@ -22,7 +22,7 @@ from runner.sweepfile import (
     read_sweep,
     sweep_hash,
 )
-from tests.runner.sweep_snippets import SNIPPETS, Snippet, parameter, rest
+from tests.runner.sweepfile.sweep_snippets import SNIPPETS, Snippet, parameter, rest
 
 FULL = """\
 program: train.py

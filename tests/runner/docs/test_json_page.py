@@ -10,7 +10,7 @@ import pytest
 
 from runner.cli import shapes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "json.md").read_text("utf-8")
 MOUNT = {"source", "target", "mode", "origin"}
 SHAPES = Path(shapes.__file__).read_text("utf-8")

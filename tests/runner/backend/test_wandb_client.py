@@ -27,7 +27,7 @@ from tests.rig.cloud import Cloud, client_environment, start_cloud
 from tests.rig.listener import listening
 from tests.rig.warm import WarmRunner
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SWEEP = "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {x: {values: [1, 2]}}\n"
 
 

@@ -17,7 +17,7 @@ from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import PlainImage
 from tests.rig.relay import relay
 from tests.rig.waiting import wait_for
-from tests.runner.test_other_user import become
+from tests.runner.product.test_other_user import become
 
 pytestmark = pytest.mark.engine
 

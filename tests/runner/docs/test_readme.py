@@ -21,7 +21,7 @@ from runner.project.find import find_project
 from runner.settings.load import KEYS, load_settings
 from tests.rig.transcript import Shell, read_steps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = (
     *sorted(one.name for one in ROOT.glob("*.md")),
     *sorted(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md")),

@@ -33,9 +33,9 @@ from runner.launchers.docker.container_spec import AgentOptions, Folders, Host, 
 from runner.launchers.docker.observe import read_agent
 from runner.state.folder import State
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONTRACT = ROOT / "runner" / "agent" / "contract"
-OLD = json.loads((Path(__file__).parent / "records" / "0eb7efa" / "agents.json").read_text())
+OLD = json.loads((Path(__file__).parents[1] / "records" / "0eb7efa" / "agents.json").read_text())
 
 GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")
 CPU = Slot(1, cpu_slot(1), "CPU")

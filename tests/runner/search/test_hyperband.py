@@ -6,7 +6,7 @@ import pytest
 
 from runner.search.hyperband import bands, marks
 from runner.sweepfile import Hyperband
-from tests.runner.listed_runs import hyperband_stops
+from tests.runner.search.listed_runs import hyperband_stops
 
 
 @pytest.mark.parametrize(

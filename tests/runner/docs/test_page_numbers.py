@@ -13,7 +13,7 @@ from runner.image.variant import BASES, CUDA13_CAPABILITY, CUDA13_DRIVER
 from runner.offline.log import values
 from runner.settings.load import Settings
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 PAUSES = [f"{pause_before_next(number):g}" for number in range(3, 12)]
 CAPABILITY = ".".join(map(str, CUDA13_CAPABILITY))
 

@@ -12,7 +12,7 @@ import runner.agent.contract
 from runner.agent.contract import exits, labels, limits, servers
 from runner.compose import pins
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOMES = ("runner/agent/contract/", "runner/compose/pins.py")
 GENERATED = ("compose.yaml", "compose.cpu.yaml")  # and marked blocks in other files
 # A program is a stranger to runner, and W&B's format its own: what is promised to programs is

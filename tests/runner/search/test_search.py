@@ -13,7 +13,7 @@ from runner.run_states import RunState
 from runner.search.best import best_value, reaches
 from runner.search.progress import RunView
 from runner.sweepfile import SweepSpec, read_sweep
-from tests.runner.listed_runs import next_config
+from tests.runner.search.listed_runs import next_config
 
 
 def sweep(method: str, parameters: dict[str, object], **more: object) -> SweepSpec:

@@ -7,7 +7,7 @@ import pytest
 
 from runner.agent.contract import exits, labels, limits, paths, servers, variables
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "container.md").read_text("utf-8")
 COMPOSE_ONLY = {  # compose.yaml's and its one-shot services' own
     variables.DEFAULT_PROGRAM,

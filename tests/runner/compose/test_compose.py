@@ -43,7 +43,7 @@ from runner.fleet.selection import Slot
 from runner.state.folder import State
 from tests.rig.user import acting_as
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GPUS = tuple(
     Slot(n, parse_slot(f"GPU-{n}{n}{n}{n}0000-0000-4000-8000-000000000000"), "H100") for n in (1, 3)
 )

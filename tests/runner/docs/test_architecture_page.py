@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.test_sizes import TWICE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 ENTRANCES = {"__main__", "composed"}  # `python -m` alone
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "amt" / "README.md"]

@@ -9,7 +9,7 @@ class Snippet:
     """A sweep file and its two verdicts."""
 
     text: str
-    wandb: Literal["ok", "warned", "fails", "crashes"]  # as tests/runner/sweeps_reference.py tells
+    wandb: Literal["ok", "warned", "fails", "crashes"]  # of search/sweeps_reference.py
     ours: Literal["ok", "warned", "refused"]
     key: str = ""  # where our finding stands
 
