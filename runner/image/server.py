@@ -118,11 +118,11 @@ def _hash() -> str:
 
 
 def list_code(package: Path = PACKAGE) -> list[Path]:
-    """The code, SQL and the agent's data files included: Compose's `init` bundles agents from here.
+    """The code, SQL, pages and the agent's data files; Compose's `init` bundles agents from them.
 
     Not `files/`, which holds links in a clone and copies in a wheel.
     """
-    modules = list_package_files(package, (".py", ".sql"))
+    modules = list_package_files(package, (".py", ".sql", ".html"))
     return sorted({*modules, *list_package_files(package / "agent")})
 
 

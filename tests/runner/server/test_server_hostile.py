@@ -388,7 +388,7 @@ def hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     code = tmp_path / "code"
     code.mkdir()
     (code / "sitecustomize.py").write_text(
-        "import runner.server.limits as limits\nlimits.HEAD_S, limits.BODY_S = 2.0, 2.0\n"
+        "import runner.server.limits as limits\nlimits.HEAD_S, limits.BODY_S = 1.0, 1.0\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(code))
     server = Server(tmp_path / "data")
@@ -419,7 +419,7 @@ def test_an_upload_may_take_long_as_long_as_it_goes_on(hasty: Server) -> None:
         connection.sendall(head.encode())
         for _ in range(5):
             connection.sendall(b"x")
-            time.sleep(1)
+            time.sleep(0.3)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
@@ -430,6 +430,7 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
     assert exchange(server, one * 20 + last).count(b"HTTP/1.1 200") == 21
 
 
+@pytest.mark.slow
 def test_many_large_bodies_at_once_take_bounded_memory(server: Server) -> None:
     """Each unpacks to nearly all that a body may have."""
     assert server.process is not None
