@@ -8,7 +8,7 @@ from runner.backend.choice import ServerChoice, choose_server
 from runner.backend.keys import find_key
 from runner.backend.wandb_files import find_netrc_trouble, find_wandb_claims, read_wandb_settings
 from runner.errors import RunnerError
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 from runner.user.accepted import accept
 

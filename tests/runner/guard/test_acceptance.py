@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.user.accepted import accept
 from tests.rig.command import ROOT, Done
 from tests.rig.warm import WarmRunner

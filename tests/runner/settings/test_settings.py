@@ -6,7 +6,8 @@ import pytest
 
 from runner.errors import ExitCode, RunnerError
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 
 
 def load(
