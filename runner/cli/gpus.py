@@ -33,12 +33,12 @@ def gpus(as_json: JsonOption = False) -> None:
 
 
 def _read_all_agents(engine: str | None) -> list[Agent]:
-    """All agents of the engine; none, reported in one line, where no engine answers."""
+    """All agents of the engine; an empty list and a note if no engine answers."""
     state = find_state(Path.cwd(), environ=os.environ, read_only=True)
     try:
         return read_agents(Engine.connect(engine, state=state, environ=os.environ), state)
     except RunnerError as error:
-        console.note(f"agents are seen by their leases only: {error.message}")
+        console.note(f"only leases show who uses a GPU: {error.message}")
         return []
 
 

@@ -1,4 +1,4 @@
-"""Which agent, or which lease, has which GPU of this machine."""
+"""Find the agent or the lease that holds each GPU of this machine."""
 
 from collections.abc import Sequence
 
@@ -26,11 +26,11 @@ def mark_held(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
 
 
 def read_indices() -> dict[str, int]:
-    """UUID → index of GPUs and MIG slices; empty where NVML does not answer."""
-    from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs has no use for it
+    """UUID → NVML index of GPUs and MIG slices; empty if NVML does not answer."""
+    from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs does not need it
 
     try:
         found = read_gpus()
-    except RunnerError:  # the fleet is shown all the same; `runner gpus` tells the cause
+    except RunnerError:  # show the fleet anyway; `runner gpus` shows the cause
         return {}
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}

@@ -1,4 +1,4 @@
-"""The slots of this machine that a command means by `--gpus`."""
+"""Find the slots of this machine that `--gpus` selects."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ from runner.usecases.session import Session
 
 
 def find_slots(session: Session, agents: Sequence[Agent], selection: Selection) -> list[Slot]:
-    """The slots that `--gpus` means, each with which of `agents` or who else has it now."""
+    """The slots that `--gpus` selects, each with its present user: one of `agents` or another."""
     if isinstance(selection, CpuSlots):
         return select_slots([], selection)
-    from runner.gpus.nvml import read_gpus  # slow to load, and CPU slots have no use for it
+    from runner.gpus.nvml import read_gpus  # slow to load, and CPU slots do not need it
 
     foreign_mib = session.settings.run.foreign_mib
     return select_slots(mark_held(read_gpus(), agents, foreign_mib=foreign_mib), selection)
 
 
 def missing_gpus() -> RunnerError:
-    """What is said without `--gpus`: the free GPUs."""
+    """The error for a missing `--gpus`; its hint lists the free GPUs."""
     from runner.gpus.nvml import read_gpus  # slow to load, and only this error needs it
 
     try:

@@ -43,7 +43,7 @@ def run() -> int:
     kept = ("runs", "checkpoints", "sweeps", "server", "compose")
     for names in (*((name,) for name in kept), *own, ("cache", "agents")):
         make_folders(state.root, *names)
-    make_folders(state.root, "agents")  # of a compose.yaml that an earlier version wrote
+    make_folders(state.root, "agents")  # for a compose.yaml of an earlier version
     keys = key_folder(state)
     make_folders(state.root, "secrets", keys.name, mode=0o700)
     key = own_key if chosen.own else find_agents_key(chosen.url, state, environ)
@@ -62,7 +62,7 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
     named = settings.server or environ.get(variables.BASE_URL)
     flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None
-    nobody = Path("/nonexistent")  # no home of the caller's is in here
+    nobody = Path("/nonexistent")  # the container has no home of the caller
     choice = choose_server(flag=flag, environ=environ, settings=settings, home=nobody, state=state)
     if choice.own:
         return ComposeServer("runner", servers.URL, choice.why)
@@ -70,7 +70,7 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
 
 
 def _make_leases(slots: str) -> None:
-    """The folder of all leases, and the files that are mounted for the GPUs that are pinned."""
+    """Make the folder of leases, and the lease files of pinned GPUs."""
     folder = Path(paths.HOST_LEASES)
     try:
         os.close(open_folder(folder))
@@ -89,7 +89,7 @@ def _link(link: Path, target: Path) -> None:
 
 
 def _copy_trust(copy: Path) -> None:
-    """What the caller trusts beyond the images' own certificates; none of an earlier call."""
+    """Copy the caller's certificates; remove those of an earlier call."""
     if GIVEN_CA.is_file():
         write_atomic(copy, GIVEN_CA.read_text("utf-8"), mode=0o444)
     else:

@@ -36,7 +36,7 @@ from runner.sweeps.records import SweepHandle, save_record
 from runner.sweeps.resolve import resolve_sweep
 from runner.sweeps.servers import Servers, find_kind
 
-PATIENCE_S = 60.0  # for a server that starts
+PATIENCE_S = 60.0  # seconds for the server to start
 
 
 def run() -> int:
@@ -74,7 +74,7 @@ def _join(environ: Mapping[str, str], state: State) -> tuple[SweepHandle, Mappin
 
 
 def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[str, str | None]:
-    """Working copies for this sweep; those that agents work in stay: service → their sweep."""
+    """Make working copies for this sweep; return the agents that keep theirs: service → sweep."""
     busy = {}
     for number, agent in enumerate(agents):
         copy = state.work / agent
@@ -88,7 +88,7 @@ def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[
 
 
 def _find_sweep(state: State, agent: str) -> str | None:
-    """What a live agent works on, by its own word: of an earlier compose.yaml in another place."""
+    """The sweep in the status of a live agent; an earlier compose.yaml keeps it elsewhere."""
     for shared in (False, True):
         try:
             status = read_status(state, agent, shared=shared)
@@ -101,10 +101,10 @@ def _find_sweep(state: State, agent: str) -> str | None:
 
 
 def _find_file(environ: Mapping[str, str]) -> Path:
-    """The sweep file of the project: its settings', else the one that is found.
+    """The sweep file of the project: from its settings, else found in its folder.
 
     Raises:
-        RunnerError: there is none.
+        RunnerError: there is no file (3).
     """
     project = find_project(PROJECT)
     named = load_settings(project, environ=environ, believed=True).run.sweep
@@ -121,11 +121,11 @@ def _find_file(environ: Mapping[str, str]) -> Path:
 
 
 def _tell_others(busy: Mapping[str, str | None]) -> str:
-    """What becomes of agents that go on with another sweep: Compose sees no change in them."""
+    """A line about agents that keep another sweep, as Compose sees no change in them."""
     old = ", ".join(sorted({sweep or "another sweep" for sweep in busy.values()}))
     return (
-        f"{', '.join(busy)} go on with {old} until it ends; "
-        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and takes them over"
+        f"on {old} until it ends: {', '.join(busy)}; "
+        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and moves them here"
     )
 
 
@@ -141,7 +141,7 @@ def _connect(state: State) -> Connection:
     key, url = KEY.read_text("ascii").strip(), chosen.url
     trust = CA_BUNDLE if CA_BUNDLE.is_file() else None
     kind = chosen.kind if chosen.own else find_kind(url, state, trust)
-    if kind != chosen.kind:  # the agents, which begin after this service, read it there
+    if kind != chosen.kind:  # the agents start after this service and read it there
         text = replace(chosen, kind=kind).to_json()
         write_atomic(shared_folder(state) / paths.SERVER_FILE, text)
     client = Client(url, key, kind=kind, ca_bundle=trust, report=console.note)
@@ -152,7 +152,7 @@ def _wait_for_server(connection: Connection) -> None:
     """Until it answers; a health check would be asked seconds later, and then for ever as often.
 
     Raises:
-        RunnerError: it does not within a minute.
+        RunnerError: it does not answer within `PATIENCE_S` (1).
     """
     end = time.monotonic() + PATIENCE_S
     while read_health(connection.inner_url, connection.key) is None:
@@ -165,14 +165,14 @@ def _wait_for_server(connection: Connection) -> None:
 
 def _make_servers(connection: Connection, state: State) -> Any:
     class Inside(Servers):
-        """Only the server that these services were set up for is in reach."""
+        """Connects only to the server of this fleet."""
 
         def get(self, name: str | None = None) -> Connection:
             """That one, if it is meant."""
             if name in (None, connection.name):
                 return connection
             raise RunnerError(
-                f"that sweep lives on `{name}`, and this fleet works for `{connection.name}`",
+                f"that sweep is on `{name}`, but this fleet works for `{connection.name}`",
                 hint=f"`{variables.SERVER}={name} docker compose up`",
                 code=ExitCode.USAGE,
             )
@@ -182,4 +182,4 @@ def _make_servers(connection: Connection, state: State) -> Any:
 
 
 def _no_engine() -> Any:
-    raise RunnerError("no engine is in reach here")
+    raise RunnerError("no engine can be reached from here")

@@ -173,7 +173,7 @@ def test_a_netrcs_default_entry_is_told_and_not_used(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("default login user password anybodys\n")
 
     assert find_key(CLOUD, environ={}, home=tmp_path, state=None) is None
-    assert "sent to none" in str(find_netrc_trouble({}, tmp_path))
+    assert "does not send its key" in str(find_netrc_trouble({}, tmp_path))
 
 
 OWN_KEY = "0123456789" * 4

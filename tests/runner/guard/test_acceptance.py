@@ -166,5 +166,5 @@ def test_a_look_says_what_does_not_count(
 
     rows = {one["key"]: one for one in json.loads(shown.stdout)["settings"]}
     assert rows["server"]["value"] == "local"
-    assert "does not count yet" in shown.stderr
+    assert "not accepted yet" in shown.stderr
     assert shown.returncode == 0
