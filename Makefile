@@ -10,8 +10,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: compile once
 
-.PHONY: install install-cli lint generated test test-fast demo clean-demo bench bench-cuda chaos \
-    clean
+.PHONY: install install-cli lint generated test test-fast test-amt test-others demo clean-demo bench \
+    bench-cuda chaos clean
 
 install-cli: .venv/.cli
 .venv/.cli: pyproject.toml
@@ -37,12 +37,19 @@ generated: install
 	$(BIN)/python -m runner.compose.clone amt/tiny_sweep.yaml
 	$(BIN)/python -m docs.generate
 
+# amt's tests apart: every process that collects them loads torch, for some 8 s
 test-fast: install
-	$(PYTEST) -n 3 --dist loadfile
+	$(MAKE) --jobs=2 --output-sync=target test-amt test-others
+
+test-amt:
+	$(PYTEST) tests/amt
+
+test-others:
+	$(PYTEST) --ignore tests/amt -n 2 --dist loadfile
 
 test: lint test-fast
 	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference or slow or mutants) and not gpu" \
-	    -n 2 --dist loadfile --durations 10
+	    -n 3 --dist loadfile --no-loadscope-reorder --durations 30
 
 demo: install-cli
 	docker/demo.sh up

@@ -4,18 +4,66 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.rig.engine import TINY, NoEngineError, TestEngine, find_engine
+from tests.rig.kinds import judge_skip, read_required
 from tests.rig.nvml import FakeGpu, FakeNvml
 from tests.rig.plain import PlainImage, make_folder
+from tests.rig.warm import WarmRunner, shared_runner
 
 if TYPE_CHECKING:
     from docker.client import DockerClient
+
+
+# Files of minutes. A worker begins with them, so that none is left over at the end while the other
+# workers wait; `make test` therefore passes --no-loadscope-reorder.
+LONG = (
+    *("amt/test_amt_mutants.py", "amt/test_amt_effects.py", "amt/test_amt_guide.py"),
+    *(
+        "runner/compose/test_compose_engine.py",
+        "runner/fleet/test_fleet.py",
+        "runner/sweeps/test_wandb_sweeps.py",
+    ),
+    *(
+        "runner/compose/test_compose_build.py",
+        "runner/product/test_transcripts.py",
+        "runner/state/test_upgrade.py",
+    ),
+    *("runner/guard/test_hostile_repositories.py", "runner/product/test_wheel_outside.py"),
+    *("chaos/test_command_kills.py", "chaos/test_amt_kills.py", "amt/test_amt_judge.py"),
+)
+REQUIRED = pytest.StashKey[frozenset[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read which skips are failures."""
+    config.stash[REQUIRED] = read_required()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, in the order of `LONG`."""
+    here = Path(__file__).parent
+    order = {here / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path, len(LONG)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip of a required kind, or of none of the kinds, is a failure."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        why = judge_skip(report.longrepr[2], item.config.stash[REQUIRED])
+        if why is not None:
+            report.outcome, report.longrepr = "failed", why
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,19 +75,25 @@ def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def warm() -> WarmRunner:
+    """Runs `runner` in a tenth of the time that a start takes."""
+    return shared_runner()
+
+
+@pytest.fixture(scope="session")
 def engine_env() -> TestEngine:
     """A reachable engine; its `env` goes into the environment of commands under test."""
     try:
         return find_engine()
     except NoEngineError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"engine: {error}")
 
 
 @pytest.fixture(scope="session")
 def tiny_image(engine_env: TestEngine) -> str:
     """The name of a small image with Python and busybox."""
     if not engine_env.docker("images", "-q", TINY).strip():
-        pytest.skip(f"no image {TINY}; make it: docker/engine.sh base --tiny")
+        pytest.skip(f"images: no image {TINY}; make it: docker/engine.sh base --tiny")
     return TINY
 
 
@@ -87,7 +141,9 @@ def fake_nvml(engine_env: TestEngine) -> Iterator[Callable[[Sequence[FakeGpu]], 
     """Makes fake GPUs that the host (by `env()`) and the engine (by CDI) know during the test."""
     folder = engine_env.cdi_folder
     if folder is None:
-        pytest.skip("the engine takes no CDI specs of ours: CDI is off, or we may not write there")
+        pytest.skip(
+            "cdi: the engine takes no CDI specs of ours: CDI is off, or we may not write there"
+        )
     with ExitStack() as stack:
 
         def make(gpus: Sequence[FakeGpu]) -> FakeNvml:

@@ -9,7 +9,8 @@ import typer
 
 from runner import console
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.usecases import consent
 from runner.usecases import session as usecase
 from runner.usecases.session import Session

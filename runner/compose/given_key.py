@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runner.agent.contract import paths, variables
+from runner.backend.keys import find_key, read_own_key
 from runner.compose import pins
 from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
@@ -13,7 +14,7 @@ from runner.state.folder import State
 GIVEN = Path(paths.GIVEN_KEY)
 
 
-def find_key(url: str, state: State, environ: Mapping[str, str]) -> str:
+def find_agents_key(url: str, state: State, environ: Mapping[str, str]) -> str:
     """W&B's key for this host: from the given file, else from the copy of `runner compose`.
 
     Raises:
@@ -44,8 +45,6 @@ def read_key(file: Path, url: str, state: State | None) -> str:
     Raises:
         RunnerError: the file cannot be read, has no key for it, or has our own server's key.
     """
-    from runner.backend.keys import find_key, read_own_key
-
     try:
         text = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -15,7 +15,8 @@ SCHEMA = 1
 
 def note(text: str) -> None:
     """Print a line of narration: a finished action, or a decision and its reason."""
-    print(inline(text), file=sys.stderr, flush=True)  # noqa: T201 - the door
+    sys.stderr.write(f"{inline(text)}\n")  # at once: several threads may have something to say
+    sys.stderr.flush()
 
 
 def data(text: str) -> None:
@@ -30,7 +31,8 @@ def log_line(source: str, text: str) -> None:
 
 def _write(text: str) -> None:
     try:
-        print(text, flush=True)  # noqa: T201 - the door
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
     except BrokenPipeError:  # `runner ps | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

@@ -32,7 +32,7 @@ from runner.gpus.gpu import Gpu
 from runner.gpus.nvml import read_gpus
 from runner.server_container.container import find_server
 from runner.server_container.health import read_health
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 
 __all__ = ["Finding", "examine", "is_fit"]

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 from runner.errors import RunnerError
 from runner.fleet.agents import Agent
-from runner.gpus import marks
 from runner.gpus.gpu import Gpu
 from runner.gpus.leases import read_leases
-from runner.gpus.marks import Holder
+from runner.gpus.marks import Holder, mark_gpus
 from runner.gpus.processes import find_owner
 
 
-def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int) -> list[Gpu]:
+def mark_held(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int) -> list[Gpu]:
     """Mark each GPU with its holder: an agent of this engine, or a lease of another."""
     alive = [agent for agent in agents if agent.alive]
     holders = [
@@ -23,7 +22,7 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
         if uuid not in known:
             note = f"pid {pid} of {find_owner(pid)} holds its lease"
             holders.append(Holder(uuid, "of another engine", None, note))
-    return marks.mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
+    return mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
 
 
 def read_indices() -> dict[str, int]:

@@ -18,7 +18,7 @@ from runner.image.recipe import Recipe, read_recipe
 from runner.image.server import add_secrets, select_secrets
 from runner.image.variant import BASES, choose_variant
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 
 

@@ -12,7 +12,7 @@ from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.probe import probe_image
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 
 ImageKind = Literal["ours", "dockerfile", "foreign"]

@@ -13,7 +13,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular, read_regular_text
 from runner.project.find import DEPENDENCY_FILES, Project
 from runner.project.toml_file import Toml, read_toml
-from runner.settings.load import ImageSettings
+from runner.settings.model import ImageSettings
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 

@@ -17,7 +17,7 @@ from runner.image.dependencies import Dependencies, read_dependencies
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 
 CONSTRAINTS = "constraints-cpu.txt"  # tested versions of torch and torchvision for CPUs
 

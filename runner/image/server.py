@@ -118,11 +118,11 @@ def _hash() -> str:
 
 
 def list_code(package: Path = PACKAGE) -> list[Path]:
-    """The files of the package, with SQL and data files: Compose's `init` bundles agents from them.
+    """The code, SQL, pages and the agent's data files; Compose's `init` bundles agents from them.
 
     Leaves out `files/`: it contains links in a clone and copies in a wheel.
     """
-    modules = list_package_files(package, (".py", ".sql"))
+    modules = list_package_files(package, (".py", ".sql", ".html"))
     return sorted({*modules, *list_package_files(package / "agent")})
 
 

@@ -8,7 +8,7 @@ from runner.agent.contract.servers import ServerKind
 from runner.backend.choice import ServerChoice, choose_server, name_server
 from runner.backend.hosts import LOCAL
 from runner.errors import ExitCode, RunnerError
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 from runner.sweeps.records import load_records
 

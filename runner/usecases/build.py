@@ -14,7 +14,7 @@ from runner.image.probe import Probe, probe_image
 from runner.image.server import ensure_server_image
 from runner.project.env_files import read_dotenv
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.usecases.session import Session
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runner.console.narration import Report
 from runner.errors import ExitCode, RunnerError
-from runner.settings.load import Settings, variable_of
+from runner.settings.load import variable_of
+from runner.settings.model import Settings
 from runner.user.accepted import Claim, accept
 
 Ask = Callable[[Sequence[Claim]], bool]

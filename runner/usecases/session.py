@@ -14,7 +14,8 @@ from runner.disk.temporary import remove_abandoned
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
 from runner.project.find import Project, find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.state.find import find_foreign_state, find_state, open_state, plan_state
 from runner.state.folder import State
 from runner.sweeps.place import SweepDefaults

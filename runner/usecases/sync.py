@@ -34,7 +34,8 @@ from runner.offline.target_choice import choose_target
 from runner.offline.target_sweeps import TargetSweeps
 from runner.offline.transfer import Addresses, Outcome, Transfer
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.state.find import find_state
 from runner.state.folder import State
 from runner.sweeps.records import SweepRecord, load_records

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).resolve().parents[2]
 RUN_ID = "amt1"
 
@@ -93,6 +91,8 @@ def finish_attempt(process: subprocess.Popen[str], folder: Path) -> str:
 
 def read_best(folder: Path) -> dict[str, Any]:
     """The content of the run's `best.pt`."""
+    import torch  # here: it takes seconds, and tests/chaos imports this module without using it
+
     best: dict[str, Any] = torch.load(folder / "best.pt", weights_only=True)
     return best
 
@@ -100,5 +100,5 @@ def read_best(folder: Path) -> dict[str, Any]:
 def is_same_result(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Equal weights to the last bit, and an equal score."""
     return one["model"].keys() == other["model"].keys() and all(
-        torch.equal(value, other["model"][name]) for name, value in one["model"].items()
+        value.equal(other["model"][name]) for name, value in one["model"].items()
     )

@@ -51,7 +51,7 @@ def ask_judge(images: NDArray[np.uint8]) -> Verdict:
 def make_judge() -> Path:
     """The environment with the network's file: made once, kept in the user's cache."""
     if sys.version_info >= (3, 13):
-        pytest.skip("mediapipe 0.10.21 has no wheel for this Python")
+        pytest.skip("wheels: mediapipe 0.10.21 has no wheel for this Python")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner-tests"
     home = cache / f"judge-{MEDIAPIPE.rpartition('=')[2]}-py3.{sys.version_info.minor}"
     cache.mkdir(parents=True, exist_ok=True)

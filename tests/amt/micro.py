@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amt.config import DEFAULTS, TrainConfig, build_config, read_yaml
-from amt.data.dataset import Dataset
-from amt.data.synthetic import open_synthetic
+
+if TYPE_CHECKING:
+    from amt.data.dataset import Dataset
 
 MICRO: dict[str, object] = {
     "train_scenes": 32,
@@ -52,9 +54,13 @@ def make_arguments(**changes: object) -> list[str]:
 
 def open_train(cache: Path) -> Dataset:
     """The scenes that micro configs train on."""
+    from amt.data.synthetic import open_synthetic  # here: it loads torch, arguments need none
+
     return open_synthetic(cache, count=32, size_px=28, seed=1)
 
 
 def open_val(cache: Path) -> Dataset:
     """The scenes that micro configs are validated on."""
+    from amt.data.synthetic import open_synthetic
+
     return open_synthetic(cache, count=16, size_px=28, seed=2)

@@ -48,7 +48,7 @@ def test_bfloat16_on_a_cpu_that_emulates_it_is_warned_of(
     assert "use_bf16: this cpu emulates bfloat16, float32 is faster here" in caplog.text
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="bare: there is a GPU")
 def test_a_gpu_that_is_not_there_is_a_wrong_setting() -> None:
     assert pick_device("auto").type == "cpu"
     with pytest.raises(ConfigError, match="torch sees no GPU"):

@@ -18,6 +18,7 @@ from amt.config import load_config
 from runner.state.find import open_state
 from tests.amt.micro import make_arguments
 from tests.amt.test_amt_parameters import PARAMETERS
+from tests.rig.command import start_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "amt-hyperparam-search"
@@ -96,13 +97,8 @@ def typed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Typ
     """A sweep that one process made and four joined, at once, against `runner serve`."""
     folder = tmp_path_factory.mktemp("guide")
     open_state(ROOT, ROOT, environ={"RUNNER_HOME": str(folder / ".runner")})
-    with subprocess.Popen(
-        [sys.executable, "-m", "runner", "serve", "--port", "0", "--data", str(folder / "data")],
-        cwd=ROOT,
-        env=Typed(folder, cache, "").environ,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
+    words = ("serve", "--port", "0", "--data", str(folder / "data"))
+    with start_runner(*words, cwd=ROOT, env=Typed(folder, cache, "").environ) as server:
         assert server.stdout is not None
         try:
             yield search(Typed(folder, cache, server.stdout.readline().strip()))

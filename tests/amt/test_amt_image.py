@@ -2,12 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.rig.command import run_runner
 from tests.rig.engine import TestEngine
 
 ROOT = Path(__file__).parents[2]
@@ -22,14 +21,9 @@ TRAIN = (
 def test_the_cpu_image_trains_without_network_and_without_cuda(
     engine_env: TestEngine, tmp_path: Path
 ) -> None:
-    built = subprocess.run(
-        [sys.executable, "-m", "runner", "build", "--cpu", "--json"],
-        cwd=ROOT,
-        env={**os.environ, **engine_env.env, "RUNNER_HOME": str(tmp_path / "state")},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    env = {**os.environ, **engine_env.env, "RUNNER_HOME": str(tmp_path / "state")}
+    built = run_runner("build", "--cpu", "--json", cwd=ROOT, env=env, timeout_s=500)
+    assert built.returncode == 0, built.stderr
     image = json.loads(built.stdout)["tag"]
 
     printed = engine_env.docker(

@@ -35,6 +35,7 @@ def fingerprint(training: Training) -> list[float]:
     return [float(sum(weights)), float(sum(average))]
 
 
+@pytest.mark.slow
 def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
     config = make_config(train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
     training = Training(config, build_model(config), open_train(cache).first(8))

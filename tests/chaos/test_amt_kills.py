@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.amt.attempts import (
     finish_attempt,
@@ -86,6 +85,8 @@ def train_with_kills(
 
 def count_epochs(folder: Path) -> int:
     """Of the run so far."""
+    import torch  # here: it takes seconds, and most collections of this file run none of it
+
     last = folder / "last.pt"
     return len(torch.load(last, weights_only=True)["rows"]) if last.exists() else 0
 

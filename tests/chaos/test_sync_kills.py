@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import closing, suppress
@@ -18,6 +17,7 @@ import pytest
 
 from runner.backend.client import Client
 from tests.rig.cloud import Cloud, start_cloud
+from tests.rig.command import start_runner
 from tests.runner.offline.logs import logs_in, start_runs, wait
 from tests.runner.offline.syncing import GRID, remember_sweep
 
@@ -26,15 +26,8 @@ ROWS, RUNS = 400, 6
 
 
 def start(cloud: Cloud, home: Path) -> subprocess.Popen[str]:
-    environ = cloud.environment(home)
-    return subprocess.Popen(
-        [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--json"],
-        cwd=home,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    words = ("sync-offline", "--to", cloud.url, "--json")
+    return start_runner(*words, cwd=home, env=cloud.environment(home), stderr=subprocess.DEVNULL)
 
 
 def finish(cloud: Cloud, home: Path) -> tuple[int, list[dict[str, Any]]]:

@@ -22,7 +22,7 @@ def cloud(
         return
     key = os.environ.get("RUNNER_CLOUD_KEY")
     if not key:
-        pytest.skip("not tried against W&B itself: RUNNER_CLOUD_KEY holds no key of it")
+        pytest.skip("cloud: not tried against W&B itself: RUNNER_CLOUD_KEY holds no key of it")
     url = os.environ.get("RUNNER_CLOUD_URL", OFFICIAL).rstrip("/")
     real = Target(url, key, "", None)
     entity = os.environ.get("RUNNER_CLOUD_ENTITY")

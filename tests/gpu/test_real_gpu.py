@@ -22,15 +22,15 @@ def gpus() -> list[Gpu]:
     try:
         found = read_gpus()
     except RunnerError as error:
-        pytest.skip(error.message)
+        pytest.skip(f"gpu: {error.message}")
     if not found:
-        pytest.skip("this machine has no GPU")
+        pytest.skip("gpu: this machine has no GPU")
     return found
 
 
 def test_each_card_is_shown_as_nvidia_smi_shows_it(gpus: list[Gpu]) -> None:
     if shutil.which("nvidia-smi") is None:
-        pytest.skip("there is no `nvidia-smi` to compare with")
+        pytest.skip("gpu: there is no `nvidia-smi` to compare with")
     words = ["nvidia-smi", f"--query-gpu={FIELDS}", "--format=csv,noheader,nounits"]
     rows = csv.reader(subprocess.check_output(words, text=True).splitlines(), skipinitialspace=True)
 

@@ -31,6 +31,7 @@ from runner.server.service import Service, new_id
 from runner.server.tokens import Tokens
 from tests.rig.certificate import make_certificate
 from tests.rig.clouddoor import Record, make_app
+from tests.rig.database import place_database
 from tests.rig.strict import Profile, StrictStore
 
 START_S = 20.0
@@ -48,6 +49,7 @@ class Cloud:
         self.folder, self.profile, self.key = folder, profile, key
         self.host, self.port = host, port
         self.record = Record()
+        place_database(folder)
         self.store = StrictStore(folder, time.time)
         self.service = Service(self.store, Tokens(key), keeps_steps_once=False)
         self._app = make_app(self.service, self.store, profile, self.record)

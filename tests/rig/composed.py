@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.rig.command import RUNNER
 from tests.rig.engine import TestEngine
-from tests.rig.plain import RUNNER, Folder, PlainImage, make_folder
+from tests.rig.plain import Folder, PlainImage, make_folder
 
 BOTH = ("-f", "compose.yaml", "-f", "compose.cpu.yaml")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")

@@ -3,11 +3,11 @@
 import os
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.rig.engine import SCRIPT, TestEngine
+from tests.rig.waiting import wait_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class PrivateEngine:
         """Send a signal to the daemon and wait until it has gone."""
         pid = int((self.folder / "docker.pid").read_text())
         os.kill(pid, number)
-        end = time.monotonic() + 60
-        while Path("/proc", str(pid)).exists() and not _is_zombie(pid):
-            assert time.monotonic() < end, f"dockerd {pid} does not end"
-            time.sleep(0.1)
+        wait_for(
+            lambda: not Path("/proc", str(pid)).exists() or _is_zombie(pid),
+            otherwise=lambda: f"dockerd {pid} does not end",
+        )
 
     def load(self, source: TestEngine, *tags: str) -> None:
         """Copy images of another engine."""

@@ -96,9 +96,9 @@ def test_engines_live_side_by_side_and_leave_a_bare_machine_as_it_was(
     """On a minimal Debian, a privileged container: up, kill, up, kill, down (40 s, mostly apt)."""
     image = "debian:bookworm-slim"
     if not engine_env.docker("images", "-q", image).strip():
-        pytest.skip(f"no image {image}; make it: docker/engine.sh base")
+        pytest.skip(f"images: no image {image}; make it: docker/engine.sh base")
     if "name=rootless" in engine_env.docker("info", "--format", "{{.SecurityOptions}}"):
-        pytest.skip("a rootless engine's privileged containers cannot mount or load rules")
+        pytest.skip("root: a rootless engine's privileged containers cannot mount or load rules")
     script = ROOT / "tests" / "rig" / "bare_machine.sh"
     done = subprocess.run(
         ["docker", "run", "--rm", "--privileged", f"--volume={SCRIPT}:/engine.sh:ro",

@@ -11,7 +11,7 @@ import pytest
 def acting_as(uid: int) -> Iterator[None]:
     """Root is this user; skips for anybody else."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+        pytest.skip("root: only root can become another user")
     os.seteuid(uid)
     try:
         yield

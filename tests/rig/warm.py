@@ -1,9 +1,11 @@
 """Runs `runner` often and fast: one process imports it, and each call is a fork of that process.
 
-A call behaves as `python -m runner` does, but for modules that are imported already. Whoever tests
-the start itself, signals or a terminal starts real processes.
+A call behaves as `python -m runner` does, but for modules that are imported already. With other
+values of what is read at a start (`LD_*`, `PYTHON*`), the fork becomes such a process. Whoever
+tests the start itself, signals or a terminal starts real processes: `tests.rig.command`.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -12,18 +14,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = (
-    *("cli", "compose", "doctor", "engine", "fleet", "gpus", "guard", "image", "launchers.docker"),
-    *("offline", "offline.log", "settings", "state", "usecases", "usecases.up", "user"),
-)
+import runner
+from tests.rig.command import ROOT, RUNNER, Done, make_environ, run_runner
+
+LEFT_OUT = ("runner.agent.", "runner.search.", "runner.server.")  # no command needs all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +45,41 @@ class WarmRunner:
 
     def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
         self._requests, self._answers = requests, answers
+        self._lock = threading.Lock()
 
     def call(self, *words: str, cwd: Path, env: Mapping[str, str], longest_s: float = 60) -> Ended:
-        """`runner words…` in a folder, with this environment and no other; without input."""
+        """`runner words…` in a folder, with this environment and no other, without input."""
         with tempfile.TemporaryDirectory() as folder:
             place = {"cwd": str(cwd), "env": {**env}, "folder": folder}
             request = {"words": words, "longest_s": longest_s, **place}
-            self._requests.write(json.dumps(request).encode() + b"\n")
-            self._requests.flush()
-            answer = json.loads(self._answers.readline())
+            with self._lock:
+                self._requests.write(json.dumps(request).encode() + b"\n")
+                self._requests.flush()
+                answer = json.loads(self._answers.readline())
             out, err = ((Path(folder) / name).read_bytes() for name in ("out", "err"))
         return Ended(answer["code"], out, err, answer["seconds"])
 
+    def run(
+        self, *words: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 60
+    ) -> Done:
+        """The same as `run_runner`, and that itself while another call is under way."""
+        if self._lock.locked():
+            return run_runner(*words, cwd=cwd, env=env, timeout_s=timeout_s)
+        ended = self.call(*words, cwd=cwd, env=make_environ(env), longest_s=timeout_s)
+        assert ended.code is not None, f"runner {words} hangs: {ended.out!r} {ended.err!r}"
+        return Done(words, ended.code, ended.out.decode(), ended.err.decode())
+
 
 @contextmanager
-def warm_runner() -> Iterator[WarmRunner]:
-    """One for as long as the block lasts."""
-    command = [sys.executable, "-m", "tests.rig.warm"]
+def warm_runner(**environ: str) -> Iterator[WarmRunner]:
+    """One for as long as the block lasts; `environ` is what it needs at its own start."""
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-m", "tests.rig.warm"],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdin
     assert process.stdout
@@ -68,12 +88,18 @@ def warm_runner() -> Iterator[WarmRunner]:
         process.stdin.close()
 
 
+@cache
+def shared_runner() -> WarmRunner:
+    """One for as long as this process lasts."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(warm_runner())
+
+
 def _serve() -> None:
-    for package in PACKAGES:
-        module = __import__(f"runner.{package}", fromlist=["*"])
-        for found in pkgutil.iter_modules(module.__path__, f"{module.__name__}."):
-            if not found.name.endswith("__main__"):
-                __import__(found.name)
+    for found in pkgutil.walk_packages(runner.__path__, "runner."):
+        if not found.name.startswith(LEFT_OUT) and not found.name.endswith("__main__"):
+            import_module(found.name)
     gc.freeze()  # a fork's collector touches none of it
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -93,16 +119,25 @@ def _fork(request: dict[str, Any]) -> int:
 def _become(request: dict[str, Any]) -> NoReturn:
     os.setpgid(0, 0)
     os.chdir(request["cwd"])
+    other = _at_start(request["env"]) != _at_start(os.environ)
     os.environ.clear()
     os.environ.update(request["env"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(Path(request["folder"]) / name, os.O_WRONLY | os.O_CREAT), number)
+    if other:
+        os.execv(sys.executable, [*RUNNER, *request["words"]])
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
     sys.argv = ["runner", *request["words"]]
     from runner.cli import main
 
     main()
+
+
+def _at_start(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the C library and the interpreter read once, but for their paths of modules."""
+    names = {name for name in environ if name.startswith(("LD_", "PYTHON"))}
+    return {name: environ[name] for name in names - {"PYTHONPATH"}}
 
 
 def _wait(child: int, until: float) -> int | None:

@@ -21,7 +21,7 @@ def composed(
     """A project folder with compose.yaml; the parameter `newer` takes a later Compose."""
     newer = getattr(request, "param", "") == "newer"
     if newer and engine_env.newer is None:
-        pytest.skip("no second Compose is here; fetch one: docker/engine.sh compose")
+        pytest.skip("compose: no second Compose is here; fetch one: docker/engine.sh compose")
     tags = image_tags(fleet, plain_image, server_image)
     with composed_folder(engine_env, fleet, tags) as made:
         for name, text in render().items():  # as `runner compose` writes them

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from runner.errors import ExitCode, RunnerError
 
 _PACKAGES = {
-    *("graphql", "httptools", "numpy", "optuna", "re2", "starlette", "tsdownsample", "uvicorn"),
-    "uvloop",
+    *("graphql", "httptools", "jinja2", "numpy", "optuna", "re2", "starlette", "tsdownsample"),
+    *("uvicorn", "uvloop"),
 }
 
 

@@ -8,7 +8,7 @@ from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.guard.sources import find_danger
 from runner.guard.walk import make_file, walk
-from runner.settings.load import FLAG
+from runner.settings.model import FLAG
 from runner.settings.mounts import UserMount, not_a_mount
 from runner.state.folder import State
 

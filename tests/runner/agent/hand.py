@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.rig.waiting import wait_for
 from tests.runner.agent.door import KEY, Door
 
 ROOT = Path(__file__).parents[3]
@@ -83,15 +84,10 @@ class Hand:
         return value
 
     def wait_for(self, what: Callable[[], object], timeout_s: float = 10.0) -> None:
-        """Until `what` is true; a file that is not there yet is not true."""
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            try:
-                if what():
-                    return
-            except FileNotFoundError:
-                pass
-            time.sleep(0.01)
+        """Until `what` is true; a failure quotes the agent."""
+        wait_for(what, timeout_s, pause_s=0.01, otherwise=self._kill)
+
+    def _kill(self) -> tuple[str, str]:
         assert self.process
         self.process.kill()
-        raise AssertionError(f"waited in vain:\n{self.process.communicate()}")
+        return self.process.communicate()

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb.sdk import wandb_config
-from wandb.sdk.launch.sweeps import utils as upstream
-from wandb.sdk.lib import config_util
 
 from runner.agent.command import find_unknown_macros, make_argv
 from runner.agent.contract.commands import DEFAULT_COMMAND, MacroValues
 from runner.agent.params import format_params
 
-# client 0.31 leaves the file open for the garbage collector
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.client,
+    # client 0.31 leaves the file open for the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 VALUES: dict[str, Any] = {
     "lr": 1e-05,
@@ -55,6 +55,8 @@ TEMPLATES = [
 
 def upstream_argv(template: list[str], values: dict[str, Any]) -> list[str]:
     """What `wandb agent` of 0.31 makes, with its own functions and its own last loop."""
+    from wandb.sdk.launch.sweeps import utils as upstream  # here: it takes seconds to load
+
     wire = {"args": {name: {"value": value} for name, value in values.items()}}
     macros = upstream.create_sweep_command_args(wire)
     macros |= {"interpreter": ["python"], "program": ["train.py"], "env": ["/usr/bin/env"]}
@@ -86,13 +88,18 @@ def test_tokens_that_will_vanish_are_named() -> None:
     assert find_unknown_macros(template) == ["${interpereter}", "${lr}"]
 
 
+def read_as_wandb(file: Path) -> dict[str, Any]:
+    from wandb.sdk.lib import config_util
+
+    return config_util.dict_from_config_file(str(file), must_exist=True) or {}
+
+
 def test_the_parameter_file_gives_wandb_each_value_with_its_type(tmp_path: Path) -> None:
     file = tmp_path / "config-r1.yaml"
     file.write_text(format_params(VALUES, {"image": "sha256:1", "dirty": False}), "ascii")
 
-    read = config_util.dict_from_config_file(str(file), must_exist=True)
+    read = read_as_wandb(file)
 
-    assert read is not None
     assert read.pop("_runner") == {"image": "sha256:1", "dirty": False}
     assert json.dumps(read) == json.dumps(VALUES)
 
@@ -101,7 +108,7 @@ def test_numbers_that_are_none_come_back(tmp_path: Path) -> None:
     file = tmp_path / "config-r1.yaml"
     file.write_text(format_params({"a": math.nan, "b": math.inf, "c": -math.inf}, {}), "ascii")
 
-    read = config_util.dict_from_config_file(str(file)) or {}
+    read = read_as_wandb(file)
 
     assert math.isnan(read["a"])
     assert (read["b"], read["c"]) == (math.inf, -math.inf)
@@ -110,9 +117,11 @@ def test_numbers_that_are_none_come_back(tmp_path: Path) -> None:
 def test_the_program_does_not_see_the_provenance(tmp_path: Path) -> None:
     file = tmp_path / "config-r1.yaml"
     file.write_text(format_params({"lr": 0.1}, {"image": "sha256:1"}), "ascii")
+    from wandb.sdk import wandb_config
+
     config: Any = wandb_config.Config()  # type: ignore[no-untyped-call]
 
-    config.update_locked(config_util.dict_from_config_file(str(file)), user="sweep")
+    config.update_locked(read_as_wandb(file), user="sweep")
 
     assert dict(config) == {"lr": 0.1}
     assert config["_runner"] == {"image": "sha256:1"}

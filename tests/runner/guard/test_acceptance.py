@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.user.accepted import accept
+from tests.rig.command import ROOT, Done
+from tests.rig.warm import WarmRunner
 
-ROOT = Path(__file__).parents[3]
 EVIL = "https://wandb.evil.example"
 CLAIMS = {
     "server": f'server = "{EVIL}"\n',
@@ -130,27 +132,22 @@ def test_a_repository_around_the_project_is_the_projects(
     assert load(inner, environ).claims == ()
 
 
-def call(folder: Path, environ: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "runner", *words],
-        cwd=folder,
-        env={**environ, "PYTHONPATH": str(ROOT), "DOCKER_HOST": "unix:///nonexistent"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def call(warm: WarmRunner, folder: Path, environ: dict[str, str], *words: str) -> Done:
+    return warm.run(*words, cwd=folder, env={**environ, "DOCKER_HOST": "unix:///nonexistent"})
 
 
-def test_a_script_says_yes_and_nobody_is_waited_for(folder: Path, environ: dict[str, str]) -> None:
+@pytest.mark.slow
+def test_a_script_says_yes_and_nobody_is_waited_for(
+    warm: WarmRunner, folder: Path, environ: dict[str, str]
+) -> None:
     (folder / "runner.toml").write_text(CLAIMS["server"])
     (folder / "train.py").write_text("")
     ask = ("build", "--cpu", "--dry-run")
 
-    refused = call(folder, environ, *ask)
-    for_once = call(folder, environ, *ask, "--yes")
-    again = call(folder, environ, *ask)
-    overridden = call(folder, environ | {"RUNNER_SERVER": "local"}, *ask)
+    refused = call(warm, folder, environ, *ask)
+    for_once = call(warm, folder, environ, *ask, "--yes")
+    again = call(warm, folder, environ, *ask)
+    overridden = call(warm, folder, environ | {"RUNNER_SERVER": "local"}, *ask)
 
     assert refused.returncode == 2
     assert f"runner.toml: `server` is `{EVIL}`, so runs and code go to {EVIL}" in refused.stderr
@@ -160,10 +157,12 @@ def test_a_script_says_yes_and_nobody_is_waited_for(folder: Path, environ: dict[
     assert overridden.returncode == 0
 
 
-def test_a_look_says_what_does_not_count(folder: Path, environ: dict[str, str]) -> None:
+def test_a_look_says_what_does_not_count(
+    warm: WarmRunner, folder: Path, environ: dict[str, str]
+) -> None:
     (folder / "runner.toml").write_text(CLAIMS["server"])
 
-    shown = call(folder, environ, "config", "--json")
+    shown = call(warm, folder, environ, "config", "--json")
 
     rows = {one["key"]: one for one in json.loads(shown.stdout)["settings"]}
     assert rows["server"]["value"] == "local"

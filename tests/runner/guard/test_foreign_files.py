@@ -49,7 +49,7 @@ def test_anything_else_is_damaged_at_once(tmp_path: Path, kind: str, reason: str
                 door.bind(str(file))
         case "device":
             if os.geteuid() != 0:
-                pytest.skip("only root makes devices")
+                pytest.skip("root: only root makes devices")
             os.mknod(file, 0o020666, os.makedev(1, 5))  # /dev/zero
         case "large":
             file.write_bytes(b"x" * 101)

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,8 +19,10 @@ from runner.fleet.exchange import prepare_copy, prepare_exchange
 from runner.launchers.docker.mounts import make_point
 from runner.launchers.docker.observe import read_agent
 from runner.state.folder import State
+from tests.rig.command import run_runner
 from tests.rig.engine import TestEngine
-from tests.rig.plain import ROOT, Folder, PlainImage, make_folder
+from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.waiting import wait_for
 from tests.rig.watch import watched
 from tests.runner.guard.leavings import IN_THE_WAY, LEAVINGS, Scene, make_status
 from tests.runner.guard.repositories import describe, make_home
@@ -118,21 +118,10 @@ def test_the_next_agent_starts_over_it(tmp_path: Path, kind: str) -> None:
 
 def call(folder: Folder, *words: str, code: int | None = 0) -> str:
     """All that it says, of which nothing is raw, a traceback or a secret."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runner", *words],
-        cwd=folder.root,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_SERVER": "local", **folder.env},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        parts = process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        pytest.fail(f"runner {words} hangs: {process.communicate()}")
-    said = "".join(part.decode() for part in parts)
-    assert code in (None, process.returncode), f"runner {words}: {process.returncode}: {said}"
+    env = {**os.environ, "RUNNER_SERVER": "local", **folder.env}
+    done = run_runner(*words, cwd=folder.root, env=env, timeout_s=120)
+    said = done.stdout + done.stderr
+    assert code in (None, done.returncode), f"runner {words}: {done.returncode}: {said}"
     assert "Traceback" not in said, f"runner {words}: {said}"
     assert not RAW.search(said), f"runner {words}: {said!r}"
     assert "SECRET-" not in said, f"runner {words}: {said}"
@@ -236,13 +225,13 @@ def test_up_starts_the_next_agents_over_all_of_them(
 
 def wait_for_all(folder: Folder) -> dict[str, dict[str, Any]]:
     """The agents by name, when none is at work any more."""
-    end = time.monotonic() + 60
-    while True:
+
+    def ended() -> dict[str, dict[str, Any]]:
         shown = {one["name"]: one for one in folder.json("ps")["agents"]}
-        if not {one["state"] for one in shown.values()} & {"starting", "running", "waiting"}:
-            return shown
-        assert time.monotonic() < end, shown
-        time.sleep(0.5)
+        states = {one["state"] for one in shown.values()}
+        return {} if states & {"starting", "running", "waiting"} else shown
+
+    return wait_for(ended, pause_s=0.5, otherwise=lambda: folder.run("ps", "--all"))
 
 
 def make_project(root: Path, fleet: str, engine: TestEngine, image: PlainImage) -> Folder:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.rig.engine import TestEngine
 from tests.rig.plain import PlainImage
-from tests.rig.warm import WarmRunner, warm_runner
+from tests.rig.warm import WarmRunner
 from tests.rig.watch import watched
 from tests.runner.guard.repositories import (
     REPOSITORIES,
@@ -95,12 +95,6 @@ def listening() -> Iterator[Listener]:
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[WarmRunner]:
-    with warm_runner() as made:
-        yield made
-
-
 @pytest.fixture
 def evil() -> Iterator[Listener]:
     with listening() as found:
@@ -115,7 +109,7 @@ def scene(tmp_path: Path, evil: Listener) -> Scene:
     return made
 
 
-def call(runner: WarmRunner, scene: Scene, env: dict[str, str], *words: str) -> float:
+def call(warm: WarmRunner, scene: Scene, env: dict[str, str], *words: str) -> float:
     """The seconds that it takes."""
     whole = {
         "PATH": os.environ["PATH"],
@@ -124,7 +118,7 @@ def call(runner: WarmRunner, scene: Scene, env: dict[str, str], *words: str) -> 
         "WANDB_API_KEY": KEY,
         **env,
     }
-    done = runner.call(*words, cwd=scene.folder, env=whole)
+    done = warm.call(*words, cwd=scene.folder, env=whole)
     said = done.out.decode() + done.err.decode()
     assert done.code is not None, f"runner {words} hangs: {said}"
     assert "Traceback" not in said, f"runner {words}: {said}"
@@ -147,7 +141,7 @@ def check(scene: Scene, evil: Listener, before: object) -> None:
 @pytest.mark.parametrize("kind", REPOSITORIES)
 def test_no_command_does_harm_in(
     kind: str,
-    runner: WarmRunner,
+    warm: WarmRunner,
     scene: Scene,
     evil: Listener,
     engine_env: TestEngine,
@@ -163,9 +157,9 @@ def test_no_command_does_harm_in(
     acting = {"RUNNER_FLEET": fleet, "RUNNER_SERVER": "local", "RUNNER_IMAGE_NAME": plain_image.id}
 
     with watched(scene.outside) as watch:
-        seconds = [call(runner, scene, env, *words) for words in LOOKS]
+        seconds = [call(warm, scene, env, *words) for words in LOOKS]
         after = {*scene.folder.rglob("*")}
-        seconds += [call(runner, scene, {**env, **acting}, *words) for words in ACTS]
+        seconds += [call(warm, scene, {**env, **acting}, *words) for words in ACTS]
         touched = watch.touched()
 
     check(scene, evil, before)

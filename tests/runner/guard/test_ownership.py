@@ -13,7 +13,7 @@ from runner.guard.ownership import check_state_folder, walk_up
 from runner.project.find import find_project
 from runner.state.find import find_state, open_state
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make others' folders")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="root: only root can make others' folders")
 STRANGER = 4242
 
 
@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_what_may_be_a_strangers_is_refused(tmp_path: Path, what: str) -> None:
     make, said = REFUSED[what]
     if make in (give_away, give_secrets_away) and os.geteuid() != 0:
-        pytest.skip("only root can make others' folders")
+        pytest.skip("root: only root can make others' folders")
     root = open_state(tmp_path, tmp_path, environ={}).root
     make(root)
 

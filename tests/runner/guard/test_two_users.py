@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
-from tests.rig.plain import PROGRAM, REQUIREMENTS, ROOT, Folder, PlainImage
+from tests.rig.plain import PROGRAM, REQUIREMENTS, Folder, PlainImage
 from tests.rig.relay import relay
-from tests.runner.test_other_user import become
+from tests.runner.product.test_other_user import become
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user"),
+    pytest.mark.skipif(os.getuid() != 0, reason="root: only root can become another user"),
 ]
 ALICE, BOB = 4242, 4243
 LOOKS = (("ps",), ("config",), ("logs",), ("sweep", "list"), ("sync-offline", "--dry-run"))
@@ -73,7 +74,7 @@ def users(
     assert server_image
     host = engine_env.env["DOCKER_HOST"]
     if not host.startswith("unix://"):
-        pytest.skip("the engine has no socket here")
+        pytest.skip("own: the engine has no socket here")
     place = Path(tempfile.mkdtemp(prefix="runner-users-"))  # pytest's own is closed to others
     place.chmod(0o755)
     with ExitStack() as stack:

@@ -20,7 +20,7 @@ def test_it_lies_in_the_users_home(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make others' folders")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root: only root can make others' folders")
 def test_another_users_place_does_not_count(tmp_path: Path) -> None:
     """As `sudo -E` leaves it in the environment."""
     theirs = tmp_path / "theirs"

@@ -12,6 +12,7 @@ import yaml
 from runner.disk.own_files import write_json
 from runner.state.find import open_state
 from tests.rig.cloud import Cloud
+from tests.rig.command import run_runner
 
 GRID = """
 program: train.py
@@ -55,15 +56,11 @@ def sync(
         for name, value in cloud.environment(home, key=False).items()
         if not name.startswith("WANDB")
     }
-    command = [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--json"]
-    ended = subprocess.run(
-        [*command, *arguments],
+    ended = run_runner(
+        *("sync-offline", "--to", cloud.url, "--json", *arguments),
         cwd=home,
         env={**environ, "XDG_STATE_HOME": str(home / "xdg"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
+        timeout_s=timeout_s,
     )
     told = json.loads(ended.stdout or "{}")
     if code is not None:

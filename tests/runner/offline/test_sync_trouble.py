@@ -7,9 +7,8 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -25,7 +24,10 @@ from runner.project.find import find_project
 from runner.settings.load import load_settings
 from runner.state.find import open_state
 from tests.rig.cloud import Cloud, start_cloud
+from tests.rig.command import Done, start_runner
 from tests.rig.listener import listening
+from tests.rig.waiting import wait_for
+from tests.rig.warm import WarmRunner
 from tests.runner.offline.conftest import Made
 from tests.runner.offline.logs import logs_in, start_runs, wait
 from tests.runner.offline.syncing import read_back, sync
@@ -33,22 +35,11 @@ from tests.runner.offline.syncing import read_back, sync
 
 def start(cloud: Cloud, home: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command, under way."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, *arguments],
+    return start_runner(
+        *("sync-offline", "--to", cloud.url, *arguments),
         cwd=home,
         env={**cloud.environment(home), "XDG_STATE_HOME": str(home / "xdg")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
-
-
-def wait_for(what: Callable[[], object], timeout_s: float = 60) -> None:
-    """Until `what` is true."""
-    end = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.mark.client
@@ -199,13 +190,11 @@ def test_a_terminal_shows_how_far_it_is_and_a_line_what_reached_where(
     (empty / "run-empty.wandb").touch()
     ours, theirs = pty.openpty()
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runner", "sync-offline", "--to", cloud.url, "--project", "p"],
+    process = start_runner(
+        *("sync-offline", "--to", cloud.url, "--project", "p"),
         cwd=home,
         env={**cloud.environment(home), "XDG_STATE_HOME": str(home / "xdg"), "COLUMNS": "100"},
-        stdout=subprocess.PIPE,
         stderr=theirs,
-        text=True,
     )
     output, _ = process.communicate(timeout=120)
     os.close(theirs)
@@ -220,22 +209,15 @@ def test_a_terminal_shows_how_far_it_is_and_a_line_what_reached_where(
     assert output == f"{cloud.url}: 2 synced (40 rows), 0 already there, 1 skipped\n"
 
 
-def test_the_key_of_one_host_is_not_sent_to_another(tmp_path: Path) -> None:
+def test_the_key_of_one_host_is_not_sent_to_another(warm: WarmRunner, tmp_path: Path) -> None:
     """`--to` a host that no key is for, and one that a key is for and that sends on to it."""
     log = tmp_path / "wandb" / "offline-run-20260101_000000-a"
     log.mkdir(parents=True)
     (log / "run-a.wandb").touch()
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
-    def sync_to(url: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "runner", "sync-offline", "--to", url],
-            cwd=tmp_path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def sync_to(url: str) -> Done:
+        return warm.run("sync-offline", "--to", url, cwd=tmp_path, env=environ)
 
     with listening() as (stranger, heard), listening(stranger) as (known, heard_there):
         netrc = tmp_path / ".netrc"

@@ -20,6 +20,7 @@ from runner.server.store import Store
 from runner.server.stream import Post, receive
 from runner.server.tokens import Tokens
 from runner.server.wire import global_id
+from tests.rig.database import place_database
 
 KEY = "k" * 40
 GRID = """
@@ -45,6 +46,7 @@ class Clock:
 
 def open_service(root: Path, clock: Clock) -> Service:
     """A service over the data folder `root`."""
+    place_database(root)
     return Service(Store(root), Tokens(KEY), clock, Ages(clock))
 
 

@@ -2,9 +2,8 @@
 
 import json
 import os
+import shutil
 import sqlite3
-import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.server.check import check
 from runner.server.seal import seal_all
 from runner.server.store import Store
+from tests.rig.warm import WarmRunner
 from tests.runner.server.format1.make import restore
 from tests.runner.server.player import Player
 from tests.runner.server.servers import CREATE, GRID, Server, history, row
@@ -25,10 +25,10 @@ from tests.runner.server.servers import CREATE, GRID, Server, history, row
 MAKE = "mutation($i: X){upsertBucket(input:$i){inserted}}"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server with a sweep, runs, rows that are sealed and files."""
-    server = Server(tmp_path / "data")
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a sweep, runs, rows and files; tests leave it as it is."""
+    server = Server(tmp_path_factory.mktemp("filled") / "data")
     server.start()
     sweep = server.ask(CREATE, i={"config": GRID, "projectName": "demo"})["upsertSweep"]["sweep"]
     with Player(server.url, server.key) as player:
@@ -37,6 +37,25 @@ def server(tmp_path: Path) -> Iterator[Server]:
             for at in range(0, 1100, 100):
                 player.stream(name, history(at, *(row(at + n, loss=9 - n) for n in range(100))))
             player.upload(name, {"config.yaml": b"lr: 0.1\n", "a/ü b.bin": bytes(5000)})
+    assert server.stop() == 0
+    return server.data
+
+
+@pytest.fixture(scope="module")
+def sealed(filled: Path) -> Path:
+    """The same, with its rows in columns."""
+    data = filled.with_name("sealed")
+    shutil.copytree(filled, data)
+    seal_rows(data)
+    return data
+
+
+@pytest.fixture
+def server(filled: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server of the test's own that has all of it."""
+    server = Server(tmp_path / "data")
+    shutil.copytree(filled, server.data)
+    server.start()
     yield server
     if server.is_alive:
         server.stop()
@@ -57,6 +76,7 @@ def damage(data: Path, *statements: str) -> None:
         database.commit()
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_running_server_is_a_server(server: Server, tmp_path: Path) -> None:
     stop, sent = threading.Event(), 0
 
@@ -129,30 +149,28 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_what_does_not_fit_is_found_and_repaired(server: Server, kind: str) -> None:
-    with pytest.raises(RunnerError, match="another server"):
-        check(server.data, repair=True)
-    server.stop()
-    seal_rows(server.data)
-    assert check(server.data, repair=False) == []
-    damage(server.data, *DAMAGES[kind])
+def test_what_does_not_fit_is_found_and_repaired(sealed: Path, tmp_path: Path, kind: str) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(sealed, data)
+    assert check(data, repair=False) == []
+    damage(data, *DAMAGES[kind])
 
-    found = check(server.data, repair=False)
+    found = check(data, repair=False)
     assert found
     assert not any(mended for _, mended in found)
     assert all(fault.repair for fault, _ in found)
-    assert all(mended for _, mended in check(server.data, repair=True))
+    assert all(mended for _, mended in check(data, repair=True))
 
-    assert check(server.data, repair=False) == []
+    assert check(data, repair=False) == []
 
 
-def test_what_is_lost_is_named(server: Server) -> None:
-    server.stop()
-    damage(server.data, "delete from chunk where run='r1' and first=0")
-    folder = server.data / "runs" / "local" / "demo" / "r2" / "files"
-    (folder / "config.yaml").unlink()
+def test_what_is_lost_is_named(filled: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(filled, data)
+    damage(data, "delete from chunk where run='r1' and first=0")
+    (data / "runs" / "local" / "demo" / "r2" / "files" / "config.yaml").unlink()
 
-    found = {fault.what: fault.repair is not None for fault, _ in check(server.data, repair=True)}
+    found = {fault.what: fault.repair is not None for fault, _ in check(data, repair=True)}
 
     assert any("lost" in what and not can for what, can in found.items())
     assert found["`config.yaml` is missing"]
@@ -163,30 +181,20 @@ def test_a_database_of_an_earlier_version_fits_after_it_was_brought_over(tmp_pat
     assert check(tmp_path / "data", repair=False) == []
 
 
-def run_cli(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "runner", *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
-
-
-def test_the_commands_say_what_they_found(server: Server, tmp_path: Path) -> None:
+def test_the_commands_say_what_they_found(warm: WarmRunner, server: Server, tmp_path: Path) -> None:
     (tmp_path / "runner.toml").touch()
-    reach = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": server.key}
-    made = run_cli("server", "backup", "b.tar", cwd=tmp_path, **reach)
+    reach = {**os.environ, "WANDB_BASE_URL": server.url, "WANDB_API_KEY": server.key}
+    made = warm.run("server", "backup", "b.tar", cwd=tmp_path, env=reach)
     assert (made.returncode, made.stdout) == (0, "b.tar\n"), made.stderr
+    with pytest.raises(RunnerError, match="another server"):
+        check(server.data, repair=True)
     server.stop()
     damage(server.data, "update sweep set runs=9")
 
-    found = run_cli("server", "check", "--data", str(server.data), cwd=tmp_path)
-    mended = run_cli("server", "check", "--data", str(server.data), "--repair", cwd=tmp_path)
-    fine = run_cli("server", "check", "--data", str(server.data), "--json", cwd=tmp_path)
-    nothing = run_cli("server", "check", "--data", str(tmp_path), cwd=tmp_path)
+    found = warm.run("server", "check", "--data", str(server.data), cwd=tmp_path)
+    mended = warm.run("server", "check", "--data", str(server.data), "--repair", cwd=tmp_path)
+    fine = warm.run("server", "check", "--data", str(server.data), "--json", cwd=tmp_path)
+    nothing = warm.run("server", "check", "--data", str(tmp_path), cwd=tmp_path)
 
     assert (found.returncode, mended.returncode, fine.returncode) == (1, 0, 0), found.stderr
     assert "counts 9 runs, there are 2 (can be repaired: --repair)" in found.stdout

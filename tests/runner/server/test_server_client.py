@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.rig.waiting import wait_for
 from tests.runner.server.clients import OLDEST, OURS, SCRIPTS, Client, Started
 from tests.runner.server.servers import GRID, Server
 
@@ -25,6 +26,7 @@ def run_of(server: Server, project: str, name: str, fields: str) -> dict[str, An
     return found
 
 
+@pytest.mark.client
 def test_a_run_is_logged_and_resumed(server: Server, tmp_path: Path) -> None:
     client = Client(server, tmp_path)
     client.script("log_run.py", "short", "r", "0", "5")
@@ -239,11 +241,9 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wait_for_rows(server: Server, project: str, name: str) -> None:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline:
+    def has_some() -> bool:
         query = f'{{project(name: "{project}") {{run(name: "{name}") {{historyLineCount}}}}}}'
         found = server.ask(query)["project"]
-        if found and found["run"] and found["run"]["historyLineCount"]:
-            return
-        time.sleep(0.2)
-    pytest.fail(f"no row of {project}/{name} arrived")
+        return bool(found and found["run"] and found["run"]["historyLineCount"])
+
+    wait_for(has_some, pause_s=0.2, otherwise=lambda: f"no row of {project}/{name} arrived")

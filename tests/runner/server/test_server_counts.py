@@ -19,7 +19,7 @@ from runner.server.service import Service
 from runner.server.stream import rewind
 from runner.server.sweepchanges import SweepChanges
 from runner.server.views import Views
-from tests.runner.listed_runs import hyperband_stops
+from tests.runner.search.listed_runs import hyperband_stops
 from tests.runner.server.servers import (
     Clock,
     history,

@@ -3,8 +3,6 @@
 import base64
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,8 @@ from runner.server.access import ADMIN, Access, Meter
 from runner.server.app import create_app
 from runner.server.service import Service
 from runner.server.tokens import Tokens
+from tests.rig.command import Done
+from tests.rig.warm import WarmRunner
 from tests.runner.server.player import GaveUpError, Player
 from tests.runner.server.servers import Server, history, row
 from tests.runner.server.test_server_app import raw
@@ -210,6 +210,7 @@ def test_a_key_that_cannot_be_is_refused(place: Place, asked: dict[str, object])
         place.make(**asked)
 
 
+@pytest.mark.slow
 def test_a_url_outlives_the_key_that_it_was_made_with(tmp_path: Path) -> None:
     server = Server(tmp_path / "data")
     server.start()
@@ -250,19 +251,13 @@ def test_each_key_has_its_own_measure() -> None:
     assert all(meter.take(ADMIN, limits.KEY_BYTES) == 0 for _ in range(2 * limits.KEY_BURST))
 
 
-def test_the_commands_make_list_and_revoke(place: Place, tmp_path: Path) -> None:
+def test_the_commands_make_list_and_revoke(warm: WarmRunner, place: Place, tmp_path: Path) -> None:
     (tmp_path / "runner.toml").touch()
-    environment = {
-        **os.environ,
-        "WANDB_BASE_URL": place.server.url,
-        "WANDB_API_KEY": place.server.key,
-    }
+    server = place.server
+    env = {**os.environ, "WANDB_BASE_URL": server.url, "WANDB_API_KEY": server.key}
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "runner", "server", "key", *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
-        )
+    def run(*words: str) -> Done:
+        return warm.run("server", "key", *words, cwd=tmp_path, env=env)
 
     made = run("create", "--read-only", "--name", "cli", "--json")
     assert made.returncode == 0, made.stderr

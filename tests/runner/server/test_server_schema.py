@@ -74,6 +74,7 @@ def test_a_database_of_an_earlier_version_becomes_what_a_new_one_is(tmp_path: Pa
         }
 
 
+@pytest.mark.slow
 def test_a_sweep_that_an_earlier_version_left_in_the_middle_goes_on_to_its_end(
     tmp_path: Path,
 ) -> None:

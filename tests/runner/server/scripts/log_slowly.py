@@ -1,7 +1,8 @@
-"""80 rows in eight seconds: `log_slowly.py PROJECT ID`."""
+"""80 rows in eight seconds, then a file `logged`: `log_slowly.py PROJECT ID`."""
 
 import sys
 import time
+from pathlib import Path
 
 import wandb
 
@@ -9,3 +10,4 @@ with wandb.init(project=sys.argv[1], id=sys.argv[2]) as run:
     for step in range(80):
         run.log({"x": step})
         time.sleep(0.1)
+    Path("logged").touch()
