@@ -1,4 +1,4 @@
-"""What can be set, as values; every value knows where it came from."""
+"""All settings as values, with the origin of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,5 +1,5 @@
-"""What compose.yaml runs in the server's image: `init`, `server`, `sweep`, `health`.
+"""The programs of compose.yaml in the server's image: `init`, `server`, `sweep`, `health`.
 
-Each becomes the owner of the folder that it is given before it touches anything. Only `runner`'s
-own code and the server's dependencies are here: no Docker, no wandb, no git.
+Each switches to the owner of its folder before it touches anything. The image contains only
+`runner` and the server's dependencies: no Docker, no wandb, no git.
 """

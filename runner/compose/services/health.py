@@ -1,4 +1,4 @@
-"""Whether the service `server` works."""
+"""Check that the service `server` works."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
 
 
 def run() -> int:
-    """0 once the server answers, or where it has nothing to do."""
+    """Return 0 if the server answers, or is not needed."""
     become_owner(DATA)
     if not read_server(SHARED).own:
         return 0

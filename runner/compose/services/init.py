@@ -1,4 +1,4 @@
-"""The service `init`: makes what the other services mount."""
+"""The service `init`: make everything that the other services mount."""
 
 import os
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def run() -> int:
 
 
 def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
-    """The server, by the order of every other command; `sweep` asks another one what it is."""
+    """Choose the server as other commands do; `sweep` later asks its kind."""
     settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
     named = settings.server or environ.get(variables.BASE_URL)
     flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None

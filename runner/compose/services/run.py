@@ -1,4 +1,4 @@
-"""Run one of the services; the others' modules are not loaded: `health` runs every few seconds."""
+"""Run a service and load only its module: `health` runs every few seconds."""
 
 import sys
 from importlib import import_module
@@ -16,7 +16,7 @@ SERVICES = {
 
 
 def main() -> int:
-    """Run the service of this name, `run` in its module; its exit code."""
+    """Call `run` in the module of the named service; return its exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in SERVICES:
         console.note(f"usage: python -m runner.compose {'|'.join(SERVICES)}")

@@ -1,4 +1,4 @@
-"""The service `server`: serves this folder's sweeps."""
+"""The service `server`: serve this folder's sweeps."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
 
 
 def run() -> int:
-    """Serve this folder's sweeps, or wait to be stopped where another server does."""
+    """Serve this folder's sweeps; if another server does, only wait to be stopped."""
     become_owner(DATA)
     chosen = read_server(SHARED)
     if not chosen.own:
@@ -21,7 +21,7 @@ def run() -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         signal.pause()
         return 0
-    from runner.server.app import serve  # tens of MiB, which a server that only waits need not hold
+    from runner.server.app import serve  # tens of MiB, which an idle server does not need
 
     serve("0.0.0.0", servers.PORT, DATA, KEY)  # noqa: S104 - the container's network
     return 0

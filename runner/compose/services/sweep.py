@@ -1,4 +1,4 @@
-"""The service `sweep`: provides the sweep, and tells the agents which it is."""
+"""The service `sweep`: find or create the sweep, and write its path for the agents."""
 
 import os
 import time
@@ -40,7 +40,7 @@ PATIENCE_S = 60.0  # seconds for the server to start
 
 
 def run() -> int:
-    """Leave the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
+    """Write the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
     become_owner(PROJECT)
     environ = read_environ(os.environ)
     state = open_fleet(environ)
@@ -57,7 +57,7 @@ def run() -> int:
 
 
 def _join(environ: Mapping[str, str], state: State) -> tuple[SweepHandle, Mapping[str, Any]]:
-    """The sweep, made now if it is that of a file, and its config."""
+    """Join the sweep and read its config; create the sweep of a file first."""
     connection = _connect(state)
     if connection.own:
         _wait_for_server(connection)
@@ -130,7 +130,7 @@ def _tell_others(busy: Mapping[str, str | None]) -> str:
 
 
 def _make_points(state: State, agent: str) -> None:
-    """What the user's mounts need in the working copy: the engine would make it as root."""
+    """Make the mount points in the working copy: the engine would make them as root."""
     points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points")
     for target, kind in points.items() if isinstance(points, dict) else ():
         make_point(state, agent, target, is_file=kind == "file")
@@ -149,7 +149,7 @@ def _connect(state: State) -> Connection:
 
 
 def _wait_for_server(connection: Connection) -> None:
-    """Until it answers; a health check would be asked seconds later, and then for ever as often.
+    """Wait until the server answers; a health check would run seconds later, and forever.
 
     Raises:
         RunnerError: it does not answer within `PATIENCE_S` (1).
@@ -168,7 +168,7 @@ def _make_servers(connection: Connection, state: State) -> Any:
         """Connects only to the server of this fleet."""
 
         def get(self, name: str | None = None) -> Connection:
-            """That one, if it is meant."""
+            """The connection to that server, if `name` is its name."""
             if name in (None, connection.name):
                 return connection
             raise RunnerError(
