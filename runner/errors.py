@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended. `docs/exit-codes.md` is generated from the texts below each code."""
+    """How a command ended. `docs/exit-codes.md` is generated from the string below each code."""
 
     OK = 0
     """The command did what you asked."""

@@ -8,7 +8,7 @@ COMMANDS = (
     Entry(
         "init",
         "runner.cli.init:init",
-        "Write runner.toml, and an example sweep where there is none.",
+        "Write runner.toml, and an example sweep if there is none.",
         BEGIN,
     ),
     Entry(
@@ -65,7 +65,7 @@ SWEEP_COMMANDS = (
 )
 
 SERVER_COMMANDS = (
-    Entry("status", "runner.cli.server.status:status", "Show where the server is and how it is."),
+    Entry("status", "runner.cli.server.status:status", "Show the address and state of the server."),
     Entry(
         "backup",
         "runner.cli.server.backup:backup",

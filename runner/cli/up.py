@@ -173,7 +173,7 @@ def read_env_file(file: Path) -> list[str]:
     """NAME=VALUE of each variable, by the rules of Docker's `--env-file`.
 
     Raises:
-        RunnerError: there is no such file (3), or a line of it is not a variable (2).
+        RunnerError: the file does not exist (3), or a line is not a variable (2).
     """
     from runner.project.env_files import read_docker_env  # slow to load, and few calls need it
 

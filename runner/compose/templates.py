@@ -51,14 +51,14 @@ HEADER = """\
 #
 @{images}
 #
-# On W&B: @{variables.BASE_URL}, and @{pins.KEY_FILE} with the path of a file that holds the
-# key (or of a .netrc), @{pins.CA_FILE} where its certificate is signed by one of your own;
-# `runner compose` finds them by itself. State lies in `@{state}/`.
+# On W&B: set @{variables.BASE_URL}, @{pins.KEY_FILE} (path of a file with the key, or of a .netrc),
+# and @{pins.CA_FILE} if an authority of your own signed its certificate; `runner compose` finds
+# them by itself. The state is in `@{state}/`.
 """
-IMAGES = "# Images come from `runner build`, and are taken as they are."
+IMAGES = "# Compose uses the images of `runner build` and does not build."
 IMAGES_OF_CLONE = """\
-# Images that are there are taken as they are; `up` builds what is missing, `docker compose build`
-# both anew. This file is made by `make generated` (runner/compose/file.py), not by hand."""
+# `up` uses images that exist and builds missing ones; `docker compose build` rebuilds both.
+# `make generated` makes this file (runner/compose/file.py)."""
 
 BUILD = """
 x-build: &build

@@ -70,6 +70,6 @@ def _apply(database: sqlite3.Connection, path: Path, one: Migration) -> None:
         if database.in_transaction:
             database.execute("rollback")
         raise RunnerError(
-            f"the database {path} cannot be brought to format {one.number} ({one.name}): {error}",
+            f"cannot migrate the database {path} to format {one.number} ({one.name}): {error}",
             hint="it is unchanged; free some disk space, or run the version that used it before",
         ) from error

@@ -1,8 +1,8 @@
-"""A process that sends staged logs by W&B's own `wandb sync`, and dies with its parent.
+"""A process that sends staged logs with W&B's own `wandb sync`, and ends with its parent.
 
-It is started before there is anything to send: importing the client takes the longest. Each line on
-the given socket is an order: the environment that the client wants, and the logs. A byte back says
-that it was carried out, whatever came of it.
+It starts before there is anything to send, because importing the client takes the longest. Each
+line on the given socket is an order: the client's environment, and the logs. It answers with a byte
+when it has carried out the order, with any outcome.
 """
 
 import ctypes

@@ -43,8 +43,8 @@ def _check_word(node: TreeNode, key: str, report: Diagnostics) -> None:
         report.warn(
             node.line,
             key,
-            f"`{inside[0]}` is replaced only where it stands alone, as in W&B",
-            "make it an item of its own",
+            f"`{inside[0]}` is replaced only as an item of its own, as in W&B",
+            "put it into an item of its own",
         )
     elif "${envvar:" in word:
         message = "an `${envvar:NAME}` is replaced only if the name is in capitals, as in W&B"

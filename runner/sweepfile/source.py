@@ -47,11 +47,11 @@ def _decode(text: str | bytes, report: Diagnostics) -> str | None:
             decoded = text.decode("utf-16" if wide else "utf-8-sig")
         except UnicodeDecodeError as error:
             line = text.count(b"\n", 0, error.start) + 1
-            report.error(line, "", "not a text file (bytes that are not UTF-8)")
+            report.error(line, "", "not text (bytes that are not UTF-8)")
             return None
     if "\0" in decoded:
         line = decoded.count("\n", 0, decoded.index("\0")) + 1
-        report.error(line, "", "not a text file (it holds a NUL)")
+        report.error(line, "", "not text (it holds a NUL)")
         return None
     return decoded
 
@@ -186,7 +186,7 @@ class _Builder:
                 self.report.error(line, key, f"`{shorten(text)}` is too large a number")
                 made = None
         elif tag == "timestamp":
-            hint = f'W&B reads a date here; quote it to say that text is meant: `"{text}"`'
+            hint = f'W&B reads a date here; quote it to keep it as text: `"{text}"`'
             self.report.warn(line, key, f"`{text}` is taken as text, not as a date", hint)
         elif tag not in ("str", "merge", "value"):
             self.report.error(line, key, f"the YAML tag `{shorten(node.tag)}` is not supported")

@@ -75,7 +75,7 @@ def kind(node: TreeNode) -> str:
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """Shorten a text for a message: one line, cut."""
+    """Shorten text for a message: one line, cut."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

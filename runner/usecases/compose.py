@@ -51,7 +51,7 @@ class Pinned:
 def pin(
     session: Session, gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
 ) -> Pinned:
-    """Write `.env`, and compose.yaml where it is missing.
+    """Write `.env`, and compose.yaml if it is missing.
 
     Raises:
         RunnerError: GPUs, sweep, server or `.env` do not fit; then nothing was written.

@@ -8,7 +8,7 @@ from runner.usecases.server import read_status
 
 
 def status(as_json: JsonOption = False) -> None:
-    """Show where the server is and how it is."""
+    """Show the address and state of the server."""
     fields = read_status(open_session(read_only=True))
     if as_json:
         console.data(console.to_json(fields))

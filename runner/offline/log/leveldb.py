@@ -32,7 +32,7 @@ class FrameError(Exception):
     """The log cannot be read beyond byte `offset`."""
 
     offset: int
-    kind: str  # foreign, truncated (it ends in a record), damaged (it goes on after the place), …
+    kind: str  # foreign, truncated (ends in a record), damaged (continues after `offset`), …
 
 
 def read_frames(file: Readable) -> Iterator[bytes]:

@@ -61,7 +61,7 @@ class Planned:
 
     sweep: str
     actions: Sequence[Action]
-    outside: Sequence[Mapping[str, str]]  # mounts whose source lies outside of the project
+    outside: Sequence[Mapping[str, str]]  # mounts whose source is outside of the project
 
     @property
     def refused(self) -> list[Action]:
@@ -169,7 +169,7 @@ def _report_changes(session: Session, request: UpRequest) -> None:
     """Report that a build would now make another image than the one that starts."""
     if request.build or request.image:
         return
-    from runner.image.build import project_changed  # slow to load; it runs beside the start
+    from runner.image.build import project_changed  # slow to load; runs while agents start
 
     try:
         changed = project_changed(session.project, session.settings, session.state)

@@ -170,7 +170,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, sq
         *read_migrations("runner.server"),
         Migration(NEWEST + 1, f"{NEWEST + 1:04}_bad.sql", sql),
     ]
-    with pytest.raises(RunnerError, match=r"cannot be brought to format .*_bad\.sql"):
+    with pytest.raises(RunnerError, match=r"cannot migrate the database .* to format .*_bad\.sql"):
         connect(file, steps)
 
     assert dump(file) == before
