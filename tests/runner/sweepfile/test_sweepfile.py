@@ -277,7 +277,7 @@ def test_every_macro_of_wandb_is_known(word: str) -> None:
 def test_a_macro_inside_a_word_is_warned_of() -> None:
     (line,) = told(rest('command: [bash, -c, "python a.py ${args}"]'))
 
-    assert line.startswith("warning: line 3: `command[2]`: `${args}` is replaced only where")
+    assert line.startswith("warning: line 3: `command[2]`: `${args}` is replaced only as")
 
 
 def test_no_text_makes_it_raise() -> None:
