@@ -1,1 +1,1 @@
-"""How the house is built: where a value goes, and what keeps its rooms small."""
+"""Checks of the structure: where a value goes, size of modules, names, English."""

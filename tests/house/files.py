@@ -16,6 +16,6 @@ def list_python() -> list[str]:
 
 
 def _walk() -> list[str]:
-    """In an unpacked archive, which git does not know."""
+    """List files in an unpacked archive, without git."""
     found = (file.relative_to(ROOT) for file in ROOT.rglob("*.py"))
     return [str(file) for file in found if file.parts[0] not in _LEFT_OUT]

@@ -1,15 +1,15 @@
-"""Where a value goes: the modules whose functions receive it, or what is made of it.
+"""Follow a value: list the modules whose functions receive it, or something made from it.
 
 `python -m tests.house.follow runner.usecases.up.request:bring_up:request` follows the parameter
-`request` through all calls that can be told from the text: calls of functions and classes by name,
-methods of a value whose class its annotation names, and functions that are passed on. Made of it
-are its attributes, objects that hold it, what a function of ours returns of it, and what a foreign
-one makes of it (its first argument, or the value whose method it is). An answer to a question in
-which it occurs is not. A plain part, like a text or a number, is listed where it arrives and is not
-followed from there: a path that is opened is a path, wherever it comes from. With `--parts` it is.
+`request` through all calls that the source shows: calls of functions and classes by name, methods
+of a value whose annotation names its class, and functions that are passed as arguments. These
+count as made from the value: its attributes, objects that contain it, results of our functions
+that contain it, and results of other functions with it as first argument or as the object. The
+answer to a query that contains it does not count. A plain part, such as a string or a number, is
+listed where it arrives and not followed further, except with `--parts`.
 
-It prints one line per module with the functions, and the calls that go up: from a module to one of
-a higher layer (the layers are import-linter's, in pyproject.toml).
+It prints one line per module with the functions, and the calls from a module to one of a higher
+layer (the layers of import-linter in pyproject.toml).
 """
 
 import ast
@@ -23,9 +23,16 @@ from tests.house.layers import Layers
 from tests.house.model import House, Module
 
 ROOT = Path(__file__).parents[2]
-PLAIN = {"bool", "float", "int", "len", "str"}  # what they make of a value is another value
-PUT = {"add", "append", "extend", "insert", "setdefault", "update"}  # what puts it into another
-PARTS = re.compile(  # annotations of plain parts
+PLAIN = {"bool", "float", "int", "len", "str"}  # their result is another value
+PUT = {
+    "add",
+    "append",
+    "extend",
+    "insert",
+    "setdefault",
+    "update",
+}  # methods that put a value into another
+PARTS = re.compile(  # the annotations of plain parts
     r"(bool|bytes|float|int|str|object|Any|Path|None|Mapping|Sequence|Iterable|list|dict|tuple|set"
     r"|frozenset|Literal\[[^]]*\]|Callable\[.*\]|[][,. |]|\.\.\.)+"
 )
@@ -42,31 +49,31 @@ class Room:
 
 @dataclass(frozen=True)
 class Call:
-    """From one function to another, with the value."""
+    """A call from one function to another that passes the value."""
 
     at: Room
     to: Room
 
 
 class Trail:
-    """What is known of where a value goes.
+    """Finds where a value goes.
 
     Args:
-        parts: plain parts are followed, too.
+        parts: also follow plain parts.
     """
 
     def __init__(self, house: House, *, parts: bool = False) -> None:
         self.house, self._parts = house, parts
         self._returns: dict[Room, bool] = {}
-        self.held: dict[str, set[str]] = {}  # fields that hold it, by the class's dotted name
+        self.held: dict[str, set[str]] = {}  # fields that contain it, by the class's dotted name
 
     def follow(self, start: Room) -> tuple[set[Room], set[Call]]:
-        """Every function that the value reaches, and by which calls."""
+        """Every function that the value reaches, and the calls."""
         while True:
             before = {name: set(fields) for name, fields in self.held.items()}
             self._returns.clear()
             found = self._follow(start)
-            if before == self.held:  # else an object was found to hold more than was known
+            if before == self.held:  # otherwise more fields were found: follow again
                 return found
 
     def _follow(self, start: Room) -> tuple[set[Room], set[Call]]:
@@ -77,12 +84,12 @@ class Trail:
                 calls.add(Call(room, to))
                 if to not in seen:
                     seen.add(to)
-                    if to.parameter and not self.is_part(to):  # "": a class that holds it
+                    if to.parameter and not self.is_part(to):  # "": a class that contains it
                         left.append(to)
         return seen, calls
 
     def is_part(self, room: Room) -> bool:
-        """Whether a parameter takes a text, a number or the like, which is not followed."""
+        """Whether a parameter is a string, a number or the like, which is not followed."""
         if self._parts or not room.parameter:
             return False
         arguments = self.house.modules[room.module].functions[room.function].args
@@ -93,9 +100,9 @@ class Trail:
         return False
 
     def returns(self, room: Room) -> bool:
-        """Whether the function gives back the value, or what is made of it."""
+        """Whether the function returns the value, or something made from it."""
         if room not in self._returns:
-            self._returns[room] = False  # while a recursion asks
+            self._returns[room] = False  # the answer during a recursion
             self._returns[room] = _Visit(self, room).returned() if room.parameter else True
         return self._returns[room]
 
@@ -113,7 +120,7 @@ class _Visit:
         self._read_types()
 
     def reached(self) -> Iterator[Room]:
-        """The functions that this one hands the value to."""
+        """The functions that this one passes the value to."""
         while self._spread():
             pass
         for node in ast.walk(self.node):
@@ -132,7 +139,7 @@ class _Visit:
         )
 
     def _spread(self) -> bool:
-        """Take in the names that are made of those known; whether there were any."""
+        """Add the names made from known ones; whether there were any."""
         before = len(self.names)
         for node in ast.walk(self.node):
             match node:
@@ -166,7 +173,7 @@ class _Visit:
                 self._take([target.value])
 
     def _has(self, node: ast.expr) -> bool:  # noqa: C901 - one case per kind of expression
-        """Whether an expression is the value, a part of it, or made of it."""
+        """Whether an expression is the value, a part of it, or made from it."""
         match node:
             case ast.Name(id=name):
                 return name in self.names
@@ -193,7 +200,7 @@ class _Visit:
                 return False
 
     def _gives(self, call: ast.Call) -> bool:
-        """Whether what a call gives back is made of the value."""
+        """Whether the result of a call is made from the value."""
         rooms = list(self._target(call))
         if self._resolve(call.func) is not None:
             return any(self.trail.returns(room) for room in rooms)
@@ -217,7 +224,7 @@ class _Visit:
         module, name = found
         if name in module.classes:
             made = f"{name}.__init__"
-            if made not in module.functions:  # a dataclass: it holds the value
+            if made not in module.functions:  # a dataclass: it contains the value
                 held = self._holding(call, module.classes[name])
                 if held:
                     self.trail.held.setdefault(f"{module.name}.{name}", set()).update(held)
@@ -269,7 +276,7 @@ class _Visit:
                 return None
 
     def _passed_on(self, value: ast.expr) -> Iterator[Room]:
-        """A method of the value, passed to be called: `carry_out(actions, starter.apply)`."""
+        """A method of the value, passed as an argument: `carry_out(actions, starter.apply)`."""
         if isinstance(value, ast.Attribute) and self._has(value.value):
             found = self._resolve(value)
             if found is not None and found[1] in found[0].functions:
@@ -277,7 +284,7 @@ class _Visit:
                 yield Room(found[0].name, found[1], node.args.args[0].arg)
 
     def _resolve(self, func: ast.expr) -> tuple[Module, str] | None:
-        """The function or class that is called, as far as the text tells."""
+        """The called function or class, if the source shows it."""
         if isinstance(func, ast.Name):
             return self._lookup(func.id)
         if not isinstance(func, ast.Attribute):
@@ -296,7 +303,7 @@ class _Visit:
         return self.house.find(dotted) if dotted else None
 
     def _read_types(self) -> None:
-        """The classes of this function's names, as annotations and calls tell them."""
+        """Read the classes of this function's names from annotations and calls."""
         arguments = self.node.args
         for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
             self._note(one.arg, self.house.annotated(self.module, one.annotation))
@@ -325,7 +332,7 @@ def _is_static(node: ast.FunctionDef) -> bool:
 
 
 def list_modules(trail: Trail, rooms: Iterable[Room]) -> dict[str, set[str]]:
-    """Functions that receive the value, by module; plain parts apart."""
+    """Functions that receive the value, by module; without plain parts."""
     found: dict[str, set[str]] = {}
     for room in rooms:
         if not trail.is_part(room):
@@ -334,7 +341,7 @@ def list_modules(trail: Trail, rooms: Iterable[Room]) -> dict[str, set[str]]:
 
 
 def list_climbs(calls: Iterable[Call], layers: Layers) -> list[str]:
-    """The calls with the value that go from a module to one of a higher layer."""
+    """The calls with the value from a module to one of a higher layer."""
     return sorted(
         {
             f"{c.at.module} -> {c.to.module}"
@@ -351,7 +358,7 @@ def read_room(spec: str) -> Room:
 
 
 def main(words: list[str]) -> None:
-    """Follow the values that are named and print what was found."""
+    """Follow the named values and print where they go."""
     trail = Trail(House(ROOT, "runner"), parts="--parts" in words)
     for spec in words:
         if spec == "--parts":

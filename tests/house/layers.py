@@ -1,4 +1,4 @@
-"""The layers of `runner`, as import-linter's contract has them."""
+"""The layers of `runner`, from import-linter's contract."""
 
 import tomllib
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Layers:
         }
 
     def height(self, module: str) -> int | None:
-        """How high a module stands; None: in no layer."""
+        """The layer of a module; None if it is in no layer."""
         while module:
             if module in self._heights:
                 return self._heights[module]
@@ -32,6 +32,6 @@ class Layers:
         return None
 
     def goes_up(self, at_module: str, to_module: str) -> bool:
-        """Whether a call from one to the other climbs to a higher layer."""
+        """Whether a call from one to the other goes to a higher layer."""
         at, to = self.height(at_module), self.height(to_module)
         return at is not None and to is not None and to > at

@@ -1,4 +1,4 @@
-"""The package as its text shows it: modules, their names, the classes of fields."""
+"""The package from its source: modules, their names, the classes of fields."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass
 class Module:
-    """One file of the package, as far as names are concerned."""
+    """The names of one file of the package."""
 
     name: str
     tree: ast.Module
@@ -47,7 +47,7 @@ class House:
 
     def find(self, dotted: str) -> tuple[Module, str] | None:
         """The module that defines a dotted name, and the name in it."""
-        for _ in range(5):  # names that packages pass on
+        for _ in range(5):  # names that packages import to export them
             place, _, name = dotted.rpartition(".")
             module = self.modules.get(place)
             if module is None:
@@ -60,7 +60,7 @@ class House:
         return None
 
     def annotated(self, module: Module, annotation: ast.expr | None) -> str | None:
-        """The class of ours that an annotation names, alone or beside None."""
+        """Our class in an annotation, alone or with None."""
         if annotation is None:
             return None
         text = ast.unparse(annotation).strip("'\"").partition(" |")[0]
@@ -70,13 +70,13 @@ class House:
         return f"{found[0].name}.{found[1]}" if found and found[1] in found[0].classes else None
 
     def gives(self, module: Module, name: str) -> str | None:
-        """The class of what a function or a class gives when it is called."""
+        """The class of the result of calling a function or a class."""
         if name in module.classes:
             return f"{module.name}.{name}"
         return self.annotated(module, module.functions[name].returns)
 
     def method(self, kind: str, name: str) -> tuple[Module, str] | None:
-        """A method, of the class itself or of one that it is made from."""
+        """A method of the class or of one of its bases."""
         found = self.find(kind)
         if found is None:
             return None
@@ -100,7 +100,7 @@ class House:
         return self._set_in_init(module, owner, name)
 
     def _set_in_init(self, module: Module, owner: str, name: str) -> str | None:
-        """Of `self.name = name` and `self.name = Class(…)`."""
+        """The class of a field from `self.name = name` or `self.name = Class(…)`."""
         made = module.functions.get(f"{owner}.__init__")
         for node in ast.walk(made) if made else ():
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

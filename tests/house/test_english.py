@@ -1,7 +1,7 @@
-"""Messages, docstrings and comments of the host are written in plain English.
+"""Messages, docstrings and comments are written in plain English.
 
-Each form below made a reader read a sentence twice; it is listed with what to write. The inside of
-the server and of the agent is not held to it yet.
+Each form below made readers read a sentence twice; the table says what to write instead. The
+server and the agent are not checked yet.
 """
 
 import ast
@@ -15,7 +15,8 @@ import pytest
 
 from tests.house.files import ROOT, list_python
 
-NOT_YET = ("runner/server/", "runner/agent/")
+CHECKED = ("runner/", "docker/", "tests/house/", "tests/rig/")
+LEFT_OUT = ("runner/server/", "runner/agent/", "tests/house/test_english.py")
 INSTEAD: Mapping[str, str] = {  # form: what to write
     r"(?<!there )\b(is|are|was|were) no (?!longer\b)[a-z`{]": "is not a",
     r"\b(tells?|told|telling)\b(?! apart)": "report, print, warn or say",
@@ -34,17 +35,17 @@ INSTEAD: Mapping[str, str] = {  # form: what to write
     r"\ba text\b|\btexts\b": "a string, or text",
     r"\bwho(so)?ever\b": "name who acts",
 }
-ALLOWED: Mapping[str, str] = {  # a phrase: why it stays
+ALLOWED: Mapping[str, str] = {  # phrase: reason
     "written anew by it": "a mark in users' `.env`, by which an earlier block is found",
     "noqa: N818 - likewise": "a suppression, which repeats the reason above it",
 }
 
 
-def test_the_host_is_written_in_plain_english() -> None:
+def test_strings_and_comments_are_in_plain_english() -> None:
     found = [
         f"{file}:{line}: `{form}`, write: {instead}"
         for file in list_python()
-        if file.startswith("runner/") and not file.startswith(NOT_YET)
+        if file.startswith(CHECKED) and not file.startswith(LEFT_OUT)
         for line, text in read_prose(Path(ROOT, file).read_text("utf-8"))
         for form, instead in find_forms(text)
     ]
@@ -84,7 +85,7 @@ def test_plain_english_and_names_of_the_code_pass(source: str) -> None:
 
 
 def find_forms(text: str) -> Iterator[tuple[str, str]]:
-    """The forms in a text that a reader stumbles over, each with what to write."""
+    """Each form of `INSTEAD` in the text, with what to write."""
     for phrase in ALLOWED:
         text = text.replace(phrase, "")
     for form, instead in INSTEAD.items():
@@ -93,7 +94,7 @@ def find_forms(text: str) -> Iterator[tuple[str, str]]:
 
 
 def read_prose(source: str) -> Iterator[tuple[int, str]]:
-    """Line and text of each string and comment; values in an f-string are left out."""
+    """Line and text of each string and comment, without the values in f-strings."""
     tree = ast.parse(source)
     inside = {
         id(part)

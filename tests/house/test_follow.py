@@ -1,4 +1,4 @@
-"""How far a value travels, and that the script that says so sees what there is."""
+"""Limits for how far a value travels, and tests of the script that measures it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.house.model import House
 
 REQUEST = "runner.usecases.up.request:bring_up:request"
 ROW = "runner.server.stream:_take_history:chunk"
-READ_BACK = {"runner.server.sums", "runner.server.pages"}  # what the page shows of a row
+READ_BACK = {"runner.server.sums", "runner.server.pages"}  # read back for the page
 
 
 def test_the_request_of_up_stays_within_fifteen_modules() -> None:

@@ -1,11 +1,11 @@
-"""The linters see every file that is ours."""
+"""The linters check every file of ours."""
 
 import tomllib
 from pathlib import Path
 
 from tests.house.files import ROOT, list_python
 
-USERS_PROJECTS = ("examples/",)  # as users write them: neither annotated nor checked
+USERS_PROJECTS = ("examples/",)  # written like users' code: neither annotated nor checked
 
 
 def test_mypy_covers_every_python_file() -> None:

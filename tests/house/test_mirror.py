@@ -1,4 +1,4 @@
-"""A test is found where its subject is: `tests/runner/` has the packages of `runner/`."""
+"""Tests are where their subject is: `tests/runner/` has the packages of `runner/`."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ from tests.house.files import ROOT
 
 TESTS, PRODUCT = Path(ROOT, "tests", "runner"), Path(ROOT, "runner")
 MORE = {
-    "docs",  # what pages say
-    "product",  # from the first command to the last, in somebody else's folder
-    "records",  # what earlier versions left
+    "docs",  # claims of the pages
+    "product",  # whole sessions in a project of another author
+    "records",  # files of earlier versions
 }
 
 

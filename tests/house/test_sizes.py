@@ -1,6 +1,6 @@
-"""Modules and functions that are read in one sitting, and one name for one type.
+"""Limits for the length of modules and functions, and unique names of types.
 
-What is larger, or named twice, stands here with its reason.
+Exceptions are listed here with their reasons.
 """
 
 import ast
@@ -83,14 +83,14 @@ def test_the_measures_see_what_is_there() -> None:
 
 
 def read_product() -> Iterator[tuple[str, str]]:
-    """File → text of what ships."""
+    """File → text of the product."""
     for file in list_python():
         if file.startswith(PRODUCT):
             yield file, Path(ROOT, file).read_text("utf-8")
 
 
 def measure_functions(text: str) -> Iterator[tuple[str, int]]:
-    """Name and lines of each function, its decorators included."""
+    """Name and number of lines of each function, with its decorators."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = min((node.lineno, *(one.lineno for one in node.decorator_list)))
@@ -98,7 +98,7 @@ def measure_functions(text: str) -> Iterator[tuple[str, int]]:
 
 
 def find_types(text: str) -> Iterator[str]:
-    """Classes and aliases that other modules may import; a type variable is its module's own."""
+    """Classes and aliases that other modules may import, without type variables."""
     for node in ast.parse(text).body:
         match node:
             case ast.ClassDef(name=name) if not name.startswith("_"):
@@ -111,5 +111,5 @@ def find_types(text: str) -> Iterator[str]:
 
 
 def is_type_name(name: str) -> bool:
-    """Whether it is written as types are: `Row`, and neither `_Row` nor `ROW`."""
+    """Whether it is a type's name: `Row`, but not `_Row` or `ROW`."""
     return name[:1].isupper() and not name.isupper()
