@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, made with the `openssl` command."""
+"""A certificate authority for the tests, made with the `openssl` command."""
 
 import ipaddress
 import subprocess
@@ -28,7 +28,7 @@ subjectAltName = {names}
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A server's certificate, and the authority that a client has to trust."""
+    """A server's certificate, and the authority that a client must trust."""
 
     authority: Path
     chain: Path
@@ -36,7 +36,7 @@ class Certificate:
 
 
 def make_certificate(folder: Path, names: Sequence[str]) -> Certificate:
-    """A certificate for these host names and addresses; what `folder` has already is kept."""
+    """Make a certificate for these host names and addresses; reuses files in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     if made.chain.exists():

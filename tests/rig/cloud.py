@@ -39,7 +39,7 @@ TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # of wandb-core and urllib; of 
 
 
 class Cloud:
-    """The running cloud; it lives in threads of this process, until `close`."""
+    """The running cloud. It runs in threads of this process until `close`."""
 
     def __init__(
         self, folder: Path, profile: Profile, *, key: str, host: str, port: int, tls: bool
@@ -58,7 +58,7 @@ class Cloud:
 
     @property
     def url(self) -> str:
-        """Where it answers, when it is on."""
+        """Its URL."""
         return f"{'https' if self._certificate else 'http'}://{self.host}:{self.port}"
 
     @property
@@ -68,11 +68,11 @@ class Cloud:
 
     @property
     def ca_file(self) -> Path | None:
-        """The authority that its clients have to trust; none without TLS."""
+        """The authority that its clients must trust; None without TLS."""
         return self._certificate.authority if self._certificate else None
 
     def on(self) -> None:
-        """Answer, at the same port as before."""
+        """Start to answer, at the same port as before."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.host, self.port))
@@ -99,14 +99,14 @@ class Cloud:
             time.sleep(0.01)
 
     def off(self) -> None:
-        """Be gone: connections are refused until `on`."""
+        """Refuse connections until `on`."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join()
         self._server = self._thread = None
 
     def close(self) -> None:
-        """End it."""
+        """Stop the cloud."""
         self.off()
         self.store.close()
 
@@ -120,13 +120,13 @@ class Cloud:
         self.close()
 
     def environment(self, home: Path, *, key: bool = True) -> dict[str, str]:
-        """For a client process whose files lie in `home`; its key may be left out."""
+        """The environment of a client process with its files in `home`, with or without the key."""
         environment = client_environment(self.url, self.key if key else None, home)
         trusted = dict.fromkeys(TRUST, str(self.ca_file)) if self.ca_file else {}
         return {**environment, **trusted, "NO_PROXY": f"127.0.0.1,{self.host}"}
 
     def write_netrc(self, home: Path) -> Path:
-        """`home/.netrc` with the key, as `wandb login` writes it."""
+        """Write `home/.netrc` with the key, as `wandb login` does."""
         path = home / ".netrc"
         path.write_text(f"machine {self.host}:{self.port}\n  login user\n  password {self.key}\n")
         path.chmod(0o600)
@@ -152,7 +152,7 @@ class Cloud:
                 return error.code, json.load(error)
 
     def make_sweep(self, config: str, *, project: str, entity: str | None = None) -> str:
-        """Create a sweep in whichever entity; gives its path."""
+        """Create a sweep in any entity; return its path."""
         entity, now = entity or self.entity, self.service.clock()
         self.service.ensure_project(entity, project)
         place = entity, project, new_id()
@@ -161,24 +161,24 @@ class Cloud:
         return sweep.path
 
     def delete_sweep(self, path: str) -> None:
-        """Delete a sweep, as a person does on its page."""
+        """Delete a sweep, as a user does on its page."""
         self.store.delete_sweep(*path.split("/"))
 
     def delete_run(self, path: str) -> None:
-        """Delete a run: its ID is refused from then on."""
+        """Delete a run: the cloud refuses its ID from then on."""
         self.store.delete_run(*path.split("/"))
 
     def runs(self, project: str, *, entity: str | None = None) -> list[Run]:
-        """The runs of a project as they really are, oldest first."""
+        """The runs of a project in the store, without lag, oldest first."""
         return self.store.runs(entity or self.entity, project)
 
     def rows(self, run: Run) -> list[dict[str, Any]]:
-        """The run's history rows, repeated ones included."""
+        """The run's history rows, with repeated ones."""
         return [json.loads(line) for line in self.service.history(run)]
 
 
 def client_environment(url: str, key: str | None, home: Path) -> dict[str, str]:
-    """This process's environment for a client of `url`, with nothing in it of another server."""
+    """This process's environment for a client of `url`, without variables of other servers."""
     names = ("WANDB", "RUNNER", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     return {

@@ -1,4 +1,4 @@
-"""The HTTP of the tests' stand-in for W&B's cloud: what it refuses, and what it saw."""
+"""The HTTP layer of the stand-in for W&B's cloud: refuses and records requests."""
 
 import base64
 import binascii
@@ -33,7 +33,7 @@ HISTORY = "wandb-history.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request, whoever sent it."""
+    """One request of any client."""
 
     method: str
     path: str
@@ -52,7 +52,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Record:
-    """All that came in."""
+    """All requests."""
 
     requests: list[Seen] = field(default_factory=list)
     fields: Counter[str] = field(default_factory=Counter)  # GraphQL's root fields
@@ -60,12 +60,12 @@ class Record:
 
     @property
     def keys(self) -> set[str]:
-        """The keys that arrived, right ones and wrong ones."""
+        """The keys of the requests, right and wrong."""
         return {one.key for one in self.requests if one.key is not None}
 
 
 def make_app(service: Service, store: StrictStore, profile: Profile, record: Record) -> ASGIApp:
-    """W&B's three doors over one store; everything else is 404."""
+    """W&B's three endpoints over one store; everything else is 404."""
     routes = _Routes(service, store, profile, record)
     app = Starlette(
         routes=[
@@ -79,7 +79,7 @@ def make_app(service: Service, store: StrictStore, profile: Profile, record: Rec
 
 
 class _Door:
-    """Notes every request, turns the unknown away, and now and then asks for patience."""
+    """Records every request, refuses unknown keys, and sometimes answers 429."""
 
     def __init__(self, app: ASGIApp, service: Service, profile: Profile, record: Record) -> None:
         self._app, self._service, self._profile, self._record = app, service, profile, record
@@ -222,7 +222,7 @@ class _Routes:
 
 
 class _Cut(Response):
-    """An answer of which only the beginning comes."""
+    """An answer that breaks off."""
 
     async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         length = [(b"content-length", b"1000")]
@@ -231,7 +231,7 @@ class _Cut(Response):
 
 
 def _names_of(opaque: str) -> list[str] | None:
-    """Version, ID, project and entity, of a run or a sweep."""
+    """Version, ID, project and entity in the global ID of a run or a sweep."""
     found = (local_names(opaque, kind) for kind in ("Run", "Sweep"))
     return next((names for names in found if len(names) == 4), None)
 
@@ -244,7 +244,7 @@ def _refuse_unknown(fields: Iterable[Field]) -> None:
 
 
 def _drop_repeated_lines(body: Any, known: int) -> None:
-    """A request that was repeated says the same lines at the same offset: they count once."""
+    """Drop lines of a repeated request: the same lines at the same offset count once."""
     files = body.get("files") if isinstance(body, dict) else None
     chunk = files.get(HISTORY) if isinstance(files, dict) else None
     if isinstance(chunk, dict) and isinstance(chunk.get("offset"), int):

@@ -1,7 +1,7 @@
-"""`runner` called as a user calls it: a process of its own, its exit code and what it said.
+"""Call `runner` as a user does: a new process, its exit code and its output.
 
-Whoever calls it often and tests neither its start nor signals takes `tests.rig.warm`, whose calls
-look the same.
+Tests that call it often, and test neither its start nor signals, use `tests.rig.warm`, which has
+the same functions.
 """
 
 import os
@@ -19,7 +19,7 @@ Done = subprocess.CompletedProcess[str]
 def run_runner(
     *words: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 60
 ) -> Done:
-    """`runner words…` in a folder, with this environment and no other, without input."""
+    """Run `runner words…` in a folder, with exactly this environment and without input."""
     return subprocess.run(
         [*RUNNER, *words],
         cwd=cwd,
@@ -39,7 +39,7 @@ def start_runner(
     stderr: int | IO[str] = subprocess.PIPE,
     apart: bool = False,
 ) -> "subprocess.Popen[str]":
-    """`runner words…`, not waited for; `apart` in a process group of its own."""
+    """Start `runner words…` without waiting; `apart` starts a new process group."""
     return subprocess.Popen(
         [*RUNNER, *words],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""A server's empty database, made once per process: to make one takes ten times as long."""
+"""An empty server database, made once per process: making one takes ten times as long."""
 
 import tempfile
 from functools import cache

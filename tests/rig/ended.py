@@ -1,4 +1,4 @@
-"""Agents that ended long ago and were put aside, as weeks of `runner up` leave them."""
+"""Replaced agents that ended long ago, as weeks of `runner up` leave them."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from tests.rig.engine import TINY, TestEngine
 
 
 def make_ended_agents(engine: TestEngine, fleet: str, count: int) -> None:
-    """Ended containers of CPU slots of this fleet, under the names that `up` gives to such."""
+    """Make ended containers of CPU slots of this fleet, with the names that `up` gives them."""
     client = engine.client()
 
     def make(number: int) -> None:

@@ -1,4 +1,4 @@
-"""The Docker engine that tests use: found, never started; and what tests leave on it."""
+"""Find the Docker engine for tests (never start it), and remove what tests made on it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _HINT = "start one: docker/engine.sh up"
 
 
 class NoEngineError(Exception):
-    """No engine, or none that can do what the test needs; the text says why."""
+    """No engine answers, or it lacks what a test needs; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,19 @@ class TestEngine:
 
     __test__ = False  # pytest: the name starts with Test
 
-    env: dict[str, str]  # what points docker, compose and docker-py at it
-    cdi_folder: Path | None  # where specs go, None where CDI is off or the folder is not ours
-    hooks: Path | None = None  # of tests/rig/hooks, None where the engine does not call them
-    newer: Path | None = None  # DOCKER_CONFIG of a later Compose, beside the engine's own
+    env: dict[str, str]  # makes docker, compose and docker-py use it
+    cdi_folder: Path | None  # for CDI specs; None if CDI is off or the folder is not ours
+    hooks: Path | None = None  # of tests/rig/hooks; None if the engine does not call them
+    newer: Path | None = None  # DOCKER_CONFIG of a later Compose
 
     def client(self) -> "DockerClient":
-        """A new client; close it."""
+        """A new client, which the caller must close."""
         from docker.client import DockerClient  # here: unmarked tests need no docker
 
         return DockerClient.from_env(environment=os.environ | self.env)
 
     def docker(self, *arguments: str, check: bool = True) -> str:
-        """Run Docker's own command line; gives its stdout."""
+        """Run Docker's command line tool; return its stdout."""
         command = ["docker", *arguments]
         env = os.environ | self.env
         done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
@@ -53,7 +53,7 @@ class TestEngine:
         return self.docker("network", "inspect", "bridge", "--format", address).strip()
 
     def remove_fleet(self, fleet: str) -> None:
-        """Remove every container and network of this fleet, whoever made them."""
+        """Remove every container and network of this fleet."""
         label = f"{FLEET_LABEL}={fleet}"
         if ids := self.docker("ps", "-aq", "--filter", f"label={label}").split():
             self.docker("rm", "-f", "-v", *ids)

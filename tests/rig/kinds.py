@@ -1,4 +1,4 @@
-"""What a machine may lack: each skip names its kind, and `RUNNER_REQUIRE` turns it into a failure.
+"""Kinds of skips: what a machine may lack. `RUNNER_REQUIRE` turns a skip into a failure.
 
     pytest.skip("root: only root can become another user")
 

@@ -1,4 +1,4 @@
-"""A host that a key is not for: it notes the credentials that it is sent."""
+"""A host that must not get a key: it records the credentials that clients send."""
 
 import threading
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ class _Listener(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_CONNECT = do_POST  # noqa: N815 - the base class's names
 
     def log_message(self, *_: object) -> None:
-        """Not on the tests' stderr."""
+        """Print nothing: stderr is the tests'."""
 
 
 @contextmanager
 def listening(
     target: str | None = None, *, host: str = "127.0.0.1", status: int = 307
 ) -> Iterator[tuple[str, list[str | None]]]:
-    """A host's URL, and the credentials that it hears; with `target` it sends on to that one."""
+    """A host's URL, and the credentials that it receives; with `target`, it redirects there."""
     heard: list[str | None] = []
     with ThreadingHTTPServer((host, 0), _Listener) as server:
         server.heard, server.target = heard, target  # type: ignore[attr-defined]

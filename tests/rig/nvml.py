@@ -1,4 +1,4 @@
-"""NVML without a GPU: builds `fake_nvml.c`, writes what it reports, tells containers of it.
+"""NVML without a GPU: build `fake_nvml.c`, write its report, and give it to containers.
 
 with FakeNvml([FakeGpu(used_mib=40000), FakeGpu()]) as nvml:
     nvml.add_to_engine(cdi_folder)
@@ -28,7 +28,7 @@ _FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-fPIC", "-fvisibility=hidden
 
 @dataclass(frozen=True, slots=True)
 class FakeProcess:
-    """A process on a GPU, or with instances on a slice; `used_mib` None: NVML does not tell."""
+    """A process on a GPU or a slice; `used_mib` is None if NVML does not report it."""
 
     pid: int
     used_mib: int | None = 400
@@ -36,7 +36,7 @@ class FakeProcess:
     compute_instance: int | None = None
 
     def __str__(self) -> str:
-        """As a value of the keys `process` and `graphics`."""
+        """The value of the keys `process` and `graphics`."""
         parts = [self.pid, "-" if self.used_mib is None else self.used_mib]
         if self.gpu_instance is not None:
             parts += [self.gpu_instance, self.compute_instance or 0]
@@ -45,7 +45,7 @@ class FakeProcess:
 
 @dataclass(frozen=True, slots=True)
 class FakeSlice:
-    """A MIG slice; `cap` is the minor number of its device node, 9 times the GPU's as a rule."""
+    """A MIG slice; `cap` is the minor number of its device node, usually 9 times the GPU's."""
 
     uuid: str = field(default_factory=lambda: f"MIG-{uuid.uuid4()}")
     gpu_instance: int = 1
@@ -56,14 +56,14 @@ class FakeSlice:
     name: str = "NVIDIA H100 80GB HBM3 MIG 2g.20gb"
 
     def __str__(self) -> str:
-        """As a value of the key `mig`."""
+        """The value of the key `mig`."""
         ids = f"{self.uuid} {self.gpu_instance} {self.compute_instance}"
         return f"{ids} {self.total_mib} {self.used_mib} {self.cap} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class FakeGpu:
-    """What NVML shows of one GPU; None leaves the library's default, which is an idle H100."""
+    """NVML's report about one GPU; None is the library's default, an idle H100."""
 
     uuid: str = field(default_factory=lambda: f"GPU-{uuid.uuid4()}")
     name: str | None = None
@@ -77,7 +77,7 @@ class FakeGpu:
     compute_mode: int | None = None
     cc: str | None = None
     mig_mode: int | None = None
-    error: int | None = None  # every call on it fails so
+    error: int | None = None  # error code of every call on it
     xid: tuple[int, int] | None = None  # serial, code
     process: tuple[FakeProcess, ...] = ()
     graphics: tuple[FakeProcess, ...] = ()
@@ -85,7 +85,7 @@ class FakeGpu:
     fail: tuple[tuple[str, int], ...] = ()  # NVML's function, its code
 
     def lines(self) -> Iterator[str]:
-        """Its section of the file."""
+        """The lines of its section in the file."""
         yield "[gpu]"
         for one in fields(self):
             match value := getattr(self, one.name):
@@ -108,23 +108,23 @@ class FakeNvml:
         """`machine`: driver_version, cuda_version, init_error, as in fake_nvml.c."""
         self.library = build_library()
         self.folder = Path(tempfile.mkdtemp(prefix="fake-nvml-"))
-        self.folder.chmod(0o755)  # other users' containers read it
+        self.folder.chmod(0o755)  # containers of other users read it
         self.config = self.folder / "nvml.ini"
         self._specs: list[Path] = []
         self.write(gpus, **machine)
 
     def __enter__(self) -> Self:
-        """The machine itself."""
+        """Return the machine."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the GPUs away from the engine too, and the file."""
+        """Remove the GPUs from the engine, and the file."""
         for spec in self._specs:
             spec.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
     def write(self, gpus: Sequence[FakeGpu], **machine: str | int) -> None:
-        """Change the machine at once, also under programs that watch it."""
+        """Change the machine at once, also for programs that watch it."""
         self.gpus = tuple(gpus)
         lines = [f"{key} = {value}" for key, value in machine.items()]
         for gpu in gpus:
@@ -132,14 +132,14 @@ class FakeNvml:
         _replace(self.config, "\n".join(lines) + "\n")
 
     def env(self) -> dict[str, str]:
-        """What makes a process on the host load the library; to be set before it starts."""
+        """The environment that makes a new process on the host load the library."""
         path = [str(self.library.parent), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
         return {"FAKE_NVML_CONFIG": str(self.config), "LD_LIBRARY_PATH": ":".join(path)}
 
     def add_to_engine(self, cdi_folder: Path, *, indices: bool = False) -> Path:
         """Write a CDI spec that offers the GPUs by UUID, and `indices` by 0, 1, … and `all`.
 
-        Two specs with one name spoil each other: indices only where no other test uses them.
+        Two specs with the same name conflict: use indices that no other test uses.
         """
         spec = cdi_folder / f"{self.folder.name}.json"
         self._specs.append(spec)
@@ -147,7 +147,7 @@ class FakeNvml:
         return spec
 
     def add_to_hook(self, folder: Path) -> Path:
-        """Tell the stand-in for NVIDIA's hook in `folder` of the GPUs, by UUID and by index."""
+        """Write the GPUs, by UUID and index, for the stand-in of NVIDIA's hook in `folder`."""
         nodes = {gpu.uuid: self._node_path(index) for index, gpu in enumerate(self.gpus)}
         nodes |= {str(index): self._node_path(index) for index in range(len(self.gpus))}
         machine = {
@@ -180,7 +180,7 @@ class FakeNvml:
         if indices:
             devices.append(_device("all", every))
         edits = {
-            # NVIDIA's own specs set the first, to keep the legacy hook out
+            # as NVIDIA's specs do: the first keeps the legacy hook out
             "env": [
                 "NVIDIA_VISIBLE_DEVICES=void",
                 f"FAKE_NVML_CONFIG={_IN_CONTAINER}/{self.config.name}",
@@ -188,7 +188,9 @@ class FakeNvml:
             ],
             "mounts": [
                 _mount(self.library, f"/usr/lib/{_multiarch()}/{LIBRARY}"),
-                _mount(self.folder, _IN_CONTAINER),  # the folder: a rename would not reach a file
+                _mount(
+                    self.folder, _IN_CONTAINER
+                ),  # mount the folder: a mounted file would not follow a rename
             ],
         }
         return {
@@ -200,7 +202,7 @@ class FakeNvml:
 
 
 def build_library() -> Path:
-    """The compiled library in a cache of the user's, by the hash of its source.
+    """Compile the library into the user's cache, by the hash of its source.
 
     Raises:
         FileNotFoundError: there is no C compiler `cc`.
@@ -222,7 +224,7 @@ def _multiarch() -> str:
 
 
 def _node(path: str) -> dict[str, object]:
-    """A device node with the numbers of /dev/null, which nothing on the host needs to have."""
+    """A device node with the numbers of /dev/null; the host does not need one."""
     numbers = {"type": "c", "major": 1, "minor": 3}
     return {"path": path, **numbers, "permissions": "rw", "fileMode": 0o666}
 

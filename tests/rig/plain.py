@@ -1,4 +1,4 @@
-"""A plain project whose runs do what a test needs, and `runner` called in its folder."""
+"""A plain project for tests, and calls of `runner` in its folder."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests.rig.warm import shared_runner
 
 REQUIREMENTS = "wandb==0.31.0\n"
 
-# One program for all: the sweep's parameter `mode` says what a run does.
+# One program for all tests: the sweep's parameter `mode` decides what a run does.
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
 
@@ -69,7 +69,7 @@ if mode == "short":
 
 @dataclass(frozen=True, slots=True)
 class PlainImage:
-    """The image of the plain project, and what a state folder remembers of it."""
+    """The image of the plain project, and its record for state folders."""
 
     record: dict[str, Any]
 
@@ -81,7 +81,7 @@ class PlainImage:
 
 @dataclass(slots=True)
 class Folder:
-    """A project folder of a test's own: `runner` is called in it as a user does."""
+    """A test's project folder, to call `runner` in as a user does."""
 
     root: Path
     fleet: str
@@ -89,7 +89,7 @@ class Folder:
     command: tuple[str, ...] = RUNNER
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """`runner …`, not waited for."""
+        """Start `runner …` without waiting."""
         return subprocess.Popen(
             [*self.command, *arguments],
             cwd=self.root,
@@ -100,8 +100,8 @@ class Folder:
         )
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """stdout and stderr of `runner …`, which ends with `code`."""
-        if self.command == RUNNER and "PYTHONPATH" not in self.env:  # else it is other code
+        """Run `runner …`, which must end with `code`; return stdout and stderr."""
+        if self.command == RUNNER and "PYTHONPATH" not in self.env:  # otherwise it runs other code
             env = {**os.environ, "RUNNER_SERVER": "local", **self.env}
             done = shared_runner().run(*arguments, cwd=self.root, env=env, timeout_s=240)
             out, err, ended = done.stdout, done.stderr, done.returncode
@@ -121,14 +121,14 @@ class Folder:
         return value
 
     def write_sweep(self, name: str, *modes: str) -> str:
-        """A grid over `modes`; its file's name."""
+        """Write a sweep file with a grid over `modes`; return its name."""
         values = ", ".join(modes)
         text = f"program: train.py\nmethod: grid\nparameters: {{mode: {{values: [{values}]}}}}\n"
         (self.root / name).write_text(text)
         return name
 
     def use_image(self, image: PlainImage) -> None:
-        """As if `runner build --cpu` had been called here."""
+        """Write the record that `runner build --cpu` would write."""
         cache = self.root / ".runner" / "cache"
         cache.mkdir(parents=True, exist_ok=True)
         (cache / "image.json").write_text(json.dumps(image.record))

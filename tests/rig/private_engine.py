@@ -1,4 +1,4 @@
-"""An engine of a test's own, to be stopped and killed: `docker/engine.sh` in another folder."""
+"""A private engine for a test to stop and kill: `docker/engine.sh` in another folder."""
 
 import os
 import signal
@@ -12,19 +12,19 @@ from tests.rig.waiting import wait_for
 
 @dataclass(frozen=True, slots=True)
 class PrivateEngine:
-    """One in `folder`; its programs are those of another engine there is already."""
+    """An engine in `folder`, with links to the programs of an existing engine."""
 
     folder: Path
 
     @property
     def engine(self) -> TestEngine:
-        """As tests and commands use it."""
+        """The engine for tests and commands."""
         path = f"{self.folder}/root/usr/bin:{os.environ['PATH']}"
         host, client = f"unix://{self.folder}/docker.sock", str(self.folder / "client")
         return TestEngine({"DOCKER_HOST": host, "DOCKER_CONFIG": client, "PATH": path}, None)
 
     def take_programs(self, other: Path) -> None:
-        """By links: to fetch and unpack them takes longer than all the rest."""
+        """Link the programs: fetching and unpacking them takes longer than the whole test."""
         self.folder.mkdir(parents=True)
         command = ["cp", "--archive", "--link", str(other / "root"), str(self.folder / "root")]
         subprocess.run(command, check=True)
@@ -43,7 +43,7 @@ class PrivateEngine:
         assert done.returncode == 0, done.stderr
 
     def end(self, number: signal.Signals) -> None:
-        """Send a signal to the daemon and wait until it has gone."""
+        """Send a signal to the daemon and wait until it has ended."""
         pid = int((self.folder / "docker.pid").read_text())
         os.kill(pid, number)
         wait_for(

@@ -1,4 +1,4 @@
-"""The engine's socket once more, for everybody: as if the caller were in its group."""
+"""A second socket of the engine for every user, as if they were in its group."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ _REQUEST = re.compile(rb"^((?:DELETE|GET|HEAD|POST|PUT) \S+) HTTP/1\.1\r$", re.M
 
 @contextmanager
 def relay(engine: Path, door: Path, asked: list[str] | None = None) -> Iterator[str]:
-    """Answer at the Unix socket `door` what the one at `engine` answers; gives its address.
+    """Relay the Unix socket `door` to the one at `engine`; gives its address.
 
     `asked` gets the first line of each request: `GET /v1.45/containers/json?all=1`.
     """
@@ -35,7 +35,7 @@ def _accept(listener: socket.socket, engine: Path, asked: list[str] | None) -> N
     while True:
         try:
             caller, _ = listener.accept()
-        except OSError:  # it was shut down
+        except OSError:  # the socket was shut down
             break
         serving.append(threading.Thread(target=_serve, args=(caller, engine, asked)))
         serving[-1].start()
@@ -55,8 +55,8 @@ def _serve(caller: socket.socket, engine: Path, asked: list[str] | None) -> None
 
 
 def _pump(source: socket.socket, target: socket.socket, asked: list[str] | None = None) -> None:
-    """Pass bytes on until their end."""
-    with suppress(OSError):  # one of the two has gone
+    """Copy bytes until their end."""
+    with suppress(OSError):  # one side has closed
         while data := source.recv(1 << 16):
             if asked is not None:
                 asked += [line.decode() for line in _REQUEST.findall(data)]

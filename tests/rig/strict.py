@@ -1,4 +1,4 @@
-"""What the tests' stand-in for W&B's cloud does otherwise than our server, below HTTP."""
+"""How the stand-in for W&B's cloud differs from our server, below HTTP."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from runner.server.store import Store
 from runner.server.views import Views
 from runner.server.wire import Args, Node, Refused
 
-ONLY_OURS = {  # fields that our server has and W&B has not
+ONLY_OURS = {  # fields of our server that W&B does not have
     *("engine", "attempts", "failure", "agentName", "stoppedEarly", "durationS"),
     *("bestMetric", "lastMetric"),
 }
@@ -21,23 +21,25 @@ Counts = tuple[int, int, int]  # rows of history, of events, of output
 
 @dataclass(slots=True)
 class Profile:
-    """Who the key's owner is, and how unkind the cloud is; may be changed while it serves."""
+    """The key's owner, and the faults of the cloud; can be changed while it serves."""
 
     entity: str
     teams: tuple[str, ...] = ()
     others: tuple[str, ...] = ("stranger",)  # entities that exist; the key may read, not write
-    lag_s: float = 5.0  # how long line counts stay behind
-    limit_every: int = 25  # of so many requests one is answered 429; 0: none
+    lag_s: float = 5.0  # seconds that line counts lag
+    limit_every: int = 25  # one of this many requests is answered 429; 0: none
     retry_after_s: int = 1
-    lost_heartbeats: int = 0  # the next so many are obeyed, and their answers cut off
-    lost_runs: int = 0  # likewise, of those only that hand out a run
+    lost_heartbeats: int = (
+        0  # number of next heartbeats that are obeyed, but whose answers break off
+    )
+    lost_runs: int = 0  # the same, only for heartbeats that give out a run
 
     def readable(self, entity: str) -> bool:
-        """Does the entity exist?"""
+        """Whether the entity exists."""
         return entity in (self.entity, *self.teams, *self.others)
 
     def writable(self, entity: str) -> bool:
-        """May the key write there?"""
+        """Whether the key may write to the entity."""
         return entity in (self.entity, *self.teams)
 
 
@@ -62,7 +64,7 @@ class StrictStore(Store):
                 self._streaming = False
 
     def put(self, record: Project | Sweep | Agent | Run | Artifact) -> None:
-        """As the base's; what others than its stream say of a run's end is not believed."""
+        """Store a run; ignores an end that does not come from its stream."""
         if isinstance(record, Run):
             record = self._believed(record)
             counts = record.history_rows, record.events_rows, record.output_rows
@@ -72,15 +74,15 @@ class StrictStore(Store):
         super().put(record)
 
     def counts(self, run: Run, at: float) -> Counts:
-        """The run's line counts as they were at that time."""
+        """The run's line counts at that time."""
         grown = self._grown.get(run.path)
-        if grown is None:  # of before this process
+        if grown is None:  # counted before this process
             return run.history_rows, run.events_rows, run.output_rows
         then = [counts for moment, counts in grown if moment <= at]
         return then[-1] if then else (0, 0, 0)
 
     def delete_run(self, entity: str, project: str, run_id: str) -> None:
-        """Delete the run for good: its ID is never taken again."""
+        """Delete the run for good: its ID is never accepted again."""
         with self.transaction():
             self.database.execute(
                 "delete from run where entity=? and project=? and id=?", (entity, project, run_id)
@@ -89,13 +91,13 @@ class StrictStore(Store):
             file.write(f"{entity}/{project}/{run_id}\n")
 
     def is_deleted(self, entity: str, project: str, run_id: str) -> bool:
-        """Was there a run of this ID that was deleted?"""
+        """Whether a run with this ID was deleted."""
         if not self._graves.exists():
             return False
         return f"{entity}/{project}/{run_id}" in self._graves.read_text().splitlines()
 
     def delete_sweep(self, entity: str, project: str, sweep_id: str) -> None:
-        """Delete the sweep; its runs stay."""
+        """Delete the sweep and keep its runs."""
         where = "entity=? and project=? and id=?"
         with self.transaction():
             self.database.execute(f"delete from sweep where {where}", (entity, project, sweep_id))
@@ -106,12 +108,12 @@ class StrictStore(Store):
         before = self.run(run.entity, run.project, run.id)
         if before and run.state != before.state and run.state in (*OVER, "preempted"):
             return replace(run, state=before.state, ended=before.ended)
-        return replace(run, seen=1) if run.state == "pending" else run  # never handed out again
+        return replace(run, seen=1) if run.state == "pending" else run  # never given out again
 
 
 @dataclass(frozen=True, slots=True)
 class StrictViews(Views):
-    """Nodes with the key's owner as viewer, and with counts that stay `lag_s` behind."""
+    """Nodes with the key's owner as viewer, and with counts that lag by `lag_s`."""
 
     profile: Profile = field(kw_only=True)
     lag_s: float = field(kw_only=True)
@@ -125,12 +127,14 @@ class StrictViews(Views):
             "username": own,
             "name": own,
             "email": f"{own}@example.org",
-            "teams": {"edges": [{"node": self.entity(one)} for one in teams]},  # not its own
+            "teams": {
+                "edges": [{"node": self.entity(one)} for one in teams]
+            },  # without its own entity
             "defaultEntity": self.entity(own),
         }
 
     def entity(self, name: str) -> Node:
-        """An entity; the key's own is a user's, the others are teams."""
+        """An entity; the key's own is a user, the others are teams."""
         team = name != self.profile.entity
         return {
             **Views.entity(self, name),
@@ -140,7 +144,7 @@ class StrictViews(Views):
         }
 
     def project(self, project: Project) -> Node:
-        """A project in which an unknown sweep is 404, and resuming sees the true counts."""
+        """A project where an unknown sweep is 404, and resuming sees the true counts."""
         node, store = Views.project(self, project), self.service.store
 
         def bucket(args: Args) -> Node | None:
@@ -156,7 +160,7 @@ class StrictViews(Views):
         return {**node, "bucket": bucket, "sweep": sweep}
 
     def run(self, run: Run) -> Node:
-        """A run whose line counts are late."""
+        """A run with line counts that lag."""
         node, store = Views.run(self, run), self.service.store
         if not self.lag_s or not isinstance(store, StrictStore):
             return node
@@ -170,7 +174,7 @@ class StrictViews(Views):
 
 
 def finish_drained(service: Service, sweep: Sweep) -> None:
-    """End the sweep that has no further configuration, once none of its runs is under way."""
+    """End a sweep without further configurations once all its runs have ended."""
     if service.store.sums.is_exhausted(sweep) and sweep.state == "RUNNING":
         states = {run.state for run in service.store.runs_of_sweep(sweep)}
         if not states & {"running", "preempting", "preempted"}:

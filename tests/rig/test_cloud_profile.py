@@ -1,4 +1,4 @@
-"""The stand-in for W&B's cloud is as unkind as it says."""
+"""The stand-in for W&B's cloud has the faults that it claims."""
 
 import json
 import urllib.error
@@ -119,7 +119,7 @@ def test_only_its_stream_ends_a_run(cloud: Cloud) -> None:
     send(cloud, "ends", run, 0, complete=True, exitcode=1)
 
     assert states[run] == "running"
-    assert len(states) == 2  # an unlisted run is not handed out again: the next cell is
+    assert len(states) == 2  # it gives out the next cell, and not an unlisted run again
     assert cloud.store.run(cloud.entity, "ends", run).state == "failed"  # type: ignore[union-attr]
 
 

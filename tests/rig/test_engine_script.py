@@ -1,4 +1,4 @@
-"""Where `docker/engine.sh` takes Debian's packages from: never from a host of its own choice."""
+"""The source of Debian's packages in `docker/engine.sh`: never a host of its own choice."""
 
 import os
 import re
@@ -13,7 +13,7 @@ BOOKWORM = "http://mirror.example/debian/ bookworm main bookworm"
 
 
 def ask(folder: Path, listed: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """What `mirror` says on a machine whose apt lists these sources."""
+    """Call `mirror` on a machine whose apt lists these sources."""
     apt = folder / "apt-get"
     apt.write_text(f"#!/bin/sh\ncat <<'E'\n{listed}\nE\n")
     apt.chmod(0o755)
@@ -31,7 +31,7 @@ def ask(folder: Path, listed: str, **env: str) -> subprocess.CompletedProcess[st
     [
         BOOKWORM,
         "http://security.example/ bookworm-security main\n" + BOOKWORM,
-        "http://mirror.example/debian stable main bookworm",  # its codename is told by its Release
+        "http://mirror.example/debian stable main bookworm",  # its Release file has the codename
         "http://mirror.example/debian/ bookworm main",  # before the first `apt-get update`
         "cdrom:[Debian] bookworm main bookworm\n" + BOOKWORM,
     ],
@@ -59,7 +59,7 @@ def test_without_one_the_error_names_the_variable(listed: str, tmp_path: Path) -
 
 
 def test_no_script_names_a_host_but_pytorchs_index() -> None:
-    """That one is documented, and asked after the user's own sources only."""
+    """The index is documented, and used only after the user's own sources."""
     found = set()
     for script in (ROOT / "docker").glob("*.sh"):
         found |= set(re.findall(r"https?://([\w.-]+)", script.read_text()))

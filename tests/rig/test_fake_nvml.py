@@ -1,4 +1,4 @@
-"""The real pynvml on the fake library, in processes of its own: the loader reads its path once."""
+"""The real pynvml with the fake library, in new processes: the loader reads its path once."""
 
 import json
 import os
@@ -66,7 +66,7 @@ print(json.dumps([event.eventData, describe(handle), n.nvmlDeviceGetCount()]), f
 
 
 def read(nvml: FakeNvml) -> object:
-    """What a process sees that starts now."""
+    """The report in a process that starts now."""
     command = [sys.executable, "-c", PROBE + LIST]
     done = subprocess.run(
         command, env=os.environ | nvml.env(), check=True, capture_output=True, text=True
@@ -77,13 +77,13 @@ def read(nvml: FakeNvml) -> object:
 
 @pytest.fixture(scope="module")
 def nvml() -> Iterator[FakeNvml]:
-    """A machine without GPUs at first."""
+    """A machine that has no GPUs at first."""
     with FakeNvml([]) as machine:
         yield machine
 
 
 def test_pynvml_reads_what_the_file_says(nvml: FakeNvml) -> None:
-    """Memory, use and processes, those of display servers apart."""
+    """Memory, use and processes; display servers are separate."""
     busy = FakeGpu(
         used_mib=40000,
         util_gpu=97,
@@ -106,7 +106,7 @@ def test_pynvml_reads_what_the_file_says(nvml: FakeNvml) -> None:
 
 
 def test_slices_of_a_split_gpu_have_their_own_processes(nvml: FakeNvml) -> None:
-    """A process on instance 2 shows on that slice and on the whole GPU."""
+    """A process on instance 2 appears on that slice and on the whole GPU."""
     slices = (FakeSlice(gpu_instance=1), FakeSlice(gpu_instance=2, cap=31))
     process = FakeProcess(5151, 400, gpu_instance=2)
     failing = (("nvmlDeviceGetUtilizationRates", NOT_SUPPORTED),)
@@ -143,7 +143,7 @@ def test_a_driver_that_is_not_loaded_refuses_the_start(nvml: FakeNvml) -> None:
 
 
 def test_a_watching_program_sees_the_machine_change(nvml: FakeNvml) -> None:
-    """An Xid reaches the one who waits; afterwards the handle is lost; a GPU more is counted."""
+    """An Xid reaches a waiting program, then the handle is lost; a new GPU is counted."""
     gpu = FakeGpu()
     nvml.write([gpu])
     command = [sys.executable, "-c", PROBE + WATCH]
@@ -152,7 +152,7 @@ def test_a_watching_program_sees_the_machine_change(nvml: FakeNvml) -> None:
     ) as watcher:
         assert watcher.stdout is not None
         assert watcher.stdout.readline() == "watching\n"
-        time.sleep(0.05)  # it waits inside the library now
+        time.sleep(0.05)  # let it wait inside the library
         nvml.write([replace(gpu, xid=(1, 79), error=GPU_IS_LOST), FakeGpu()])
         answer = json.loads(watcher.stdout.readline())
 

@@ -1,4 +1,4 @@
-"""A skip names what the machine lacks, and fails where that was required."""
+"""A skip names what the machine lacks, and fails if that is required."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The rig holds what the other tests rest on: fake GPUs in containers, engines without a trace."""
+"""Tests of the rig: fake GPUs in containers, and engines that leave no trace."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ print(json.dumps([[n.nvmlDeviceGetUUID(h), list(slices(h))] for h in handles]))
 
 
 def list_gpus_inside(engine: TestEngine, image: str, *names: str) -> object:
-    """Each GPU's UUID and its slices' as an ordinary user without capabilities sees them."""
+    """The UUIDs of GPUs and slices for an ordinary user without capabilities."""
     output = engine.docker(
         "run", "--rm", "--network=none", "--user=4242:4242", "--cap-drop=ALL",
         "--security-opt=no-new-privileges", f"--volume={pynvml.__file__}:/lib/pynvml.py:ro",
@@ -47,7 +47,7 @@ def test_a_container_sees_exactly_the_gpus_it_was_given(
     tiny_image: str,
     fake_nvml: Callable[[Sequence[FakeGpu]], FakeNvml],
 ) -> None:
-    """By UUID through CDI, numbered from 0 inside, under the real pynvml."""
+    """By UUID through CDI; inside they are numbered from 0 (real pynvml)."""
     gpus = fake_nvml([FakeGpu() for _ in range(4)]).gpus
 
     assert list_gpus_inside(engine_env, tiny_image, gpus[2].uuid) == [[gpus[2].uuid, []]]
@@ -62,7 +62,7 @@ def test_a_container_sees_exactly_the_slice_it_was_given(
     tiny_image: str,
     fake_nvml: Callable[[Sequence[FakeGpu]], FakeNvml],
 ) -> None:
-    """Its GPU shows, the neighbour slice does not."""
+    """Its GPU is visible, the other slice is not."""
     slices = FakeSlice(gpu_instance=1, cap=30), FakeSlice(gpu_instance=2, cap=39)
     gpu = FakeGpu(mig_mode=1, mig=slices, process=(FakeProcess(1, 1, 1),))
     fake_nvml([FakeGpu(), gpu])
@@ -75,7 +75,7 @@ def test_a_container_sees_exactly_the_slice_it_was_given(
 def test_what_carries_the_fleet_of_a_test_is_removed(
     engine_env: TestEngine, docker_client: "DockerClient", tiny_image: str, fleet: str
 ) -> None:
-    """Containers that run, and the network they are in."""
+    """Running containers, and their network."""
     label = {FLEET_LABEL: fleet}
     network = docker_client.networks.create(f"runner-{fleet}")
     docker_client.containers.create(

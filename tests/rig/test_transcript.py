@@ -1,4 +1,4 @@
-"""What a transcript shows is compared with what was said."""
+"""The comparison of a transcript with the output of commands."""
 
 import pytest
 

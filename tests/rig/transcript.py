@@ -1,9 +1,9 @@
 """The transcripts of README and docs: tests type their commands and compare what they print.
 
-Of what a command says, IDs, fleet names, addresses and times differ from day to day. A name that
-a transcript shows stands for the one that took its place: the same one again in later lines and in
-later commands. `…` stands for any text; on a line of its own, for lines that are not shown. Lines
-are looked for in whichever order they came: two agents are not in step.
+IDs, fleet names, addresses and times in the output change from day to day. A name on the page
+matches a name of today, and from then on the same one, in later lines and later commands. `…`
+matches any text; on a line of its own, any lines. Lines match in any order: two agents do not run
+in step.
 """
 
 import re
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMES = {  # what differs from day to day, on the page and in what a command prints
+NAMES = {  # parts that change from day to day, on the page and in the output
     "gpu": r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "agent": r"\b[0-9a-f]{12}-0\b",
     "address": r"https?://(?:\d+\.){3}\d+:\d+",
     "fleet": r"my-project-[0-9a-f]{4}",
     "id": r"\b(?=\d*[a-z])(?=[a-z]*\d)[a-z0-9]{8}\b",
 }
-ID = r"\b[a-z0-9]{8}\b"  # one of the day may be all letters; on a page it could then be a word
+ID = r"\b[a-z0-9]{8}\b"  # an ID may be all letters; on a page that could be a word
 TIMES = r"\b(?:\d+\.\d s|\d+ min \d\d s)\b"
 _NAMED = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in NAMES.items()))
 _PARTS = re.compile(f"{_NAMED.pattern}|{TIMES}|…| {{2,}}")
@@ -36,7 +36,7 @@ class Step:
 
 
 def read_steps(page: str, section: str | None = None) -> Iterator[Step]:
-    """The commands that a page shows, or one section of it, each with the lines that it prints."""
+    """The commands on a page or in a section of it, each with the lines that it prints."""
     text = (ROOT / page).read_text("utf-8")
     if section is not None:
         _, found, text = text.partition(f"\n## {section}\n")
@@ -51,16 +51,16 @@ def read_steps(page: str, section: str | None = None) -> Iterator[Step]:
 
 @dataclass(slots=True)
 class Shell:
-    """A person in a folder, who types what a transcript says."""
+    """A user in a folder, who types the commands of a transcript."""
 
     folder: Path
     environ: dict[str, str]
-    known: dict[str, str] = field(default_factory=dict)  # the page's name → the one of today
+    known: dict[str, str] = field(default_factory=dict)  # name on the page → name of today
 
     def type(self, step: Step) -> str:
-        """Carry a step out; everything that it shows must have been said.
+        """Carry out a step; its output must contain every line of the page.
 
-        A command ends with 0, or with the code that a comment names (`# …, exit 6`).
+        A command must end with 0, or with the code in a comment (`# …, exit 6`).
         """
         command = _NAMED.sub(lambda name: self.known.get(name[0], name[0]), step.command)
         words = shlex.split(command, comments=True)
@@ -90,7 +90,7 @@ class Shell:
 
 
 def compare(shown: tuple[str, ...], said: str, known: dict[str, str]) -> None:
-    """Find each line; the names that they bring are noted in `known`."""
+    """Find each line; adds new names to `known`."""
     left = [line.rstrip() for line in said.splitlines()]
     for line in shown:
         if line == "…":
@@ -104,7 +104,7 @@ def compare(shown: tuple[str, ...], said: str, known: dict[str, str]) -> None:
 
 
 def _to_form(line: str, known: Mapping[str, str]) -> tuple[re.Pattern[str], list[str]]:
-    """What a shown line looks like when it is said, and the names that are its groups."""
+    """A pattern for a line of the page, and the names of its groups."""
     form, new, at = "", [], 0
     for part in _PARTS.finditer(line):
         form += re.escape(line[at : part.start()])

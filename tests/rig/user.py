@@ -1,4 +1,4 @@
-"""This process as another user, meanwhile."""
+"""Run a block as another user."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 @contextmanager
 def acting_as(uid: int) -> Iterator[None]:
-    """Root is this user; skips for anybody else."""
+    """Act as this user; skips the test if the process is not root."""
     if os.geteuid() != 0:
         pytest.skip("root: only root can become another user")
     os.seteuid(uid)

@@ -1,4 +1,4 @@
-"""Waits for what has to become true: the one place where tests look again and again."""
+"""Wait for a condition: the one place where tests poll."""
 
 import time
 from collections.abc import Callable
@@ -14,13 +14,13 @@ def wait_for(
     pause_s: float = 0.05,
     otherwise: Callable[[], object] = lambda: "",
 ) -> Found:
-    """The first true answer. A file that is not there yet is no answer.
+    """The first true answer. A missing file is not an answer.
 
     Args:
-        what: asked every `pause_s`.
-        timeout_s: after which the wait fails.
-        pause_s: long where the question itself costs something.
-        otherwise: what else the failure says; asked only then.
+        what: the question, asked every `pause_s` seconds.
+        timeout_s: seconds until the wait fails.
+        pause_s: seconds between questions; longer if the question is expensive.
+        otherwise: gives more text for the failure.
 
     Raises:
         AssertionError: no answer was true in time.

@@ -1,8 +1,8 @@
-"""Runs `runner` often and fast: one process imports it, and each call is a fork of that process.
+"""Run `runner` often and fast: one process imports it, and each call is a fork of that process.
 
-A call behaves as `python -m runner` does, but for modules that are imported already. With other
-values of what is read at a start (`LD_*`, `PYTHON*`), the fork becomes such a process. Whoever
-tests the start itself, signals or a terminal starts real processes: `tests.rig.command`.
+A call behaves like `python -m runner`, except that modules are imported already. If variables that
+are read at the start differ (`LD_*`, `PYTHON*`), the fork executes a new process. Tests of the
+start itself, of signals or of a terminal use real processes: `tests.rig.command`.
 """
 
 import atexit
@@ -27,12 +27,12 @@ from typing import IO, Any, NoReturn
 import runner
 from tests.rig.command import ROOT, RUNNER, Done, make_environ, run_runner
 
-LEFT_OUT = ("runner.agent.", "runner.search.", "runner.server.")  # no command needs all of them
+LEFT_OUT = ("runner.agent.", "runner.search.", "runner.server.")  # each command needs few of them
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A call that has ended; `code` is None where it had to be killed."""
+    """A call that has ended; `code` is None if it was killed."""
 
     code: int | None
     out: bytes
@@ -48,7 +48,7 @@ class WarmRunner:
         self._lock = threading.Lock()
 
     def call(self, *words: str, cwd: Path, env: Mapping[str, str], longest_s: float = 60) -> Ended:
-        """`runner words…` in a folder, with this environment and no other, without input."""
+        """Run `runner words…` in a folder, with exactly this environment and without input."""
         with tempfile.TemporaryDirectory() as folder:
             place = {"cwd": str(cwd), "env": {**env}, "folder": folder}
             request = {"words": words, "longest_s": longest_s, **place}
@@ -62,7 +62,7 @@ class WarmRunner:
     def run(
         self, *words: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 60
     ) -> Done:
-        """The same as `run_runner`, and that itself while another call is under way."""
+        """The same as `run_runner`, which it uses while another call runs."""
         if self._lock.locked():
             return run_runner(*words, cwd=cwd, env=env, timeout_s=timeout_s)
         ended = self.call(*words, cwd=cwd, env=make_environ(env), longest_s=timeout_s)
@@ -72,7 +72,7 @@ class WarmRunner:
 
 @contextmanager
 def warm_runner(**environ: str) -> Iterator[WarmRunner]:
-    """One for as long as the block lasts; `environ` is what it needs at its own start."""
+    """A runner for the time of the block; `environ` is for its own start."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.rig.warm"],
         cwd=ROOT,
@@ -90,7 +90,7 @@ def warm_runner(**environ: str) -> Iterator[WarmRunner]:
 
 @cache
 def shared_runner() -> WarmRunner:
-    """One for as long as this process lasts."""
+    """The runner of this process."""
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(warm_runner())
@@ -100,7 +100,7 @@ def _serve() -> None:
     for found in pkgutil.walk_packages(runner.__path__, "runner."):
         if not found.name.startswith(LEFT_OUT) and not found.name.endswith("__main__"):
             import_module(found.name)
-    gc.freeze()  # a fork's collector touches none of it
+    gc.freeze()  # the collector of a fork does not touch these objects
     for line in sys.stdin.buffer:
         request = json.loads(line)
         begun = time.monotonic()
@@ -135,7 +135,7 @@ def _become(request: dict[str, Any]) -> NoReturn:
 
 
 def _at_start(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the C library and the interpreter read once, but for their paths of modules."""
+    """The variables that the C library and the interpreter read once, without module paths."""
     names = {name for name in environ if name.startswith(("LD_", "PYTHON"))}
     return {name: environ[name] for name in names - {"PYTHONPATH"}}
 

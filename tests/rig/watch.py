@@ -1,4 +1,4 @@
-"""Sees which files of a tree are opened: inotify, by the C library."""
+"""Watch which files of a tree are opened, with inotify from the C library."""
 
 import ctypes
 import os
@@ -13,13 +13,13 @@ _EVENT = struct.Struct("iIII")
 
 
 class Watch:
-    """What happened below some folders since the watch began."""
+    """The events below some folders since the watch began."""
 
     def __init__(self, handle: int, folders: dict[int, Path]) -> None:
         self._handle, self._folders = handle, folders
 
     def touched(self) -> set[Path]:
-        """The files that were opened, made, changed, moved or removed; folders themselves not."""
+        """The files, without folders, that were opened, made, changed, moved or removed."""
         seen: set[Path] = set()
         while select.select([self._handle], [], [], 0)[0]:
             events = os.read(self._handle, 1 << 16)
@@ -27,14 +27,14 @@ class Watch:
                 watch, mask, _, length = _EVENT.unpack_from(events)
                 name = events[_EVENT.size : _EVENT.size + length].rstrip(b"\0")
                 events = events[_EVENT.size + length :]
-                if name and not mask & 0x40000000:  # of a folder: listing one reads no file
+                if name and not mask & 0x40000000:  # events of folders: listing one reads no file
                     seen.add(self._folders[watch] / os.fsdecode(name))
         return seen
 
 
 @contextmanager
 def watched(*roots: Path) -> Iterator[Watch]:
-    """Watch these folders and all below them."""
+    """Watch these folders and all folders below them."""
     library = ctypes.CDLL(None, use_errno=True)
     handle = library.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     assert handle >= 0, os.strerror(ctypes.get_errno())
