@@ -1,10 +1,10 @@
 # make install   the command line and the tests' tools into .venv
-# make test      every test but those that need a GPU: brings up an engine where none answers
+# make test      every test except those that need a GPU; starts an engine if none answers
 # make lint      ruff, the layers of packages, and mypy
-# make generated compose files, reference pages, and what else is made from the code and pyproject.toml
-# make demo      a fleet of real containers runs a real sweep; make clean-demo takes it away
+# make generated compose files, reference pages and other files made from the code and pyproject.toml
+# make demo      a fleet of real containers runs a real sweep; make clean-demo removes it
 # make bench     the benchmarks under tests/bench
-# make chaos     lets every write of a sweep fail on the sweep server, a sweep for each, kills it, fuzzes it (hours)
+# make chaos     fails each write of the sweep server in a sweep of its own, kills it, fuzzes it (hours)
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -37,7 +37,7 @@ generated: install
 	$(BIN)/python -m runner.compose.clone amt/tiny_sweep.yaml
 	$(BIN)/python -m docs.generate
 
-# amt's tests apart: every process that collects them loads torch, for some 8 s
+# amt's tests run separately: every process that collects them loads torch, which takes 8 s
 test-fast: install
 	$(MAKE) --jobs=2 --output-sync=target test-amt test-others
 

@@ -1,15 +1,15 @@
 #!/bin/bash
-# The demo: a fleet of real containers works off a real sweep of real training.
+# The demo: a fleet of real containers runs a real sweep of real training.
 #
 #   docker/demo.sh up     engine (if none answers and this is root), image, server, sweep, fleet
-#   docker/demo.sh down   takes all of it away again; apt packages that stay are listed
+#   docker/demo.sh down   removes all of it; lists apt packages that stay
 #
 # `make demo` and `make clean-demo` call it, after the command line is installed in .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 runner=$PWD/.venv/bin/runner
-mark=.demo # what the demo made, one empty file each, so that `down` takes away no more than that
+mark=.demo # an empty file for each thing that the demo made, so that `down` removes only these
 
 say() { printf '\n== %s\n' "$*" >&2; }
 fail() {
@@ -17,7 +17,7 @@ fail() {
     exit 6
 }
 
-use_engine() { # the one that answers, else our own
+use_engine() { # the one that answers, else a private one
     if docker info >/dev/null 2>&1; then
         return 0
     fi
@@ -31,13 +31,13 @@ bring_up_engine() {
     fi
     [ "$(id -u)" = 0 ] || fail "no Docker engine answers, and only root can bring one up" \
         "start yours (\`sudo systemctl start docker\`), or run \`sudo make demo\`"
-    say "no Docker engine answers: bringing up a private one (as root, from Debian's packages)"
+    say "no Docker engine answers: starting a private one (as root, from Debian's packages)"
     touch $mark/engine
     docker/engine.sh up
     eval "$(docker/engine.sh env)"
 }
 
-have_base() { # the image that the Dockerfile builds on, without a registry if need be
+have_base() { # the Dockerfile's base image, made here if no registry answers
     local image=$1 flag=${2:-}
     docker image inspect "$image" >/dev/null 2>&1 && return
     docker pull --quiet "$image" >/dev/null 2>&1 && return
@@ -59,22 +59,22 @@ up() {
         build=()
         gpus=free:2
     fi
-    say "the image of amt, this folder's project"
+    say "building the image of amt, this folder's project"
     "$runner" build "${build[@]}"
-    say "a new sweep on this folder's own server"
+    say "creating a sweep on this folder's own server"
     sweep=$("$runner" sweep create amt/tiny_sweep.yaml --server local)
-    say "two agents, each in its container"
+    say "starting two agents, each in its container"
     "$runner" up --server local --gpus "$gpus" --sweep "$sweep" --follow --again
     say "the best run"
     "$runner" sweep show "$sweep" --server local --json | .venv/bin/python docker/demo_report.py
-    printf 'all of it took %d s; next:\n' $((SECONDS - started))
+    printf 'the demo took %d s; next:\n' $((SECONDS - started))
     printf '  .venv/bin/runner ps\n  .venv/bin/runner sweep show %s\n' "${sweep##*/}"
     printf '  .venv/bin/runner sweep best %s\n  make clean-demo\n' "${sweep##*/}"
 }
 
 down() {
     if [ ! -d $mark ]; then
-        echo "there is no demo to take away" >&2
+        echo "there is no demo to remove" >&2
         return
     fi
     if use_engine && [ -e .runner/fleet ]; then
@@ -87,7 +87,7 @@ down() {
         rm -rf .runner
     fi
     rm -rf $mark
-    echo "the demo is gone; .venv stays (\`make clean\` removes it)" >&2
+    echo "removed the demo; .venv stays (\`make clean\` removes it)" >&2
 }
 
 case "${1:-}" in

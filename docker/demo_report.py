@@ -1,4 +1,4 @@
-"""Prints a finished demo's best run beside the best constant, from `runner sweep show --json`."""
+"""Print a finished demo's best run and the best constant, from `runner sweep show --json`."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ METRIC, BASELINE = "val/hand_mpjpe", "constant/hand_mpjpe"
 
 
 def main() -> int:
-    """The best run's line, the constant's and the page; 1 if no run logged the metric."""
+    """Print the best run, the constant and the page; return 1 if no run logged the metric."""
     shown = json.load(sys.stdin)
     best, runs = shown["best"], shown["runs"]
     if best is None:

@@ -4,28 +4,28 @@
 #   docker/engine.sh up               install what is missing, start the engine
 #   docker/engine.sh base             make the image that the CPU Dockerfile builds on
 #                    [--cuda] [--tiny]  and a stand-in for NVIDIA's, and one for tests
-#   docker/engine.sh compose          fetch a newer Compose too, print its DOCKER_CONFIG
+#   docker/engine.sh compose          fetch a newer Compose, print its DOCKER_CONFIG
 #   docker/engine.sh env              print a shell's settings:  eval "$(docker/engine.sh env)"
-#   docker/engine.sh status           what runs; exit 1 if the engine does not answer
-#   docker/engine.sh down             stop all, put the machine back as it was before `up`
+#   docker/engine.sh status           print its state; exit 1 if the engine does not answer
+#   docker/engine.sh down             stop all, restore the machine's state before `up`
 #
-# No registry is needed: engine and images come from Debian's packages.  `up` and
-# `base` may be repeated, also after everything was killed outright.  Settings:
+# It needs no registry: engine and images come from Debian's packages.  You can repeat
+# `up` and `base`, even after all processes were killed.  Settings:
 #
 #   RUNNER_ENGINE_DIR      all its files; at most 66 characters   /tmp/runner-engine
 #   RUNNER_ENGINE_SUITE    trixie (Docker 26.1) or forky (28.5)    trixie
 #   RUNNER_ENGINE_BRIDGE   its default bridge                      rnr0
-#   RUNNER_ENGINE_ADDRESS  the bridge's address, a /16             one that is free
-#   RUNNER_ENGINE_POOL     for further networks, a /16             one that is free
-#   RUNNER_ENGINE_MIRROR   Debian's archive                        that of apt's sources
-#   RUNNER_ENGINE_GROUP    may use the socket, which is root       root
-#   RUNNER_ENGINE_HOOKS    a folder of programs that it finds      none
-#                          first, for a stand-in of NVIDIA's hook
+#   RUNNER_ENGINE_ADDRESS  the bridge's address, a /16             a free one
+#   RUNNER_ENGINE_POOL     for further networks, a /16             a free one
+#   RUNNER_ENGINE_MIRROR   Debian's archive                        the one of apt's sources
+#   RUNNER_ENGINE_GROUP    group with access to the socket         root
+#   RUNNER_ENGINE_HOOKS    a folder at the start of its PATH,      none
+#                          for a stand-in of NVIDIA's hook
 #
-# Several engines live side by side with folders and bridges of their own.  The
-# engine mounts in a namespace of its own: a file system that is mounted on the
-# machine later is seen in containers only where `/` is a shared mount.
-set -euo pipefail # with it `| grep -q` would fail at times: what writes into it is cut off
+# Several engines can run on a machine, each with its own folder and bridge.  The
+# engine has its own mount namespace: containers see a file system that is mounted
+# later on the machine only if `/` is a shared mount.
+set -euo pipefail # so never use `| grep -q`: it can end the writer with an error
 
 D=$(realpath -m "${RUNNER_ENGINE_DIR:-/tmp/runner-engine}")
 SUITE=${RUNNER_ENGINE_SUITE:-trixie}
@@ -34,29 +34,29 @@ GROUP=${RUNNER_ENGINE_GROUP:-root}
 ADDRESS=${RUNNER_ENGINE_ADDRESS:-}
 POOL=${RUNNER_ENGINE_POOL:-}
 NAME=runner-engine-$(cksum <<<"$D" | cut -d ' ' -f 1) # its cgroup, and its entry below
-SHARED=/run/runner-engines                             # how the machine was before the first engine
+SHARED=/run/runner-engines                             # the machine's state before the first engine
 PACKAGES=(ca-certificates e2fsprogs iproute2 iptables mount nftables runc tini)
-FOLDERS=( # that the engine's programs make and leave, inner ones first
+FOLDERS=( # made by the engine's programs, inner ones first
     /opt/containerd/bin /opt/containerd/lib /opt/containerd /run/containerd/s /run/containerd
     /run/docker/plugins /run/docker /run/runc /run/mount
 )
 
 say() { printf 'engine: %s\n' "$*" >&2; }
-fail() { # what happened, the way out
+fail() { # message, hint
     printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
     exit 1
 }
 
 # ---- apt ---------------------------------------------------------------------
 
-# What the machine itself fetches from, as `URI SUITE COMPONENT CODENAME` lines; the last word is
-# there once `apt-get update` was called.
+# The machine's package sources, as lines of `URI SUITE COMPONENT CODENAME`; the last word needs an
+# earlier `apt-get update`.
 apt_sources() {
     # shellcheck disable=SC2016 # $(…) is apt's here
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CODENAME)' 'Created-By: Packages' 2>/dev/null || true
 }
 
-# Sets MIRROR, without which nothing can be fetched.
+# Sets MIRROR, which every download needs.
 need_mirror() {
     [ -z "${MIRROR:-}" ] || return 0
     local found=${RUNNER_ENGINE_MIRROR:-}
@@ -67,7 +67,7 @@ need_mirror() {
     MIRROR=${found%/}
 }
 
-install_packages() { # names; those that were missing are noted for `down` to name
+install_packages() { # names; notes the missing ones, so that `down` can list them
     local missing=() package
     for package; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep 'ok installed' >/dev/null || missing+=("$package")
@@ -83,7 +83,7 @@ install_packages() { # names; those that were missing are noted for `down` to na
     }
 }
 
-unpack() { # a suite of Debian, a folder, packages; apt's own state stays as it is
+unpack() { # a suite of Debian, a folder, packages; does not change apt's own state
     local deb apt=$D/apt
     need_mirror
     rm -rf "$apt" "$2"
@@ -103,10 +103,10 @@ unpack() { # a suite of Debian, a folder, packages; apt's own state stays as it 
 }
 
 # Unpack the suite's engine into $D/root.  Its binaries need glibc 2.34 and
-# bookworm has 2.36; runc and tini need a newer one, so these are bookworm's.
+# bookworm has 2.36; the suite's runc and tini need a newer one, so we use bookworm's.
 unpack_engine() {
     [ ! -x "$D/root/usr/sbin/dockerd" ] || return 0
-    local new=$D/unpacking # renamed when whole
+    local new=$D/unpacking # renamed when complete
     say "fetching the engine from Debian $SUITE"
     unpack "$SUITE" "$new" docker.io docker-cli containerd docker-buildx docker-compose
     rm -rf "$D/root" "${new:?}/usr/bin/ctr"
@@ -122,7 +122,7 @@ links() { ip -o link | awk '{sub(/[@:].*/, "", $2); print $2}' | sort; }
 
 tables() { iptables-save 2>/dev/null | sed -n 's/^\*//p'; }
 
-# Note how the machine is, unless an engine that lives has done so since the boot.
+# Store the machine's state, unless a live engine has done so since the boot.
 remember_machine() {
     local boot
     boot=$(cat /proc/sys/kernel/random/boot_id)
@@ -133,13 +133,13 @@ remember_machine() {
         links >"$SHARED/links"
         iptables-save | sed 's/ \[[0-9:]*\]$//' >"$SHARED/rules"
         find "${FOLDERS[@]}" -maxdepth 0 >"$SHARED/folders" 2>/dev/null || true
-        echo "$boot" >"$SHARED/boot" # last: without it the rest counts for nothing
+        echo "$boot" >"$SHARED/boot" # last: without it the rest is ignored
     fi
     { cat "$D/settings" && printf 'FOLDER=%q\n' "$D"; } >"$SHARED/engines/$NAME"
 }
 
-# A /16 that no route of the machine touches and no other engine has chosen; in a
-# container of another engine that engine's networks are taken.
+# Prints a /16 that no route of the machine uses and no other engine has chosen; in a
+# container of another engine, that engine's networks are in use.
 free_net() { # second numbers to try
     local second taken
     taken=$(ip -4 route && cat "$SHARED"/engines/* 2>/dev/null) || true
@@ -149,7 +149,7 @@ free_net() { # second numbers to try
     fail "no free network for the engine" "set RUNNER_ENGINE_ADDRESS and RUNNER_ENGINE_POOL, a /16 each"
 }
 
-# The choices of the first `up` hold until `down`, whatever the environment says.
+# The choices of the first `up` are kept until `down`, whatever the environment contains.
 settle() {
     if [ -e "$D/settings" ]; then
         # shellcheck disable=SC1091
@@ -163,8 +163,8 @@ settle() {
     printf '%s=%q\n' SUITE "$SUITE" GROUP "$GROUP" BRIDGE "$BRIDGE" ADDRESS "$ADDRESS" POOL "$POOL" >"$D/settings"
 }
 
-# Everything of this engine that runs: what its cgroups hold, its own programs, and
-# those that `base` has put into a root below its folder.
+# Prints the processes of this engine: those in its cgroups, its own programs, and
+# programs that `base` runs in a root below its folder.
 processes() {
     local process
     find /sys/fs/cgroup -path "*/$NAME*" -name cgroup.procs -exec cat {} + 2>/dev/null || true
@@ -173,12 +173,12 @@ processes() {
     done
 }
 
-thaw() { # a paused container dies only then
+thaw() { # paused containers cannot be killed
     find /sys/fs/cgroup -path "*/$NAME*" \( -name freezer.state -exec sh -c 'echo THAWED >"$1"' - {} \; \
         -o -name cgroup.freeze -exec sh -c 'echo 0 >"$1"' - {} \; \) 2>/dev/null || true
 }
 
-kill_all() { # and with the last process go the engine's mounts: they are its namespace's
+kill_all() { # the last process also ends the engine's mounts, which are in its namespace
     local pids _
     for _ in {1..100}; do
         pids=$(processes | sort -u)
@@ -195,16 +195,16 @@ remove_cgroups() {
     find /sys/fs/cgroup -depth -type d -path "*/$NAME*" -exec rmdir {} + 2>/dev/null || true
 }
 
-# The bridges of this engine: its own, those with an address of its pool, and when
-# it is the last engine all of Docker's that were not there before the first.
+# Prints the bridges of this engine: its own, those with an address of its pool, and for
+# the last engine all of Docker's that did not exist before the first.
 bridges() { # last?
     echo "$BRIDGE"
     ip -o -4 addr | awk -v pool="${POOL%.*.*}." '$2 ~ /^br-/ && index($4, pool) == 1 {print $2}'
     [ "$1" != last ] || links | grep -xE 'br-[0-9a-f]{12}' | grep -vxF -f "$SHARED/links" || true
 }
 
-# Undo the rules that name these bridges or networks; with the last engine also
-# Docker's chains, the policy, and the tables that were not there before.
+# Removes the rules of these bridges or networks; for the last engine also Docker's
+# chains, the policy, and the tables that did not exist before.
 remove_rules() { # last?, bridges
     local table mine chains=
     mine=" ($(tr ' ' '|' <<<"${*:2}"))( |\$)| (${POOL%.*.*}|${ADDRESS%.*.*})\.[0-9./:]+( |\$)"
@@ -231,20 +231,20 @@ old_policy() {
     awk '/^\*/ {table = $1} table == "*filter" && $1 == ":FORWARD" {policy = $2} END {print policy ? policy : "ACCEPT"}' "$SHARED/rules"
 }
 
-drop_table() { # if nothing is in it; only nf_tables can, and with that backend iptables itself cannot
+drop_table() { # if it is empty; iptables cannot do this with its nf_tables backend
     if iptables -V | grep nf_tables >/dev/null && ! iptables-save -t "$1" | grep -E '^-A |^:[^ ]+ (-|DROP)' >/dev/null; then
         nft delete table ip "$1"
     fi
 }
 
-remove_sockets() { # of shims that were killed: those that no process listens on
+remove_sockets() { # of killed shims: no process listens on them
     local socket
     for socket in /run/containerd/s/*; do
         [ ! -S "$socket" ] || grep -qF " $socket" /proc/net/unix || rm -f "$socket"
     done
 }
 
-# Does a Docker run here that is not ours?  It then needs chains, policy and forwarding.
+# Whether another Docker runs here, which needs chains, policy and forwarding.
 has_foreign_docker() {
     local process
     for process in /proc/[0-9]*; do
@@ -267,8 +267,8 @@ restore_machine() { # after the last engine
 docker() { TMPDIR=$D/tmp DOCKER_CONFIG=$D/client DOCKER_HOST=unix://$D/docker.sock "$D/root/usr/bin/docker" "$@"; }
 answers() { [ -S "$D/docker.sock" ] && docker version >/dev/null 2>&1; }
 
-# Where images and containers lie: a file system in a sparse file.  overlay works
-# on it wherever the file itself lies, and `down` removes one file instead of 90,000.
+# Images and containers are in a file system in a sparse file.  overlay works on it
+# wherever the file is, and `down` removes one file instead of 90,000.
 make_data() {
     [ ! -e "$D/data.img" ] || return 0
     local free_kib
@@ -279,10 +279,10 @@ make_data() {
 }
 
 write_config() {
-    local mtu way_out # a tunnel's packets are smaller than a bridge's; containers must know
+    local mtu way_out # a tunnel has smaller packets than a bridge; containers must use its size
     way_out=$(ip -4 route show default | sed -nE '1s/.* dev ([^ ]+).*/\1/p')
     mtu=$(cat "/sys/class/net/${way_out:-lo}/mtu")
-    [ "$mtu" -le 9000 ] || mtu=1500 # no way out at all
+    [ "$mtu" -le 9000 ] || mtu=1500 # no route to other networks
     cat >"$D/daemon.json" <<JSON
 {
   "bridge": "$BRIDGE",
@@ -311,9 +311,9 @@ bridge_mac() { # locally administered, from the address
 start_daemon() {
     local loop
     loop=$(losetup -f) || fail "this machine has no loop devices" "as a container it must be privileged"
-    [ -b "$loop" ] || mknod -m 0600 "$loop" b 7 "${loop#/dev/loop}" # a container's /dev shows only the older ones
-    # With an address of its own; a bridge without takes the lowest of its ports', and each
-    # container that came or went would cut the others off until they ask for it again.
+    [ -b "$loop" ] || mknod -m 0600 "$loop" b 7 "${loop#/dev/loop}" # a container's /dev has only the older ones
+    # The bridge gets its own MAC address: otherwise it takes the lowest of its ports, and each
+    # container that starts or ends would disconnect the others until they resolve it again.
     ip link show "$BRIDGE" >/dev/null 2>&1 || ip link add name "$BRIDGE" address "$(bridge_mac)" type bridge
     ip -4 addr show dev "$BRIDGE" | grep -F " $ADDRESS " >/dev/null || ip addr add "$ADDRESS" dev "$BRIDGE"
     ip link set "$BRIDGE" up
@@ -361,8 +361,8 @@ up() {
     say "up: Docker $(docker version --format '{{.Server.Version}}'), DOCKER_HOST=unix://$D/docker.sock"
 }
 
-# Compose of a later suite with the buildx that it needs, as DOCKER_CONFIG has them; for
-# tests with two versions: `env` leaves the engine's own.
+# Makes a DOCKER_CONFIG with Compose and buildx of a later suite, for tests with two
+# versions; `env` keeps the engine's own Compose.
 compose() {
     local new=$D/unpacking-newer
     if [ ! -x "$D/newer/cli-plugins/docker-compose" ]; then
@@ -380,7 +380,7 @@ compose() {
 env_() {
     # shellcheck disable=SC2016 # the caller's PATH
     printf 'export DOCKER_HOST=unix://%q DOCKER_CONFIG=%q PATH=%q:"$PATH"\n' "$D/docker.sock" "$D/client" "$D/root/usr/bin"
-    # buildx keeps its state beside the plugins, where only root may write
+    # buildx keeps its state next to the plugins, where only root can write
     [ "$(id -u)" = 0 ] || printf 'export BUILDX_CONFIG=%q\n' "${TMPDIR:-/tmp}/runner-buildx-$(id -u)"
 }
 
@@ -394,12 +394,12 @@ status() {
     docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
 }
 
-is_alive() { # an entry of another engine whose folder is still there
+is_alive() { # an entry of another engine whose folder still exists
     # shellcheck disable=SC1090,SC2153
     [ "$1" != "$SHARED/engines/$NAME" ] && (source "$1" && [ -e "$FOLDER" ])
 }
 
-# The network of this engine, and of the machine when it was the last.
+# Removes the network of this engine; after the last engine, restores the machine's.
 restore_network() {
     local entry all others=no last=last
     for entry in "$SHARED"/engines/*; do
@@ -417,7 +417,7 @@ restore_network() {
 
 down() {
     if [ ! -e "$D" ] && [ ! -e "$SHARED/engines/$NAME" ]; then
-        say "nothing to take down"
+        say "nothing to stop"
         return
     fi
     kill_all
@@ -435,8 +435,8 @@ down() {
 
 # ---- images ------------------------------------------------------------------
 
-# Settings of apt and pip under which the machine itself reaches its registries.
-# Of pip's those that name files of this machine stay out: no image has them.
+# The machine's settings of apt and pip for its registries.
+# Leaves out pip's settings that name files of this machine: no image has them.
 write_apt_settings() {
     apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|https?::(Proxy|Verify-Peer|Verify-Host)) ' || true
 }
@@ -452,11 +452,11 @@ write_pip_settings() {
         file=${file^^}
         [ -z "${!file:-}" ] || [[ ${!file} == *file:* ]] || echo "$key = ${!file}"
     done
-    echo 'cert = /etc/ssl/certs/ca-certificates.crt' # pip's own bundle knows no proxy of the house
+    echo 'cert = /etc/ssl/certs/ca-certificates.crt' # pip's own bundle does not contain a local proxy's authority
 }
 
-# Certificates that the machine trusts beside Debian's own, to where
-# update-ca-certificates finds them again after every upgrade in the image.
+# Copies certificates that the machine trusts in addition to Debian's to the folder that
+# update-ca-certificates reads after every upgrade in the image.
 write_trust_hook() {
     cat <<'HOOK'
 set -e
@@ -504,18 +504,18 @@ chown 1000:1000 "$1/home/agent"
 mkdir -p "$1/tmp" && chmod 1777 "$1/tmp"
 rm -rf "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale "$1"/usr/share/i18n
 HOOK
-    # the variant `extract` runs no customize hooks, and says nothing
+    # the variant `extract` silently runs no customize hooks
     bootstrap --variant=extract --include=python3,busybox-static --extract-hook="sh '$D/tmp/applets' \"\$1\"" \
         bookworm - "deb $MIRROR bookworm main"
 }
 
-bootstrap() { # its mounts in a namespace of its own, too: a kill leaves none
+bootstrap() { # in its own mount namespace: a kill leaves no mounts
     TMPDIR=$D/tmp unshare --mount --propagation private mmdebstrap --quiet --mode=root "$@"
 }
 
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
-image() { # name, the function that writes its root file system as tar, changes
+image() { # name, function that writes its root file system as tar, changes
     ! has_image "$1" || return 0
     need_mirror
     local change changes=()
@@ -558,7 +558,7 @@ main() {
         ;;
     esac
     [ "$(id -u)" = 0 ] || fail "\`engine.sh $command\` needs root" "run it with sudo, or use an engine that is there"
-    exec 9</run # one of these at a time on a machine; the lock is the folder itself, nothing to remove
+    exec 9</run # one call at a time on a machine; the folder itself is the lock
     flock 9
     "$command" "$@"
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Checks that the programs named after PYTHON are there: `docker/requirements.sh python3 cc`.
-# As root on Debian what is missing is installed; otherwise it is named.
+# Checks that PYTHON and the other named programs exist: `docker/requirements.sh python3 cc`.
+# As root on Debian it installs missing ones; otherwise it prints them.
 set -euo pipefail
 
 python=${1:-python3}

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Runs a `pip install …` with torch's CPU wheels in reach: `docker/torch-cpu.sh .venv/bin/pip install …`.
-# docker/torch-index.sh says from where. Where an NVIDIA GPU is, pip is left alone.
+# Runs `pip install …` with an index of torch's CPU wheels: `docker/torch-cpu.sh .venv/bin/pip install …`.
+# docker/torch-index.sh finds the index. On a machine with an NVIDIA GPU it only runs pip.
 set -euo pipefail
 
 if [ -e /dev/nvidiactl ]; then
     args=("$@")
-    for i in "${!args[@]}"; do # the pinned pair is the CPU's
+    for i in "${!args[@]}"; do # the pinned versions are for CPUs
         case ${args[i]} in --constraint) unset "args[i]" "args[i+1]" ;; esac
     done
     exec "${args[@]}"

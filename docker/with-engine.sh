@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs a command with a Docker engine: the one that answers, else a private one, taken down again
-# afterwards unless KEEP_ENGINE is set: `docker/with-engine.sh COMMAND …`.
+# Runs a command with a Docker engine: `docker/with-engine.sh COMMAND …`. Uses the engine that
+# answers, else starts a private one and stops it afterwards, unless KEEP_ENGINE is set.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -18,5 +18,5 @@ finish() {
 trap finish EXIT
 eval "$("$here/engine.sh" env)"
 "$here/engine.sh" base --cuda --tiny
-"$here/engine.sh" compose >/dev/null || true # tests with two versions skip, and say so, without it
+"$here/engine.sh" compose >/dev/null || true # without it, tests with two versions are skipped
 "$@"
