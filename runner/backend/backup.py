@@ -13,6 +13,12 @@ TIMEOUT_S = 600.0  # the server copies its database before it answers
 def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = None) -> Path:
     """Write a whole backup to `file`, or nothing.
 
+    Args:
+        url: of the server, without a path.
+        key: the server's own key.
+        file: the tar file to write.
+        ca_bundle: trusted certificates; None: the system's.
+
     Raises:
         RunnerError: the file exists, the server refuses (4) or breaks off, or the disk is full (1).
     """

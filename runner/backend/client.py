@@ -33,6 +33,10 @@ class Client:
         kind: ours or W&B's; decides which fields exist.
         ca_bundle: trusted certificates; None: the system's.
         report: gets one line, from any thread, when the client waits for the server.
+
+    Raises:
+        RunnerError: every method, if the server refuses the key (4), does not know the entity or
+            sweep (3), does not answer, or answers with another error (1).
     """
 
     def __init__(

@@ -40,6 +40,13 @@ def find_key_origin(
     `WANDB_API_KEY`, and `api_key` in W&B's settings, do not name a host: they are for the server
     that the environment or W&B's settings name, else for W&B's cloud. The key of this folder's own
     server is for no other server, whatever its origin.
+
+    Args:
+        url: of the server.
+        environ: the process's environment.
+        home: contains `.netrc` and `.config/wandb/settings`.
+        state: the folder's; its server's key is for that server only.
+        folder: contains `wandb/settings`; by default the current folder.
     """
     own = read_own_key(state)
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)

@@ -53,6 +53,12 @@ def migrate(
 ) -> None:
     """Apply the changes after number `found`.
 
+    Args:
+        database: an open connection.
+        path: of its file, for errors.
+        known: all migrations, in order.
+        found: from `check_format`.
+
     Raises:
         RunnerError: a change failed; the database keeps the format before it (1).
     """

@@ -93,7 +93,15 @@ def judge_reload(info: EngineInfo, way: GpuAccess) -> Iterator[Finding]:
 
 
 def judge_disk(name: str, path: str, free_bytes: int, *, low: int, needed: int) -> Finding:
-    """Judge the free space for images or for the files of runs, in bytes."""
+    """Judge the free space for images or for the files of runs, in bytes.
+
+    Args:
+        name: of the check.
+        path: of the folder.
+        free_bytes: the free space.
+        low: bytes; less is a warning.
+        needed: bytes; less is a failure.
+    """
     detail = f"{format_bytes(free_bytes)} free at {path}"
     fix = "docker image prune, docker builder prune" if name == "images" else "free some space"
     if free_bytes < needed:

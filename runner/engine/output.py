@@ -34,7 +34,14 @@ class Logs:
         since_s: float | None = None,
         tail: int | None = None,
     ) -> Iterator[LogLine]:
-        """The container's output; with `follow`, across restarts until it has ended for good."""
+        """The container's output; with `follow`, across restarts until it has ended for good.
+
+        Args:
+            identity: the container's ID.
+            follow: wait for more lines.
+            since_s: seconds since the epoch; skip older lines.
+            tail: number of last lines to begin with; None: all.
+        """
 
         def read(since: str | None) -> Iterator[bytes]:
             return self._frames(identity, follow, since, since_s, tail)
@@ -51,7 +58,14 @@ class Logs:
         since_s: float | None = None,
         tail: int | None = None,
     ) -> Iterator[tuple[str, LogLine]]:
-        """Merge the output of several containers (name to show → ID), each line with its name."""
+        """Merge the output of several containers (name to show → ID), each line with its name.
+
+        Args:
+            identities: name to show → container ID.
+            follow: wait for more lines.
+            since_s: seconds since the epoch; skip older lines.
+            tail: number of last lines of each container; None: all.
+        """
         sources = {
             name: self.of(identity, follow=follow, since_s=since_s, tail=tail)
             for name, identity in identities.items()

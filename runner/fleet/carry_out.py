@@ -37,6 +37,12 @@ def carry_out(
 ) -> list[Result]:
     """Apply all actions, a few at a time; report each when it is done.
 
+    Args:
+        actions: the plan.
+        apply: carries out one action; called from several threads.
+        report: called with each result, from several threads.
+        cancel: called at Ctrl-C, to end actions that wait.
+
     Raises:
         Interrupted: Ctrl-C; actions that had begun were finished, the others never began.
     """

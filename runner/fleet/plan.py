@@ -52,6 +52,13 @@ def plan_fleet(
     """Plan the actions that give each of `slots` one agent as wanted; leave other GPUs alone.
 
     Do not carry out any action of a plan that contains a refusal.
+
+    Args:
+        slots: the selected slots, with their present state.
+        agents: all agents of the engine.
+        wanted: the agent that each slot should have.
+        force: start even where another process uses the GPU.
+        again: start agents again that reached their count of runs.
     """
     return [_plan_slot(slot, agents, wanted, force=force, again=again) for slot in slots]
 

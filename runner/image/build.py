@@ -38,6 +38,18 @@ def build_image(
 ) -> AgentImage:
     """The image of the present project; built only if something has changed.
 
+    Args:
+        engine: builds and stores the image.
+        project: the project to copy.
+        settings: of the project.
+        state: records the build.
+        cpu: build without CUDA.
+        cuda: 12 or 13; None: what the driver supports.
+        base: the base image; None: the one of settings or variant.
+        tag: an additional tag.
+        no_cache: rebuild every step.
+        report: gets one line per finished step.
+
     Raises:
         RunnerError: no variant fits this machine (6), a file is missing (3), a step fails (1).
     """
@@ -68,7 +80,18 @@ def plan_build(
     no_cache: bool = False,
     environ: Mapping[str, str],
 ) -> Build:
-    """The call of buildx that `build_image` would make, with CONTEXT for the staged folder."""
+    """The call of buildx that `build_image` would make, with CONTEXT for the staged folder.
+
+    Args:
+        project: the project to copy.
+        settings: of the project.
+        cpu: build without CUDA.
+        cuda: 12 or 13; None: what the driver supports.
+        base: the base image; None: the one of settings or variant.
+        tag: an additional tag.
+        no_cache: rebuild every step.
+        environ: the process's environment.
+    """
     _refuse_foreign(settings)
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
     pip = read_pip_settings(environ)

@@ -43,6 +43,13 @@ def find_image(
 ) -> AgentImage:
     """The image for agents: `--image` or `[image] name`, else the last one built.
 
+    Args:
+        engine: has the image.
+        project: for the hint.
+        settings: with `[image] name`.
+        state: has the record of the last build.
+        override: `--image`.
+
     Raises:
         RunnerError: it does not exist (3).
     """

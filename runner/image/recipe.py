@@ -73,7 +73,14 @@ class Recipe:
 def read_recipe(
     project: Project, settings: Settings, *, variant: Name, base: str | None = None
 ) -> Recipe:
-    """Read the project's files and dependencies, and hash them."""
+    """Read the project's files and dependencies, and hash them.
+
+    Args:
+        project: the project to copy.
+        settings: of the project.
+        variant: `cpu`, `cuda12` or `cuda13`.
+        base: the base image; None: the one of settings or variant.
+    """
     mounted = [project.root / one.source for one in settings.run.mounts]
     inside = [one for one in mounted if one.resolve() != project.root.resolve()]
     files = list_files(project.root, leave_out=inside)

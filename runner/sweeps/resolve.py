@@ -18,6 +18,12 @@ def resolve_sweep(
 
     With `write`, a W&B key must be allowed to write to the sweep's entity (else code 4).
 
+    Args:
+        spec: an ID, a path or the URL of a page.
+        servers: of this call.
+        names: defaults for entity and W&B project.
+        write: check that the key may write to the sweep's entity.
+
     Raises:
         RunnerError: it does not exist (3), its server refuses the key (4), or does not answer.
     """

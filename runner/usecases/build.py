@@ -32,7 +32,14 @@ class BuildRequest:
 def plan(
     project: Project, settings: Settings, request: BuildRequest, environ: Mapping[str, str]
 ) -> Build:
-    """The arguments for buildx. Asks no engine and writes nothing."""
+    """The arguments for buildx. Asks no engine and writes nothing.
+
+    Args:
+        project: the project to build.
+        settings: of the project.
+        request: the flags.
+        environ: the process's environment.
+    """
     return plan_build(
         project,
         settings,

@@ -53,6 +53,13 @@ def pin(
 ) -> Pinned:
     """Write `.env`, and compose.yaml if it is missing.
 
+    Args:
+        session: of this call.
+        gpus: `--gpus`; None: GPU 0.
+        sweep: `--sweep`: an ID, a path or a file; None: the folder's.
+        server: `--server`.
+        dry_run: write nothing.
+
     Raises:
         RunnerError: GPUs, sweep, server or `.env` do not fit; then nothing was written.
     """

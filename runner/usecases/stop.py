@@ -24,6 +24,12 @@ def stop_agents(
 ) -> list[Result]:
     """Stop the agents of these names; without names, all agents.
 
+    Args:
+        session: of this call.
+        names: of agents; empty: all.
+        dry_run: only plan.
+        on_result: called with each result, from several threads.
+
     Raises:
         RunnerError: no agent has one of the names (3).
     """

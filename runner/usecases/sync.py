@@ -43,7 +43,7 @@ from runner.sweeps.servers import Servers, find_kind
 from runner.usecases.consent import Ask, settle
 from runner.user.records import find_user_folder
 
-RUNS_PER_PROCESS = 64  # starting another process of W&B's client takes 1 s
+RUNS_PER_PROCESS = 64  # one more process of W&B's client costs 1 s, which this many runs repay
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,13 @@ def sync(
     start: Path, environ: Mapping[str, str], request: SyncRequest, *, report: Report, ask: Ask
 ) -> Synced:
     """Send the runs of the folder `start`.
+
+    Args:
+        start: the folder of the call.
+        environ: the process's environment.
+        request: the flags.
+        report: gets lines of narration.
+        ask: asks a person to accept claims.
 
     Raises:
         RunnerError: there is no target, or no key for it (4); or it does not answer (1).

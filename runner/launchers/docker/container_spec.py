@@ -128,7 +128,15 @@ class Folders:
 def make_spec(
     launch: Launch, slot: Slot, folders: Folders, host: Host, access: GpuAccess | None
 ) -> ContainerSpec:
-    """The container of the agent on this slot."""
+    """The container of the agent on this slot.
+
+    Args:
+        launch: what all agents of this call share.
+        slot: the GPU, MIG slice or CPU share.
+        folders: the host folders of its mounts.
+        host: the share of the engine's machine.
+        access: the way to give the container its GPU; None for a CPU slot.
+    """
     cpus = launch.options.cpus or (host.cpu_share if slot.is_cpu else None)
     rlimits = {} if launch.options.memlock is None else {"memlock": launch.options.memlock}
     return ContainerSpec(

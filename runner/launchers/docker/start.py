@@ -131,6 +131,13 @@ class Starter:
 def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
     """Make all mounted folders, the copy of the key, and a working copy for this sweep.
 
+    Args:
+        state: the state folder of the fleet.
+        launch: what all agents of this call share.
+        agent: name of the agent.
+        key: of the server, for the agent's copy.
+        code: the folder with the agent's code.
+
     Raises:
         RunnerError: something else is in the place of one of them.
     """

@@ -46,6 +46,13 @@ def make_options(
 ) -> AgentOptions:
     """The options of every agent, from flags, settings and sweep.
 
+    Args:
+        session: of this call.
+        target: the sweep.
+        replacement: the words after `--`.
+        count: runs per agent; None: no limit.
+        offline: runs log on disk.
+
     Raises:
         RunnerError: a mount or variable is not allowed, or there is no program (2, 3).
     """
@@ -139,7 +146,17 @@ def make_launch(
     options: AgentOptions,
     config: Mapping[str, Any],
 ) -> Launch:
-    """The launch of the agents, once the sweep exists and the plan refuses nothing."""
+    """The launch of the agents, once the sweep exists and the plan refuses nothing.
+
+    Args:
+        session: of this call.
+        engine: of the agents.
+        joined: the sweep and its server.
+        image: of the agents.
+        place: the project's folder in the image.
+        options: of every agent.
+        config: of the sweep.
+    """
     server = joined.server
     bundle = server.ca_bundle and copy_ca_bundle(server.ca_bundle, session.state.cache)
     return Launch(

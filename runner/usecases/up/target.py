@@ -57,6 +57,12 @@ def find_file_target(
     Reuses a sweep that this folder made from the same content. With `new`, or without such a
     sweep, `join` creates one.
 
+    Args:
+        spec: `--sweep`.
+        servers: of this call.
+        session: of this call.
+        new: `--new`: create a sweep even if one with this content exists.
+
     Raises:
         RunnerError: the file is not a valid sweep, or `new` is set and `spec` is not a file (2).
     """
