@@ -19,7 +19,8 @@ from runner.cli.app import app
 from runner.cli.catalog import COMMANDS
 from runner.errors import ExitCode
 from runner.image.variant import BASES
-from runner.settings.load import KEYS, Settings, variable_of
+from runner.settings.load import KEYS, variable_of
+from runner.settings.model import Settings
 
 FOLDER = Path(__file__).parent
 MADE = "<!-- made by `make generated` from {source}: edit that, or docs/generate.py -->\n"

@@ -2,7 +2,7 @@
 
 import sys
 
-from runner.compose.services import main
+from runner.compose.services.run import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,1 +1,1 @@
-"""What talks to a sweep server as its client, ours or W&B's: which one, by which key, how."""
+"""The client of a sweep server, ours or W&B's: choose the server, find its key, ask it."""

@@ -1,4 +1,4 @@
-"""A backup of a running sweep server, fetched over HTTP."""
+"""Fetch a backup of a running sweep server over HTTP (`GET /backup` of our server)."""
 
 import os
 import tarfile
@@ -14,10 +14,10 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
     """Write a whole backup to `file`, or nothing.
 
     Raises:
-        RunnerError: the file is there already, the server refuses or breaks off, the disk is full.
+        RunnerError: the file exists, the server refuses (4) or breaks off, or the disk is full (1).
     """
     if file.exists():
-        raise RunnerError(f"`{file}` is there already", hint="name another file")
+        raise RunnerError(f"`{file}` exists already", hint="name another file")
     part = file.with_name(f"{file.name}.part")
     try:
         with (
@@ -35,8 +35,8 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
     except (OSError, NoAnswer) as error:
         why = error.why if isinstance(error, NoAnswer) else error.strerror
         raise RunnerError(
-            f"the backup of {url} is not whole: {why}",
-            hint="is there room on the disks here and there?",
+            f"the backup of {url} is incomplete: {why}",
+            hint="check the free space here and on the server",
         ) from error
     finally:
         part.unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
 
 
 def _check(part: Path) -> None:
-    """A tar file that broke off has no end, which `tarfile` overlooks."""
+    """Refuse a tar file without its end blocks, which `tarfile` would accept."""
     with part.open("rb") as file:
         file.seek(-min(part.stat().st_size, 2 * tarfile.BLOCKSIZE), os.SEEK_END)
         if file.read() != bytes(2 * tarfile.BLOCKSIZE):

@@ -1,4 +1,4 @@
-"""Which certificates the caller trusts beyond the system's own."""
+"""Find the certificates that the caller trusts in addition to the system's."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
     """The file of certificates that the caller's environment names.
 
     Raises:
-        RunnerError: it names one that is not there.
+        RunnerError: the file does not exist (2).
     """
     for name in NAMES:
         if not (named := environ.get(name)):
@@ -21,7 +21,7 @@ def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
         file = Path(named).expanduser()
         if file.is_file():
             return file.resolve()
-        if file.is_dir():  # requests takes a folder as well; agents get a file
+        if file.is_dir():  # requests also accepts a folder; agents need a file
             continue
         raise RunnerError(
             f"`{name}` names `{named}`, and there is no such file",
@@ -32,9 +32,9 @@ def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
 
 
 def copy_ca_bundle(bundle: Path, folder: Path, *, dry_run: bool = False) -> Path:
-    """A copy of this very text in `folder`, for mounts: the original may be replaced any time.
+    """Copy the bundle into `folder` for mounting: the original may be replaced at any time.
 
-    In a dry run only its name is given.
+    A dry run only returns the path.
     """
     text = bundle.read_text("utf-8")
     copy = folder / f"ca-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pem"

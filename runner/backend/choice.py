@@ -1,4 +1,4 @@
-"""Which sweep server a command talks to."""
+"""Choose the sweep server that a command uses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from runner.state.folder import State
 
 
 class ServerSettings(Protocol):
-    """What the user's settings say of the server."""
+    """The user's settings for the server."""
 
     @property
     def server(self) -> str | None:
@@ -23,19 +23,19 @@ class ServerSettings(Protocol):
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """Key of a setting → where its value comes from."""
+        """Key of a setting → the origin of its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerChoice:
-    """The server that a call talks to: this folder's own, or one that is named by its URL."""
+    """The server that a call uses: this folder's own, or one with a URL."""
 
     url: str | None  # None: this folder's own
-    why: str  # the origin, in the user's words
+    why: str  # the origin of the choice, for messages
 
     @property
     def own(self) -> bool:
-        """Whether it is this folder's own, in a container beside the agents."""
+        """Whether it is this folder's own server, in a container on the agents' engine."""
         return self.url is None
 
 
@@ -53,13 +53,13 @@ def choose_server(
     Args:
         flag: `--server`: `local` or a URL.
         environ: the process's environment.
-        settings: loaded with the same environment, so that `RUNNER_SERVER` is in it.
-        home: where `.config/wandb/settings` and `.netrc` lie.
-        state: whose server's URL means `local`, and whose key opens no other server.
-        folder: where `wandb/settings` lies; the current folder by default, as W&B has it.
+        settings: loaded from the same environment, so they include `RUNNER_SERVER`.
+        home: contains `.config/wandb/settings` and `.netrc`.
+        state: the folder's; its server's URL means `local`, its key is for no other server.
+        folder: contains `wandb/settings`; the current folder by default, as for W&B's client.
 
     Raises:
-        RunnerError: the server named is neither `local` nor an http(s) URL.
+        RunnerError: the named server is neither `local` nor an http(s) URL (2).
     """
     if flag:
         return name_server(flag, "--server", state)
@@ -76,10 +76,10 @@ def choose_server(
 
 
 def name_server(server: str, why: str, state: State | None) -> ServerChoice:
-    """The server that this text of the user's means: `local`, or a URL.
+    """Parse the name of a server: `local`, or a URL.
 
     Raises:
-        RunnerError: it is neither.
+        RunnerError: it is neither (2).
     """
     own_port = (read_json(state.server_file) or {}).get("port") if state else None
     server = server.strip()
@@ -97,12 +97,12 @@ def name_server(server: str, why: str, state: State | None) -> ServerChoice:
             else "for example `local` or `https://api.wandb.ai`",
             code=ExitCode.USAGE,
         )
-    # the cloud's pages mean its API, which is never asked by plain HTTP
+    # a URL of the cloud's pages means its API; it is always asked over HTTPS
     return ServerChoice(CLOUD_HOSTS.get(host_of(server)) or server.rstrip("/"), why)
 
 
 def _port(parts: SplitResult) -> int | None:
     try:
         return parts.port
-    except ValueError:  # no number: the caller of the URL will say so
+    except ValueError:  # not a number: the request will fail with an error
         return None

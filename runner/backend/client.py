@@ -1,7 +1,7 @@
-"""The host's door to a sweep server: ours or W&B's, by the same GraphQL over plain HTTP.
+"""The host's client of a sweep server, ours or W&B's: GraphQL at `POST /graphql`.
 
-Field names are those that wandb 0.17 to 0.31 ask for. Fields that only our server has are asked
-for only there: W&B answers an unknown field with an error.
+Field names are those of the clients wandb 0.17 to 0.31. Only our server is asked for fields that
+only it has: W&B answers an unknown field with an error.
 """
 
 import json
@@ -28,11 +28,11 @@ class Client:
     """A connection to one server with one key.
 
     Args:
-        url: the server's, without a path.
-        key: for this server and no other.
-        kind: whose server it is: only ours has the fields of ours.
-        ca_bundle: certificates that are trusted; None: the system's.
-        report: is told once that the server is waited for, whichever thread meets it first.
+        url: of the server, without a path.
+        key: for this server only.
+        kind: ours or W&B's; decides which fields exist.
+        ca_bundle: trusted certificates; None: the system's.
+        report: gets one line, from any thread, when the client waits for the server.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Client:
         return [(edge["node"]["entityName"], edge["node"]["name"]) for edge in edges]
 
     def viewer(self) -> Viewer:
-        """Whose key this is."""
+        """The user of this key (query `viewer`)."""
         query = "query Viewer{viewer{username entity teams(first:500){edges{node{name}}}}}"
         node = self._graphql(query)["viewer"]
-        if not node:  # how W&B answers a key that it does not know
-            raise self._refused("it knows no user of this key")
+        if not node:  # W&B's answer for an unknown key
+            raise self._refused("it has no user with this key")
         teams = ((node.get("teams") or {}).get("edges")) or ()
         names = tuple(str(edge["node"]["name"]) for edge in teams)
         return Viewer(str(node.get("username") or ""), node.get("entity"), names)
@@ -103,7 +103,7 @@ class Client:
         """The sweep's runs, oldest first.
 
         Raises:
-            RunnerError: the sweep is gone (3), or no answer.
+            RunnerError: the sweep is gone (3), or the server does not answer (1).
         """
         fields = f"{_RUN_FIELDS} {_OUR_RUN_FIELDS}" if self.kind == "runner" else _RUN_FIELDS
         query = (
@@ -137,7 +137,7 @@ class Client:
             after = found["runs"]["pageInfo"]["endCursor"]
 
     def create_sweep(self, config: Mapping[str, Any], *, entity: str, project: str) -> SweepInfo:
-        """Create a sweep from a validated configuration."""
+        """Create a sweep from a checked configuration (mutation `upsertSweep`)."""
         mutation = (
             "mutation CreateSweep($config:String,$entity:String,$project:String){"
             "upsertSweep(input:{config:$config,entityName:$entity,projectName:$project}){"
@@ -152,7 +152,7 @@ class Client:
     def ask(
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> dict[str, Any]:
-        """The answer of one of the routes that only our server has."""
+        """The JSON answer of a route that only our server has."""
         return self._request(method, path, body, changes=method != "GET")
 
     def _sweep_fields(self) -> str:
@@ -187,7 +187,7 @@ class Client:
                 f"no answer from the server at {self.url}: {error.why}",
                 hint="`export SSL_CERT_FILE=…` names the authority to trust, here and in agents"
                 if error.untrusted
-                else "`runner doctor` looks at the server and the network",
+                else "`runner doctor` checks the server and the network",
             ) from error
         except ValueError as error:
             raise RunnerError(

@@ -1,4 +1,4 @@
-"""What a connected sweep server is to the host and to its agents."""
+"""A connected sweep server, for the host and its agents."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +10,21 @@ from runner.backend.hosts import LOCAL
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One sweep server, reachable."""
+    """One reachable sweep server."""
 
     name: str  # "local", or its URL
     client: Client
-    inner_url: str  # as an agent's container reaches it
+    inner_url: str  # for use in an agent's container
     key: str
-    network: str | None  # the containers' network on which `inner_url` resolves
-    ca_bundle: Path | None = None  # what the caller trusts beyond the system's certificates
+    network: str | None  # container network that resolves `inner_url`
+    ca_bundle: Path | None = None  # trusted in addition to the system's certificates
 
     @property
     def own(self) -> bool:
-        """Whether it is this folder's own, in a container beside the agents."""
+        """Whether it is this folder's own server, in a container on the agents' engine."""
         return self.name == LOCAL
 
     @property
     def kind(self) -> ServerKind:
-        """Whose server it is: ours, this folder's own or another one, or W&B's."""
+        """`runner` for our servers, this folder's own or another; `wandb` for W&B's."""
         return self.client.kind

@@ -1,11 +1,11 @@
-"""W&B's cloud and its names; when two addresses are one server."""
+"""Hosts of W&B's cloud, and whether two URLs are the same server."""
 
 import re
 from urllib.parse import urlsplit
 
-LOCAL = "local"  # how people name this folder's own server
+LOCAL = "local"  # the user's name for this folder's own server
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# W&B's cloud: one service under two hosts; the client's default moved with 0.31 (urls.py there)
+# W&B's cloud has two hosts; the default changed in client 0.31 (its urls.py)
 FORGE = "https://api.forge.coreweave.com"
 WANDB_AI = "https://api.wandb.ai"
 CLOUD_HOSTS = {
@@ -17,12 +17,12 @@ CLOUD_HOSTS = {
 
 
 def find_app_url(url: str) -> str:
-    """Where a person sees what is at `url`: the cloud's API has a host of its own."""
+    """The base URL of the web pages: the cloud's API has another host."""
     return url.replace("://api.", "://", 1) if is_cloud(url) else url
 
 
 def client_default() -> str:
-    """The cloud's host as the installed client knows it: a key without a host is for that."""
+    """The cloud's default URL in the installed client: keys without a host are for it."""
     from importlib import metadata  # slow to load, and few calls need it
 
     try:
@@ -33,20 +33,20 @@ def client_default() -> str:
 
 
 def is_cloud(url: str) -> bool:
-    """Whether this is W&B's own cloud, by either of its hosts."""
+    """Whether this is W&B's cloud, under one of its hosts."""
     return host_of(url) in CLOUD_HOSTS
 
 
 def is_same_host(one: str, other: str) -> bool:
-    """Whether two addresses are one server, the cloud being one under all its names."""
+    """Whether two URLs are the same server; all hosts of the cloud are one."""
     return host_of(one) == host_of(other) or (is_cloud(one) and is_cloud(other))
 
 
 def host_of(url: str) -> str:
-    """The host, with its port where the address has one, in lower case."""
+    """The host in lower case, with the port if the URL has one."""
     return urlsplit(url).netloc.lower()
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the address is this host's own: containers do not reach it, proxies do not count."""
+    """Whether the URL is on loopback: containers cannot reach it, and proxies are not used."""
     return urlsplit(url).hostname in LOOPBACK

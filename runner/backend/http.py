@@ -1,8 +1,8 @@
-"""HTTP of the host to a sweep server, ours or W&B's: one client, with typed errors.
+"""The host's HTTP client for a sweep server, ours or W&B's, with typed errors.
 
-It trusts the system's certificates or one bundle, takes the caller's proxies but for this very
-machine, follows no redirect and reads no password file: a key goes where it is meant to go. It
-stands on urllib3; what `requests` adds to that would all have to be switched off.
+It trusts the system's certificates or one bundle, and uses the caller's proxies except for
+loopback. It follows no redirects and reads no password files, so that a key only goes to its
+server. It uses urllib3: each addition of `requests` would have to be switched off.
 """
 
 import json
@@ -25,19 +25,19 @@ from urllib3.util import Retry, make_headers
 from runner.backend.hosts import is_loopback
 
 TIMEOUT_S = 30.0
-RETRIES = 5  # of a request that is answered with "later", or not at all after others were
+RETRIES = 5  # of a request that got "later", or no answer after earlier ones got one
 LONGEST_PAUSE_S = 60.0
 CHUNK = 1 << 20  # bytes
 _TOO_OFTEN = (429,)
-_LATER = (429, 502, 503, 504)  # after the last three a change may have been made all the same
+_LATER = (429, 502, 503, 504)  # after the last three, the server may have made the change
 
 
 class NoAnswer(Exception):  # noqa: N818 - a state of the server, not a fault
-    """No whole answer came.
+    """The server sent no complete answer.
 
     Attributes:
-        why: in one line.
-        untrusted: its certificate is of an authority that is not trusted here.
+        why: the reason, in one line.
+        untrusted: an unknown authority signed the server's certificate.
     """
 
     def __init__(self, why: str, *, untrusted: bool = False) -> None:
@@ -46,7 +46,7 @@ class NoAnswer(Exception):  # noqa: N818 - a state of the server, not a fault
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - as above
-    """A whole answer with a status of 400 or more, or a redirect, which is not followed."""
+    """A complete answer with status 400 or more, or a redirect (not followed)."""
 
     def __init__(self, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__(f"{status} {reason}")
@@ -57,10 +57,10 @@ class Http:
     """Requests to one server; threads may share it.
 
     Args:
-        url: the server's, without a path.
-        key: an API key for this server and no other; None: no key is sent.
-        ca_bundle: certificates that are trusted; None: the system's.
-        report: is told once that the server is waited for, whichever thread meets it first.
+        url: of the server, without a path.
+        key: an API key for this server only; None: send no key.
+        ca_bundle: trusted certificates; None: the system's.
+        report: gets one line, from any thread, when the client waits for the server.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Http:
     ) -> None:
         self.url = url.rstrip("/")
         self._report = report
-        self._telling = threading.Lock()  # who takes it tells, and keeps it
-        self._answered = False  # it did once: the address is right, a silence passes
+        self._telling = threading.Lock()  # the thread that takes it reports, and never releases it
+        self._answered = False  # it did once: the URL is right, so wait out a silence
         self._pool = _make_pool(self.url, key, ca_bundle)
 
     def request(
@@ -90,14 +90,13 @@ class Http:
         """The body of the answer.
 
         Args:
-            body: is sent as JSON; None: nothing is sent.
-            patient: what passes is waited out: a limit of the server's rate, a restart, an outage
-                after it answered once.
-            changes: the request changes something there; it is repeated only where the change was
-                surely not made.
+            body: sent as JSON; None: no body.
+            patient: wait out a rate limit, a restart, and an outage after an earlier answer.
+            changes: the request changes data; repeat it only if the server certainly did not
+                make the change.
 
         Raises:
-            NoAnswer: the server was not reached, or its answer broke off.
+            NoAnswer: the server could not be reached, or its answer broke off.
             ErrorAnswer: it answered with an error.
         """
         wait = _Wait(self, changes=changes) if patient else False
@@ -133,14 +132,14 @@ class Http:
                 answer.close()
 
     def may_repeat(self, error: BaseException, *, changes: bool) -> bool:
-        """Whether another try may follow: of a change only where the server was not reached."""
+        """Whether to try again; a change only if the server was not reached."""
         cause = _cause(error)
         if changes:
             return self._answered and isinstance(cause, ConnectionRefusedError)
         return self._answered and not isinstance(cause, ssl.SSLCertVerificationError)
 
     def tell(self, trouble: str) -> None:
-        """Report once that the server is waited for, and why."""
+        """Report once that the client waits for the server, and why."""
         if self._telling.acquire(blocking=False):
             self._report(f"{self.url} {trouble}: trying again for a while")
 
@@ -176,12 +175,12 @@ class Http:
 
 
 class _Wait(Retry):
-    """urllib3's retry: 2, 4, 8, … s or as long as the server asks; it is reported once."""
+    """urllib3's retry: waits 2, 4, 8, … s or as long as the server asks; reports once."""
 
     def __init__(self, http: Http | None = None, *, changes: bool = False, **known: Any) -> None:
         ours: dict[str, Any] = {
             "total": RETRIES,
-            "allowed_methods": None,  # a question of GraphQL is a POST
+            "allowed_methods": None,  # a GraphQL query is a POST
             "status_forcelist": _TOO_OFTEN if changes else _LATER,
             "backoff_factor": 1.0,
             "backoff_max": LONGEST_PAUSE_S,
@@ -191,7 +190,7 @@ class _Wait(Retry):
         self._http, self._changes = http, changes
 
     def new(self, **known: Any) -> "_Wait":
-        """The next one of a chain, as `increment` makes it."""
+        """The next retry of the chain; urllib3's `increment` calls this."""
         made = super().new(**known)
         made._http, made._changes = self._http, self._changes  # noqa: SLF001 - of its own class
         return made
@@ -205,7 +204,7 @@ class _Wait(Retry):
         _pool: ConnectionPool | None = None,
         _stacktrace: Any = None,
     ) -> "_Wait":
-        """Count a try, unless its error is final."""
+        """Count a try; raise a final error."""
         assert self._http is not None  # noqa: S101 - only `new` makes one without it
         if error is not None and not self._http.may_repeat(error, changes=self._changes):
             raise error
@@ -215,10 +214,10 @@ class _Wait(Retry):
         return made
 
     def parse_retry_after(self, retry_after: str) -> float:
-        """Seconds, as the server asks, within reason."""
+        """The seconds that the server asks for, up to a limit."""
         try:
             return min(super().parse_retry_after(retry_after), LONGEST_PAUSE_S)
-        except HTTPError:  # not a number, not a date
+        except HTTPError:  # neither a number nor a date
             return 0.0
 
 
@@ -229,14 +228,14 @@ def _make_pool(url: str, key: str | None, ca_bundle: Path | None) -> urllib3.Poo
         "maxsize": 8,
     }
     proxy = _find_proxy(url)
-    if "https" in (urlsplit(url).scheme, urlsplit(proxy or "").scheme):  # it takes 20 ms
+    if "https" in (urlsplit(url).scheme, urlsplit(proxy or "").scheme):  # making one takes 20 ms
         trusted = ca_bundle and str(ca_bundle)
         known["ssl_context"] = ssl.create_default_context(cafile=trusted)
     return urllib3.ProxyManager(proxy, **known) if proxy else urllib3.PoolManager(**known)
 
 
 def _find_proxy(url: str) -> str | None:
-    """The caller's; none for this very machine, where it must not come between."""
+    """The caller's proxy; None for loopback."""
     parts = urlsplit(url)
     if is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
@@ -252,12 +251,12 @@ def _no_answer(error: BaseException) -> NoAnswer:
 
 def _describe(cause: BaseException) -> str:
     match cause:
-        case OSError():  # one of them is a `BadStatusLine` as well
+        case OSError():  # one subclass is also a `BadStatusLine`
             return cause.strerror or str(cause) or type(cause).__name__
         case IncompleteRead():
             return "its answer broke off"
         case BadStatusLine() | LineTooLong():
-            return "what it answers is not HTTP"
+            return "its answer is not HTTP"
         case LocationValueError():
             return "it is not an address"
         case urllib3.exceptions.TimeoutError():
@@ -267,7 +266,7 @@ def _describe(cause: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What happened at the socket, below the library's own errors."""
+    """The error of the socket, below the library's errors."""
     below = getattr(error, "reason", None)
     if isinstance(below, BaseException) and not isinstance(error, OSError):
         return _cause(below)

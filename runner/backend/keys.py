@@ -1,4 +1,4 @@
-"""The key for a server: each goes to the host that it is for, never to another."""
+"""Find the key for a server. A key is sent only to the host that it is for."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ def find_key(
     state: State | None,
     folder: Path | None = None,
 ) -> str | None:
-    """The W&B key for the server at `url`, if there is one: see `find_key_origin`."""
+    """The W&B key for the server at `url`, or None: see `find_key_origin`."""
     found = find_key_origin(url, environ=environ, home=home, state=state, folder=folder)
     return found and found[0]
 
@@ -35,11 +35,11 @@ def find_key_origin(
     state: State | None,
     folder: Path | None = None,
 ) -> tuple[str, str] | None:
-    """The W&B key for the server at `url`, and where it stands: none is sent to another host.
+    """The W&B key for the server at `url`, and its origin.
 
-    `WANDB_API_KEY` names no host: it is for the server that the environment or W&B's settings
-    name, else for W&B's cloud; so is `api_key` in W&B's settings. The key of this folder's own
-    server is for no other one, wherever it stands.
+    `WANDB_API_KEY`, and `api_key` in W&B's settings, do not name a host: they are for the server
+    that the environment or W&B's settings name, else for W&B's cloud. The key of this folder's own
+    server is for no other server, whatever its origin.
     """
     own = read_own_key(state)
     saved = read_wandb_settings(home, folder or Path.cwd(), environ)
@@ -65,7 +65,7 @@ def get_key(
     """The key for the server at `url`: see `find_key_origin`.
 
     Raises:
-        RunnerError: there is none (4); the hint says for which host the keys are that there are.
+        RunnerError: there is no key (4); the hint names the hosts of other keys.
     """
     found = find_key_origin(url, environ=environ, home=home, state=state, folder=folder)
     if found is not None:
@@ -86,8 +86,8 @@ def _explain_no_key(
     if hostless := find_hostless_key(environ, saved, own):
         meant = environ.get("WANDB_BASE_URL") or saved.get("base_url") or client_default()
         return (
-            f"{_quoted(hostless[1])} names no host and counts for {meant}; `WANDB_BASE_URL={url}` "
-            f"beside it says that it is for this server, or {login} keeps one in ~/.netrc"
+            f"{_quoted(hostless[1])} does not name a host, so it is used for {meant}; set "
+            f"`WANDB_BASE_URL={url}` to use it for this server, or store another key with {login}"
         )
     ways = f"{login}, or set `WANDB_API_KEY` and `WANDB_BASE_URL={url}`"
     if is_cloud(url):
@@ -103,7 +103,7 @@ def _quoted(origin: str) -> str:
 
 
 def read_own_key(state: State | None) -> str | None:
-    """The key of this folder's own server, which opens no other one."""
+    """The key of this folder's own server, or None."""
     try:
         return (state.secrets / "server").read_text("ascii").strip() if state else None
     except OSError:
@@ -113,7 +113,7 @@ def read_own_key(state: State | None) -> str | None:
 def find_hostless_key(
     environ: Mapping[str, str], saved: Mapping[str, str], own: str | None
 ) -> tuple[str, str] | None:
-    """A key that says not for which host it is, and its origin."""
+    """A key that does not name its host, and its origin."""
     origins = {
         "WANDB_API_KEY": environ.get("WANDB_API_KEY"),
         "a key in W&B's settings file": saved.get("api_key"),
@@ -125,7 +125,7 @@ def find_hostless_key(
 def find_cloud_key(
     environ: Mapping[str, str], saved: Mapping[str, str], home: Path, own: str | None
 ) -> tuple[str, str] | None:
-    """The cloud's URL that a key is for, and where the key stands, if there is one."""
+    """The cloud's URL that has a key, and the origin of the key; or None."""
     if hostless := find_hostless_key(environ, saved, own):
         return client_default(), hostless[1]
     keys = read_netrc(environ, home)
@@ -136,7 +136,7 @@ def find_cloud_key(
 
 
 def _cloud_alias_key(url: str, environ: Mapping[str, str], home: Path) -> str | None:
-    """A key under the cloud's other name: both are one service, and W&B's client does the same."""
+    """A key for the cloud's other host: W&B's client accepts it too."""
     if not is_cloud(url):
         return None
     keys = read_netrc(environ, home)

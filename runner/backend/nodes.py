@@ -1,4 +1,4 @@
-"""What sweep servers tell of sweeps, runs and keys, as values. Nothing here asks anybody."""
+"""Sweeps, runs and viewers in the answers of sweep servers, as values. Pure."""
 
 import json
 import math
@@ -11,23 +11,23 @@ import yaml
 from runner.agent.contract.sweeps import SweepPath
 from runner.sweepfile.model import Goal
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is built in
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
 
 
 @dataclass(frozen=True, slots=True)
 class SweepInfo:
-    """A sweep as its server tells it."""
+    """A sweep from its server's answer."""
 
     path: SweepPath
     name: str
     state: str  # RUNNING, PAUSED, FINISHED or CANCELED
     config: Mapping[str, Any]
     run_count: int
-    engine: str | None  # what searches: known of our server only
+    engine: str | None  # the search engine; None on W&B
 
     @property
     def id(self) -> str:
-        """The last part of its path, which W&B gives it."""
+        """The last part of its path; the server makes it."""
         return self.path.id
 
     @property
@@ -44,20 +44,20 @@ class SweepInfo:
 
     @property
     def goal(self) -> Goal:
-        """Which way the metric is better."""
+        """`minimize` or `maximize`."""
         metric = self.config.get("metric")
         goal = metric.get("goal") if isinstance(metric, Mapping) else None
         return "maximize" if goal == "maximize" else "minimize"
 
     @property
     def ended(self) -> bool:
-        """No more runs will be handed out."""
+        """Whether the server gives out no more runs."""
         return self.state in ("FINISHED", "CANCELED", "CANCELLED")
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """One run of a sweep as its server tells it; None where only our server would know."""
+    """One run of a sweep from its server's answer; W&B leaves some fields None."""
 
     id: str
     name: str
@@ -69,25 +69,25 @@ class RunInfo:
     duration_s: float | None
     stopped_early: bool | None
     failure: Mapping[str, Any] | None
-    best: float | None  # of the sweep's metric over the logged values
+    best: float | None  # best logged value of the sweep's metric
     last: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whose key it is, and where it may write."""
+    """The user of a key, and the entities that the key may write to."""
 
     username: str
-    entity: str | None  # the default one
+    entity: str | None  # the default entity
     teams: tuple[str, ...]
 
     def may_write(self, entity: str) -> bool:
-        """Whether it is the viewer's own entity or that of one of its teams."""
+        """Whether the entity is the viewer's own or one of its teams."""
         return entity in (self.username, self.entity, *self.teams)
 
 
 def to_sweep(node: Mapping[str, Any], entity: str, project: str) -> SweepInfo:
-    """A sweep from its node of an answer."""
+    """Parse the node of a sweep."""
     config = yaml.load(node["config"] or "{}", Loader=_LOADER)  # noqa: S506 - a safe one
     return SweepInfo(
         path=SweepPath(entity, project, node["name"]),
@@ -100,7 +100,7 @@ def to_sweep(node: Mapping[str, Any], entity: str, project: str) -> SweepInfo:
 
 
 def to_run(node: Mapping[str, Any], metric: str | None) -> RunInfo:
-    """A run from its node of an answer; without our server's fields its summary must do."""
+    """Parse the node of a run; without our server's fields, its summary gives the metric."""
     config = {
         key: wrapped["value"] if isinstance(wrapped, dict) and "value" in wrapped else wrapped
         for key, wrapped in _object(node["config"]).items()
@@ -131,7 +131,7 @@ def _object(text: str | None) -> dict[str, Any]:
 
 
 def _pick(values: Mapping[str, Any], name: str) -> object:
-    """The value of this name; `val.loss` also where it was logged as a dictionary in another."""
+    """The value of this name; `val.loss` may also be a key of a dictionary `val`."""
     if name in values:
         return values[name]
     found: object = values

@@ -1,4 +1,4 @@
-"""What kind of server answers at an address."""
+"""Find out what kind of server answers at a URL."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from runner.agent.contract.servers import ServerKind
 from runner.backend.http import ErrorAnswer, Http, NoAnswer
 
-ASK_S = 5.0  # for a server to say what it is
-LONGEST = 4096  # bytes of what it says
+ASK_S = 5.0  # timeout of the question
+LONGEST = 4096  # bytes of the answer that are read
 
 
 def read_kind(url: str, ca_bundle: Path | None = None) -> ServerKind | None:
-    """Whose server answers at `url`, asked without a key; None where none answers.
+    """The kind of server at `url`, asked without a key; None if it does not answer.
 
-    Our server says `{"name":"runner"}` at `/healthz`; everything else counts as W&B's.
+    Our server answers `{"name":"runner"}` at `GET /healthz`; any other answer counts as W&B's.
     """
     try:
         with Http(url, ca_bundle=ca_bundle).stream(

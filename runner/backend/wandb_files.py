@@ -1,4 +1,4 @@
-"""The files in which W&B's client keeps settings and keys, read as it reads them."""
+"""Read the settings and keys that W&B's client stores, by the client's own rules."""
 
 import configparser
 import hashlib
@@ -12,7 +12,7 @@ from runner.user.accepted import Claim, is_accepted
 
 
 def find_home() -> Path:
-    """The user's home; a place where nothing lies for one without `HOME` and without an account."""
+    """The user's home; `/nonexistent` without `HOME` and account."""
     try:
         return Path.home()
     except RuntimeError:
@@ -20,7 +20,7 @@ def find_home() -> Path:
 
 
 def find_netrc_trouble(environ: Mapping[str, str], home: Path) -> str | None:
-    """Why a key that somebody believes to be in `.netrc` is not found there."""
+    """Why a key in `.netrc` was not found, for hints; None if the file has no fault."""
     file = find_netrc(environ, home)
     try:
         hosts = netrc.netrc(file).hosts
@@ -30,7 +30,9 @@ def find_netrc_trouble(environ: Mapping[str, str], home: Path) -> str | None:
         why = error.strerror if isinstance(error, OSError) else "it is damaged"
         return f"`{file}` cannot be read: {why}"
     if "default" in hosts:
-        return f"the `default` entry of `{file}` names no host, so it is sent to none"
+        return (
+            f"the `default` entry of `{file}` does not name a host, so runner does not send its key"
+        )
     return None
 
 
@@ -39,9 +41,8 @@ def read_wandb_settings(
 ) -> dict[str, str]:
     """W&B's own settings: `~/.config/wandb/settings`, overridden by `wandb/settings` in `folder`.
 
-    `WANDB_CONFIG_DIR` and `WANDB_DIR` move them as they do for the client. A damaged file counts
-    as empty, as it does there. Where the folder's file names a server or a key, that counts once
-    it was accepted.
+    `WANDB_CONFIG_DIR` and `WANDB_DIR` move them, and a damaged file counts as empty, as for the
+    client. A server or key in the folder's file counts only after the user accepted it.
     """
     environ = environ or {}
     local = _read_folder_settings(folder, environ)
@@ -52,8 +53,8 @@ def read_wandb_settings(
 
 
 def find_wandb_claims(home: Path, folder: Path, environ: Mapping[str, str]) -> list[Claim]:
-    """What W&B's settings in this folder decide about where keys and code go, accepted or not."""
-    if environ.get("WANDB_DIR"):  # then the user has said which settings count
+    """The claims of W&B's settings in this folder about where keys and code go, accepted or not."""
+    if environ.get("WANDB_DIR"):  # the user has named the folder of the settings
         return []
     local, origin = _read_folder_settings(folder, environ), "W&B's settings in this folder"
     claims: list[Claim] = []
@@ -70,7 +71,7 @@ def find_wandb_claims(home: Path, folder: Path, environ: Mapping[str, str]) -> l
 
 
 def is_known_server(named: str, *, environ: Mapping[str, str], home: Path) -> bool:
-    """Whether a server is `local`, W&B's cloud, or one that the user's own files name."""
+    """Whether a server is `local`, W&B's cloud, or named in the user's own files."""
     if named.strip() == LOCAL or is_cloud(named):
         return True
     meant = [environ.get("WANDB_BASE_URL"), _read_system_settings(home, environ).get("base_url")]
@@ -91,7 +92,7 @@ def _read_folder_settings(folder: Path, environ: Mapping[str, str]) -> dict[str,
 
 
 def find_netrc(environ: Mapping[str, str], home: Path) -> Path:
-    """The user's netrc file, as W&B's client finds it; it need not exist."""
+    """The path of the user's netrc file, as in W&B's client; it may not exist."""
     if named := environ.get("NETRC"):
         return Path(named).expanduser()
     usual = (home / ".netrc", home / "_netrc")
@@ -103,7 +104,7 @@ def read_netrc(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     try:
         hosts = netrc.netrc(find_netrc(environ, home)).hosts
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
-        return {}  # W&B's client warns and goes on without it as well
+        return {}  # W&B's client also warns and continues
     return {host.lower(): password for host, (_, _, password) in hosts.items() if password}
 
 

@@ -7,7 +7,7 @@ __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Run the command line; Ctrl-C while it still loads is one line, too."""
+    """Run the command line; Ctrl-C while modules still load prints one line, too."""
     try:
         from runner.cli.app import main as run
     except KeyboardInterrupt:

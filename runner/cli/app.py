@@ -16,10 +16,10 @@ from runner.errors import ExitCode, RunnerError
 
 
 class _Commands(TyperGroup):
-    """Typer itself would turn Ctrl-C into a silent exit."""
+    """The root group. It keeps Ctrl-C, which typer would turn into a silent exit."""
 
     def make_context(self, *words: Any, **extra: Any) -> Any:
-        """Read the arguments, for which typer asks the commands' modules."""
+        """Parse the arguments; typer loads the module of the command for that."""
         try:
             return super().make_context(*words, **extra)
         except KeyboardInterrupt as error:
@@ -50,7 +50,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-# typer carries a click of its own and exports it in part: every usage error is of this class
+# typer bundles its own click and exports part of it: this is the class of all usage errors
 _UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
 
 
@@ -69,8 +69,10 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command line; an expected failure ends with one line, a hint and its code."""
-    os.umask(os.umask(0o022) | 0o022)  # nothing of ours is for others to write
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without UTF-8 shows what it can
+    os.umask(os.umask(0o022) | 0o022)  # other users must not write our files
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a terminal without UTF-8 gets replacement characters
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run(sys.argv[1:]))
 

@@ -19,10 +19,14 @@ from runner.usecases.consent import settle
 
 def build(
     cpu: Annotated[bool, typer.Option("--cpu", help="An image without CUDA.")] = False,
-    cuda: Annotated[int | None, typer.Option(help="12 or 13, whatever this machine has.")] = None,
+    cuda: Annotated[
+        int | None, typer.Option(help="CUDA 12 or 13, whatever GPUs this machine has.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="The base image.")] = None,
-    tag: Annotated[str | None, typer.Option(help="A tag beside `runner-PROJECT:HASH`.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
+    tag: Annotated[
+        str | None, typer.Option(help="A second tag, besides `runner-PROJECT:HASH`.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Rebuild every step.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print buildx's arguments.")] = False,
     as_json: JsonOption = False,
     yes: YesOption = False,

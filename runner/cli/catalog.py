@@ -24,7 +24,7 @@ COMMANDS = (
         "config", "runner.cli.config:config", "Show every setting and where it comes from.", BEGIN
     ),
     Entry("up", "runner.cli.up:up", "Run one agent on each selected GPU.", RUN),
-    Entry("stop", "runner.cli.stop:stop", "Stop agents; their runs end a step and save.", RUN),
+    Entry("stop", "runner.cli.stop:stop", "Stop agents; their runs finish a step and save.", RUN),
     Entry(
         "down",
         "runner.cli.down:down",
@@ -66,13 +66,21 @@ SWEEP_COMMANDS = (
 
 SERVER_COMMANDS = (
     Entry("status", "runner.cli.server.status:status", "Show where the server is and how it is."),
-    Entry("backup", "runner.cli.server.backup:backup", "Copy all that the running server keeps."),
-    Entry("check", "runner.cli.server.check:check", "Check that what a stopped server keeps fits."),
-    Entry("key", "runner.cli.server.key:app", "Make keys that read only, or serve one sweep."),
+    Entry(
+        "backup",
+        "runner.cli.server.backup:backup",
+        "Copy everything that the running server keeps.",
+    ),
+    Entry(
+        "check", "runner.cli.server.check:check", "Check the data of a stopped server for faults."
+    ),
+    Entry("key", "runner.cli.server.key:app", "Make keys that only read, or only serve one sweep."),
 )
 
 KEY_COMMANDS = (
-    Entry("create", "runner.cli.server.key:create", "Make a key; it is shown this once."),
+    Entry("create", "runner.cli.server.key:create", "Make a key; it is shown only once."),
     Entry("list", "runner.cli.server.key:list_keys", "Show the keys, without their secrets."),
-    Entry("revoke", "runner.cli.server.key:revoke", "End a key; a second time changes nothing."),
+    Entry(
+        "revoke", "runner.cli.server.key:revoke", "Revoke a key; doing it again changes nothing."
+    ),
 )

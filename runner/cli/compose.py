@@ -21,7 +21,7 @@ def compose(
 ) -> None:
     """Write GPUs, sweep and images for `docker compose up`.
 
-    They stand in a block of `.env`, which compose.yaml reads.
+    They go into a block of `.env`, which compose.yaml reads.
     """
     overridden = [*(["server"] if server else ()), *(["run.sweep"] if sweep else ())]
     session = open_session(create=True, read_only=dry_run, yes=yes, overridden=overridden)

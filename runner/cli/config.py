@@ -47,7 +47,7 @@ def config(as_json: JsonOption = False) -> None:
 
 
 def _masked(value: object) -> object:
-    """As JSON has it; keys and passwords in `[run] env` and `[image] args` are not shown."""
+    """The value for JSON; hides keys and passwords in `[run] env` and `[image] args`."""
     if isinstance(value, tuple):
         return [str(one) for one in value]
     if not isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from runner.usecases.stop import take_down
 def down(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Stop the fleet and remove its containers; data stays.
 
-    The server goes, too, unless runs still log to it.
+    It also removes the server, unless runs still log to it.
     """
     session = open_session(read_only=dry_run)
     results = take_down(session, dry_run=dry_run, on_result=render.report_result)

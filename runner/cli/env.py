@@ -11,7 +11,7 @@ from runner.sweeps.place import LOCAL_ENTITY
 def env(server: ServerOption = None) -> None:
     """Print what a shell needs to use the same server.
 
-    After `eval "$(runner env)"` W&B's client, by hand or in a notebook, logs there.
+    After `eval "$(runner env)"`, W&B's client logs to that server, also in a notebook.
     """
     session = open_session(read_only=True)
     connection = session.servers(server, own="find").get()

@@ -10,7 +10,7 @@ from runner.cli.session import load_checked
 from runner.engine.client import Engine
 from runner.errors import RunnerError
 from runner.fleet.agents import Agent
-from runner.fleet.holders import mark_gpus
+from runner.fleet.holders import mark_held
 from runner.gpus.gpu import Gpu
 from runner.gpus.nvml import read_gpus
 from runner.launchers.docker.observe import read_agents
@@ -24,7 +24,7 @@ def gpus(as_json: JsonOption = False) -> None:
     seen = read_gpus()
     settings = load_checked()
     agents = _read_all_agents(settings.engine)
-    found = mark_gpus(seen, agents, foreign_mib=settings.run.foreign_mib)
+    found = mark_held(seen, agents, foreign_mib=settings.run.foreign_mib)
     if as_json:
         console.data(console.to_json({"gpus": [shapes.gpu(one) for one in found]}))
         return
@@ -33,12 +33,12 @@ def gpus(as_json: JsonOption = False) -> None:
 
 
 def _read_all_agents(engine: str | None) -> list[Agent]:
-    """All agents of the engine; none, reported in one line, where no engine answers."""
+    """All agents of the engine; an empty list and a note if no engine answers."""
     state = find_state(Path.cwd(), environ=os.environ, read_only=True)
     try:
         return read_agents(Engine.connect(engine, state=state, environ=os.environ), state)
     except RunnerError as error:
-        console.note(f"agents are seen by their leases only: {error.message}")
+        console.note(f"only leases show who uses a GPU: {error.message}")
         return []
 
 

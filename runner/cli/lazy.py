@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported when they are called, not before."""
+"""A group of commands that imports the module of a command when the command is called."""
 
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command, as the help of its group shows it."""
+    """One command in the help of its group."""
 
     name: str
     where: str  # `module:function`, or `module:typer application` for a group
@@ -21,7 +21,7 @@ class Entry:
     section: str = "Commands"
 
     def load(self) -> Any:
-        """The command itself; its module is imported now."""
+        """Import the module and return its command."""
         module, _, attribute = self.where.partition(":")
         found = getattr(import_module(module), attribute)
         if isinstance(found, typer.Typer):
@@ -51,7 +51,7 @@ def lazy_group(entries: Sequence[Entry], base: type[TyperGroup] = TyperGroup) ->
 
 
 class _Loaded(MutableMapping[str, Any]):
-    """Commands by name; each is loaded at the first look."""
+    """Commands by name; each is loaded when it is first read."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = {entry.name: entry for entry in entries}

@@ -19,14 +19,16 @@ def logs(
         list[str] | None,
         typer.Argument(metavar="[AGENT|RUN…]", help="Agents, or runs (default: all agents)."),
     ] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep printing new lines.")
+    ] = False,
     tail: Annotated[
         int | None, typer.Option("-n", "--tail", min=0, help="Lines per agent.")
     ] = None,
 ) -> None:
     """Show the log lines of agents and runs.
 
-    The agent's name stands before each line.
+    Each line begins with the agent's name.
     """
     session = open_session(read_only=True)
     engine = session.engine()
@@ -43,7 +45,7 @@ def logs(
 
 
 def _select_whole(agents: Sequence[Agent], names: Sequence[str]) -> list[Agent]:
-    """The agents that are named; without a name all that are not put aside."""
+    """The named agents; without names, all that no other agent has replaced."""
     if not names:
         return [agent for agent in agents if not agent.retired]
     return [agent for agent in agents if agent.name in names]
@@ -53,7 +55,7 @@ def _find_logs_of(engine: Engine, agents: Sequence[Agent], runs: set[str]) -> li
     """The agents whose logs have lines of these runs.
 
     Raises:
-        RunnerError: a name is neither an agent's nor a run's.
+        RunnerError: a name is neither an agent's nor a run's (3).
     """
     seen = {agent.name: _runs_in(engine, agent) for agent in agents}
     for run in runs:
@@ -63,6 +65,6 @@ def _find_logs_of(engine: Engine, agents: Sequence[Agent], runs: set[str]) -> li
 
 
 def _runs_in(engine: Engine, agent: "Agent") -> set[str]:
-    """What stands before the first bar of its lines, and the run that has not written yet."""
+    """Run IDs before the first `|` of the agent's log lines, and its current run."""
     written = {line.text.partition(" | ")[0] for line in engine.logs.of(agent.container)}
     return written | {agent.running_run or ""}

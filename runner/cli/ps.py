@@ -21,7 +21,7 @@ HEADER = ("AGENT", "GPU", "STATE", "RUN", "FINISHED", "FAILED", "SWEEP", "REASON
 
 def ps(
     every: Annotated[
-        bool, typer.Option("--all", help="Also ended agents that others replaced.")
+        bool, typer.Option("--all", help="Also show ended agents that were replaced.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

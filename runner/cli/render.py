@@ -1,4 +1,4 @@
-"""How plans and their outcomes are shown: lines, a table, or one JSON object."""
+"""Print plans and outcomes: as lines, a table, or one JSON object."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +10,12 @@ from runner.usecases.up.request import Planned, Started
 
 
 def report_result(result: Result) -> None:
-    """One line per finished action."""
+    """Print one line for a finished action."""
     action = result.action
     outcome = "" if result.outcome == "done" else f" {result.outcome}"
     facts = [action.cause, result.error.message if result.error else result.detail]
     if action.do == "stop" and facts[1]:
-        facts = facts[1:]  # what came of it says more than what was to come
+        facts = facts[1:]  # the outcome replaces the cause
     what = "; ".join(fact for fact in facts if fact)
     console.note(f"{action.do}{outcome} {action.agent} on {action.uuid}: {what}")
 
@@ -27,10 +27,10 @@ def plan_table(results: Sequence[Result]) -> str:
 
 
 def show_plan(fleet: str, plan: Planned, *, as_json: bool) -> ExitCode:
-    """Print a plan that is not carried out: it was only asked for, or something is refused.
+    """Print a plan that is not carried out: of a dry run, or because it refuses a GPU.
 
     Raises:
-        RunnerError: what is refused, each with its cause; as JSON it is the exit code alone.
+        RunnerError: the plan refuses GPUs (6); with `as_json` the exit code alone is returned.
     """
     refused = plan.refused
     results = [Result(one, "failed" if one.do == "refuse" else "planned") for one in plan.actions]
@@ -49,7 +49,7 @@ def show_plan(fleet: str, plan: Planned, *, as_json: bool) -> ExitCode:
 
 
 def show_results(fleet: str, done: Started, *, as_json: bool) -> ExitCode:
-    """The outcome on stdout or in one line; the worst code of all actions."""
+    """Print the outcome, as JSON or in one line; return the highest exit code of the actions."""
     if as_json:
         _print_json(fleet, done.sweep, done.results, done.outside)
     failed = [result for result in done.results if result.error]
@@ -66,7 +66,7 @@ def show_results(fleet: str, done: Started, *, as_json: bool) -> ExitCode:
 def show_stopped(
     fleet: str, results: Sequence[Result], *, as_json: bool, dry_run: bool
 ) -> ExitCode:
-    """What `stop` and `down` did, or would do."""
+    """Print what `stop` and `down` did, or would do."""
     if as_json:
         records = [shapes.action(result) for result in results]
         console.data(console.to_json({"fleet": fleet, "actions": records}))

@@ -45,7 +45,9 @@ def serve(
     else:
         _check_local(data)
     if host not in LOOPBACK and tls is None:
-        console.note("keys and values can be read on the way: `--tls-cert` and `--tls-key` encrypt")
+        console.note(
+            "others on the network can read keys and values: set `--tls-cert` and `--tls-key`"
+        )
     run_server(host, port, data, key_file, tls)
 
 
@@ -62,6 +64,6 @@ def _check_local(data: Path) -> None:
 
 
 def _own_data(key_file: Path | None) -> tuple[Path, Path]:
-    """Data and key of this folder's own server: the same with and without its container."""
+    """Data folder and key file of this folder's own server, as its container uses them."""
     state = open_session(create=True).state
     return make_data(state, report=console.note), key_file or ensure_key(state)

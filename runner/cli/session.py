@@ -1,4 +1,4 @@
-"""The session of a command that a person calls in a terminal."""
+"""Open the session of a command in a terminal."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ import typer
 
 from runner import console
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.usecases import consent
 from runner.usecases import session as usecase
 from runner.usecases.session import Session
@@ -25,7 +26,7 @@ def open_session(
     yes: bool | None = None,
     overridden: Iterable[str] = (),
 ) -> Session:
-    """The current folder, with narration on stderr; the arguments are the use case's."""
+    """The session of the current folder; reports go to stderr. See `usecases.session`."""
     return usecase.open_session(
         Path.cwd(),
         os.environ,
@@ -41,13 +42,13 @@ def open_session(
 
 
 def load_checked() -> Settings:
-    """The current folder's settings, for a command that only looks."""
+    """The current folder's settings, for a command that changes nothing."""
     project = find_project(Path.cwd())
     return consent.load_checked(lambda: load_settings(project, environ=os.environ), console.note)
 
 
 def ask(claims: Sequence[Claim]) -> bool:
-    """Whether a person accepts; a script, which nobody sits before, does not."""
+    """Ask a person to accept the claims; False without a terminal."""
     if "--json" in sys.argv or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     what = "this" if len(claims) == 1 else "these"

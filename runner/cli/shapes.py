@@ -1,11 +1,11 @@
-"""The JSON shapes of `--json`. Scripts read them: a field keeps its name and its meaning."""
+"""The JSON shapes of `--json`. Scripts read them: never rename or redefine a field."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.fleet.agents import find_index, find_state_of
 
-if TYPE_CHECKING:  # a command that shows one shape loads nothing of the others
+if TYPE_CHECKING:  # a command loads only the modules of its own shape
     from runner.backend.nodes import RunInfo
     from runner.doctor.findings import Finding
     from runner.fleet.agents import Agent
@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # a command that shows one shape loads nothing of the others
 
 
 def agent(found: "Agent", indices: Mapping[str, int], *, now: float) -> dict[str, Any]:
-    """One agent, as `ps --json` shows it.
+    """One agent in `ps --json`.
 
     Args:
-        indices: of the GPUs, by UUID.
-        now: s since the epoch.
+        indices: NVML index of each GPU, by UUID.
+        now: seconds since the epoch.
     """
     state, reason = find_state_of(found, now=now)
     status, slot = found.status, found.slot
@@ -41,7 +41,7 @@ def agent(found: "Agent", indices: Mapping[str, int], *, now: float) -> dict[str
 
 
 def action(result: "Result") -> dict[str, Any]:
-    """One action of `up`, `stop` or `down`, and what came of it."""
+    """One action of `up`, `stop` or `down`, with its outcome."""
     return {
         "do": result.action.do,
         "agent": result.action.agent,
@@ -53,7 +53,7 @@ def action(result: "Result") -> dict[str, Any]:
 
 
 def gpu(found: "Gpu") -> dict[str, Any]:
-    """One GPU with its slices and processes, as `gpus --json` shows it."""
+    """One GPU with its MIG slices and processes, in `gpus --json`."""
     return {
         "index": found.index,
         "uuid": found.uuid or None,
@@ -91,7 +91,7 @@ def gpu(found: "Gpu") -> dict[str, Any]:
 
 
 def sweep(joined: "SweepHandle") -> dict[str, Any]:
-    """Which sweep it is, as every `sweep … --json` begins."""
+    """The fields of a sweep in each `sweep … --json`."""
     return {
         "path": str(joined.sweep.path),
         "id": joined.sweep.id,
@@ -105,7 +105,7 @@ def sweep(joined: "SweepHandle") -> dict[str, Any]:
 def sweep_with_runs(
     joined: "SweepHandle", runs: "Iterable[RunInfo]", best: "RunInfo | None"
 ) -> dict[str, Any]:
-    """A sweep with its runs, as `sweep show --json` shows it."""
+    """A sweep with its runs, in `sweep show --json`."""
     shown = joined.sweep
     return {
         **sweep(joined),
@@ -126,7 +126,7 @@ def run(found: "RunInfo") -> dict[str, Any]:
 
 
 def synced_run(outcome: "Outcome") -> dict[str, Any]:
-    """What became of a run, as `sync-offline --json` shows it."""
+    """The outcome of a run in `sync-offline --json`."""
     return {
         "id": outcome.run_id,
         "path": str(outcome.folder),
@@ -140,7 +140,7 @@ def synced_run(outcome: "Outcome") -> dict[str, Any]:
 
 
 def planned_run(transfer: "Transfer") -> dict[str, Any]:
-    """A run that `sync-offline --dry-run --json` would send."""
+    """A run to send in `sync-offline --dry-run --json`."""
     return {
         "id": transfer.found.run_id,
         "path": str(transfer.found.folder),
@@ -154,7 +154,7 @@ def planned_run(transfer: "Transfer") -> dict[str, Any]:
 
 
 def findings(found: "Sequence[Finding]") -> list[dict[str, Any]]:
-    """What `doctor --json` found."""
+    """The findings in `doctor --json`."""
     return [
         {"check": one.check, "status": one.status, "detail": one.detail, "fix": one.fix}
         for one in found

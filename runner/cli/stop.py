@@ -11,7 +11,7 @@ from runner.usecases.stop import stop_agents
 def stop(
     names: AgentsArgument = None, dry_run: DryRunOption = False, as_json: JsonOption = False
 ) -> None:
-    """Stop agents; their runs end a step and save.
+    """Stop agents; their runs finish a step and save.
 
     They stay down until the next `up`.
     """

@@ -41,7 +41,7 @@ def sync_offline(
 ) -> None:
     """Send offline runs to W&B, each once, and verify them.
 
-    Runs that were logged to this folder's own server count, too.
+    This includes runs that logged to this folder's own server.
     """
     request = SyncRequest(
         paths=paths or (),

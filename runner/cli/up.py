@@ -30,25 +30,25 @@ from runner.usecases.up.request import Planned, UpRequest, bring_up, missing_swe
 def up(
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND]", help="In place of interpreter and program."),
+        typer.Argument(metavar="[-- COMMAND]", help="Run this instead of interpreter and program."),
     ] = None,
     gpus: GpusOption = None,
     sweep: SweepOption = None,
     new: Annotated[
-        bool, typer.Option("--new", help="A new sweep, also where the file's is unfinished.")
+        bool, typer.Option("--new", help="Create a new sweep even if the file's is unfinished.")
     ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Runs log on disk, for `sync-offline` later.")
     ] = False,
-    image: Annotated[str | None, typer.Option(help="An image that exists.")] = None,
+    image: Annotated[str | None, typer.Option(help="An existing image.")] = None,
     build: Annotated[bool, typer.Option("--build", help="Build the image first.")] = False,
     mount: Annotated[
         list[str] | None, typer.Option(metavar="SRC:DST[:ro]", help="A folder for the runs.")
     ] = None,
     env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the runs.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for the runs.")
     ] = None,
     env_file: Annotated[Path | None, typer.Option(help="Lines of NAME=VALUE.")] = None,
     shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
@@ -62,9 +62,9 @@ def up(
         str | None,
         typer.Option(metavar="uuid|index", help="What CUDA_VISIBLE_DEVICES holds."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Beside foreign processes.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Interrupt runs to be replaced.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also where the count is done.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start beside other processes.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Interrupt runs that must go.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Repeat a reached count.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Stay until all agents end.")] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -72,7 +72,7 @@ def up(
 ) -> None:
     """Run one agent on each selected GPU.
 
-    What runs as wanted already is kept.
+    Agents that already run as wanted are kept.
     """
     selection = _check(gpus, sweep, command or (), build=build, dry_run=dry_run)
     session = open_session(
@@ -134,10 +134,10 @@ def _bring_up(session: Session, request: UpRequest, *, as_json: bool) -> ExitCod
 def _check(
     gpus: str | None, sweep: str | None, command: Sequence[str], *, build: bool, dry_run: bool
 ) -> Selection:
-    """The selection of GPUs, where the words of the call make sense together.
+    """Parse `--gpus` and check that the arguments fit together.
 
     Raises:
-        RunnerError: they do not (2).
+        RunnerError: they do not fit (2).
     """
     if gpus is None or not gpus.strip():
         raise missing_gpus()
@@ -151,7 +151,7 @@ def _check(
     if command and "--" not in sys.argv:
         raise RunnerError(
             f"got unexpected words: `{' '.join(command)}`",
-            hint="a command stands behind ` -- `; several GPUs are `--gpus 0,1`",
+            hint="put a command after ` -- `; write several GPUs as `--gpus 0,1`",
             code=ExitCode.USAGE,
         )
     if build and dry_run:
@@ -164,18 +164,18 @@ def _check(
 
 
 def _absolute_mount(text: str, base: Path) -> str:
-    """A flag's source is meant from where the user is, a setting's from the project."""
+    """Make the source of `--mount` absolute: it is relative to the current folder."""
     source, mark, rest = text.partition(":")
     return f"{base / Path(source).expanduser()}{mark}{rest}" if source else text
 
 
 def read_env_file(file: Path) -> list[str]:
-    """NAME=VALUE of each variable, as Docker reads such a file.
+    """NAME=VALUE of each variable, by the rules of Docker's `--env-file`.
 
     Raises:
         RunnerError: there is no such file (3), or a line of it is not a variable (2).
     """
-    from runner.project.env_files import read_docker_env  # slow to load, and few calls use it
+    from runner.project.env_files import read_docker_env  # slow to load, and few calls need it
 
     hint = "`--env-file` takes a file with lines of NAME=VALUE"
     try:

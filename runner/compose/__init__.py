@@ -1,1 +1,1 @@
-"""The fleet of a folder by `docker compose`: what it reads, and what it runs beside the agents."""
+"""The fleet of a folder by `docker compose`: its files and variables, and its services."""

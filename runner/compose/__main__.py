@@ -2,6 +2,6 @@
 
 import sys
 
-from runner.compose.services import main
+from runner.compose.services.run import main
 
 sys.exit(main())

@@ -1,7 +1,7 @@
-"""`python -m runner.compose.clone SWEEP`: writes what a clone of this repository has that is made.
+"""`python -m runner.compose.clone SWEEP`: writes the generated files of a clone of this repository.
 
-Its compose files also build its images, with the arguments of `runner build`, and work on the file
-SWEEP where there is no GPU.
+The clone's compose files also build its images, with the arguments of `runner build`. Without a
+GPU they use the sweep file SWEEP.
 """
 
 import sys
@@ -56,7 +56,7 @@ def _marks(recipe: Recipe) -> Mapping[str, str]:
 
 
 def _read_blocks(root: Path) -> Mapping[str, str]:
-    """What stands in the Dockerfile and comes from elsewhere, by its origin."""
+    """The generated blocks of the Dockerfile, by origin."""
     agreed = {
         "VENV": paths.VENV,
         "PROJECT_DIR": paths.PROJECT,
@@ -72,7 +72,7 @@ def _read_blocks(root: Path) -> Mapping[str, str]:
 
 
 def _fill_blocks(text: str, blocks: Mapping[str, str]) -> str:
-    """With each block between the marks that name its origin."""
+    """Write each block between the marks that name its origin."""
     for origin, content in blocks.items():
         begin = f"# >>> {origin}, by `make generated`\n"
         before, _, rest = text.partition(begin)
@@ -81,7 +81,7 @@ def _fill_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def _server_requirements(root: Path) -> str:
-    """As the metadata of an installed runner have it."""
+    """The server's requirements, from the metadata of the installed package."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     extra = [f"{one}; extra == 'server'" for one in project["optional-dependencies"]["server"]]
     wanted = [*project["dependencies"], *extra]
@@ -89,7 +89,7 @@ def _server_requirements(root: Path) -> str:
 
 
 def main() -> int:
-    """Write all of it in the current folder."""
+    """Write all files in the current folder."""
     for name, text in make_files(Path.cwd(), cpu_sweep=sys.argv[1]).items():
         Path(name).write_text(text, "utf-8")
     return 0

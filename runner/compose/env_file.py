@@ -1,4 +1,4 @@
-"""What `runner compose` pins for compose.yaml: pure, from what was chosen to the text of `.env`."""
+"""Make the text of `.env` from the pins for compose.yaml. Pure."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+=-]*")
 
 @dataclass(frozen=True, slots=True)
 class ComposePins:
-    """All that compose.yaml leaves open, as it was found here. None leaves its default."""
+    """The values that compose.yaml leaves open. None keeps its default."""
 
     fleet: str
     user: str  # uid:gid
@@ -32,8 +32,8 @@ class ComposePins:
     server: str  # "local", or W&B's URL
     port: int | None  # of our own server
     network: str
-    sweep: str | None  # entity/project/id, or a file of the project; None: the one that is found
-    slots: tuple[Slot, ...]  # (): GPU 0, whichever that is
+    sweep: str | None  # entity/project/id, or a file of the project; None: the service finds one
+    slots: tuple[Slot, ...]  # empty: GPU 0
     driver: str  # "cdi" or "nvidia"
     grace_s: int
     shm_bytes: int
@@ -41,20 +41,20 @@ class ComposePins:
     cpus: float | None
     program: str | None
     provenance: str  # JSON
-    trust: str | None  # a file with the certificates that the caller trusts beyond the images' own
-    extra: str | None  # a third file, with the user's mounts and variables, as `make_extra` has it
-    data: str | None  # the server's data where they are not in the state folder
+    trust: str | None  # file of certificates, in addition to those of the images
+    extra: str | None  # a third compose file, with the content of `make_extra`
+    data: str | None  # the server's data folder, if it is not in the state folder
 
 
 def make_values(chosen: ComposePins) -> dict[str, str]:
     """The variables of compose.yaml.
 
     Raises:
-        RunnerError: more agents than it has.
+        RunnerError: more agents than compose.yaml has (2).
     """
     if len(chosen.slots) > AGENTS:
         raise RunnerError(
-            f"{FILE} has {AGENTS} agents, and {len(chosen.slots)} GPUs were chosen",
+            f"{FILE} has {AGENTS} agents, but {len(chosen.slots)} GPUs were chosen",
             hint="`runner up` has no such limit",
             code=ExitCode.USAGE,
         )
@@ -67,7 +67,7 @@ def make_values(chosen: ComposePins) -> dict[str, str]:
     values: dict[str, object] = {
         pins.FILES: ":".join(files) if len(files) > 1 else None,
         pins.PROFILES: ",".join(profiles),
-        # root gives up its rights at once, and takes the lease of a GPU that is not pinned before
+        # root drops its rights at once; before, it takes the lease of a GPU that is not pinned
         pins.UID: uid if chosen.slots else None,
         pins.GID: gid if chosen.slots else None,
         variables.FLEET: chosen.fleet,
@@ -105,19 +105,19 @@ def make_extra(
     memlock: int | None = None,
     pin_index: bool = False,
 ) -> dict[str, object]:
-    """What Compose reads over compose.yaml, of the settings that it has no variables for.
+    """The third compose file: settings that compose.yaml has no variables for.
 
     Args:
-        mounts: the user's.
+        mounts: of the user.
         env: the user's variables.
-        agents: how many there are.
-        files: those of `mounts` that are no folders.
+        agents: number of agents.
+        files: the mounts whose source is a file.
         memlock: bytes, -1 for unlimited; None leaves the engine's default.
-        pin_index: CUDA is told an index in place of the UUID.
+        pin_index: CUDA_VISIBLE_DEVICES gets an index instead of the UUID.
 
     Returns:
-        Its content; `x-points` is for the service `sweep`: what lies below the working copy must
-        be made there, a folder or a file.
+        Its content. `x-points` lists the mount points, folders or files, that the service `sweep`
+        must make in the working copy.
     """
     given = {**env, **({variables.CUDA_DEVICES: "0"} if pin_index else {})}
     told = {
@@ -140,19 +140,19 @@ def make_extra(
 
 
 def write_block(text: str, values: Mapping[str, str]) -> str:
-    """The text of `.env` with our block in it; every other line stays as it is.
+    """The text of `.env` with our block; no other line changes.
 
     Raises:
-        RunnerError: a variable of ours is set outside of the block, or the block has no end.
+        RunnerError: our variable is set outside of the block (2), or the block has no end (1).
     """
     before, after = _split(text)
     for one in read_assignments(before + after):
         if one.name in values:
             raise RunnerError(
                 f"`{ENV_FILE}` sets `{one.name}` outside of runner's block "
-                f"(line {one.line} without it), and `runner compose` would set it too",
-                hint=f"remove that line, or keep it and pin by hand without `runner compose`; "
-                f"it would be {one.name}={values[one.name]}",
+                f"(line {one.line} without it), and `runner compose` sets it too",
+                hint=f"remove that line; or keep it and pin by hand, without `runner compose` "
+                f"(it would write {one.name}={values[one.name]})",
                 code=ExitCode.USAGE,
             )
     if before and not before.endswith("\n"):
@@ -162,20 +162,20 @@ def write_block(text: str, values: Mapping[str, str]) -> str:
 
 
 def make_project_name(folder: str, environ: Mapping[str, str]) -> str:
-    """What Compose calls the project in a folder of this name (its own rule)."""
+    """Compose's name for the project in a folder of this name, by Compose's rule."""
     if named := environ.get(variables.COMPOSE_PROJECT):
         return named
     return re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-")
 
 
 def agent_tag(folder: str, environ: Mapping[str, str]) -> str | None:
-    """The image that compose.yaml means without `.env`; None for a name that Compose refuses."""
+    """The agents' image in compose.yaml without `.env`; None if Compose refuses the name."""
     name = make_project_name(folder, environ)
     return f"{name}-agent:latest" if name else None
 
 
 def server_tag(folder: str, environ: Mapping[str, str]) -> str | None:
-    """Likewise the image of its server."""
+    """The server's image in compose.yaml without `.env`; None if Compose refuses the name."""
     name = make_project_name(folder, environ)
     return f"{name}-server:latest" if name else None
 
@@ -199,7 +199,7 @@ def _pin_slots(chosen: ComposePins, agents: Sequence[str]) -> dict[str, object]:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """What stands before our block and behind it; all is before where there is none."""
+    """The text before and after our block; without a block, all text is before it."""
     lines = text.splitlines(keepends=True)
     plain = [line.rstrip() for line in lines]
     if BEGIN not in plain:
@@ -207,17 +207,19 @@ def _split(text: str) -> tuple[str, str]:
     begin = plain.index(BEGIN)
     if END not in plain[begin:]:
         raise RunnerError(
-            f"`{ENV_FILE}` has the beginning of runner's block and not its end",
-            hint=f"put `{END}` behind its last line, or remove the block",
+            f"`{ENV_FILE}` has the start of runner's block but not its end",
+            hint=f"put `{END}` after its last line, or remove the block",
         )
     end = plain.index(END, begin)
     return "".join(lines[:begin]), "".join(lines[end + 1 :])
 
 
 def _quote(value: str) -> str:
-    """As Compose reads it: within single quotes nothing is replaced."""
+    """Quote a value for Compose, which replaces nothing within single quotes."""
     if _PLAIN.fullmatch(value):
         return value
     if "'" in value or "\n" in value:
-        raise RunnerError(f"`{value}` cannot be written into `{ENV_FILE}`: it has a quote in it")
+        raise RunnerError(
+            f"`{value}` cannot be written into `{ENV_FILE}`: it contains a quote or a line break"
+        )
     return f"'{value}'"

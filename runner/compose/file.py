@@ -1,4 +1,4 @@
-"""compose.yaml and compose.cpu.yaml, made from what host and containers agree on."""
+"""Make compose.yaml and compose.cpu.yaml from the contract of host and containers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ _EVERY_PROXY = (*_PROXIES, *(name.lower() for name in _PROXIES))
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """What only a clone of this repository has: how its images are built, and a small sweep."""
+    """For a clone of this repository: how to build its images, and a small sweep."""
 
     server: Mapping[str, str]  # build arguments
     agent: Mapping[str, str]
     agent_labels: Mapping[str, str]
     target: str
-    cpu: Mapping[str, str]  # over those of `agent`
+    cpu: Mapping[str, str]  # override those of `agent`
     cpu_labels: Mapping[str, str]
-    cpu_sweep: str  # a file: what a machine without a GPU works on, unless a sweep is named
+    cpu_sweep: str  # sweep file for a machine without a GPU
 
 
 def render(builds: Builds | None = None) -> dict[str, str]:
-    """Name → text of both files; without `builds` they take the images that `runner build` made."""
+    """Name → text of both files; without `builds` they use the images of `runner build`."""
     return {FILE: _render_file(builds), CPU_FILE: _render_cpu(builds)}
 
 
 def ask(name: str, default: str = "") -> str:
-    """A variable that Compose replaces by its value, or by `default` where it has none."""
+    """A variable for Compose: its value, or `default` if it is not set."""
     return f"${{{name}:-{default}}}"
 
 
@@ -127,21 +127,21 @@ def _list_shared() -> list[tuple[str, str]]:
     for mount in Folders(_STATE, agent="", code=Path(_SHARED, paths.CODE_LINK)).mounts():
         if mount.target in _EACH:
             continue
-        if mount.target == paths.KEY:  # and beside it certificates, where there are any
+        if mount.target == paths.KEY:  # and next to it the certificates, if any
             mount = Mount(_KEYS, paths.SECRETS, read_only=True)
         found.append((_ANCHORS.get(mount.target) or mount.target[1:], _to_volume(mount)))
     return found
 
 
 def _list_own(number: int) -> list[str]:
-    """The text of each volume that an agent has for itself; its GPU's lease among them."""
+    """The text of each volume of a single agent, with its GPU's lease."""
     agent = ask(pins.agent(number), pins.agent_service(number))
     mounts = Folders(_STATE, agent, Path()).mounts()
     return [*(_to_volume(one) for one in mounts if one.target in _EACH), _lease(number)]
 
 
 def _lease(number: int) -> str:
-    """The file of a GPU that is pinned; else the folder of all, where only root comes."""
+    """The lease file of a pinned GPU; else the folder of all leases, which only root can enter."""
     slot = pins.slot(number)
     source = f"{paths.HOST_LEASES}${{{slot}:+/}}{ask(slot)}"
     return f"{source}:${{{slot}:+{paths.LEASES}/}}{ask(slot, paths.ALL_LEASES)}:z"
@@ -154,11 +154,11 @@ def _to_volume(mount: Mount) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """What all agents have; `agent.compose_entry` adds what is found out inside."""
+    """The environment of all agents; `agent.compose_entry` adds the rest in the container."""
     of_all = [variables.COUNT, variables.CPUS, variables.PROVENANCE]
     return {
         **{name: ask(name) for name in of_all},
-        variables.DEFAULT_PROGRAM: ask(variables.PROGRAM),  # `.env` has the project's own
+        variables.DEFAULT_PROGRAM: ask(variables.PROGRAM),  # `.env` sets the project's program
         variables.MOUNTS: '"[]"',
         variables.GRACE_S: ask(variables.GRACE_S, str(limits.GRACE_S)),
         variables.COMPOSE_DIR: paths.COMPOSE,

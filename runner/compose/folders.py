@@ -1,4 +1,4 @@
-"""Where Compose's services leave on the host what agents mount."""
+"""The host folders that Compose's services write and agents mount."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from runner.state.folder import State
 
 
 def shared_folder(state: State) -> Path:
-    """The sweep's path, the server, the agents' code; see the contract's `paths` for the files."""
+    """Contains the sweep's path, the server and the agents' code; the contract names the files."""
     return state.root / "compose"
 
 
 def key_folder(state: State) -> Path:
-    """The key that agents get, and certificates."""
+    """Contains the agents' key and certificates."""
     return state.secrets / "compose"

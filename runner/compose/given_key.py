@@ -1,10 +1,11 @@
-"""W&B's key for the agents of Compose, from the file that the caller names."""
+"""Find W&B's key for the agents of Compose in the file that the user names."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from runner.agent.contract import paths, variables
+from runner.backend.keys import find_key, read_own_key
 from runner.compose import pins
 from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
@@ -13,11 +14,11 @@ from runner.state.folder import State
 GIVEN = Path(paths.GIVEN_KEY)
 
 
-def find_key(url: str, state: State, environ: Mapping[str, str]) -> str:
+def find_agents_key(url: str, state: State, environ: Mapping[str, str]) -> str:
     """W&B's key for this host: from the file that was given, else as `runner compose` left it.
 
     Raises:
-        RunnerError: there is none.
+        RunnerError: there is no key (4).
     """
     kept = key_file(state, url)
     if environ.get(variables.KEY_IS_GIVEN):
@@ -34,18 +35,16 @@ def find_key(url: str, state: State, environ: Mapping[str, str]) -> str:
 
 
 def key_file(state: State, url: str) -> Path:
-    """Where Compose's copy of the key for a host is kept: none is used for another one."""
+    """The path of Compose's copy of the key for this host only."""
     return state.secrets / "wandb" / (urlsplit(url).netloc.replace(":", "_") or "none")
 
 
 def read_key(file: Path, url: str, state: State | None) -> str:
-    """The key in a file that holds nothing else, or the one for this server in a .netrc.
+    """The key in a file that contains only a key, or this server's key in a .netrc.
 
     Raises:
-        RunnerError: the file cannot be read, has none for it, or has our own server's.
+        RunnerError: the file cannot be read, has no key for it, or has our own server's key.
     """
-    from runner.backend.keys import find_key, read_own_key
-
     try:
         text = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Where Compose's services, inside of the server's image, find what they need."""
+"""What Compose's services read first, in a container of the server's image."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,21 +15,21 @@ KEY, CA_BUNDLE = Path(paths.KEY), Path(paths.CA_BUNDLE)
 
 
 def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what is set to nothing: Compose cannot leave a variable out."""
+    """The environment without empty variables: Compose cannot omit a variable."""
     return {name: value for name, value in environ.items() if value}
 
 
 def open_fleet(environ: Mapping[str, str]) -> State:
-    """The state folder of this project, made where there is none."""
+    """The state folder of this project; made if missing."""
     fleet = environ.get(variables.FLEET) or make_fleet_name(environ[variables.COMPOSE_PROJECT])
     return open_state(PROJECT, PROJECT, environ={variables.FLEET: fleet}, mapped=True)
 
 
 def read_server(folder: Path) -> ComposeServer:
-    """What the service `init` left there.
+    """Read the server that the service `init` wrote there.
 
     Raises:
-        RunnerError: it left nothing that can be read.
+        RunnerError: the file is missing or damaged (1).
     """
     try:
         return ComposeServer.from_json((folder / paths.SERVER_FILE).read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Variables that compose.yaml leaves open: `runner compose` pins them in `.env`, or a user does.
+"""Variables of compose.yaml. `runner compose` or the user sets them in `.env`.
 
 Those that reach a container under the same name are in the contract's `variables`.
 """
@@ -9,13 +9,13 @@ from runner.agent.contract import variables
 FILES = "COMPOSE_FILE"
 PROFILES = "COMPOSE_PROFILES"
 
-# the user's, in the shell
-NAMED_SWEEP = "SWEEP"  # an ID or a path: joined in place of the folder's sweep
-KEY_FILE = variables.KEY_FILE  # on the host: a key of W&B's, or a .netrc
-CA_FILE = "RUNNER_CA_FILE"  # certificates of one's own
-PIP_CONF = "RUNNER_PIP_CONF"  # of a build: where pip finds packages
-UV_TOML = "RUNNER_UV_TOML"  # likewise uv
-WHEELS = "RUNNER_WHEELS"  # a folder of wheels
+# for the user to set in the shell
+NAMED_SWEEP = "SWEEP"  # an ID or a path; replaces the folder's sweep
+KEY_FILE = variables.KEY_FILE  # path on the host: a file with a W&B key, or a .netrc
+CA_FILE = "RUNNER_CA_FILE"  # the user's certificates
+PIP_CONF = "RUNNER_PIP_CONF"  # for builds: pip's settings
+UV_TOML = "RUNNER_UV_TOML"  # for builds: uv's settings
+WHEELS = "RUNNER_WHEELS"  # for builds: a folder of wheels
 TORCH_INDEX = "RUNNER_TORCH_INDEX"
 
 # of all agents
@@ -32,13 +32,13 @@ GPU_DRIVER = "RUNNER_GPU_DRIVER"
 # of the server
 SERVER_IMAGE = "RUNNER_SERVER_IMAGE"
 SERVER_NAME = "RUNNER_SERVER_NAME"
-PORT = "RUNNER_PORT"  # on the host
+PORT = "RUNNER_PORT"  # port on the host
 APP_URL = "RUNNER_APP_URL"
 DATA = "RUNNER_DATA"
 
 
 def agent_service(number: int) -> str:
-    """The service of an agent, and its name where nothing is pinned."""
+    """The name of an agent's service; also the agent's name if nothing is pinned."""
     return f"agent-{number}"
 
 
@@ -58,5 +58,5 @@ def slot(number: int) -> str:
 
 
 def device(number: int) -> str:
-    """An agent's GPU as the engine is asked for it: a UUID, CDI's name or an index."""
+    """The device ID of an agent's GPU for the engine: a UUID, a CDI name or an index."""
     return f"RUNNER_GPU_{number}"

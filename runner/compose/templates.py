@@ -1,6 +1,6 @@
-"""The texts that compose.yaml and compose.cpu.yaml are made of.
+"""The templates of compose.yaml and compose.cpu.yaml.
 
-`@{variables.SWEEP}` stands for a name of the contract, `@{word}` for a part that `file` puts in.
+`@{variables.SWEEP}` is a name of the contract, `@{word}` a part from `file`.
 """
 
 from re import RegexFlag
@@ -11,7 +11,7 @@ from runner.compose import pins
 
 
 class _Text(Template):
-    """With another mark than `$`, which is Compose's own."""
+    """A template with the mark `@`: Compose uses `$`."""
 
     delimiter = "@"
     idpattern = r"[a-z_]+(?:\.[A-Z_]+)?"
@@ -19,7 +19,7 @@ class _Text(Template):
 
 
 class _Names(dict[str, str]):
-    """What stands for each `@{…}`."""
+    """The value of each `@{…}`."""
 
     def __missing__(self, key: str) -> str:
         module, _, name = key.partition(".")
@@ -37,7 +37,7 @@ _MODULES = {
 
 
 def fill(text: str, **parts: str) -> str:
-    """The text with its names and parts in place."""
+    """Fill in names and parts."""
     return _Text(text).substitute(_Names(parts))
 
 
@@ -64,7 +64,7 @@ BUILD = """
 x-build: &build
   context: .
   dockerfile: docker/Dockerfile
-  additional_contexts: # a folder of wheels of one's own
+  additional_contexts: # a folder of your own wheels
     wheels: ${@{pins.WHEELS}:-docker-image://scratch}
   secrets: [ca, pip, uv]
 """

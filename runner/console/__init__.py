@@ -38,7 +38,7 @@ def _write(text: str) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise RunnerError(
-            f"cannot write the output: {error.strerror}", hint="see where stdout leads to"
+            f"cannot write the output: {error.strerror}", hint="check where stdout goes"
         ) from error
 
 

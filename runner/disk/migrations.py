@@ -71,5 +71,5 @@ def _apply(database: sqlite3.Connection, path: Path, one: Migration) -> None:
             database.execute("rollback")
         raise RunnerError(
             f"the database {path} cannot be brought to format {one.number} ({one.name}): {error}",
-            hint="it is as it was; make room on the disk, or run the version that used it before",
+            hint="it is unchanged; free some disk space, or run the version that used it before",
         ) from error

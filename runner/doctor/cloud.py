@@ -40,10 +40,10 @@ def look_at_server(
         date = Http(choice.url, ca_bundle=trust).read_header("/", "Date", timeout_s=TIMEOUT_S)
     except NoAnswer as error:
         detail = f"{choice.url} cannot be reached: {error.why}"
-        fix = "look at network and proxy (`HTTPS_PROXY`), or `--server local`"
+        fix = "check network and proxy (`HTTPS_PROXY`), or use `--server local`"
         yield Finding(check, "fail", detail, fix)
         return
-    what = "answers" if kind == "wandb" else "answers, a sweep server of runner"
+    what = "answers" if kind == "wandb" else "answers, it is a sweep server of runner"
     yield Finding(check, "ok", f"{choice.url} {what} ({choice.why})")
     if date:
         other = parsedate_to_datetime(date).isoformat()
@@ -61,6 +61,6 @@ def _try_key(client: Client, origin: str, check: str) -> Finding:
         if error.code == ExitCode.AUTH:
             login = f"wandb login --relogin --host={client.url}"
             fix = f"correct `{origin}`" if origin == "WANDB_API_KEY" else login
-            return Finding(check, "fail", f"{error.message} (it is from {origin})", fix)
+            return Finding(check, "fail", f"{error.message} (key from {origin})", fix)
         return from_error(check, error, "warn")
     return Finding(check, "ok", f"of {viewer.username or viewer.entity}, from {origin}")

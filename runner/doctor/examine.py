@@ -32,7 +32,7 @@ from runner.gpus.gpu import Gpu
 from runner.gpus.nvml import read_gpus
 from runner.server_container.container import find_server
 from runner.server_container.health import read_health
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 
 __all__ = ["Finding", "examine", "is_fit"]
@@ -91,7 +91,7 @@ def _look_at_gpus() -> tuple[list[Gpu], list[Finding]]:
 def _look_at_command(engine: Engine) -> Iterator[Finding]:
     env = engine.cli_env()
     if shutil.which("docker", path=env.get("PATH")) is None:
-        detail = "there is no `docker` command, which `runner build` calls"
+        detail = "the `docker` command is missing; `runner build` needs it"
         yield Finding("buildx", "fail", detail, "install Docker's command line and buildx")
         return
     fixes = {
@@ -105,7 +105,7 @@ def _look_at_command(engine: Engine) -> Iterator[Finding]:
         if done.returncode == 0:
             yield Finding(plugin, "ok", done.stdout.strip().splitlines()[0])
         else:
-            detail = f"Docker's plugin `{plugin}` is missing, which {use} needs"
+            detail = f"Docker's plugin `{plugin}` is missing; {use} needs it"
             yield Finding(plugin, "fail" if plugin == "buildx" else "warn", detail, fixes[plugin])
 
 
@@ -116,7 +116,7 @@ def _look_at_access(engine: Engine, settings: Settings, gpus: list[Gpu]) -> Iter
         return
     image = _find_image(engine)
     if image is None:
-        detail = "not tried: there is no image of ours yet to start"
+        detail = "not tried: runner has not built an image to start yet"
         yield Finding("gpu access", "warn", detail, "runner build, then `runner doctor` again")
         return
     uuid = next((part.uuid for part in usable[0].mig), usable[0].uuid)
@@ -194,7 +194,7 @@ def _look_at_folder(root: Path) -> Iterator[Finding]:
         yield Finding("file system", "warn", detail, "`RUNNER_HOME=/a/local/folder`")
     if not os.access(root, os.W_OK):
         fix = f"sudo chown -R $USER {root}, or set `RUNNER_HOME`"
-        yield Finding("state", "fail", f"`{root}` is not yours to write", fix)
+        yield Finding("state", "fail", f"you cannot write to `{root}`", fix)
 
 
 def _look_at_own_server(

@@ -87,7 +87,7 @@ def judge_reload(info: EngineInfo, way: GpuAccess) -> Iterator[Finding]:
     yield Finding(
         "daemon-reload",
         "warn",
-        f"GPUs come in by `{way}`: `systemctl daemon-reload` would take running agents theirs",
+        f"agents get GPUs by `{way}`: `systemctl daemon-reload` would take them away again",
         "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml, and switch CDI on",
     )
 
@@ -97,9 +97,9 @@ def judge_disk(name: str, path: str, free_bytes: int, *, low: int, needed: int) 
     detail = f"{format_bytes(free_bytes)} free at {path}"
     fix = "docker image prune, docker builder prune" if name == "images" else "free some space"
     if free_bytes < needed:
-        return Finding(f"disk: {name}", "fail", f"{detail}: too little to start", fix)
+        return Finding(f"disk: {name}", "fail", f"{detail}: too little to start a fleet", fix)
     if free_bytes < low:
-        return Finding(f"disk: {name}", "warn", f"{detail}: {format_bytes(low)} is safe", fix)
+        return Finding(f"disk: {name}", "warn", f"{detail}: {format_bytes(low)} are safe", fix)
     return Finding(f"disk: {name}", "ok", detail)
 
 

@@ -1,4 +1,4 @@
-"""What the engine sends of a container's files, a tar as it comes, put on the disk."""
+"""Unpack the tar stream of a container's files that the engine sends."""
 
 import io
 import tarfile
@@ -10,12 +10,12 @@ from typing import Any
 def unpack(
     chunks: Iterable[bytes], folder: str, destination: Path, only: Collection[str]
 ) -> list[str]:
-    """Write the files and links at `only` below `destination`; the paths of those left out.
+    """Write the files and links `only` below `destination`; return the paths of those left out.
 
     Args:
         chunks: the archive of `folder`, with paths relative to it.
         folder: absolute, in the container.
-        destination: made where something is written.
+        destination: made if something is written.
         only: absolute paths; folders come with their files.
     """
     left = []
@@ -27,23 +27,23 @@ def unpack(
             destination.mkdir(parents=True, exist_ok=True)
             try:
                 archive.extract(member, destination, filter="data")
-            except (tarfile.FilterError, KeyError):  # leads out of the folder; or a hard link
+            except (tarfile.FilterError, KeyError):  # it leads out of the folder, or is a hard link
                 left.append(path)  # to a file that is not among `only`
     return left
 
 
 class _Stream(io.RawIOBase):
-    """Chunks as a file; one is held at a time."""
+    """A file of chunks; holds one chunk at a time."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest = chunks, b""
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, or a part of it; 0 at the end."""
+        """Fill the buffer or part of it; return the number of bytes, 0 at the end."""
         chunk = self._rest or next(self._chunks, b"")
         count = min(len(chunk), len(buffer))
         buffer[:count], self._rest = chunk[:count], chunk[count:]

@@ -1,6 +1,6 @@
 """The one door to Docker: observe, start, stop, read. Nothing here decides.
 
-Its values are in `engine.types`, its errors in `engine.errors`.
+Its values are in `engine.types`, its errors in `engine.errors`. Methods raise EngineError.
 """
 
 import time
@@ -68,11 +68,11 @@ class Engine:
     ) -> Self:
         """Reach the engine that flag, `DOCKER_HOST`, `state` or the current context names.
 
-        One that was named by hand and answers is remembered in `state`. What a command that was
-        killed left on it is removed.
+        Remembers for `state` an engine that the user named. Removes containers that killed
+        commands left on it.
 
         Raises:
-            EngineError: none answers, no permission, or it is too old.
+            EngineError: it does not answer, refuses access, or is too old (6).
         """
         target = find_target(host, state, environ)
         api = open_api(target)
@@ -95,7 +95,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._api.close()
 
     @property
@@ -105,11 +105,11 @@ class Engine:
 
     @property
     def origin(self) -> str:
-        """Who named this engine: `flag`, `DOCKER_HOST`, `state` or `context`."""
+        """The origin of the address: `flag`, `DOCKER_HOST`, `state` or `context`."""
         return self._target.origin
 
     def cli_env(self) -> dict[str, str]:
-        """The environment of `docker` as a subprocess: the caller's, and what names this engine."""
+        """The environment of a `docker` subprocess: the caller's, with this engine's address."""
         return {**self._environ, **self._target.cli_env}
 
     def info(self) -> EngineInfo:
@@ -138,7 +138,7 @@ class Engine:
                 return None
 
     def start(self, spec: ContainerSpec) -> Container:
-        """Make and start a container; one that does not start is removed again.
+        """Make and start a container; remove it if it does not start.
 
         Raises:
             NameTaken: the name is in use, or another command removed ours: a lost race.
@@ -153,20 +153,20 @@ class Engine:
         return started
 
     def launch(self, spec: ContainerSpec) -> str:
-        """As `start`, without a look at what became of it; the container's ID."""
+        """Make and start a container without inspecting it; return its ID. Errors as in `start`."""
         identity = self._create(spec)
         try:
             self._start(identity, spec)
-        except BaseException:  # Ctrl-C too: nothing half-made is left behind
+        except BaseException:  # also for Ctrl-C: leave no container behind
             self.remove(identity, kill=True)
             raise
         return identity
 
     def stop(self, identity: str, *, grace_s: int, stay_down: bool = True) -> int | None:
-        """SIGTERM, then SIGKILL after the grace period; the exit code, None where it is gone.
+        """Send SIGTERM, then SIGKILL after `grace_s`; return the exit code, None if it is gone.
 
-        `stay_down` clears the restart policy, once it has exited and never before: an update
-        takes a running container of NVIDIA's legacy mode its GPU.
+        `stay_down` clears the restart policy after the exit: in NVIDIA's legacy mode an update
+        of a running container removes its GPU.
         """
         with translated(f"stop container `{identity[:12]}`"):
             try:
@@ -191,12 +191,12 @@ class Engine:
             self._api.update_container(identity, restart_policy=read_restart(policy))
 
     def rename(self, identity: str, name: str) -> None:
-        """Give a container another name; `NameTaken` where it is in use."""
+        """Rename a container. Raises `NameTaken` if the name is in use."""
         with translated(f"rename container `{identity[:12]}` to `{name}`"):
             self._api.rename(identity, name)
 
     def remove(self, identity: str, *, kill: bool = False) -> None:
-        """Remove a container; a running one only with `kill`. One that is gone is no error."""
+        """Remove a container, a running one only with `kill`. A missing one is not an error."""
         with translated(f"remove container `{identity[:12]}`"):
             try:
                 self._api.remove_container(identity, force=kill, v=True)
@@ -204,17 +204,17 @@ class Engine:
                 return
             except APIError as error:
                 if error.status_code != HTTPStatus.CONFLICT or not kill:
-                    raise  # with `kill` a conflict means that its removal is in progress
+                    raise  # with `kill`, a conflict means that the engine is removing it
 
     def wait(self, identity: str, *, timeout_s: float | None = None) -> int:
-        """The exit code of the first exit from now on."""
+        """Wait for the next exit; return its code."""
         with translated(f"wait for container `{identity[:12]}`"):
             return int(self._api.wait(identity, timeout=timeout_s)["StatusCode"])
 
     def probe(
         self, image: str, command: tuple[str, ...], *, entrypoint: tuple[str, ...] = ()
     ) -> tuple[int, str]:
-        """Exit code and output of a throw-away container without network."""
+        """Run a short-lived container without network; return its exit code and output."""
         tmpfs = {"/tmp": "exec"}  # noqa: S108
         with self.short_lived(
             ContainerSpec("", image, command, entrypoint=entrypoint, tmpfs=tmpfs)
@@ -224,10 +224,10 @@ class Engine:
 
     @contextmanager
     def short_lived(self, spec: ContainerSpec) -> Iterator[Container]:
-        """A container without network and with a name of its own, gone afterwards.
+        """A container without network and with a unique name; removed afterwards.
 
-        Its name has this process's mark: where this process is killed, the next command that
-        connects to the engine removes it.
+        Its name contains a mark of this process: if the process is killed, the next command that
+        connects to the engine removes the container.
         """
         started = self.start(replace(spec, name=make_name(), network="none"))
         try:

@@ -1,4 +1,4 @@
-"""The way to an engine: reach it, refuse one that is too old, say why none answers."""
+"""Connect to an engine: refuse one that is too old, explain why none answers."""
 
 import socket
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ from runner.engine.payload import proxy_environment
 from runner.engine.target import Target
 from runner.engine.translate import PERMISSION_HINT, START_HINT, find_os_error, translate
 
-OLDEST_API = (1, 41)  # Docker 20.10; builds want 23.0, see `doctor`
+OLDEST_API = (1, 41)  # Docker 20.10; builds need 23.0, see `doctor`
 TIMEOUT_S = 120
 
 
 def open_api(target: Target) -> APIClient:
-    """A client that speaks the engine's own version.
+    """A client with the engine's API version.
 
     Raises:
-        EngineError: none answers, no permission, or it is too old.
+        EngineError: it does not answer, refuses access, or is too old (6).
     """
     if target.host.startswith("ssh://"):
         raise EngineError(
             "an engine behind ssh cannot mount this machine's folders",
-            hint="log in there and run it there, or unset `DOCKER_HOST`",
+            hint="log in and run runner there, or unset `DOCKER_HOST`",
         )
     try:
         _knock(target.host)
@@ -40,7 +40,7 @@ def open_api(target: Target) -> APIClient:
 
 
 def _knock(host: str) -> None:
-    """Raise the system's own error for a socket out of reach; docker-py would leave one open."""
+    """Raise the system's error for an unreachable socket; docker-py would leave a socket open."""
     if host.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as door:
             door.connect(host.removeprefix("unix://"))
@@ -69,24 +69,26 @@ def _unreachable(error: Exception, target: Target) -> EngineError:
         "DOCKER_HOST": "start that engine (the clone's own: `docker/engine.sh up`), or unset "
         "`DOCKER_HOST`",
         "state": "start the engine of this fleet again (the clone's own: `docker/engine.sh up`), "
-        "or set `DOCKER_HOST` to leave it",
+        "or set `DOCKER_HOST` to use another one",
         "context": START_HINT,
     }[target.origin]
     return EngineError(f"no Docker engine answers at {target.host}", hint=hint)
 
 
 def _no_engine(error: Exception, target: Target) -> EngineError:
-    """Something else is there, or the address is none; whoever named it holds the cure."""
+    """The error for an address that is wrong or not an engine; the hint names its origin."""
     if isinstance(error, Timeout):
         return translate(error, f"use the engine at {target.host}")
     setting = {
         "flag": "`engine` in the settings",
         "DOCKER_HOST": "`DOCKER_HOST`",
-        "state": "the engine that this fleet remembers, by `DOCKER_HOST` once",
+        "state": "the engine that this fleet remembers, with `DOCKER_HOST` in one call",
         "context": "the Docker context",
     }[target.origin]
     answered = isinstance(error.__cause__ or error.__context__, HTTPError)
-    reason = "what answers there is none" if answered else " ".join(str(error).split()).rstrip(".")
+    reason = (
+        "something else answers there" if answered else " ".join(str(error).split()).rstrip(".")
+    )
     return EngineError(
         f"no Docker engine can be reached at {target.host}: {reason}",
         hint=f"correct {setting}, for example to `unix:///var/run/docker.sock`",
@@ -94,6 +96,6 @@ def _no_engine(error: Exception, target: Target) -> EngineError:
 
 
 def read_proxies(host: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Proxies that every container with a network gets, by their variables."""
+    """The proxy variables of every container with a network."""
     entries = load_general_config().get("proxies") or {}
     return proxy_environment(entries.get(host) or entries.get("default") or {}, environ)

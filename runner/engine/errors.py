@@ -1,10 +1,10 @@
-"""What can go wrong at the engine: one class for each answer that callers tell apart."""
+"""Errors of the engine: a class for each one that callers distinguish."""
 
 from runner.errors import ExitCode, RunnerError
 
 
 class EngineError(RunnerError):
-    """The engine is out of reach or refused."""
+    """The engine cannot be reached, or refused a request."""
 
     def __init__(
         self, message: str, *, hint: str | None = None, code: ExitCode = ExitCode.UNFIT
@@ -12,8 +12,8 @@ class EngineError(RunnerError):
         super().__init__(message, hint=hint, code=code)
 
 
-class NameTaken(EngineError):  # noqa: N818 - a lost race is an answer, not a fault
-    """Another container has the name, or ours was removed before it started: a lost race."""
+class NameTaken(EngineError):  # noqa: N818 - an answer, not a fault
+    """A lost race: another container has the name, or ours was removed before it started."""
 
 
 class PortTaken(EngineError):  # noqa: N818 - likewise
@@ -21,7 +21,7 @@ class PortTaken(EngineError):  # noqa: N818 - likewise
 
 
 class ImageMissing(EngineError):  # noqa: N818 - likewise
-    """The engine has no such image; nothing is ever pulled."""
+    """The engine does not have the image; runner never pulls."""
 
 
 class GpuAccessError(EngineError):

@@ -13,17 +13,17 @@ from runner.engine.types import Places
 
 
 class ContainerFiles:
-    """Those of one engine's containers, which may have ended.
+    """Files of an engine's containers, which may have ended.
 
     Raises:
-        EngineError: each method, where the engine does not do it.
+        EngineError: every method, if the engine fails or does not answer (6).
     """
 
     def __init__(self, api: APIClient) -> None:
         self._api = api
 
     def places_of(self, identity: str) -> Places | None:
-        """Working folder and mounts of a container; None where it is gone."""
+        """Working folder and mounts of a container; None if it is gone."""
         with translated(f"look at container `{identity[:12]}`"):
             try:
                 return read_places(self._api.inspect_container(identity))
@@ -39,16 +39,16 @@ class ContainerFiles:
     def copy_out(
         self, identity: str, folder: str, destination: Path, *, only: Collection[str]
     ) -> list[str]:
-        """Copy those files of a container's folder into `destination`, as the caller's.
+        """Copy files of a container's folder into `destination`; the caller will own them.
 
         Args:
             identity: the container; it may have ended.
-            folder: what `destination` stands for.
-            destination: made where something is copied.
-            only: absolute paths in the container; folders among them are made for their files.
+            folder: corresponds to `destination`.
+            destination: made if something is copied.
+            only: absolute paths in the container; folders are made if they contain copied files.
 
         Returns:
-            Those of the paths that were not copied: links out of the folder, device files.
+            The paths that were not copied: links out of the folder, device files.
         """
         with translated(f"copy `{folder}` out of container `{identity[:12]}`"):
             chunks, _ = self._api.get_archive(identity, f"{folder.rstrip('/')}/.")

@@ -1,4 +1,4 @@
-"""The engine's images: looked up and named."""
+"""Find and tag images of the engine."""
 
 from collections.abc import Mapping
 
@@ -12,17 +12,17 @@ from runner.engine.types import Image
 
 
 class Images:
-    """Those of one engine.
+    """The images of one engine.
 
     Raises:
-        EngineError: each method, where the engine does not do it.
+        EngineError: every method, if the engine fails or does not answer (6).
     """
 
     def __init__(self, api: APIClient) -> None:
         self._api = api
 
     def find(self, reference: str) -> Image | None:
-        """The image of this tag or ID, where the engine has it."""
+        """The image of this tag or ID; None if the engine does not have it."""
         with translated(f"look at image `{reference}`"):
             try:
                 return read_image(self._api.inspect_image(reference))
@@ -38,7 +38,7 @@ class Images:
         return [one for one in found if one is not None]
 
     def tag(self, reference: str, tag: str) -> None:
-        """Give an image one more name, `repository:tag`."""
+        """Add the name `repository:tag` to an image."""
         repository, _, name = tag.rpartition(":")
         with translated(f"tag image `{reference}`"):
             self._api.tag(reference, repository, name)

@@ -1,4 +1,4 @@
-"""What a container's labels say of who made it; their names stand in the contract's `labels`."""
+"""Read from a container's labels who made it; the contract's `labels` has their names."""
 
 from pathlib import Path
 
@@ -13,6 +13,6 @@ def is_composed(container: Container) -> bool:
 
 
 def is_here(container: Container, state: State) -> bool:
-    """Whether Compose made it from the compose.yaml beside this state folder."""
+    """Whether Compose made it from the compose.yaml next to this state folder."""
     folder = container.labels.get(COMPOSE_FOLDER)
     return folder is not None and Path(folder).resolve() == state.root.parent.resolve()

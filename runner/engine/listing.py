@@ -1,7 +1,7 @@
-"""Containers listed by plain HTTP on the engine's socket.
+"""List containers by plain HTTP on the engine's socket (`GET /containers/json`).
 
-docker-py with what it needs takes 0.1 s to load, which is most of `runner ps`. What is not simply
-a listing is left to it: see `Engine`.
+docker-py takes 0.1 s to load, most of the time of `runner ps`. `Engine` uses it for everything
+else.
 """
 
 import http.client
@@ -25,8 +25,8 @@ def list_containers(target: Target, labels: Mapping[str, str | None]) -> list[Co
     """All containers that carry these labels (None: with any value), by name.
 
     Returns:
-        None where `Engine` has to be asked: no socket of this machine, no usual answer, a state
-        that a listing does not tell in full, or leftovers of killed commands to be removed.
+        None if the caller must use `Engine`: the address is not a local socket, the answer is
+        unusual, a listing does not show a state in full, or killed commands left containers.
     """
     if not target.host.startswith(UNIX):
         return None
@@ -52,14 +52,14 @@ class _Door(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Reach the socket; `http.client` calls it."""
+        """Connect to the socket; `http.client` calls this."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
 def _get(door: _Door, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-    """The rows of `GET /containers/json`, in the newest version that the engine speaks."""
+    """The rows of `GET /containers/json`, in the engine's newest API version."""
     query = urlencode({"all": 1, "filters": json.dumps(filters)})
     door.request("GET", f"/containers/json?{query}")
     answer = door.getresponse()

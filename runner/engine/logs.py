@@ -1,4 +1,4 @@
-"""Output of containers as lines, across restarts, several at a time."""
+"""Read the output of containers as lines, across restarts, from several at the same time."""
 
 import heapq
 import queue
@@ -14,17 +14,17 @@ from runner.errors import RunnerError
 _Lines = queue.Queue[tuple[str, LogLine | RunnerError | None]]
 
 POLL_S = 0.1
-OVERLAP = 256  # lines that are read again after an exit
+OVERLAP = 256  # number of lines that are read again after an exit
 
 
 class LogSource(Protocol):
-    """What reads one container's output once, to its present end or to its exit."""
+    """A function that reads a container's output once, to its present end or its exit."""
 
     def __call__(self, since: str | None, /) -> Iterator[bytes]: ...
 
 
 def split_lines(frames: Iterator[bytes]) -> Iterator[LogLine]:
-    """Frames of the log with time stamps → lines; a long line comes in several frames."""
+    """Frames of the log with time stamps → lines; a long line has several frames."""
     stamp, parts = "", list[bytes]()
     for frame in frames:
         head, _, rest = frame.partition(b" ")
@@ -40,16 +40,16 @@ def split_lines(frames: Iterator[bytes]) -> Iterator[LogLine]:
 def follow_lines(read: LogSource, will_go_on: Callable[[], bool]) -> Iterator[LogLine]:
     """All lines of a container until it has ended for good.
 
-    The engine's own follow ends at each exit, so after one the log is read again from the earliest
-    of the last lines on, and those are left out. One stamp is not enough: stdout and stderr are two
-    pipes, whose lines may stand in the log in another order than their stamps'.
+    The engine's follow ends at each exit. After that, the log is read again from the earliest of
+    the last `OVERLAP` lines, and known lines are skipped. One time stamp is not enough: stdout and
+    stderr are two pipes, whose lines may be in the log in another order than their stamps.
 
     Args:
-        will_go_on: false once the container is neither running nor about to be restarted.
+        will_go_on: False once the container is neither running nor about to be restarted.
     """
     given = deque[LogLine](maxlen=OVERLAP)
     while True:
-        going_on = will_go_on()  # before reading: what is written until the end is read
+        going_on = will_go_on()  # ask before reading, so that all output is read
         since = min((line.stamp for line in given), default="")
         known = Counter(given)
         for line in split_lines(read(since or None)):
@@ -66,17 +66,17 @@ def follow_lines(read: LogSource, will_go_on: Callable[[], bool]) -> Iterator[Lo
 
 
 def merge_lines(sources: Mapping[str, Iterator[LogLine]]) -> Iterator[tuple[str, LogLine]]:
-    """Ended logs as one, by time."""
+    """Merge ended logs by time."""
     yield from heapq.merge(
         *(_named(name, lines) for name, lines in sources.items()), key=lambda item: item[1].stamp
     )
 
 
 def interleave_lines(sources: Mapping[str, Iterator[LogLine]]) -> Iterator[tuple[str, LogLine]]:
-    """Logs that still grow as one, each line when it comes; one thread per log.
+    """Merge growing logs, each line when it comes; one thread per log.
 
-    An error in one of them is raised here. Leaving early leaves daemon threads behind, which end
-    with the process.
+    Raises the error of a thread. If the caller stops early, daemon threads remain until the
+    process ends.
     """
     lines: _Lines = queue.Queue(1000)
     for name, source in sources.items():
@@ -98,7 +98,7 @@ def _pump(name: str, source: Iterator[LogLine], lines: _Lines) -> None:
         for line in source:
             lines.put((name, line))
     except RunnerError as error:
-        lines.put((name, error))  # raised by the reader
+        lines.put((name, error))  # the reader raises it
     finally:
         lines.put((name, None))
 

@@ -10,17 +10,17 @@ from runner.engine.translate import translated
 
 
 class Networks:
-    """Those of one engine.
+    """The networks of one engine.
 
     Raises:
-        EngineError: each method, where the engine does not do it.
+        EngineError: every method, if the engine fails or does not answer (6).
     """
 
     def __init__(self, api: APIClient) -> None:
         self._api = api
 
     def ensure(self, name: str, labels: Mapping[str, str]) -> str:
-        """The ID of the user-defined network of this name, made where there is none."""
+        """The ID of the user-defined network of this name; made if missing."""
         with translated(f"make network `{name}`"):
             if found := self._find(name):
                 return found
@@ -35,7 +35,7 @@ class Networks:
             return str(made["Id"])
 
     def remove(self, name: str) -> bool:
-        """Remove a network; false where there is none or something still uses it."""
+        """Remove a network; False if it does not exist or is still used."""
         with translated(f"remove network `{name}`"):
             identity = self._find(name)
             if identity is None:
@@ -49,7 +49,7 @@ class Networks:
             return True
 
     def find_gateway(self, name: str) -> str | None:
-        """The host's address in a network: what a container can reach a host service at."""
+        """The host's address in a network, where containers reach its services."""
         with translated(f"look at network `{name}`"):
             identity = self._find(name)
             if identity is None:

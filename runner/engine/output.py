@@ -1,4 +1,4 @@
-"""What containers have written, read from the engine."""
+"""Read the output of containers from the engine."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -17,10 +17,10 @@ class Logs:
 
     Args:
         api: the connection.
-        find: looks a container up by its ID.
+        find: finds a container by its ID.
 
     Raises:
-        EngineError: each iterator, where the engine does not answer.
+        EngineError: every iterator, if the engine does not answer (6).
     """
 
     def __init__(self, api: APIClient, find: Callable[[str], Container | None]) -> None:
@@ -34,7 +34,7 @@ class Logs:
         since_s: float | None = None,
         tail: int | None = None,
     ) -> Iterator[LogLine]:
-        """The container's output; with `follow` until it has ended for good, across restarts."""
+        """The container's output; with `follow`, across restarts until it has ended for good."""
 
         def read(since: str | None) -> Iterator[bytes]:
             return self._frames(identity, follow, since, since_s, tail)
@@ -51,7 +51,7 @@ class Logs:
         since_s: float | None = None,
         tail: int | None = None,
     ) -> Iterator[tuple[str, LogLine]]:
-        """Output of several containers (name to show → ID) as one, each line with its name."""
+        """Merge the output of several containers (name to show → ID), each line with its name."""
         sources = {
             name: self.of(identity, follow=follow, since_s=since_s, tail=tail)
             for name, identity in identities.items()
@@ -91,5 +91,5 @@ class Logs:
 
 
 def _release(stream: CancellableStream) -> None:
-    """Close an answer that is read no further; its own `close` leaves the socket's file open."""
+    """Close an unread answer; its own `close` leaves the socket's file open."""
     stream._response.close()  # noqa: SLF001 - docker-py has no public way

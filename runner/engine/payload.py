@@ -1,4 +1,4 @@
-"""A `ContainerSpec` as the body of the engine's `POST /containers/create`: pure."""
+"""Make the body of the engine's `POST /containers/create` from a `ContainerSpec`. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,12 +20,12 @@ def create_body(
     remapped: bool = False,
     proxies: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What the engine is sent to make this container.
+    """The body of the request that makes this container.
 
     Args:
         relabel: SELinux is on, so mounts need its shared label.
         remapped: the engine maps user IDs; ours must stay the caller's.
-        proxies: environment below the spec's own.
+        proxies: environment variables; the spec's own override them.
     """
     environment = {**proxies, **_gpu_environment(spec), **spec.environment}
     body: dict[str, Any] = {
@@ -50,14 +50,14 @@ def create_body(
 
 
 def proxy_environment(configured: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Proxies for a container: the caller's, below them those of Docker's client configuration.
+    """Proxies for a container: the caller's, else those of Docker's client configuration.
 
     Args:
         configured: one entry of `proxies` in Docker's `config.json` (`httpProxy`, …).
         environ: the caller's environment; lower-case names win, as for curl.
 
     Returns:
-        Each variable in both cases, `NO_PROXY` with our server in it; empty without a proxy.
+        Each variable in upper and lower case; `NO_PROXY` includes our server. Empty without proxy.
     """
     found: dict[str, str] = {}
     for name, key in (("http", "httpProxy"), ("https", "httpsProxy"), ("all", "allProxy")):
@@ -104,7 +104,7 @@ def _limits(spec: ContainerSpec) -> dict[str, int]:
     limits: dict[str, int] = {}
     if spec.shm_bytes is not None:
         limits["ShmSize"] = spec.shm_bytes
-    if spec.memory_bytes is not None:  # both: memory alone would be doubled by swap
+    if spec.memory_bytes is not None:  # set both: with memory alone, swap doubles the limit
         limits |= {"Memory": spec.memory_bytes, "MemorySwap": spec.memory_bytes}
     if spec.cpus is not None:
         limits["NanoCpus"] = round(spec.cpus * NANO)
@@ -114,7 +114,7 @@ def _limits(spec: ContainerSpec) -> dict[str, int]:
 
 
 def _mounts(mounts: tuple[Mount, ...], *, relabel: bool) -> dict[str, Any]:
-    if relabel:  # the engine's `Mounts` knows no label; `Binds` does, but splits at colons
+    if relabel:  # the engine's `Mounts` has no label; `Binds` has, but splits at colons
         mode = {True: "ro,z", False: "rw,z"}
         return {"Binds": [f"{m.source}:{m.target}:{mode[m.read_only]}" for m in mounts]}
     return {
@@ -149,6 +149,6 @@ def _gpu_environment(spec: ContainerSpec) -> dict[str, str]:
 
 
 def read_restart(text: str) -> dict[str, Any]:
-    """`on-failure:3` as the engine wants it."""
+    """The engine's JSON for `on-failure:3`."""
     name, _, count = text.partition(":")
     return {"Name": name, "MaximumRetryCount": int(count) if count else 0}

@@ -1,4 +1,4 @@
-"""The engine's JSON as our values: pure."""
+"""Parse the engine's JSON into our values. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, cast
 from runner.engine.types import Container, ContainerState, EngineInfo, Image, Places
 
 _EXITED = re.compile(r"(?:Exited|Restarting) \((\d+)\)")
-_NEVER = "0001-01-01T00:00:00Z"  # how the engine writes that something has not happened
+_NEVER = "0001-01-01T00:00:00Z"  # the engine's time for an event that has not happened
 
 
 def read_container(found: Mapping[str, Any]) -> Container:
@@ -28,9 +28,9 @@ def read_container(found: Mapping[str, Any]) -> Container:
 
 
 def read_listed(row: Mapping[str, Any]) -> Container | None:
-    """A row of `GET /containers/json`; None where only the container itself tells all of it.
+    """Parse a row of `GET /containers/json`; None if the row does not contain all values.
 
-    The exit code stands in the row's `Status` alone (`Exited (143) 2 hours ago`).
+    Only the row's `Status` contains the exit code (`Exited (143) 2 hours ago`).
     """
     state, code = cast("ContainerState", row["State"]), _EXITED.match(row.get("Status") or "")
     if code is None and state not in ("created", "running", "paused"):
@@ -105,12 +105,12 @@ def stamp_seconds(stamp: str) -> float:
 
 
 def _own_name(names: Sequence[str]) -> str:
-    """The container's own of its names; links of others (`/other/alias`) are names, too."""
+    """The container's own name; links of others (`/other/alias`) are in the list too."""
     return min(names, key=lambda name: name.count("/")).removeprefix("/")
 
 
 def _ports(found: Mapping[str, Any]) -> dict[str, int]:
-    """Where ports are published; of a container that is down, where they were asked for."""
+    """Published ports; of a stopped container, the requested ones."""
     live = (found.get("NetworkSettings") or {}).get("Ports") or {}
     asked = (found.get("HostConfig") or {}).get("PortBindings") or {}
     taken = {name: bound for name, bound in {**asked, **live}.items() if bound}

@@ -1,4 +1,4 @@
-"""Which engine is meant: flag, `DOCKER_HOST`, the fleet's, the current Docker context."""
+"""Choose the engine: flag, `DOCKER_HOST`, the fleet's last engine, current Docker context."""
 
 import json
 import os
@@ -27,19 +27,19 @@ Origin = Literal["flag", "DOCKER_HOST", "state", "context"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The address of an engine, who named it, and what its command line tool needs."""
+    """The address of an engine, its origin, and the environment of Docker's command line tool."""
 
     host: str  # as in DOCKER_HOST
     origin: Origin
     tls: "TLSConfig | None"
-    cli_env: Mapping[str, str]  # for `docker` as a subprocess, over the caller's environment
+    cli_env: Mapping[str, str]  # for a `docker` subprocess; overrides the caller's environment
 
 
 def find_target(host: str | None, state: State | None, environ: Mapping[str, str]) -> Target:
-    """The engine to use, by the order above.
+    """The engine to use, in the order of the module's first line.
 
     Raises:
-        EngineError: the context is unknown, or TLS files are missing.
+        EngineError: the context is unknown, or TLS files are missing (6).
     """
     found = _find(host, state, environ)
     cli_env = {**found.cli_env, **_buildx_env({**environ, **found.cli_env})}
@@ -59,24 +59,24 @@ def _find(host: str | None, state: State | None, environ: Mapping[str, str]) -> 
 
 
 def _check_earlier(state: State | None, host: str) -> None:
-    """An earlier version kept the engine in the state folder, which is not believed any more."""
+    """Refuse an engine from the state folder, where an earlier version kept it."""
     named = _read(state).get("host")
     if named not in (None, host):
         raise EngineError(
-            f"`{state and state.engine_file}` names the engine `{named}`, and an engine is no "
-            "longer taken from there",
-            hint=f"say once that it is right: `DOCKER_HOST={named} runner ps`",
+            f"`{state and state.engine_file}` names the engine `{named}`, but runner no "
+            "longer takes it from there",
+            hint=f"if it is right, confirm it once: `DOCKER_HOST={named} runner ps`",
         )
 
 
 def remember_target(target: Target, state: State, environ: Mapping[str, str]) -> None:
-    """Keep an engine that was named by hand, so that the next command finds it by itself."""
+    """Store an engine that the user named, so that the next command finds it."""
     if state.read_only or target.origin not in ("flag", "DOCKER_HOST") or target.tls is not None:
         return
     try:
         keep_engine(state.root, target.host, environ)
-    except RunnerError as error:  # this call knows its engine all the same
-        console.note(f"the engine is not remembered: {error.message}")
+    except RunnerError as error:  # this call works anyway
+        console.note(f"cannot remember the engine: {error.message}")
         return
     earlier = _read(state)
     if "host" in earlier:
@@ -85,13 +85,13 @@ def remember_target(target: Target, state: State, environ: Mapping[str, str]) ->
 
 
 def read_access(state: State) -> GpuAccess | None:
-    """The way to give GPUs that worked last on this fleet's engine."""
+    """The way to give GPUs to containers that last worked on this fleet's engine."""
     value = _read(state).get("access")
     return cast("GpuAccess", value) if value in get_args(GpuAccess) else None
 
 
 def remember_access(state: State, access: GpuAccess) -> None:
-    """Keep the way that worked."""
+    """Store the way that worked."""
     if read_access(state) != access:
         write_json(state.engine_file, {**_read(state), "access": access})
 
@@ -104,7 +104,7 @@ def _read(state: State | None) -> dict[str, str]:
 def _from_environment(environ: Mapping[str, str]) -> Target:
     names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
     cli_env = {name: environ[name] for name in names if name in environ}
-    if environ["DOCKER_HOST"].startswith(UNIX):  # its files are this machine's: no TLS
+    if environ["DOCKER_HOST"].startswith(UNIX):  # a local socket: no TLS
         return Target(environ["DOCKER_HOST"], "DOCKER_HOST", None, cli_env)
     # slow to load, and most engines are behind a socket
     from docker.errors import DockerException
@@ -124,7 +124,9 @@ def _from_context(environ: Mapping[str, str]) -> Target:
     name = environ.get("DOCKER_CONTEXT") or _read_current_context(environ)
     if name in (None, "default"):
         return Target(DEFAULT_HOST, "context", None, {"DOCKER_CONTEXT": "default"})
-    from docker.context import ContextAPI  # slow to load, and most have but the default one
+    from docker.context import (
+        ContextAPI,
+    )  # slow to load, and most users have the default context only
     from docker.errors import DockerException
 
     try:
@@ -140,7 +142,7 @@ def _from_context(environ: Mapping[str, str]) -> Target:
 
 
 def _read_current_context(environ: Mapping[str, str]) -> str | None:
-    """What `docker context use` chose: a name in the client's configuration."""
+    """The context that `docker context use` chose, from the client's configuration."""
     folder = environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/", ".docker")
     try:
         settings = json.loads(Path(folder, "config.json").read_text("utf-8"))
@@ -151,7 +153,7 @@ def _read_current_context(environ: Mapping[str, str]) -> str | None:
 
 
 def _buildx_env(env: Mapping[str, str]) -> dict[str, str]:
-    """A folder of ours for buildx where it may not write beside Docker's own settings."""
+    """A folder for buildx's state if it cannot write next to Docker's settings."""
     if env.get("BUILDX_CONFIG"):
         return {}
     place = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "/", ".docker"), "buildx")

@@ -1,4 +1,4 @@
-"""What the engine answers when it cannot, in the user's words and with the way out."""
+"""Translate the engine's errors into messages with hints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ PERMISSION_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text of the engine, its class and what it means."""
+    """An error text of the engine, with our class, message and hint."""
 
     part: str
     kind: type[EngineError]
@@ -40,7 +40,7 @@ _CDI_HINT = (
     'and set `"features": {"cdi": true}` in /etc/docker/daemon.json (engine 25 or newer)'
 )
 
-# The engine gives these with HTTP 500 or 400 and no code of their own: its text is all there is.
+# The engine sends these with HTTP 500 or 400 and no code: only the text identifies them.
 _TEXTS = (
     _Text(
         'could not select device driver "cdi"',
@@ -76,7 +76,7 @@ _TEXTS = (
         "nvidia-container-cli:",
         GpuAccessError,
         "the NVIDIA toolkit could not set up the GPU",
-        "see that `nvidia-smi` works on the host and the driver fits the image's CUDA",
+        "check that `nvidia-smi` works on the host and the driver fits the image's CUDA",
     ),
     _Text(
         "unknown or invalid runtime name",
@@ -123,7 +123,7 @@ _TEXTS = (
     _Text(
         "invalid reference format",
         ImageMissing,
-        "that is no name of an image",
+        "that is not an image name",
         "names are like `registry/name:tag`, in lower case; `docker images` lists them",
     ),
     _Text(
@@ -136,7 +136,7 @@ _TEXTS = (
 
 
 def translate(error: Exception, doing: str) -> EngineError:
-    """The error of `docker` or its transport as ours; `doing` says what was tried."""
+    """Translate an error of `docker` or its transport; `doing` names the attempt."""
     if isinstance(error, APIError):
         return _translate_answer(error, doing)
     if isinstance(error, InvalidVersion):
@@ -153,7 +153,7 @@ def translate(error: Exception, doing: str) -> EngineError:
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Whatever the engine or the way to it says inside leaves as an `EngineError`."""
+    """Translate errors of the engine or the connection inside into `EngineError`."""
     try:
         yield
     except (DockerException, RequestException) as error:
@@ -161,7 +161,7 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def find_os_error(error: BaseException) -> OSError | None:
-    """The system's own error below the layers that wrapped it, by cause, context or argument."""
+    """Find the system's error in the chain of causes, contexts and arguments."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
@@ -169,7 +169,7 @@ def find_os_error(error: BaseException) -> OSError | None:
         if not isinstance(item, BaseException) or id(item) in seen:
             continue
         seen.add(id(item))
-        # requests' own errors are OSErrors without a number: only the system's count
+        # errors of requests are OSErrors without a number
         if isinstance(item, OSError) and not isinstance(item, RequestException):
             return item
         reason = getattr(item, "reason", None)

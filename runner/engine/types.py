@@ -1,4 +1,4 @@
-"""What the engine is asked for and what it answers: plain values, no Docker import."""
+"""Requests to the engine and its answers, as plain values without a Docker import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,33 +10,33 @@ ContainerState = Literal["created", "running", "restarting", "paused", "removing
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container as the engine described it at one moment, listed or looked at alone."""
+    """One container at one moment, from a listing or from an inspection."""
 
     id: str
     name: str
     state: ContainerState
-    exit_code: int | None  # of its process's last end; None before it, and while it runs
+    exit_code: int | None  # of its last exit; None before, and while it runs
     labels: Mapping[str, str]
     image_id: str
     ports: Mapping[str, int]  # "8080/tcp" → port on the host
 
     @property
     def alive(self) -> bool:
-        """It runs or may run again by itself; its name is taken for good reason."""
+        """Whether it runs or may run again by itself, so that its name is in use."""
         return self.state in ("created", "running", "restarting", "paused")
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a container's program works, and what of the host is mounted into it."""
+    """The working folder and the mounts of a container."""
 
     working_dir: str
-    mounts: tuple[str, ...]  # targets, inside
+    mounts: tuple[str, ...]  # paths in the container
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A folder or file of the host inside the container; the source must exist."""
+    """A folder or file of the host, mounted into a container; the source must exist."""
 
     source: str
     target: str
@@ -45,9 +45,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """All that decides what a container is; without capabilities, with an init, always."""
+    """The description of a container to make; always without capabilities and with an init."""
 
-    name: str  # empty where the engine's door gives it one
+    name: str  # empty: `Engine.short_lived` makes one
     image: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class ContainerSpec:
     network: str | None = None  # a network's name, "none", or None: the engine's default
     aliases: tuple[str, ...] = ()  # further names in a user-defined network
     gpus: tuple[str, ...] = ()  # UUIDs
-    access: GpuAccess | None = None  # how the GPUs come in; needed where there are any
+    access: GpuAccess | None = None  # how the container gets its GPUs; required with `gpus`
     shm_bytes: int | None = None
     memory_bytes: int | None = None  # swap included
     cpus: float | None = None
@@ -70,18 +70,18 @@ class ContainerSpec:
     working_dir: str | None = None
     entrypoint: tuple[str, ...] | None = None  # () clears the image's
     rlimits: Mapping[str, int] = field(default_factory=dict)  # "memlock": -1
-    userns: str | None = None  # None: "host" where the engine remaps user IDs
+    userns: str | None = None  # None: "host" if the engine remaps user IDs
     init: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What the engine says of itself and its host."""
+    """The engine's description of itself and its host."""
 
     version: str
     api_version: str
     cdi: bool  # CDI is switched on
-    devices: tuple[str, ...] | None  # CDI names it found; None before API 1.50: it does not say
+    devices: tuple[str, ...] | None  # CDI names that it found; None before API 1.50
     runtimes: tuple[str, ...]
     rootless: bool
     userns_remap: bool
@@ -96,11 +96,11 @@ class EngineInfo:
     system_time: str  # its clock, RFC 3339
 
     def user(self, uid: int, gid: int) -> str:
-        """Who a container runs as so that its files belong to the caller."""
+        """The user of a container, chosen so that its files belong to the caller."""
         return "0:0" if self.rootless else f"{uid}:{gid}"
 
     def access_ways(self, uuid: str | None) -> tuple[GpuAccess, ...]:
-        """The ways to give a GPU worth trying, best first: what is ruled out is left out."""
+        """The possible ways to give a GPU to a container, best first."""
         known = self.devices
         named = known is None or f"nvidia.com/gpu={uuid}" in known
         ways: list[GpuAccess] = ["cdi"] if self.cdi and named else []
@@ -118,7 +118,7 @@ class Image:
     labels: Mapping[str, str]
     size_bytes: int
     created: str
-    environment: Mapping[str, str]  # what it gives its containers
+    environment: Mapping[str, str]  # of its containers
     working_dir: str
     user: str
 

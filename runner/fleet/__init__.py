@@ -1,1 +1,1 @@
-"""What runs now and what is wanted become actions on containers."""
+"""The agents of a state folder: compare them with what is wanted, plan actions, follow them."""

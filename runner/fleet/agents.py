@@ -1,4 +1,4 @@
-"""An agent as it was found, and its state as people and scripts read it."""
+"""An agent that was found, and its state for people and scripts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ ALIVE = ("created", "running", "restarting", "paused")
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent container, as the engine and the agent's status file show it."""
+    """One agent container, from the engine and the agent's status file."""
 
-    name: str  # the container's without `runner-`
+    name: str  # the container's name without `runner-`
     container: str  # its ID
     fleet: str
     slot: SlotId | None  # None: neither label nor status names one
@@ -25,15 +25,15 @@ class Agent:
     exit_code: int | None
     sweep: SweepPath | None
     image: str  # ID
-    settings_hash: str  # that `hash_settings` gave when it was started
+    settings_hash: str  # the value of `hash_settings` at its start
     server: str = ""
-    status: Status | None = None  # of this very container, else None
+    status: Status | None = None  # None if another container wrote it
     damaged: str | None = None  # what is wrong with its status file
-    shared: bool = False  # an earlier version's, which has `State.agents` for its files
+    shared: bool = False  # from an earlier version, which keeps its files in `State.agents`
 
     @property
     def alive(self) -> bool:
-        """Whether it has its GPU, or may have it again any moment."""
+        """Whether it holds its GPU, or may take it again at any moment."""
         return self.engine_state in ALIVE
 
     @property
@@ -44,22 +44,22 @@ class Agent:
 
     @property
     def runs_ended(self) -> int:
-        """How many runs it has brought to an end, whichever."""
+        """How many runs it has ended, whatever their outcome."""
         return self.status.runs_ended if self.status else 0
 
     @property
     def place(self) -> str:
-        """Its slot as people read it."""
+        """Its slot, for people."""
         return str(self.slot or "an unknown slot")
 
     @property
     def retired(self) -> bool:
-        """Whether a later container took its name, so that it only keeps its log and reason."""
+        """Whether a later container took its name; this one is kept for its log and reason."""
         return self.name.endswith(f"-{short_id(self.container)}")
 
 
 def find_state_of(agent: Agent, *, now: float) -> tuple[str, str | None]:
-    """What `ps` shows: state and reason, from the container and its own status file."""
+    """State and reason for `ps`, from the container and its own status file."""
     why = agent.status.reason if agent.status else None
     match agent.engine_state:
         case "created":
@@ -96,7 +96,7 @@ def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
     if agent.exit_code == exits.AGENT_STOPPED:
         return "stopped", why
     if agent.status is None:
-        why = f"damaged: {agent.damaged}" if agent.damaged else "no status of its own"
+        why = f"damaged: {agent.damaged}" if agent.damaged else "it wrote no status"
         return "unknown", f"exit code {agent.exit_code}, and {why}"
     if agent.exit_code == exits.AGENT_DONE:
         return ("quarantined" if state == "quarantined" else "finished"), why

@@ -1,4 +1,4 @@
-"""Carry out a plan, a few actions at a time, and say what came of each. Nothing here decides."""
+"""Carry out a plan, a few actions at a time, and report each outcome. Nothing here decides."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,16 +13,16 @@ THREADS = 8  # at once: two waves of four took 1.36 s for eight on two cores, on
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An action and what came of it."""
+    """An action and its outcome."""
 
     action: Action
     outcome: Literal["done", "failed", "planned"]
     error: RunnerError | None = None
-    detail: str = ""  # of what was done, for a person
+    detail: str = ""  # more about what was done, for people
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C came while a plan was carried out; what was under way has been ended cleanly."""
+    """Ctrl-C came while a plan was carried out; the current actions were ended cleanly."""
 
     def __init__(self, results: Sequence[Result]) -> None:
         super().__init__()
@@ -35,10 +35,10 @@ def carry_out(
     report: Callable[[Result], None],
     cancel: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """Apply all actions, a few at a time; each is reported when it is done.
+    """Apply all actions, a few at a time; report each when it is done.
 
     Raises:
-        Interrupted: Ctrl-C; what had begun was brought to its end, the rest never began.
+        Interrupted: Ctrl-C; actions that had begun were finished, the others never began.
     """
 
     def apply_one(action: Action) -> Result:
@@ -56,7 +56,7 @@ def carry_out(
 
 
 def _settle(futures: Sequence[Future[Result]]) -> list[Result]:
-    """Cancel what has not begun and wait for the rest, which takes seconds."""
+    """Cancel actions that have not begun and wait seconds for the others."""
     for future in futures:
         future.cancel()
     return [future.result() for future in futures if not future.cancelled()]

@@ -1,8 +1,8 @@
-"""What host and agents leave for each other, as the host sees it.
+"""The files that host and agents exchange; this is the host's side.
 
-An agent's folder of status files is its own: what lies there was written by a program of its runs,
-as far as the host knows, so it is read as a stranger's and decides about this agent alone. What the
-host tells agents, and remembers of them, lies where they cannot write.
+Each agent writes status files into a folder of its own. A program of a run may have written them
+too, so the host does not trust them, and they decide about this agent only. Agents cannot write
+where the host keeps its own notes and its requests to them.
 """
 
 import os
@@ -37,15 +37,15 @@ _LONGEST = 100  # characters of a sweep's ID in the name of a folder
 
 
 def read_status(state: State, agent: str, *, shared: bool = False) -> Status | None:
-    """What an agent says of itself; None where it has said nothing yet.
+    """The status that an agent wrote; None if it has not written one yet.
 
     Args:
         state: the state folder of its fleet.
         agent: its name.
-        shared: it is an earlier version's, see `State.agents`.
+        shared: the agent is from an earlier version, see `State.agents`.
 
     Raises:
-        DamagedFile: what lies there is not a status file; the text says what it is.
+        DamagedFile: the file is not a status file; the message says why.
     """
     folder = state.agents if shared else state.status / agent
     file = folder / status_file(agent)
@@ -65,10 +65,10 @@ def read_status(state: State, agent: str, *, shared: bool = False) -> Status | N
 
 @contextmanager
 def asked_to_leave(state: State, agent: Agent) -> Iterator[None]:
-    """Meanwhile an agent ends when its run has ended.
+    """Within this context, the agent ends as soon as its run has ended.
 
     Raises:
-        RunnerError: it cannot be asked.
+        RunnerError: the request cannot be written.
     """
     place = state.agents if agent.shared else state.orders / agent.name
     name = drain_file(agent.name)
@@ -82,10 +82,10 @@ def asked_to_leave(state: State, agent: Agent) -> Iterator[None]:
 
 
 def prepare_exchange(state: State, agent: str) -> None:
-    """The folders of an agent that is about to start, free of what would be in its way.
+    """Make and clear the folders of an agent that is about to start.
 
     Raises:
-        RunnerError: something else lies in their place, or they cannot be made.
+        RunnerError: something else is in their place, or they cannot be made.
     """
     make_folders(state.root, "orders", agent)
     with walk(state.root, "status", agent, mode=0o755) as folder:
@@ -95,21 +95,21 @@ def prepare_exchange(state: State, agent: str) -> None:
 
 
 def prepare_copy(state: State, agent: str, sweep: str) -> Path | None:
-    """The working copy for a sweep; another sweep's is set aside, as `<agent>.<its sweep>`.
+    """Make the working copy for a sweep; rename that of another sweep to `<agent>.<its sweep>`.
 
-    From inside of its container a copy is a mount point and cannot be renamed: it must not be in
-    use. Mount points in it are made after this call.
+    The copy must not be in use: in a container it is a mount point, which cannot be renamed.
+    Make mount points in it after this call.
 
     Args:
         state: the state folder of the fleet.
-        agent: whose copy it is.
-        sweep: the ID of the sweep that comes.
+        agent: the owner of the copy.
+        sweep: the ID of the next sweep.
 
     Returns:
-        Where the old copy is now; None where nothing was moved.
+        The new path of the old copy; None if nothing was moved.
 
     Raises:
-        RunnerError: something else lies in its place, or it cannot be moved or made.
+        RunnerError: something else is in its place, or it cannot be moved or made.
     """
     before = find_copied_sweep(state, agent)
     aside = None
@@ -124,12 +124,12 @@ def prepare_copy(state: State, agent: str, sweep: str) -> Path | None:
 
 
 def find_copied_sweep(state: State, agent: str) -> str | None:
-    """The ID of the sweep that an agent's working copy is of, as the host remembers it."""
+    """The ID of the sweep of an agent's working copy, from the host's notes."""
     file = state.orders / agent / copy_file(agent)
     try:
         with walk(state.root, "orders", agent) as folder:
             found = read_foreign(file, folder=folder).decode("utf-8").strip()
-    except (OSError, ValueError, RunnerError):  # of an earlier version: its manifest said it
+    except (OSError, ValueError, RunnerError):  # an earlier version kept it in the manifest
         manifest = read_manifest(state.agents / manifest_file(agent))
         found = manifest.sweep if manifest else ""
     return found if is_plain(found) else None
@@ -152,7 +152,7 @@ def _set_aside(state: State, agent: str, sweep: str) -> Path | None:
             os.rename(agent, name, src_dir_fd=work, dst_dir_fd=work)
         except OSError as error:
             raise RunnerError(
-                f"cannot set `{state.work / agent}` aside, which is of sweep {sweep}: "
+                f"cannot rename `{state.work / agent}`, the copy of sweep {sweep}: "
                 f"{error.strerror}",
                 hint="see the folder's owner and mode",
             ) from error
@@ -160,7 +160,7 @@ def _set_aside(state: State, agent: str, sweep: str) -> Path | None:
 
 
 def _forget_placed(state: State, agent: str) -> None:
-    """The list of what lies in the copy goes with the copy."""
+    """Remove the list of the copy's files: the copy was renamed."""
     for place in (("status", agent), ("agents",)):
         try:
             with walk(state.root, *place) as folder:

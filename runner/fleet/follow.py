@@ -1,4 +1,4 @@
-"""`up --follow`: what happens to a fleet, a line per event, until each agent has ended."""
+"""`up --follow`: report what happens to a fleet, a line per event, until all agents have ended."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from runner.run_states import LIVE
 from runner.search.best import find_best
 from runner.sweepfile.model import Goal
 
-LAST_LOOKS = 5  # the server may hear of the last runs' ends a little after their agents' end
+LAST_LOOKS = 5  # the server may learn of the last ends shortly after the agents ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +23,31 @@ class Snapshot:
     """The agents of one `up` and the sweep's runs at one moment."""
 
     agents: Mapping[str, Agent]
-    runs: Mapping[str, RunInfo]  # theirs; with W&B's server, which names no agent, all
+    runs: Mapping[str, RunInfo]  # of these agents; from W&B, which does not name agents, all runs
     now: float
 
     @property
     def ended(self) -> bool:
-        """Whether no agent is alive, nor on its way back."""
+        """Whether no agent is alive or about to restart."""
         return not any(agent.alive for agent in self.agents.values())
 
     @property
     def runs_live(self) -> bool:
-        """Whether the server still takes a run for under way."""
+        """Whether a run is still live on the server."""
         return any(run.state in LIVE for run in self.runs.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a value of a run means."""
+    """The metric, its goal and the parameters of a sweep."""
 
     metric: str | None
     goal: Goal
-    parameters: Sequence[str]  # those that differ from run to run
+    parameters: Sequence[str]  # those that differ between runs
 
     @classmethod
     def of(cls, sweep: SweepInfo) -> Self:
-        """As the sweep's config says."""
+        """Read them from the sweep's configuration."""
         found = sweep.config.get("parameters")
         items = found.items() if isinstance(found, Mapping) else ()
         varied = [k for k, v in items if not (isinstance(v, Mapping) and set(v) == {"value"})]
@@ -62,11 +62,11 @@ def follow(
     *,
     poll_s: float,
 ) -> Snapshot:
-    """Report what changes until all agents have ended; the last snapshot.
+    """Report changes until all agents have ended; return the last snapshot.
 
     Args:
-        read: gives the present; a `RunnerError` of it (a server that restarts) is waited out.
-        first: what counts as known already.
+        read: gives the present; after a `RunnerError` (a server restarts) it is called again.
+        first: the snapshot to start from.
     """
     before, silent, left = first, False, LAST_LOOKS
     while True:
@@ -87,7 +87,7 @@ def follow(
 
 
 def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[str]:
-    """A line for each thing that happened between two moments, causes before effects."""
+    """A line for each event between two snapshots, causes before effects."""
     pairs = [(before.agents.get(name), agent) for name, agent in after.agents.items()]
     begun = [
         f"agent {agent.name} started on {agent.place}"
@@ -135,7 +135,7 @@ def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
         return ExitCode.UNFIT
     if codes - {exits.AGENT_DONE, exits.AGENT_STOPPED}:
         return ExitCode.FAILED
-    failed = [  # W&B's server names no agent: a run there may be anybody's
+    failed = [  # W&B does not name agents: the run may be another machine's
         run for run in new_runs(first, last) if run.agent and run.state in ("failed", "crashed")
     ]
     counted = sum(_count_failed(agent) for agent in last.agents.values())
@@ -143,7 +143,7 @@ def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
 
 
 def new_runs(first: Snapshot, last: Snapshot) -> list[RunInfo]:
-    """The runs that this call saw go on or end."""
+    """The runs that continued or ended since `first`."""
     before = {run.id: first.runs.get(run.id) for run in last.runs.values()}
     return [
         run
@@ -153,13 +153,13 @@ def new_runs(first: Snapshot, last: Snapshot) -> list[RunInfo]:
 
 
 def _has_ended(run: RunInfo, before: Snapshot) -> bool:
-    """Since then; or it is known only now how: its stream's end may be corrected by its agent."""
+    """Whether it has ended since, or the agent has corrected how it ended."""
     old = before.runs.get(run.id)
     return run.state not in LIVE and (old is None or run.state != old.state)
 
 
 def _is_idle(run: RunInfo | None) -> bool:
-    """Not begun, or waiting to be resumed."""
+    """Whether it has not begun, or waits to be resumed."""
     return run is None or run.state == "preempted"
 
 
@@ -193,14 +193,16 @@ def _explain(failure: Mapping[str, object]) -> str:
     signal, lines = failure.get("signal"), failure.get("lines")
     why = f"killed by signal {signal}" if signal else f"exit code {failure.get('exit_code')}"
     said = [str(line).strip() for line in lines] if isinstance(lines, list) else []
-    own = [line for line in said if line and not line.startswith("wandb:")]  # its closing words
+    own = [
+        line for line in said if line and not line.startswith("wandb:")
+    ]  # the program's last lines
     return f"{why}: {own[-1]}" if own else why
 
 
 def _config(run: RunInfo, search: Search) -> str:
     shown = [
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in sorted(run.config.items())  # servers tell them in any order
+        for key, value in sorted(run.config.items())  # servers send them in any order
         if key in search.parameters
     ]
     return ", ".join(shown) or "no parameters"

@@ -1,17 +1,16 @@
-"""Which agent, or which lease, has which GPU of this machine."""
+"""Find the agent or the lease that holds each GPU of this machine."""
 
 from collections.abc import Sequence
 
 from runner.errors import RunnerError
 from runner.fleet.agents import Agent
-from runner.gpus import marks
 from runner.gpus.gpu import Gpu
 from runner.gpus.leases import read_leases
-from runner.gpus.marks import Holder
+from runner.gpus.marks import Holder, mark_gpus
 from runner.gpus.processes import find_owner
 
 
-def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int) -> list[Gpu]:
+def mark_held(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int) -> list[Gpu]:
     """GPUs as NVML has them, each with who has it: agents of this engine, and leases of others."""
     alive = [agent for agent in agents if agent.alive]
     holders = [
@@ -23,15 +22,15 @@ def mark_gpus(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
         if uuid not in known:
             note = f"pid {pid} of {find_owner(pid)} holds its lease"
             holders.append(Holder(uuid, "of another engine", None, note))
-    return marks.mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
+    return mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
 
 
 def read_indices() -> dict[str, int]:
-    """UUID → index of GPUs and MIG slices; empty where NVML does not answer."""
-    from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs has no use for it
+    """UUID → NVML index of GPUs and MIG slices; empty if NVML does not answer."""
+    from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs does not need it
 
     try:
         found = read_gpus()
-    except RunnerError:  # the fleet is shown all the same; `runner gpus` tells the cause
+    except RunnerError:  # show the fleet anyway; `runner gpus` shows the cause
         return {}
     return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}

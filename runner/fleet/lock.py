@@ -9,9 +9,9 @@ from runner.state.folder import State
 
 @contextmanager
 def locked_fleet(state: State, waiting: str, report: Callable[[str], None]) -> Iterator[None]:
-    """One `up` of a state folder at a time: what it observed still holds when it acts.
+    """Let one `up` of a state folder act at a time, so that what it observed still holds.
 
-    A dry run does not act, so it locks nothing.
+    A dry run does not act, so it does not lock.
     """
     if state.read_only:
         yield

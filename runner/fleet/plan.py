@@ -1,4 +1,4 @@
-"""What `up` and `stop` would do, each action with its cause; nothing here touches the world."""
+"""Plan what `up` and `stop` do: actions, each with its cause. Pure: reads and changes nothing."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ Verb = Literal["start", "keep", "stop", "replace", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What each named GPU is to have."""
+    """The agent that each selected GPU should have."""
 
     fleet: str
-    sweep: SweepPath | None  # None: it is still to be created
+    sweep: SweepPath | None  # None: not created yet
     image: str
     settings_hash: str
     count: int | None = None
@@ -34,8 +34,8 @@ class Action:
     agent: str
     uuid: str
     cause: str
-    old: Agent | None = None  # the container that is renamed, replaced or stopped
-    slot: Slot | None = None  # where to start; None for what only ends
+    old: Agent | None = None  # the container to rename, replace or stop
+    slot: Slot | None = None  # where to start; None: the action only ends an agent
 
     def __str__(self) -> str:
         return f"{self.do} {self.agent} on {self.uuid}: {self.cause}"
@@ -49,15 +49,15 @@ def plan_fleet(
     force: bool = False,
     again: bool = False,
 ) -> list[Action]:
-    """Decide what leaves each of `slots` with one agent as wanted; other GPUs' are left alone.
+    """Plan the actions that give each of `slots` one agent as wanted; leave other GPUs alone.
 
-    A plan with a refusal in it must not be carried out at all.
+    Do not carry out any action of a plan that contains a refusal.
     """
     return [_plan_slot(slot, agents, wanted, force=force, again=again) for slot in slots]
 
 
 def plan_stop(agents: Sequence[Agent]) -> list[Action]:
-    """Stop what is alive; what has ended already is kept, with that cause."""
+    """Plan to stop agents that are alive and to keep those that have ended."""
     return [
         Action("stop", agent.name, agent.place, _stop_cause(agent), agent)
         if agent.alive
@@ -67,13 +67,13 @@ def plan_stop(agents: Sequence[Agent]) -> list[Action]:
 
 
 def hash_settings(settings: Mapping[str, object]) -> str:
-    """16 hex digits that change when anything that an agent is started with changes."""
+    """16 hex digits that change with any setting of an agent."""
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def describe_end(agent: Agent) -> str:
-    """How an agent that is not alive came to its end: `stopped`, `failed (exit 69): lease held`."""
+    """How an agent ended: `stopped`, `failed (exit 69): lease held`."""
     state = agent.status.state if agent.status else None
     reason = agent.status.reason if agent.status else None
     tail = f": {reason}" if reason else ""
@@ -106,7 +106,7 @@ def _plan_slot(
     if refusal := _find_refusal(slot, force=force):
         return act("refuse", refusal)
     if old and not again and _has_its_count(old, wanted):
-        return act("keep", f"reached its count of {wanted.count}; `--again` starts it anew")
+        return act("keep", f"reached its count of {wanted.count}; `--again` starts it again")
     return act("start", _start_cause(old, wanted))
 
 

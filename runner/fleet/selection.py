@@ -1,4 +1,4 @@
-"""Where agents can run: the GPUs, MIG slices and shares of the CPU that a `--gpus` value means."""
+"""Select where agents run: GPUs, MIG slices and shares of the CPU, by the value of `--gpus`."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from runner.gpus.gpu import Gpu, GpuState
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where one agent can run: a GPU, a MIG slice, or a share of the CPU cores."""
+    """A place for one agent: a GPU, a MIG slice, or a share of the CPU cores."""
 
     index: int
     id: SlotId
@@ -21,16 +21,16 @@ class Slot:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether no GPU goes with it."""
+        """Whether it has no GPU."""
         return self.id.is_cpu
 
     @property
     def uuid(self) -> str:
-        """How NVML and the engine name it; `cpu-0` for a share of the cores."""
+        """Its name for NVML and the engine; `cpu-0` for a share of the cores."""
         return self.id.text
 
     def agent_name(self, fleet: str) -> str:
-        """The name that the engine lets exist once: by the UUID, or within the fleet for CPUs."""
+        """A name that is unique on the engine: from the UUID, or from fleet and number for CPUs."""
         if self.is_cpu:
             return f"{fleet}-{self.id}"
         return f"{re.sub(r'[^0-9a-f]', '', self.uuid[4:].lower())[:12]}-0"
@@ -47,7 +47,7 @@ class CpuSlots:
 class FreeGpus:
     """`free`, or `free:2`."""
 
-    count: int | None  # None: all that are free
+    count: int | None  # None: all free GPUs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class AllGpus:
 
 @dataclass(frozen=True, slots=True)
 class NamedGpus:
-    """`0-3,GPU-1a2b`: ranges of indices, and beginnings of UUIDs, in the order given."""
+    """`0-3,GPU-1a2b`: ranges of indices and beginnings of UUIDs, in the given order."""
 
     items: tuple[range | str, ...]
 
@@ -66,10 +66,10 @@ Selection = CpuSlots | FreeGpus | AllGpus | NamedGpus
 
 
 def parse_selection(text: str) -> Selection:
-    """What a `--gpus` value means, on whatever machine.
+    """Parse the value of `--gpus`; needs no GPU.
 
     Raises:
-        RunnerError: it has no such form (2).
+        RunnerError: it is not a GPU selection (2).
     """
     word, colon, number = text.strip().partition(":")
     match word:
@@ -83,14 +83,14 @@ def parse_selection(text: str) -> Selection:
 
 
 def select_slots(gpus: Sequence[Gpu], selection: Selection) -> list[Slot]:
-    """The slots that are meant, each once, in the order given.
+    """The selected slots, each once, in the given order.
 
     Args:
-        gpus: all of the machine; nobody looks at them for `CpuSlots`.
-        selection: of `--gpus`.
+        gpus: all GPUs of the machine; not used for `CpuSlots`.
+        selection: the parsed `--gpus`.
 
     Raises:
-        RunnerError: no such GPU (3), not enough free ones (6), or a split GPU by its index (2).
+        RunnerError: a GPU does not exist (3), too few are free (6), or an index is split (2).
     """
     match selection:
         case CpuSlots(count):
@@ -107,7 +107,7 @@ def select_slots(gpus: Sequence[Gpu], selection: Selection) -> list[Slot]:
 
 
 def describe_gpus(gpus: Sequence[Gpu]) -> str:
-    """Which GPUs there are, in one line."""
+    """List the GPUs in one line."""
     if not gpus:
         return "this machine has no GPU"
     return "there " + ("is" if len(gpus) == 1 else "are") + f" {', '.join(g.short for g in gpus)}"
@@ -123,7 +123,7 @@ def _take_free(gpus: Sequence[Gpu], count: int | None) -> list[Slot]:
     slots = [slot for slot in _get_slots(gpus) if slot.state == "free"]
     if not slots or len(slots) < (count or 0):
         found = f"{len(slots)} of {count} GPUs are free" if count else "no GPU is free"
-        hint = describe_gpus(gpus) + "; `runner gpus` says who has them"
+        hint = describe_gpus(gpus) + "; `runner gpus` shows who has them"
         raise RunnerError(found, hint=hint, code=ExitCode.UNFIT)
     return slots[:count]
 
@@ -135,7 +135,7 @@ def _get_named(gpus: Sequence[Gpu], item: range | str) -> list[Slot]:
 
 
 def _parse_item(item: str, text: str) -> range | str:
-    """The indices that one part of `--gpus` means, or the beginning of a UUID."""
+    """Parse one part of `--gpus`: indices, or the beginning of a UUID."""
     if match := re.fullmatch(r"(\d+)(?:-(\d+))?", item):
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last - first > 1023:
@@ -168,7 +168,7 @@ def _by_uuid(gpus: Sequence[Gpu], prefix: str) -> Slot:
         return found[0]
     if found:
         names = ", ".join(f"`{slot.uuid}`" for slot in found)
-        hint = "type more of the one that you mean"
+        hint = "type more characters of its UUID"
         raise RunnerError(f"`{prefix}` fits {names}", hint=hint, code=ExitCode.USAGE)
     raise _not_found(f"no GPU `{prefix}`", gpus)
 

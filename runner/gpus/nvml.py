@@ -24,7 +24,7 @@ _CAUSES = {  # NVML's code: what it means, and the way out (all but 12 were met 
     ),
     999: (
         "NVML does not answer (unknown error): access to the GPUs is lost or was never given",
-        "`nvidia-smi` should say the same; restart what this runs in, or reboot",
+        "`nvidia-smi` should say the same; restart the container or VM around it, or reboot",
     ),
 }
 _ABSENT = (

@@ -103,7 +103,7 @@ def _read_pipe(handle: int, path: Path, patience_s: float) -> bytes:
             return content
         else:  # nobody writes yet
             time.sleep(0.05)
-    raise OSError(errno.ETIMEDOUT, "nothing more comes out of this pipe", str(path))
+    raise OSError(errno.ETIMEDOUT, "this pipe gives no data", str(path))
 
 
 def open_lock(path: Path) -> TextIO:

@@ -97,7 +97,7 @@ class ForeignFolder:
                 if target is not None:
                     if (links := links + 1) > max_links:
                         raise DamagedFile(
-                            "it is a link without an end" if max_links else "it is a link"
+                            "it is a chain of links without an end" if max_links else "it is a link"
                         )
                     if target.startswith("/"):
                         target = self._below(target)
@@ -107,7 +107,7 @@ class ForeignFolder:
                 elif todo:
                     folders.append(handle)
                     if len(folders) > MAX_DEPTH:
-                        raise DamagedFile(f"it lies more than {MAX_DEPTH} folders deep")
+                        raise DamagedFile(f"it is more than {MAX_DEPTH} folders deep")
                 else:
                     return _regular(handle)
             raise DamagedFile("it is a folder")

@@ -111,8 +111,8 @@ def _check_owner(folder: Path, owners: Iterable[int]) -> None:
     if found.st_uid not in owners:
         whose = name_user(found.st_uid)
         raise RunnerError(
-            f"`{folder}` belongs to {whose}, and you are {name_user(os.geteuid())}",
-            hint=f"{as_user(found.st_uid)}, or a state of your own: `RUNNER_HOME=/a/folder`",
+            f"`{folder}` belongs to {whose}, but you are {name_user(os.geteuid())}",
+            hint=f"{as_user(found.st_uid)}, or use your own state folder: `RUNNER_HOME=/a/folder`",
             code=ExitCode.UNFIT,
         )
 
@@ -128,8 +128,8 @@ def _check_mode(folder: Path, *, read_only: bool) -> None:
         return
     who = "everybody" if others & stat.S_IWOTH else f"the group {_name_group(found.st_gid)}"
     raise RunnerError(
-        f"`{folder}` can be written by {who}, so what lies in it may be anybody's",
-        hint=f"where you know what is in it: `chmod -R go-w {shlex.quote(str(folder))}`",
+        f"`{folder}` can be changed by {who}, so others may have put files there",
+        hint=f"if you trust its files: `chmod -R go-w {shlex.quote(str(folder))}`",
         code=ExitCode.UNFIT,
     )
 
@@ -160,7 +160,7 @@ def _check_untracked(root: Path) -> None:
     first = os.fsdecode(listed.stdout).split("\0", 1)[0]
     raise RunnerError(
         f"`{root}` came with the repository: git tracks `{first}`",
-        hint=f"look at it, then `git rm -r --cached {shlex.quote(root.name)}` and "
+        hint=f"check it, then `git rm -r --cached {shlex.quote(root.name)}` and "
         f"`rm -r {shlex.quote(root.name)}`",
         code=ExitCode.UNFIT,
     )

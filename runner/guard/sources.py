@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-# what belongs to the machine: with what is below it, whoever reads or writes there owns the host
+# the system of this machine: a program that reads or writes below these paths owns the host
 _SYSTEM = (
     *("/etc", "/proc", "/sys", "/dev", "/run", "/var/run", "/boot"),
     *("/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet", "/var/spool"),
 )
-# programs that others run: to be read only
+# programs of other users: mount them read-only
 _PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
 _STATE = ".runner"
 
@@ -33,11 +33,11 @@ def find_danger(
         if of_home := _find_danger_of_home(source, home):
             return of_home
     if any(_is_below(source, one) for one in _SYSTEM):
-        return "what belongs to the machine"
+        return "the system of this machine"
     if not read_only and any(_is_below(source, one) for one in _PROGRAMS):
-        return "programs that others run"
+        return "programs of other users"
     if _is_socket(source):
-        return "a socket, as of an engine"
+        return "a socket, such as an engine's"
     if state := _find_state(source):
         return f"the state of a fleet, `{state}`"
     return None
@@ -51,7 +51,7 @@ def _find_danger_of_home(source: Path, home: Path) -> str | None:
     if home in source.parents:
         first = source.relative_to(home).parts[0]
         if first.startswith(".") and first != ".cache":
-            return f"what a user keeps in `{home / first}`"
+            return f"private files in `{home / first}`"
     return None
 
 

@@ -23,8 +23,8 @@ class InTheWay(RunnerError):  # noqa: N818 - a state of things
 
     def __init__(self, path: Path, kind: str, wanted: str = "a folder") -> None:
         super().__init__(
-            f"`{path}` is {kind}, and runner needs {wanted} there",
-            hint=f"look where it comes from, then `mv {shlex.quote(str(path))} /somewhere/else`",
+            f"`{path}` is {kind}, but runner needs {wanted} there",
+            hint=f"check where it comes from, then `mv {shlex.quote(str(path))} /somewhere/else`",
             code=ExitCode.UNFIT,
         )
 
@@ -144,7 +144,7 @@ def is_empty(folder: int) -> bool:
 
 def _check_name(name: str, path: Path) -> None:
     if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise RunnerError(f"`{path}` does not lie where it should", code=ExitCode.UNFIT)
+        raise RunnerError(f"`{path}` is not a place for this file", code=ExitCode.UNFIT)
 
 
 def _make(name: str, folder: int, path: Path, mode: int) -> None:

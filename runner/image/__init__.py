@@ -1,1 +1,1 @@
-"""A project, and what the server needs, become images."""
+"""Build the images of a project and of the sweep server."""

@@ -1,4 +1,4 @@
-"""The agents' image: built where something changed, and compared with the project."""
+"""Build the agents' image if something has changed, and compare it with the project."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from runner.image.recipe import Recipe, read_recipe
 from runner.image.server import add_secrets, select_secrets
 from runner.image.variant import BASES, choose_variant
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 
 
@@ -36,10 +36,10 @@ def build_image(
     no_cache: bool = False,
     report: Report,
 ) -> AgentImage:
-    """The image of the project as it is now; nothing is built where nothing has changed.
+    """The image of the present project; built only if something has changed.
 
     Raises:
-        RunnerError: no variant fits this machine, a file is missing, or a step fails.
+        RunnerError: no variant fits this machine (6), a file is missing (3), a step fails (1).
     """
     _refuse_foreign(settings)
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
@@ -68,7 +68,7 @@ def plan_build(
     no_cache: bool = False,
     environ: Mapping[str, str],
 ) -> Build:
-    """The very call of buildx that `build_image` would make, its staged folder named CONTEXT."""
+    """The call of buildx that `build_image` would make, with CONTEXT for the staged folder."""
     _refuse_foreign(settings)
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
     pip = read_pip_settings(environ)
@@ -78,7 +78,7 @@ def plan_build(
 
 
 def project_changed(project: Project, settings: Settings, state: State) -> bool:
-    """Whether a build now would give another image than the last one."""
+    """Whether a build now would make another image than the last one."""
     record = read_record(state)
     if record is None or record["variant"] not in BASES or settings.image.name:
         return False
@@ -99,7 +99,7 @@ def _build(
     environ = engine.cli_env()
     pip = read_pip_settings(environ)
     for source in pip.left_out:
-        report(f"note: pip's `{source}` is a path of this machine and stays out of the build")
+        report(f"note: pip's `{source}` is a path of this machine, so the build does not use it")
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
@@ -114,7 +114,7 @@ def _complete(
     secrets: Mapping[str, Path],
     environ: Mapping[str, str],
 ) -> Build:
-    """Add what is this machine's and no part of the image: wheels, proxies, secrets."""
+    """Add what belongs to this machine and not to the image: wheels, proxies, secrets."""
     args = {**build.args, **select_proxies(environ)}
     contexts = {"wheels": pip.wheels} if pip.wheels and recipe.kind == "ours" else {}
     return replace(build, args=args, contexts=contexts, secrets=secrets)

@@ -1,4 +1,4 @@
-"""The door to `docker buildx build`: arguments in, steps reported, image ID out."""
+"""Run `docker buildx build`: report its steps, return the image ID."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ from runner.disk.temporary import temporary_folder
 from runner.errors import ExitCode, RunnerError
 
 LOG_LINES = 20  # of a failed step
-LONG_S = 20  # a step that takes longer is told while it runs, each time after as long
+LONG_S = 20  # seconds between progress lines of a running step
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Build:
     no_cache: bool = False
 
     def arguments(self) -> list[str]:
-        """The command, without `docker`; secrets go by file name only."""
+        """The arguments of `docker`; secrets are passed as file names."""
         words = ["buildx", "build", "--file", str(self.dockerfile)]
         words += ["--target", self.target] if self.target else []
         for tag in self.tags:
@@ -52,27 +52,27 @@ class Build:
         return [*words, "--load", "--provenance=false", "--progress=plain", str(self.context)]
 
     def as_text(self) -> str:
-        """The command as a shell takes it, one option a line."""
+        """The command for a shell, one option per line."""
         words = [shlex.quote(word) for word in ("docker", *self.arguments())]
         return re.sub(r" (--\S+|\S+$)", r" \\\n    \1", " ".join(words))
 
 
 @dataclass(slots=True)
 class BuildProgress:
-    """Reads buildx's plain progress: finished steps, cache hits, the log of what fails."""
+    """Reads buildx's plain progress: finished steps, cache hits, the log of a failed step."""
 
     report: Report
     clock: Callable[[], float] = time.monotonic
     cached: int = 0
-    started: dict[str, float] = field(default_factory=dict)  # steps that run now
+    started: dict[str, float] = field(default_factory=dict)  # running steps
     names: dict[str, str] = field(default_factory=dict)
     logs: dict[str, deque[str]] = field(default_factory=dict)
     failed: str | None = None
-    exit_code: int | None = None  # of the command of the step that failed
+    exit_code: int | None = None  # of the failed step's command
     rest: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
 
     def read(self, line: str) -> None:
-        """Take one line of output."""
+        """Read one line of output."""
         found = re.match(r"#([1-9]\d*) (.*)", line)  # 0 is buildx itself
         if not found:
             self.rest.append(line)
@@ -94,14 +94,14 @@ class BuildProgress:
             self._log(step, re.sub(r"^\d+\.\d+ ", "", text))
 
     def beat(self) -> None:
-        """Say what has been running for long."""
+        """Report the steps that have been running for `LONG_S`."""
         now = self.clock()
         for step, since in list(self.started.items()):
             if now - since >= LONG_S and not _is_inner(self.names[step]):
                 self.report(f"  {self.names[step]}: {format_duration(now - since)} so far")
 
     def tail(self) -> list[str]:
-        """The last lines of the step that failed, or of what buildx itself said."""
+        """The last lines of the failed step, or of buildx itself."""
         return list(self.logs.get(self.failed or "", self.rest))
 
     def _fail(self, step: str, text: str) -> None:
@@ -121,15 +121,15 @@ class BuildProgress:
 
 
 def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> str:
-    """Build, and give the image's ID.
+    """Build, and return the image's ID.
 
     Args:
         build: what to build.
         environ: of the `docker` command.
-        report: takes one line per finished step.
+        report: gets one line per finished step.
 
     Raises:
-        RunnerError: buildx is missing, or a step failed; its last lines are reported before.
+        RunnerError: buildx is missing (6), or a step failed (1), after its last lines are reported.
     """
     env = {**environ, "DOCKER_CLI_HINTS": "false"}
     _check_buildx(env)
@@ -147,7 +147,7 @@ def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> st
 
 
 def _explain(progress: BuildProgress, report: Report) -> RunnerError:
-    """Why a build failed: in the words of our own script where one ended with the code for that."""
+    """Why a build failed; uses the error and hint of our own script if that failed."""
     said = dict(line.split(": ", 1) for line in progress.tail() if ": " in line)
     if progress.exit_code == ExitCode.UNFIT and {"error", "hint"} <= said.keys():
         return RunnerError(said["error"], hint=said["hint"], code=ExitCode.UNFIT)
@@ -179,19 +179,19 @@ def _beating(progress: BuildProgress) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C inside is told as what it is: the context managers around have cleaned up."""
+    """Turn Ctrl-C into a RunnerError (130); the context managers around it have cleaned up."""
     try:
         yield
     except KeyboardInterrupt as error:
         raise RunnerError(
-            "interrupted: no image was made and nothing half-made is left",
-            hint="the next build goes on from the steps that were finished",
+            "interrupted: no image was built, and nothing is left over",
+            hint="the next build reuses the finished steps",
             code=ExitCode.INTERRUPTED,
         ) from error
 
 
 def _stream(words: list[str], env: Mapping[str, str], read: Callable[[str], None]) -> int:
-    """Run to the end; an interruption ends the build as well and is passed on."""
+    """Run to the end; Ctrl-C ends the build too and is raised again."""
     process = subprocess.Popen(
         words,
         env=env,
@@ -245,7 +245,7 @@ def _is_inner(name: str) -> bool:
 
 
 def _shorten(text: str) -> str:
-    """A step's name for people: ours begin with `: 'name'`, others show their command."""
+    """A step's name for people: our steps begin with `: 'name'`, others show their command."""
     plain = re.sub(r"--(mount|from)=\S+ +", "", " ".join(text.split()))
     if named := re.match(r"(\[.*?\]) RUN : '([^']+)'", plain):
         return f"{named.group(1)} {named.group(2)}"

@@ -1,4 +1,4 @@
-"""The image that a project's agents take: the last that was built, or one that is named."""
+"""Find the image for a project's agents: the last one built, or a named one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.probe import probe_image
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 
 ImageKind = Literal["ours", "dockerfile", "foreign"]
@@ -28,9 +28,9 @@ class AgentImage:
     interpreter: str
     kind: ImageKind
     labels: Mapping[str, str]
-    read_only: bool = False  # its programs need nothing of it to be writable
+    read_only: bool = False  # its programs do not write into it
     size_bytes: int = 0
-    built: bool = False  # by this call
+    built: bool = False  # this call built it
 
 
 def find_image(
@@ -41,10 +41,10 @@ def find_image(
     *,
     override: str | None = None,
 ) -> AgentImage:
-    """The image that agents take: `--image` or `[image] name`, else the last that was built.
+    """The image for agents: `--image` or `[image] name`, else the last one built.
 
     Raises:
-        RunnerError: it is not there (exit 3).
+        RunnerError: it does not exist (3).
     """
     if name := override or settings.image.name:
         found = engine.images.find(name)
@@ -70,7 +70,7 @@ def find_image(
 def to_agent_image(
     engine: Engine, image: Image, tag: str, kind: ImageKind, state: State
 ) -> AgentImage:
-    """An image of the engine as agents take it, its interpreter found where we did not make it."""
+    """Make an `AgentImage`; finds the interpreter of images that we did not build."""
     interpreter, read_only = paths.INTERPRETER, kind == "ours"
     if kind != "ours":
         probe = probe_image(engine, image.id, state, ours=False)
@@ -81,22 +81,22 @@ def to_agent_image(
 
 
 def find_kind(image: Image) -> ImageKind:
-    """What an image is by its labels, whatever it is called: pulled, loaded or tagged anew."""
+    """The kind of an image by its labels, so a pulled, loaded or tagged image keeps its kind."""
     if image.labels.get(labels.KIND) != labels.AGENT_ROLE:
         return "foreign"
     recipe = image.labels.get(labels.RECIPE)
-    if recipe is None:  # of an earlier version, or Compose's
+    if recipe is None:  # from an earlier version or from Compose
         return "ours" if image.environment.get("VIRTUAL_ENV") == paths.VENV else "dockerfile"
     return "ours" if recipe == "ours" else "dockerfile"
 
 
 def read_record(state: State) -> dict[str, str] | None:
-    """What was built last; a damaged record counts as none, so that a build mends it."""
+    """The record of the last build; None if it is damaged, so that a build repairs it."""
     found = read_json(record_file(state)) or {}
     record = {key: str(found[key] or "") for key in RECORD if key in found}
     return record if len(record) == len(RECORD) else None
 
 
 def record_file(state: State) -> Path:
-    """What the last build left here."""
+    """The file with the record of the last build."""
     return state.cache / "image.json"

@@ -1,4 +1,4 @@
-"""What of a project goes into an image: listed as git sees it, hashed, staged with plain modes."""
+"""List a project's files for an image as git sees them, hash them, and stage them."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ from runner.guard.foreign_files import read_regular
 from runner.guard.git import ask_git, find_git_root
 
 NEVER = frozenset({".git", ".runner", "wandb", ".env", ".netrc", "__pycache__"})
-SAID_BYTES = 200 * 10**6  # more than this is told, with the largest files
-MOST_BYTES = 5 * 10**9  # more than this is data, and refused
+SAID_BYTES = 200 * 10**6  # above this: a note with the largest files
+MOST_BYTES = 5 * 10**9  # above this: refused, as it must be data
 LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -32,7 +32,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """All that goes in, and what is worth telling about it."""
+    """All files for the image, and notes for the user."""
 
     root: Path
     files: tuple[File, ...]
@@ -40,19 +40,19 @@ class Files:
 
     @property
     def size_bytes(self) -> int:
-        """Of all files together."""
+        """The size of all files in bytes."""
         return sum(one.size_bytes for one in self.files)
 
 
 def list_files(root: Path, *, leave_out: Iterable[Path] = ()) -> Files:
-    """The project's files: what git names and the disk has; without git all but .dockerignore's.
+    """The project's files: those git lists that exist; without git, all but .dockerignore's.
 
     Args:
         root: the project's folder.
-        leave_out: folders that are mounted instead.
+        leave_out: folders that are mounted and not copied.
 
     Raises:
-        RunnerError: git refuses, a file cannot be read, or it is far too much.
+        RunnerError: git fails, a file cannot be read, or the files exceed `MOST_BYTES`.
     """
     notes: list[str] = []
     out = [one.absolute() for one in leave_out]
@@ -78,7 +78,7 @@ def hash_files(files: Files) -> str:
 
 
 def stage_files(files: Files, target: Path) -> None:
-    """Copy them into `target`; folders 0755, files 0644 or 0755, symlinks kept."""
+    """Copy the files into `target`; folders 0755, files 0644 or 0755; keeps symlinks."""
     target.mkdir(parents=True)
     for file in files.files:
         place = target / file.path
@@ -100,7 +100,7 @@ def _list_paths(root: Path, notes: list[str]) -> list[str]:
 def _list_git(folder: Path, notes: list[str], prefix: str = "") -> Iterator[str]:
     asked = ask_git(folder, "ls-files", "-z", "-co", "--exclude-standard")
     if asked is None:
-        return  # no git here: the folder is taken as it is
+        return  # without git, take all files of the folder
     if asked.returncode:
         raise RunnerError(
             f"git cannot list `{folder}`: {os.fsdecode(asked.stderr).strip().splitlines()[0]}",
@@ -138,11 +138,11 @@ def _read_dockerignore(root: Path) -> list[str]:
 
 def _read(root: Path, path: str) -> list[File]:
     if _leads_out(root, path):
-        return []  # an index may name anything
+        return []  # a git index may contain any path
     try:
         found = (root / path).lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return []  # git lists what was deleted, too
+        return []  # git also lists deleted files
     if stat.S_ISLNK(found.st_mode):
         return [File(path, 0, 0o777, str((root / path).readlink()))]
     if not stat.S_ISREG(found.st_mode):
@@ -152,7 +152,7 @@ def _read(root: Path, path: str) -> list[File]:
 
 
 def _leads_out(root: Path, path: str) -> bool:
-    """Whether a folder on the way to it is a link, or it climbs out by itself."""
+    """Whether the path contains a link to a folder, or leaves the project by `..`."""
     parts = Path(path).parts
     if ".." in parts or Path(path).is_absolute():
         return True
@@ -160,7 +160,7 @@ def _leads_out(root: Path, path: str) -> bool:
 
 
 def _without_environments(files: list[File]) -> tuple[File, ...]:
-    """Leave virtual environments out: another machine's Python is of no use in an image."""
+    """Leave out virtual environments: they do not work in an image."""
     folders = [Path(one.path).parent for one in files if Path(one.path).name == "pyvenv.cfg"]
     return tuple(one for one in files if not _is_below(Path(one.path), folders))
 
@@ -172,7 +172,7 @@ def _is_below(path: Path, folders: Iterable[Path]) -> bool:
 def _odd_files(root: Path, files: Iterable[File]) -> Iterator[str]:
     for file in files:
         if file.link is not None and _leaves(root, file):
-            yield f"`{file.path}` points out of the project ({file.link}): mount what it means"
+            yield f"`{file.path}` is a link out of the project ({file.link}): mount its target"
         elif file.link is None and 0 < file.size_bytes < 1024 and _is_lfs(root / file.path):
             yield f"`{file.path}` is a Git LFS pointer, not the file: `git lfs pull`"
 

@@ -1,4 +1,4 @@
-"""A project's dependency file → what the image's build installs, and from where."""
+"""From a project's dependency file, decide what the image's build installs."""
 
 import os
 import re
@@ -13,29 +13,29 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular, read_regular_text
 from runner.project.find import DEPENDENCY_FILES, Project
 from runner.project.toml_file import Toml, read_toml
-from runner.settings.load import ImageSettings
+from runner.settings.model import ImageSettings
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The build arguments and the files of `deps/` that install what a project depends on."""
+    """Build arguments and files of `deps/` that install a project's dependencies."""
 
-    source: str | None  # the file, as told to people
+    source: str | None  # the file, for messages
     files: Mapping[str, str] = field(default_factory=dict)
     requirements: str = ""  # REQUIREMENTS: arguments of `uv pip install`, run in deps/
     export: str = ""  # EXPORT: arguments of `uv export`
-    install: str = ""  # INSTALL: likewise, run in the project's folder after its files
-    torch: str | None = None  # the requirement that names torch
+    install: str = ""  # INSTALL: arguments of `uv pip install`, run in the project's folder
+    torch: str | None = None  # the requirement of torch
     notes: tuple[str, ...] = ()
 
 
 def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -> Dependencies:
-    """What to install for this project; with `cpu` nothing of it may bring CUDA.
+    """What to install for this project; with `cpu`, nothing may install CUDA.
 
     Raises:
-        RunnerError: the file or an extra is missing, or the file's form is not known.
+        RunnerError: the file or an extra is missing, or its format is not supported (2, 3).
     """
     file = _find_file(project, settings)
     if file is None:
@@ -55,7 +55,7 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
 
 
 def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
-    """The folders in which dependency files lie: the repository's, and one that was accepted."""
+    """The folders that may contain dependency files: the repository, and an accepted file's."""
     base = (project.git_root or project.root).resolve()
     named = project.root / settings.dependencies if settings.dependencies else None
     return (base,) if named is None else (base, named.resolve().parent)
@@ -63,18 +63,18 @@ def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
 
 def _check_bounds(file: Path, bounds: Iterable[Path]) -> None:
     if "\0" in str(file):
-        raise RunnerError(f"`{file}` is no name of a file", code=ExitCode.USAGE)
+        raise RunnerError(f"`{file}` is not a file name", code=ExitCode.USAGE)
     if any(file.resolve().is_relative_to(one) for one in bounds):
         return
     raise RunnerError(
-        f"`{file}` lies outside of the project, as `{file.resolve()}`, and would go into the image",
+        f"`{file}` is outside of the project (`{file.resolve()}`) but would go into the image",
         hint="copy it into the project, or name it: `RUNNER_IMAGE_DEPENDENCIES=…`",
         code=ExitCode.USAGE,
     )
 
 
 def name_of(requirement: str) -> str:
-    """The package that a requirement names, normalised (PEP 503)."""
+    """The package name in a requirement, normalised (PEP 503)."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
     return canonicalize_name(found.group(0)) if found else ""
 
@@ -91,14 +91,14 @@ def _find_file(project: Project, settings: ImageSettings) -> Path | None:
         )
     if file.suffix in (".yaml", ".yml"):
         raise RunnerError(
-            f"`{file.name}`: environments of conda are not read",
-            hint="write a requirements.txt, or bring a Dockerfile (`[image] dockerfile`)",
+            f"`{file.name}`: runner does not read conda environments",
+            hint="write a requirements.txt, or use a Dockerfile (`[image] dockerfile`)",
         )
     return file
 
 
 def _with_project(project: Project, found: Dependencies) -> Dependencies:
-    """A project that can be built is installed, its dependencies already being there."""
+    """Also install the project if it can be built; its dependencies are installed before."""
     file = project.root / "pyproject.toml"
     if not file.is_file() or re.search(r"(^|\s)\.(\[\S*\])?(\s|$)", found.install):
         return found
@@ -137,7 +137,7 @@ def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
         text = read_regular_text(file)
         return Dependencies(file.name, {"pylock.toml": text}, "-r pylock.toml", torch=torch)
     lines = [_pin(one) for one in packages if not _brings_cuda(name_of(one["name"]))]
-    note = f"`{file.name}` locks a torch with CUDA: its versions are kept, its hashes are not"
+    note = f"`{file.name}` locks torch with CUDA: runner keeps its versions but not its hashes"
     return Dependencies(
         file.name,
         {"requirements.txt": "\n".join([*lines, ""])},
@@ -152,8 +152,8 @@ def _read_package(file: Path, package: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(found["name"], str) and all(isinstance(one, str) for one in found.values()):
         return found
     raise RunnerError(
-        f"`{file}` has a package that is none: {dict(package)!r:.80}",
-        hint="lock it anew",
+        f"`{file}` has an entry that is not a package: {dict(package)!r:.80}",
+        hint="lock it again",
         code=ExitCode.USAGE,
     )
 
@@ -177,7 +177,7 @@ def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
         return Dependencies(file.name, install=f"-e .{chosen}", notes=(note,))
     lines = list(_flatten(content, wanted))
     torch = next((one for one in lines if name_of(one) == "torch"), None)
-    if content.has("tool", "uv"):  # its sources and indexes count: uv reads the file itself
+    if content.has("tool", "uv"):  # uv must read the file itself: it has sources and indexes
         words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
         files = {"pyproject.toml": read_regular_text(file)}
         return Dependencies(file.name, files, words, torch=torch)
@@ -188,7 +188,7 @@ def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
 
 
 def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
-    """Dependencies and those of the extras; an extra that names the project itself is followed."""
+    """Dependencies and those of the extras; follows an extra that names the project itself."""
     own = name_of(content.text("project", "name") or "")
     optional = ("project", "optional-dependencies")
     tables = {
@@ -210,7 +210,7 @@ def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
 
 
 def _check_extras(file: Path, extras: Iterable[str]) -> list[str]:
-    """The extras by their normalised names (PEP 685), by which uv and pip know them as well."""
+    """The extras by their normalised names (PEP 685), as in uv and pip."""
     known = read_toml(file).table("project", "optional-dependencies")
     names = {canonicalize_name(name) for name in known}
     for extra in extras:
@@ -228,12 +228,12 @@ def _read_requirements(file: Path, bounds: Sequence[Path], *, cpu: bool) -> Depe
     for flag, line in _logical_lines(file, "-r", set(), bounds):
         wanted["local" if flag == "-r" and _is_local(line) else flag].append(line)
     torch = next((one for one in wanted["-r"] if name_of(one) == "torch"), None)
-    if cpu:  # torch is there already, and pinned; hashes of what it is not would not fit
+    if cpu:  # torch is installed and pinned already; the file's hashes would not match
         for flag in ("-r", "-c"):
             kept = [one for one in wanted[flag] if not _brings_cuda(name_of(one))]
             wanted[flag] = [_without_hashes(one) for one in kept] if torch else kept
     elif torch and "--hash" in torch:
-        torch = None  # it goes with the rest, where its hash is checked
+        torch = None  # installed with the others, where its hash is checked
     names = {"-r": "requirements.txt", "-c": "constraints.txt"}
     files = {names[flag]: "\n".join([*wanted[flag], ""]) for flag in names if wanted[flag]}
     return Dependencies(
@@ -250,7 +250,7 @@ def _read_requirements(file: Path, bounds: Sequence[Path], *, cpu: bool) -> Depe
 def _logical_lines(
     file: Path, flag: str, seen: set[Path], bounds: Sequence[Path]
 ) -> Iterator[tuple[str, str]]:
-    """Lines with their continuations, each a requirement (-r) or constraint (-c); no comments."""
+    """Logical lines, without comments: each is a requirement (-r) or a constraint (-c)."""
     file = Path(os.path.normpath(file))
     if file in seen:
         return
@@ -274,7 +274,7 @@ def _logical_lines(
 
 
 def _is_local(line: str) -> bool:
-    """Whether a requirement is a folder or file, so that the project's files come first."""
+    """Whether a requirement is a folder or file, which needs the project's files first."""
     return bool(re.match(r"(-e|--editable)\b|\.|/|file:", line)) or " @ file:" in line
 
 

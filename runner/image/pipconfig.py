@@ -1,4 +1,4 @@
-"""pip's own settings, translated for uv: what a build passes as secrets."""
+"""Translate pip's settings for uv; a build passes them as secrets."""
 
 import ast
 import subprocess
@@ -14,18 +14,18 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 @dataclass(frozen=True, slots=True)
 class PipSettings:
-    """Where this user's pip finds packages, as far as a container can reach it."""
+    """The package sources of this user's pip that a container can reach."""
 
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()  # URLs
     trusted_hosts: tuple[str, ...] = ()
     wheels: Path | None = None  # a local folder of find-links
-    ca: Path | None = None  # a bundle of certificates
-    left_out: tuple[str, ...] = ()  # local sources that do not go in
+    ca: Path | None = None  # a CA bundle
+    left_out: tuple[str, ...] = ()  # local sources that a container cannot reach
 
     def to_uv(self) -> str:
-        """A uv.toml that searches like pip: all indexes alike, the best version wins."""
+        """A uv.toml that searches like pip: all indexes are equal, the best version wins."""
         lines = [f"index-url = {_quote(self.index_url)}"] if self.index_url else []
         if self.extra_index_urls:
             lines += [f"extra-index-url = {_list(self.extra_index_urls)}"]
@@ -37,7 +37,7 @@ class PipSettings:
         return "".join(f"{line}\n" for line in lines)
 
     def to_pip(self) -> str:
-        """A pip.conf with the same, for the one package that pip installs: uv."""
+        """A pip.conf with the same sources, for pip to install uv."""
         found = {
             "index-url": (self.index_url,) if self.index_url else (),
             "extra-index-url": self.extra_index_urls,
@@ -49,7 +49,7 @@ class PipSettings:
 
 
 def read_pip_settings(environ: Mapping[str, str]) -> PipSettings:
-    """Ask pip itself, so that its files and variables count as they do for its user."""
+    """Ask pip, so that its files and variables count."""
     for pip in ([sys.executable, "-m", "pip"], ["pip3"]):
         try:
             asked = subprocess.run(
@@ -59,11 +59,11 @@ def read_pip_settings(environ: Mapping[str, str]) -> PipSettings:
             continue
         if asked.returncode == 0:
             return select_pip_settings(asked.stdout, environ)
-    return select_pip_settings("", environ)  # no pip here: nothing is set
+    return select_pip_settings("", environ)  # without pip there are no settings
 
 
 def select_pip_settings(listed: str, environ: Mapping[str, str]) -> PipSettings:
-    """From the lines of `pip config list` (`global.index-url='…'`)."""
+    """Parse the lines of `pip config list` (`global.index-url='…'`)."""
     values = _parse(listed)
     folders: list[Path] = []
     remote: list[str] = []
@@ -90,7 +90,7 @@ def select_pip_settings(listed: str, environ: Mapping[str, str]) -> PipSettings:
 
 
 def select_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's proxies, as build arguments that leave no trace in an image's history."""
+    """The caller's proxies, as build arguments that an image's history does not store."""
     names = [*PROXIES, *(name.lower() for name in PROXIES)]
     return {name: environ[name] for name in names if environ.get(name)}
 

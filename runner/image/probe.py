@@ -1,4 +1,4 @@
-"""What an image holds for an agent: its interpreter, wandb, the project; asked once per image."""
+"""Find interpreter, wandb and project in an image; each image is asked once."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from runner.engine.errors import EngineError
 from runner.errors import ExitCode, RunnerError
 from runner.state.folder import State
 
-OLDEST = (3, 10)  # of the agent's code
+OLDEST = (3, 10)  # for the agent's code
 _MARK = "runner-probe:"
 _SCRIPT = f"""
 import json, os, sys
@@ -41,17 +41,17 @@ done
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one image answered."""
+    """The answer of one image."""
 
     interpreter: str
     python: tuple[int, int, int]
-    wandb: str | None  # version; None where it cannot be imported
+    wandb: str | None  # version; None: cannot be imported
     wandb_error: str | None
-    files: frozenset[str] | None  # of /opt/project; None where the image has no such folder
+    files: frozenset[str] | None  # of /opt/project; None: no such folder
 
     @property
     def has_project(self) -> bool:
-        """Whether the image brings the project's files."""
+        """Whether the image contains the project's files."""
         return self.files is not None
 
     def has_program(self, program: str) -> bool:
@@ -60,16 +60,16 @@ class Probe:
 
 
 def probe_image(engine: Engine, image_id: str, state: State, *, ours: bool) -> Probe:
-    """Ask the image in a throw-away container without network; the answer is kept by image ID.
+    """Ask the image in a short-lived container without network; caches the answer by image ID.
 
     Args:
-        engine: where the image is.
+        engine: has the image.
         image_id: `sha256:…`.
-        state: keeps the answer.
-        ours: `runner build` made it, so the interpreter is known.
+        state: stores the answer.
+        ours: `runner build` made it, so its interpreter is known.
 
     Raises:
-        RunnerError: it has no Python of 3.10 or newer (exit 6).
+        RunnerError: it has no Python 3.10 or newer (6).
     """
     file = state.cache / "probes" / f"{image_id.partition(':')[2] or image_id}.json"
     found = read_json(file)
@@ -81,10 +81,10 @@ def probe_image(engine: Engine, image_id: str, state: State, *, ours: bool) -> P
 
 
 def check_program(probe: Probe, program: str, *, image: str) -> None:
-    """Raise where a run could not even begin: no wandb, or no such program in the image.
+    """Check that a run can start: the image has wandb and the program.
 
     Raises:
-        RunnerError: with the one thing to do.
+        RunnerError: it lacks wandb (6) or the program (3).
     """
     if probe.wandb is None:
         raise RunnerError(
@@ -95,7 +95,7 @@ def check_program(probe: Probe, program: str, *, image: str) -> None:
     if probe.has_project and not probe.has_program(program):
         raise RunnerError(
             f"the program `{program}` is not in image `{image}`",
-            hint="`runner build` again; a file that git or .dockerignore ignores does not go in",
+            hint="run `runner build`; it leaves out files that git or .dockerignore ignores",
             code=ExitCode.NOT_FOUND,
         )
 

@@ -1,4 +1,4 @@
-"""What an agent's image is made of, and the hash that names it."""
+"""The content of an agent's image, and the hash in its tag."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ from runner.image.dependencies import Dependencies, read_dependencies
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 
-CONSTRAINTS = "constraints-cpu.txt"  # the tested pair of torch and torchvision for CPUs
+CONSTRAINTS = "constraints-cpu.txt"  # tested versions of torch and torchvision for CPUs
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One image of a project: all that decides what is in it."""
+    """One image of a project: everything that decides its content."""
 
     name: str
     root: Path
@@ -34,18 +34,18 @@ class Recipe:
     dependencies: Dependencies
     args: Mapping[str, str]
     dockerfile: Path
-    context: Path | None = None  # a Dockerfile of the user's builds in place
+    context: Path | None = None  # build context of the user's own Dockerfile
     target: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
 
     @property
     def tag(self) -> str:
-        """`runner-<project>:<12 digits of the content's hash>`."""
+        """`runner-<project>:<12 hex digits of the content's hash>`."""
         return f"runner-{self.name}:{self.digest[:12]}"
 
     def stage(self, folder: Path) -> Path:
-        """Lay out the build context below `folder`; a user's Dockerfile builds in its own."""
+        """Write the build context below `folder`; a user's Dockerfile has its own context."""
         if self.context:
             return self.context
         context = folder / "context"
@@ -58,7 +58,7 @@ class Recipe:
         return context
 
     def to_build(self, context: Path, *, tag: str | None = None, no_cache: bool = False) -> Build:
-        """The call of buildx, without what only this machine knows (secrets, indexes)."""
+        """The call of buildx, without secrets and indexes of this machine."""
         return Build(
             dockerfile=self.dockerfile,
             context=context,
@@ -93,7 +93,7 @@ def read_recipe(
 
 
 def read_constraints() -> str:
-    """The tested pair of torch and torchvision for CPUs."""
+    """The constraints file with tested versions of torch and torchvision for CPUs."""
     return (PACKAGE / "files" / CONSTRAINTS).read_text("utf-8")
 
 
@@ -170,15 +170,15 @@ def _digest(recipe: Recipe) -> str:
 
 
 def _read_provenance(project: Project) -> dict[str, str]:
-    """Commit and whether the files differ from it; nothing outside a repository."""
+    """Commit, and whether the files differ from it; empty outside a repository."""
     if project.git_root is None:
         return {}
     head = ask_git(project.root, "rev-parse", "HEAD")
-    # what changed inside of submodules would be asked with their own settings
+    # git would use a submodule's own settings to look for changes in it
     words = ("status", "--porcelain", "--ignore-submodules=dirty", "--", ".")
     changed = ask_git(project.root, *words, compares=True)
     if not (head and changed) or head.returncode:
-        return {}  # no git, or no commit yet
+        return {}  # git is missing, or there is no commit yet
     dirty = "true" if changed.stdout.strip() else "false"
     return {
         contract.PROJECT_COMMIT: head.stdout.decode("ascii").strip(),

@@ -1,4 +1,4 @@
-"""The sweep server's image: runner's own code and what its extra `server` names."""
+"""The sweep server's image: runner's own code and the packages of its extra `server`."""
 
 import hashlib
 import os
@@ -19,23 +19,25 @@ from runner.image.pipconfig import PipSettings, read_pip_settings, select_proxie
 
 BASE = "debian:bookworm-slim"
 DISTRIBUTION = "sweep-runner"
-# of runner's own dependencies what `runner serve` and, for Compose, `runner.compose` import
+# those of runner's dependencies that `runner serve` and `runner.compose` import
 CORE = ("nvidia-ml-py", "pyyaml", "typer", "urllib3")
 PACKAGE = Path(runner.__file__).parent
-DOCKERFILE = (PACKAGE / "files" / "Dockerfile").resolve()  # a link in a clone; buildx follows none
+DOCKERFILE = (
+    PACKAGE / "files" / "Dockerfile"
+).resolve()  # a link in a clone, and buildx does not follow links
 
 
 def server_tag() -> str:
-    """The tag of the server's image for this very code."""
+    """The tag of the server's image for the present code."""
     return f"runner-server:{_hash()}"
 
 
 @interruptible()
 def ensure_server_image(engine: Engine, *, report: Report) -> str:
-    """The ID of the server's image for this very code, built where the engine lacks it.
+    """The ID of the server's image for the present code; built if the engine lacks it.
 
     Raises:
-        RunnerError: it cannot be built.
+        RunnerError: the build failed.
     """
     tag = server_tag()
     if found := engine.images.find(tag):
@@ -49,7 +51,7 @@ def ensure_server_image(engine: Engine, *, report: Report) -> str:
 
 
 def add_secrets(pip: PipSettings, folder: Path) -> dict[str, Path]:
-    """Write what a build may know and no image may keep; the folder goes when it is built."""
+    """Write the secrets of a build into `folder`. The caller removes it after the build."""
     folder.mkdir(mode=0o700, exist_ok=True)
     secrets = {"ca": pip.ca} if pip.ca else {}
     for name, text in select_secrets(pip).items():
@@ -61,13 +63,13 @@ def add_secrets(pip: PipSettings, folder: Path) -> dict[str, Path]:
 
 
 def select_secrets(pip: PipSettings) -> dict[str, str]:
-    """The configuration files for pip and uv, where there is something to say."""
+    """The configuration files for pip and uv; leaves out empty ones."""
     texts = {"pip": pip.to_pip(), "uv": pip.to_uv()}
     return {name: text for name, text in texts.items() if text}
 
 
 def select_requirements(requires: list[str]) -> list[str]:
-    """Of a distribution's metadata what the server needs; markers are dropped."""
+    """Select the server's requirements from a distribution's metadata; drops markers."""
     from packaging.requirements import Requirement  # slow to load, and only a build needs it
     from packaging.utils import canonicalize_name
 
@@ -93,7 +95,7 @@ def _stage(folder: Path, tag: str, environ: Mapping[str, str]) -> Build:
         shutil.copyfile(file, target)
         target.chmod(0o644)
     for part, _, _ in os.walk(code):
-        Path(part).chmod(0o755)  # whatever the umask: any uid must read it
+        Path(part).chmod(0o755)  # whatever the umask: every user must read it
     (context / "deps").mkdir(parents=True)
     (context / "deps" / "requirements.txt").write_text(_requirements(), "utf-8")
     return Build(
@@ -120,7 +122,7 @@ def _hash() -> str:
 def list_code(package: Path = PACKAGE) -> list[Path]:
     """The code, SQL, pages and the agent's data files; Compose's `init` bundles agents from them.
 
-    Not `files/`, which holds links in a clone and copies in a wheel.
+    Leaves out `files/`: it contains links in a clone and copies in a wheel.
     """
     modules = list_package_files(package, (".py", ".sql", ".html"))
     return sorted({*modules, *list_package_files(package / "agent")})
@@ -135,7 +137,7 @@ def _read_requires() -> list[str]:
         return metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError as error:
         raise RunnerError(
-            f"`{DISTRIBUTION}` is not installed, so what the server depends on is not known",
+            f"`{DISTRIBUTION}` is not installed, so the server's dependencies are unknown",
             hint="`pip install sweep-runner`, or `pip install -e .` in a clone",
             code=ExitCode.UNFIT,
         ) from error

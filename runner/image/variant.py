@@ -1,4 +1,4 @@
-"""Which image a machine needs: CUDA 13, CUDA 12, or none."""
+"""Choose the image for a machine: CUDA 13, CUDA 12, or none."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from runner.gpus.gpu import Gpu
 
 Name = Literal["cpu", "cuda12", "cuda13"]
-# CUDA 12.6: the last that PyTorch builds for compute capability below 7.5
+# CUDA 12.6 is the last one that PyTorch builds for compute capability below 7.5
 BASES: dict[Name, str] = {
     "cpu": "debian:bookworm-slim",
     "cuda12": "nvidia/cuda:12.6.3-base-ubuntu24.04",
@@ -22,10 +22,10 @@ CUDA13_CAPABILITY = (7, 5)
 
 
 def choose_variant(*, cpu: bool, cuda: int | None) -> Name:
-    """What the flags say, else what this machine's GPUs can run.
+    """The variant of the flags, else the newest that this machine's GPUs can run.
 
     Raises:
-        RunnerError: no flag, and NVML is not there.
+        RunnerError: wrong flags (2); or no flags, and the machine has no GPU or driver (6).
     """
     if cpu and cuda:
         raise RunnerError(
@@ -35,7 +35,7 @@ def choose_variant(*, cpu: bool, cuda: int | None) -> Name:
         return "cpu"
     if cuda is not None:
         if cuda not in (12, 13):
-            raise RunnerError(f"no CUDA {cuda}", hint="12 or 13", code=ExitCode.USAGE)
+            raise RunnerError(f"no images for CUDA {cuda}", hint="12 or 13", code=ExitCode.USAGE)
         return "cuda12" if cuda == 12 else "cuda13"
     return select_cuda(_read_gpus())
 
@@ -53,7 +53,7 @@ def select_cuda(gpus: Sequence["Gpu"]) -> Name:
 def _read_gpus() -> Sequence["Gpu"]:
     from runner.gpus.nvml import read_gpus
 
-    hint = "`--cpu` for an image without CUDA, `--cuda 13` for one that another machine runs"
+    hint = "`--cpu` builds without CUDA; `--cuda 13` builds for another machine"
     try:
         gpus = read_gpus()
     except RunnerError as error:

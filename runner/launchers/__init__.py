@@ -1,1 +1,1 @@
-"""What starts agents and watches them, one package for each place where they can run."""
+"""Start and watch agents: one package for each place where they can run."""

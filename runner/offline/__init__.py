@@ -1,1 +1,1 @@
-"""`sync-offline`: run logs on disk → a W&B server, each once, read back and receipted."""
+"""`sync-offline`: send run logs on disk to a W&B server once, read them back, keep a receipt."""

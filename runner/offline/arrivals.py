@@ -1,4 +1,4 @@
-"""The runs of one call as the target shows them, waited for while its counts lag behind."""
+"""Read the runs of one call from the target, and wait while its counts lag."""
 
 import threading
 import time
@@ -13,33 +13,33 @@ from runner.offline.log.run_files import Left
 from runner.offline.target import SyncTarget
 from runner.offline.transfer import NOTHING, Missing
 
-LAG_S = 20.0  # a count that has not moved for so long is no lag any more
-STILL_S = 6.0  # rows that somebody sent a second time may not be counted for so long
+LAG_S = 20.0  # a count that has not changed for so long does not lag any more
+STILL_S = 6.0  # rows that were sent twice may be counted that late
 
 AddressedRun = tuple[LocalRun, Destination]
 LookupResult = RemoteRun | None | RunnerError
 
 
 class Arrivals:
-    """Looks runs up; safe to use from several threads."""
+    """Reads runs from the target. Safe to use from several threads."""
 
     def __init__(self, target: SyncTarget) -> None:
         self._target = target
         self._interrupted = threading.Event()
 
     def interrupt(self) -> None:
-        """Wait for nothing any more."""
+        """Stop all waits."""
         self._interrupted.set()
 
     @property
     def interrupted(self) -> bool:
-        """Whether the call is being left."""
+        """Whether `interrupt` was called."""
         return self._interrupted.is_set()
 
     def look(
         self, going: Sequence[AddressedRun], receipts: dict[Destination, Receipt | None]
     ) -> dict[Destination, LookupResult]:
-        """The runs without a receipt as the target shows them; counts that lag are waited for."""
+        """Read the runs without a receipt from the target; waits while their counts lag."""
         seen: dict[Destination, LookupResult] = {}
         expected, places = dict[Destination, Expected](), dict[tuple[str, str], list[Destination]]()
         for found, to in going:
@@ -62,7 +62,7 @@ class Arrivals:
         return seen
 
     def still_missing(self, to: Destination, known: Missing) -> Missing:
-        """What the target still does not show of this."""
+        """The part of `known` that the target still does not show."""
         if known == NOTHING:
             return known
         artifacts = known.artifacts and known.artifacts - self._target.find_artifacts(to)
@@ -70,12 +70,12 @@ class Arrivals:
         return Missing(artifacts, files)
 
     def missing(self, to: Destination, expected: Expected, left: Iterable[Left]) -> Missing:
-        """Of a run that is there: what it logged and the target does not show of it, after a while.
+        """The files and artifacts of an arrived run that the target does not show after a wait.
 
         Args:
             to: the run.
-            expected: what its logs say.
-            left: what was not sent: nobody waits for it.
+            expected: from its logs.
+            left: what was not sent; not waited for.
         """
         hopeless = {one.name for one in left if one.kind == "artifact"}
         files = frozenset(one.name for one in left if one.kind == "file")
@@ -90,10 +90,10 @@ class Arrivals:
             pause = min(2.0, pause * 1.5)
 
     def settle(self, runs: Sequence[tuple[Destination, Expected]]) -> list[RemoteRun | None]:
-        """The runs as the target shows them once each is complete or nothing moves any more.
+        """Read the runs until each is complete or no count changes for `LAG_S`.
 
         Raises:
-            RunnerError: it does not answer, for so long; or it refuses the key.
+            RunnerError: it does not answer for `LAG_S`, or refuses the key (4).
         """
         seen: list[RemoteRun | None] = [None] * len(runs)
         waiting, trouble = list(range(len(runs))), None
@@ -120,10 +120,10 @@ class Arrivals:
 
 
 def _lags(seen: RemoteRun, receipt: Receipt | None) -> bool:
-    """Whether there may be more of it than is shown: somebody sent some, or its stream ended."""
+    """Whether more of the run may appear: rows were sent, or its stream has ended."""
     return bool(seen.rows or receipt or seen.state in ("finished", "failed"))
 
 
 def _settled(expected: Expected, seen: RemoteRun | None) -> bool:
-    """Whether there is nothing to wait for."""
+    """Whether more waiting cannot change the judgement."""
     return judge(expected, seen)[0] in ("complete", "twice")

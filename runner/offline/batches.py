@@ -1,4 +1,4 @@
-"""Which runs are read together, and which one process of W&B's client is given. Pure."""
+"""Group runs: for reading, and for sending in one process of W&B's client. Pure."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from runner.offline.log.file import LogFile
 from runner.offline.transfer import Transfer
 
-SIZES = (14, 36)  # runs that one process is given at a time: the first ones soon
+SIZES = (14, 36)  # runs per process and batch; the first batch is small, to start early
 
 
 def split(
     groups: Sequence[Sequence[LogFile]], workers: int
 ) -> Iterator[Sequence[Sequence[LogFile]]]:
-    """Runs to be read together; the first ones few, so that the processes soon have work."""
+    """Split runs for reading; the first groups are small, so that processes start early."""
     sizes, at = itertools.chain(SIZES, itertools.repeat(SIZES[-1])), 0
     while at < len(groups):
         size = next(sizes) * workers
@@ -21,9 +21,9 @@ def split(
 
 
 def into_batches(transfers: Sequence[Transfer], workers: int) -> list[Sequence[Transfer]]:
-    """One batch for each process; then, alone, each run whose sending was begun before.
+    """One batch for each process; then each run that was begun before, in a batch of its own.
 
-    A log may end W&B's client, and with it the runs beside: the next call sends each of them.
+    A log can crash W&B's client and with it the other runs: the next call sends them alone.
     """
     fresh = [one for one in transfers if not one.begun]
     batches = [fresh[at::workers] for at in range(workers)]

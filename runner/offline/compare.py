@@ -1,4 +1,4 @@
-"""What the target must show of a run, against what it shows. Pure."""
+"""Compare a run on the target with its logs. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _ENDED = (*OVER, "preempted")
 
 @dataclass(frozen=True, slots=True)
 class RemoteRun:
-    """A run as the target tells it."""
+    """A run on the target."""
 
     state: str
     rows: int
@@ -26,7 +26,7 @@ class RemoteRun:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A run as its logs say it must arrive."""
+    """The expected state of a run on the target, from its logs."""
 
     state: Literal["finished", "failed"]
     rows: int
@@ -38,7 +38,7 @@ class Expected:
 
 
 def expect(logs: Sequence[RunLog], sweep: str) -> Expected:
-    """Of the logs of one run, in order."""
+    """The expected state from the logs of one run, in order."""
     code = logs[-1].exit_code
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
@@ -48,7 +48,7 @@ def expect(logs: Sequence[RunLog], sweep: str) -> Expected:
     return Expected(
         state="failed" if (KILLED if code is None else code) else "finished",
         rows=sum(log.rows for log in logs),
-        # a fragment that was logged offline counts from 0: the sync moves its steps
+        # a resumed log counts steps from 0: the sync shifts them
         last_step=logs[-1].last_step if len(logs) == 1 else None,
         config=config,
         summary=summary,
@@ -58,7 +58,7 @@ def expect(logs: Sequence[RunLog], sweep: str) -> Expected:
 
 
 def judge(expected: Expected, seen: RemoteRun | None) -> tuple[Judgement, str]:
-    """Has the run arrived? What is wrong, in the user's words."""
+    """Whether the run has arrived, and for the user the reason if not."""
     if seen is None:
         return "absent", "it is not on the target"
     if seen.rows > expected.rows:
@@ -84,7 +84,7 @@ def judge(expected: Expected, seen: RemoteRun | None) -> tuple[Judgement, str]:
 
 
 def _same(one: object, other: object) -> bool:
-    if isinstance(one, Mapping):  # media and nested values: the target may add to them
+    if isinstance(one, Mapping):  # the target may add keys to media and nested values
         return isinstance(other, Mapping) and all(
             _same(value, other.get(key)) for key, value in one.items() if "artifact" not in key
         )

@@ -1,4 +1,4 @@
-"""What was sent where: a receipt per run and target, and the sweeps that were brought along."""
+"""The ledger of the sync: a receipt for each run and target, and the sweeps it created."""
 
 import json
 import shutil
@@ -23,26 +23,26 @@ Mark = tuple[str, int]  # a log's folder and size
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """How far a run got: `begun` was sent and not yet confirmed, `done` was read back."""
+    """The progress of a run: `begun`, sending has started; `done`, it was read back complete."""
 
     state: Literal["begun", "done"]
     logs: tuple[Mark, ...]
     rows: int
     size: int
-    lacking: tuple[str, ...] = ()  # artifacts, and `files/…`, that it logged and did not arrive
+    lacking: tuple[str, ...] = ()  # logged artifacts, and files as `files/…`, that did not arrive
 
 
 def fingerprints(logs: Sequence[RunLog]) -> tuple[Mark, ...]:
-    """What tells a run's logs from what they were."""
+    """(folder, bytes) of each log; changes when a log changes."""
     return tuple((log.path.parent.name, log.size) for log in logs)
 
 
 class Ledger:
-    """The file `sync.db`; every entry is on disk when the method returns.
+    """The database `sync.db`. Each entry is on disk when the method returns.
 
     Raises:
-        RunnerError: the file is damaged, is of a newer version, or cannot be written, at this or
-            at a later call.
+        RunnerError: the file is damaged, from a newer version, or cannot be written (1); every
+            method can raise it.
     """
 
     def __init__(self, file: Path, target: str) -> None:
@@ -64,7 +64,7 @@ class Ledger:
         self._db.close()
 
     def receipt(self, run: Destination) -> Receipt | None:
-        """What is known of a run on this target."""
+        """The receipt of a run on this target."""
         query = "SELECT state, logs, rows, bytes FROM receipts WHERE target=? AND path=?"
         with self._locked():
             found = self._db.execute(query, (self._target, run.path)).fetchone()
@@ -76,7 +76,7 @@ class Ledger:
         return Receipt(found[0], logs, found[2], found[3], tuple(one for (one,) in lacking))
 
     def put(self, runs: Iterable[tuple[Destination, Receipt]]) -> None:
-        """Enter runs, all or none, in place of what was known of them."""
+        """Replace the receipts of runs, all or none."""
         with self._locked(), self._transaction():
             for run, receipt in runs:
                 values = (self._target, run.path, json.dumps(receipt.logs), receipt.state)
@@ -92,14 +92,14 @@ class Ledger:
                 )
 
     def sweep(self, local: str) -> tuple[bool, str | None]:
-        """Whether bringing a sweep along was begun, and its path on the target if it ended."""
+        """Whether its creation was begun, and the path on the target if it was completed."""
         query = "SELECT remote FROM sweeps WHERE target=? AND local=?"
         with self._locked():
             found = self._db.execute(query, (self._target, local)).fetchone()
         return (False, None) if found is None else (True, found[0])
 
     def put_sweep(self, local: str, remote: str | None) -> None:
-        """A sweep is about to be created there (None), or was."""
+        """Note that a sweep will be created there (`remote` is None), or was."""
         with self._locked():
             self._db.execute(
                 "INSERT OR REPLACE INTO sweeps VALUES (?, ?, ?)", (self._target, local, remote)
@@ -116,7 +116,7 @@ class Ledger:
         try:
             yield
         except BaseException:
-            if self._db.in_transaction:  # a full disk has ended it already
+            if self._db.in_transaction:  # after a full disk SQLite has ended it already
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
@@ -124,7 +124,7 @@ class Ledger:
 
 @contextmanager
 def opened(file: Path, target: str, *, read_only: bool) -> Iterator[Ledger]:
-    """The ledger; with `read_only` a copy of it, since SQLite writes beside what it reads."""
+    """Open the ledger; with `read_only` a copy: SQLite writes files even when it reads."""
     with ExitStack() as stack:
         if read_only:
             folder = stack.enter_context(temporary_folder())
@@ -139,25 +139,27 @@ def opened(file: Path, target: str, *, read_only: bool) -> Iterator[Ledger]:
 
 @contextmanager
 def translated(file: Path) -> Iterator[None]:
-    """SQLite's errors as ours."""
+    """Turn SQLite's errors into RunnerErrors."""
     try:
         yield
     except sqlite3.Error as error:
         raise RunnerError(
             f"`{file}` cannot be used: {error}",
-            hint="see `df -h` and its owner; if it is damaged, move it away: what has arrived is "
-            "found there again",
+            hint="check `df -h` and its owner; if it is damaged, move it away: the next sync asks "
+            "W&B what has arrived",
         ) from error
 
 
 def has_receipts(file: Path, logs: Iterable[LogFile]) -> bool:
-    """Whether each of the logs was sent somewhere as it is: then there may be nothing to do."""
+    """Whether each log was sent somewhere in its present size: then there may be nothing to do."""
     if not file.exists():
         return False
     with closing(sqlite3.connect(file)) as database:
         try:
             rows = database.execute("SELECT logs FROM receipts WHERE state='done'").fetchall()
-        except sqlite3.Error:  # a file without tables, whose maker was killed; or the ledger tells
+        except (
+            sqlite3.Error
+        ):  # its maker was killed before it made tables; or `Ledger` will report it
             return False
     known = {(str(name), int(size)) for (text,) in rows for name, size in json.loads(text)}
     return all((log.path.parent.name, log.size) in known for log in logs)

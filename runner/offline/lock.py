@@ -1,4 +1,4 @@
-"""One sync at a time."""
+"""Let one sync run at a time."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,12 +10,12 @@ from runner.errors import RunnerError
 
 @contextmanager
 def exclusive(file: Path, *, patience_s: float = 5.0) -> Iterator[int]:
-    """One sync at a time; also its processes hold the lock, which is the handle given.
+    """Lock the file for one sync; gives the handle, so that its processes hold the lock too.
 
-    The processes of a sync that was killed take a moment to end, so it is waited for.
+    Waits `patience_s` seconds: the processes of a killed sync take a moment to end.
 
     Raises:
-        RunnerError: another one is at it, or the folder is not this user's.
+        RunnerError: another sync is running, or the folder belongs to another user.
     """
     with ExitStack() as stack:
         try:

@@ -1,4 +1,4 @@
-"""What each run needs: addressed, looked up, and compared with its receipt."""
+"""Plan each run: find its destination, read it there, and compare it with its receipt."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +19,11 @@ from runner.offline.target import SyncTarget
 from runner.offline.target_sweeps import TargetSweeps
 from runner.offline.transfer import Addresses, Missing, Outcome, Transfer, fail
 
-_LOOKUPS = 8  # at a time
+_LOOKUPS = 8  # at the same time
 
 
 class Planner:
-    """Decides about the runs of one call."""
+    """Plans the runs of one call."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class Planner:
     ) -> None:
         self._target, self._ledger, self._sweeps = target, ledger, sweeps
         self._addresses, self._arrivals = addresses, arrivals
-        self._taken: dict[str, Path] = {}  # the place of each run → where the run lies
+        self._taken: dict[str, Path] = {}  # path of a run on the target → its folder here
 
     def plan(self, runs: Sequence[LocalRun], *, dry_run: bool) -> list[Transfer | Outcome]:
-        """Each run's next step, or its outcome where there is none."""
+        """The transfer of each run, or its outcome if there is nothing to send."""
         addressed = [self._address(found, dry_run=dry_run) for found in runs]
         going = [one for one in addressed if not isinstance(one, Outcome)]
         receipts = {to: self._ledger.receipt(to) for _, to in going}
@@ -68,7 +68,7 @@ class Planner:
         other = self._taken.setdefault(to.path, found.folder)
         if other != found.folder:
             reason = (
-                f"the run in {other} has its ID and goes to {to.path} as well; "
+                f"the run in {other} has the same ID and goes to {to.path} too; "
                 "send one of them with its PATH and another `--project`"
             )
             return Outcome(found.run_id, found.folder, "failed", reason)
@@ -87,7 +87,7 @@ class Planner:
         except RunnerError as error:
             return fail(found, error)
         if path is None:
-            reason = f"sweep {sweep_id} is not there and its YAML is not known here: `--sweep`"
+            reason = f"sweep {sweep_id} is not there, and its YAML is unknown: use `--sweep`"
             return Outcome(found.run_id, found.folder, "failed", reason)
         return path.entity, path.project, path.id
 
@@ -127,7 +127,7 @@ class Planner:
             if seen is None and not dry_run and not self._target.reserve_run_id(to):
                 return transfer.end(
                     "failed",
-                    "a run of this ID was deleted there, and W&B takes no such ID again; "
+                    "a run with this ID was deleted there, and W&B does not accept the ID again; "
                     "`--project` sends it to another W&B project",
                 )
         except RunnerError as error:
@@ -136,7 +136,7 @@ class Planner:
 
 
 def _find_left(log: RunLog) -> list[Left]:
-    """Run files that a sending of it would leave out."""
+    """The run files that sending would leave out."""
     try:
         with log.file.folder() as folder:
             return find_left(folder, log.files)

@@ -1,4 +1,4 @@
-"""How far a sync is: a bar on a terminal, a line per finished run elsewhere."""
+"""Report the progress of a sync: a bar on a terminal, else a line for each finished run."""
 
 import shutil
 import sys
@@ -27,19 +27,19 @@ class SyncProgress:
             self._draw()
 
     def tell(self, text: str) -> None:
-        """One line, above the bar."""
+        """Print a line above the bar."""
         with self._lock:
             self._clear()
             console.note(text)
             self._draw()
 
     def passed(self, runs: Sequence[Outcome]) -> None:
-        """Runs for which there was nothing to do: they are named at the end, if at all."""
+        """Count runs that needed nothing, without a line."""
         with self._lock:
             self._count(runs)
 
     def finished(self, runs: Sequence[Outcome]) -> None:
-        """Runs were sent: a line for each, above the bar."""
+        """Count sent runs and print a line for each, above the bar."""
         with self._lock:
             self._clear()
             for run in runs:
@@ -48,7 +48,7 @@ class SyncProgress:
             self._count(runs)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         with self._lock:
             self._clear()
             self._bar = False

@@ -1,4 +1,4 @@
-"""W&B's own sync, in processes of its own: what it says is kept, what it claims is not believed."""
+"""Run W&B's own sync in processes. We keep its messages, but verify the result ourselves."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from typing import Self
 
 from runner.errors import RunnerError
 
-IDLE_S = 900.0  # W&B's client tries for seven days
-SLOWEST = 20_000.0  # bytes per second that a send may take
-PARALLEL = 10  # runs at a time in one process; much of a run's time there is waiting
+IDLE_S = 900.0  # seconds per send, plus bytes / SLOWEST; W&B's client tries for seven days
+SLOWEST = 20_000.0  # bytes per second; the slowest allowed sending
+PARALLEL = 10  # runs at the same time in one process; they mostly wait
 _TROUBLE = re.compile(r"error|fail|denied|refused|not found|40\d|50\d", re.IGNORECASE)
 
 
@@ -29,9 +29,9 @@ class Sender:
     """One process of W&B's client.
 
     Args:
-        home: a new folder for what the client writes beside.
+        home: a new folder for other files of the client.
         environ: the caller's environment.
-        lock: an open file that the process holds as long as it lives.
+        lock: an open file that the process holds until it ends.
     """
 
     def __init__(self, home: Path, environ: Mapping[str, str], lock: int) -> None:
@@ -51,16 +51,16 @@ class Sender:
 
     @property
     def alive(self) -> bool:
-        """It can be given logs."""
+        """Whether it can get logs."""
         return self._process.poll() is None
 
     def send(self, logs: Sequence[Path], *, url: str, key: str) -> str | None:
-        """Send the staged logs; gives the last line that sounded like trouble.
+        """Send the staged logs; return the last line that looks like an error.
 
         Args:
             logs: staged logs.
             url: the target.
-            key: its key; it is in the process's environment only.
+            key: of the target; only the process's environment contains it.
         """
         before = self._output.stat().st_size
         limit_s = IDLE_S + sum(log.stat().st_size for log in logs) / SLOWEST
@@ -76,28 +76,28 @@ class Sender:
             return _trouble(file.read().decode("utf-8", "replace"))
 
     def close(self) -> None:
-        """End the process; what it was sending stays as it is."""
+        """End the process; a run in progress stays partly sent."""
         self._process.kill()
         self._process.wait()
         self._line.close()
 
     def _ask(self, order: str, limit_s: float) -> bool:
-        """Whether the order was carried out in time."""
+        """Send an order to the process; whether it was done within `limit_s` seconds."""
         self._line.settimeout(limit_s)
         try:
             self._line.sendall(order.encode() + b"\n")
             return self._line.recv(1) == b"."
-        except OSError:  # it has died, or takes too long
+        except OSError:  # it has ended, or takes too long
             return False
 
 
 class Senders:
-    """The processes of one call, `with`: none is left afterwards.
+    """The processes of one call. As a context manager it ends them all.
 
     Args:
-        folder: for what they write; emptied before and after.
+        folder: for their files; emptied before and after.
         environ: the caller's environment.
-        lock: an open file that they hold as long as they live.
+        lock: an open file that they hold until they end.
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str], lock: int) -> None:
@@ -107,13 +107,13 @@ class Senders:
         self._free: SimpleQueue[Sender] = SimpleQueue()
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self._folder, ignore_errors=True)  # of one that was killed
+        shutil.rmtree(self._folder, ignore_errors=True)  # left by a killed sync
         try:
             self._folder.mkdir(parents=True)
         except OSError as error:
             raise RunnerError(
-                f"cannot make the folder `{self._folder}` anew: {error.strerror}",
-                hint="see what lies there, `df -h`, and the owner of the folder above it",
+                f"cannot recreate the folder `{self._folder}`: {error.strerror}",
+                hint="check what is there, `df -h`, and the owner of the folder above it",
             ) from error
         return self
 
@@ -124,24 +124,24 @@ class Senders:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
-        """End all processes, also those that send; no further one starts."""
+        """End all processes, also those that send; start no more."""
         with self._starting:
             self._closed = True
         for one in self._all:
             one.close()
 
     def new_folder(self) -> Path:
-        """For staged logs, or for a process."""
+        """Make a folder for staged logs or for a process."""
         return Path(tempfile.mkdtemp(dir=self._folder))
 
     def prepare(self, count: int) -> None:
-        """Start so many now: they are ready when there is something to send."""
+        """Start `count` processes now, so that they are ready for the first logs."""
         for _ in range(count):
             self._free.put(self._start())
 
     @contextmanager
     def one(self) -> Iterator[Sender]:
-        """A process that nobody else uses meanwhile; a new one where all are busy or dead."""
+        """Reserve a process; starts one if all are busy or have ended."""
         sender = self._take()
         try:
             yield sender

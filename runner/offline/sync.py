@@ -1,4 +1,4 @@
-"""Logs on disk → runs on a W&B server: staged, sent, read back, receipted."""
+"""Stage logs, send them to a W&B server, read the runs back, and write receipts."""
 
 import shutil
 import threading
@@ -36,11 +36,11 @@ class Sync:
 
     Args:
         target: the server.
-        ledger: of what was sent there.
-        planner: decides about each run.
-        arrivals: looks at what arrived.
-        own_entity: of the key, which logs without an entity mean.
-        own_staging: where this user's own programs put the files of artifacts.
+        ledger: of the runs that were sent there.
+        planner: plans each run.
+        arrivals: reads the runs back.
+        own_entity: of the key; for logs without an entity.
+        own_staging: the staging folder of this user's own programs.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Sync:
     ) -> list[Outcome]:
         """Send the runs and wait until the target shows them.
 
-        While one batch is sent, the next is read and staged, and the one before is read back.
+        While it sends one batch, it reads and stages the next and reads back the one before.
 
         Args:
-            chunks: the runs, read as they are asked for.
-            workers: how many processes send.
-            senders: gives those.
-            progress: is told of each run.
+            chunks: groups of runs, read lazily.
+            workers: number of processes that send.
+            senders: provides the processes.
+            progress: counts each run.
         """
         outcomes, under_way = list[Outcome](), list[Future[list[Outcome]]]()
-        room = threading.Semaphore(2 * workers)  # batches that lie staged
+        room = threading.Semaphore(2 * workers)  # limits the staged batches
         with _pool(workers) as sending, _pool(workers) as confirming:
             try:
                 for runs in chunks:
@@ -104,7 +104,7 @@ class Sync:
                 raise
 
     def _stage(self, batch: Sequence[Transfer], senders: Senders) -> tuple[_Load, list[Outcome]]:
-        """Copies of the batch's logs, and what became of the runs that cannot be copied."""
+        """Copy the logs of a batch; also return the outcomes of runs that cannot be copied."""
         home, transfers, staged = senders.new_folder(), list[Transfer](), list[list[Staged]]()
         failed = []
         for number, transfer in enumerate(batch):
@@ -153,11 +153,11 @@ class Sync:
         try:
             try:
                 trouble = sent.result()
-                if self._arrivals.interrupted:  # the next call sees what became of them
+                if self._arrivals.interrupted:  # the next call finds out what arrived
                     return []
                 seen = self._arrivals.settle([(one.to, one.expected) for one in load.transfers])
                 outcomes = self._conclude(load, seen, trouble)
-            except RunnerError as error:  # what arrived is looked up by the next call
+            except RunnerError as error:  # the next call finds out what arrived
                 outcomes = [fail(one.found, error) for one in load.transfers]
             progress.finished(outcomes)
             return outcomes
@@ -188,7 +188,7 @@ class Sync:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads; what has not begun when an error comes never does."""
+    """A thread pool; after an error, it cancels what has not begun."""
     pool = ThreadPoolExecutor(workers)
     try:
         yield pool

@@ -1,4 +1,4 @@
-"""The W&B server that runs are sent to, as this side asks it."""
+"""Queries to the W&B server that runs are sent to (GraphQL, clients 0.28 to 0.31)."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.offline.compare import RemoteRun
 from runner.offline.log.rewrite import Destination
 
-AT_ONCE = 25  # runs per question
+AT_ONCE = 25  # runs per query
 _FIELDS = "state config summaryMetrics historyLineCount historyTail sweepName"
 
 
@@ -27,7 +27,7 @@ class SyncTarget(Client):
         self.key = key
 
     def find_runs(self, runs: Sequence[Destination]) -> list[RemoteRun | None]:
-        """The runs as the target shows them now; its counts may lag."""
+        """Read runs from the target (query `run`); its counts may lag."""
         found: dict[Destination, RemoteRun | None] = {}
         places: dict[tuple[str, str], list[Destination]] = {}
         for run in runs:
@@ -39,7 +39,7 @@ class SyncTarget(Client):
         return [found[run] for run in runs]
 
     def find_artifacts(self, run: Destination) -> set[str]:
-        """Names of the artifacts that the target has of this run."""
+        """Names of the artifacts of this run on the target (query `outputArtifacts`)."""
         query = (
             "query Artifacts($entity:String,$project:String,$run:String!,$first:Int,$after:String){"
             "project(name:$project,entityName:$entity){run(name:$run){"
@@ -60,7 +60,7 @@ class SyncTarget(Client):
             after = page["pageInfo"]["endCursor"]
 
     def find_files(self, run: Destination, names: Sequence[str]) -> set[str]:
-        """Those of the run files of these names that the target has."""
+        """The run files, of these names, that the target has (query `files`)."""
         query = (
             "query Files($entity:String,$project:String,$run:String!,$names:[String]){"
             "project(name:$project,entityName:$entity){run(name:$run){"
@@ -76,9 +76,9 @@ class SyncTarget(Client):
         return found
 
     def reserve_run_id(self, run: Destination) -> bool:
-        """Whether a new run may have this ID: W&B refuses that of a deleted run for ever (409).
+        """Reserve the ID of a run; False if W&B refuses it forever, as of a deleted run (409).
 
-        There is no query for it: the run is created, empty, as its sending would do.
+        No query can check that. `upsertBucket` creates the empty run, as sending it would.
         """
         mutation = (
             "mutation Reserve($entity:String,$project:String,$run:String){"
@@ -94,7 +94,7 @@ class SyncTarget(Client):
         return True
 
     def pause_sweep(self, sweep: SweepInfo) -> None:
-        """No agent gets runs of it; runs may still join it, and `wandb sweep --resume` ends it."""
+        """Pause a sweep: agents get no runs, runs can join; `wandb sweep --resume` continues it."""
         query = (
             "query SweepId($entity:String,$project:String,$sweep:String!){"
             "project(name:$project,entityName:$entity){sweep(sweepName:$sweep){id}}}"

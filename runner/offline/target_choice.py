@@ -1,4 +1,4 @@
-"""Which W&B server offline runs go to: never one of ours."""
+"""Choose the W&B server for offline runs. It is never one of ours."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from runner.agent.contract.servers import ServerKind
 from runner.backend.choice import ServerChoice, choose_server, name_server
 from runner.backend.hosts import LOCAL
 from runner.errors import ExitCode, RunnerError
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 from runner.sweeps.records import load_records
 
@@ -28,14 +28,14 @@ def choose_target(
     Args:
         flag: `--to`.
         settings: of the project.
-        sweeps: IDs of the sweeps that the runs were made in.
+        sweeps: IDs of the sweeps of the runs.
         state: of this folder.
         environ: the process's environment.
         home: the user's.
-        find_kind: whose server is at a URL.
+        find_kind: gives the kind of server at a URL.
 
     Raises:
-        RunnerError: there is none, it is a sweep server of ours, or the sweeps' are several.
+        RunnerError: there is none (4), it is a server of ours, or the sweeps have several (2).
     """
 
     def is_wandb(choice: ServerChoice) -> bool:
@@ -60,7 +60,7 @@ def choose_target(
 
 
 def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice | None:
-    """W&B's server of the sweeps that this folder knows; those of our servers do not count."""
+    """The W&B server of the sweeps in this folder's records; ignores our servers."""
     records = load_records(state) if state else {}
     theirs = {
         record.server: sweep
@@ -70,7 +70,7 @@ def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice 
     if len(theirs) > 1:
         raise RunnerError(
             f"these runs belong to sweeps on several servers: {', '.join(sorted(theirs))}",
-            hint="send those of each with their PATH and `--to URL`",
+            hint="send the runs of each server with their PATH and `--to URL`",
             code=ExitCode.USAGE,
         )
     for server, sweep in theirs.items():
@@ -81,19 +81,19 @@ def _find_server_of(sweeps: Iterable[str], state: State | None) -> ServerChoice 
 def _usual(
     settings: Settings, *, state: State | None, environ: Mapping[str, str], home: Path
 ) -> Iterator[ServerChoice]:
-    """The servers that other commands would use, the likeliest first; ours may be among them."""
+    """The servers that other commands would use, the likeliest first; also ours."""
     if settings.server:
         yield name_server(settings.server, settings.origins.get("server", "settings"), state)
     plain = replace(settings, server=None)
     without = {name: value for name, value in environ.items() if name != "WANDB_BASE_URL"}
-    for surroundings in (environ, without):  # WANDB_BASE_URL may name a server of ours
+    for surroundings in (environ, without):  # WANDB_BASE_URL may name one of our servers
         yield choose_server(flag=None, environ=surroundings, settings=plain, home=home, state=state)
 
 
 def _is_ours(choice: ServerChoice, named: str) -> RunnerError:
     whose = "this folder's own server" if choice.own else "a sweep server of runner"
     return RunnerError(
-        f"{choice.why}: `{named}` is {whose}, and sync-offline sends to W&B",
+        f"{choice.why}: `{named}` is {whose}, but sync-offline sends to W&B",
         hint="`--to https://api.wandb.ai`",
         code=ExitCode.USAGE,
     )

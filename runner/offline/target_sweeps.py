@@ -1,4 +1,4 @@
-"""The sweeps of the runs, on the target before their runs."""
+"""Create the sweeps of the runs on the target, before the runs are sent."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,25 +13,25 @@ ConfigOf = Callable[[str], Mapping[str, Any] | None]
 
 
 class TargetSweeps:
-    """Which sweep of the target each sweep of the logs is; created where there is none."""
+    """The sweep on the target for each sweep of the logs; created if missing."""
 
     def __init__(
         self, target: SyncTarget, ledger: Ledger, config_of: ConfigOf, report: Callable[[str], None]
     ) -> None:
-        """`config_of` gives a sweep's configuration by its ID, None where it is not known."""
+        """`config_of` gives a sweep's configuration by its ID, None if it is unknown."""
         self._target, self._ledger = target, ledger
         self._config_of, self._report = config_of, report
         self._known: dict[tuple[str, str, str], SweepInfo | None] = {}
 
     def get(self, sweep_id: str, entity: str, project: str) -> SweepInfo | None:
-        """The sweep for these runs; None where it exists nowhere and its YAML is not known."""
+        """The sweep for these runs; None if it does not exist and its YAML is unknown."""
         key = (entity, project, sweep_id)
         if key not in self._known:
             self._known[key] = self._find(*key) or self._create(*key)
         return self._known[key]
 
     def plan_sweep_path(self, sweep_id: str, entity: str, project: str) -> SweepPath | None:
-        """The same for `--dry-run`: its path, with `(new)` where it would be created."""
+        """The path of that sweep, for `--dry-run`; `(new)` if it would be created."""
         if found := self._find(entity, project, sweep_id):
             return found.path
         return SweepPath(entity, project, "(new)") if self._config_of(sweep_id) else None
@@ -54,13 +54,13 @@ class TargetSweeps:
         sweep = self._orphan(config, entity, project) if begun else None
         if sweep is None:
             sweep = self._target.create_sweep(config, entity=entity, project=project)
-        self._pause(sweep)  # before it is entered: who is killed between finds it as an orphan
+        self._pause(sweep)  # before the ledger entry: after a kill in between, `_orphan` finds it
         self._ledger.put_sweep(local, str(sweep.path))
         self._report(f"sweep {sweep_id}: created as {sweep.path}")
         return sweep
 
     def _orphan(self, config: Mapping[str, Any], entity: str, project: str) -> SweepInfo | None:
-        """One that an interrupted call created: the same YAML, and no run."""
+        """A sweep that an interrupted call created: it has the same YAML and no runs."""
         sweeps = self._target.sweeps(entity, project)
         return next((one for one in sweeps if one.config == config and not one.run_count), None)
 

@@ -1,4 +1,4 @@
-"""One run on its way: where it goes, what is expected there, and what became of it."""
+"""The transfer of one run: destination, expected result, and outcome."""
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from runner.offline.log.run_files import Left
 from runner.offline.plan import SendPlan
 
 MAX_SHOWN = 10  # names in a reason
-_FILE = "files/"  # how the ledger tells a file from an artifact, whose names have no slash
+_FILE = "files/"  # marks files in the ledger; names of artifacts have no slash
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What of a run its target does not show."""
+    """The files and artifacts of a run that its target does not show."""
 
     artifacts: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Self:
-        """As a receipt has them."""
+        """From the names in a receipt."""
         known = frozenset(names)
         files = {name for name in known if name.startswith(_FILE)}
         return cls(known - files, frozenset(name.removeprefix(_FILE) for name in files))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """For a receipt."""
+        """The names for a receipt."""
         return (*sorted(self.artifacts), *sorted(_FILE + name for name in self.files))
 
 
@@ -43,7 +43,7 @@ NOTHING = Missing()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one run."""
+    """The outcome of one run."""
 
     run_id: str
     folder: Path
@@ -51,19 +51,19 @@ class Outcome:
     reason: str | None = None
     rows: int = 0
     size: int = 0
-    code: ExitCode = ExitCode.PARTLY_SYNCED  # where it failed
+    code: ExitCode = ExitCode.PARTLY_SYNCED  # the exit code if it failed
     lacking: tuple[str, ...] = ()  # artifacts
-    files: tuple[str, ...] = ()  # that were left out
+    files: tuple[str, ...] = ()  # run files that were left out
 
     @property
     def whole(self) -> bool:
-        """All of it is on the target."""
+        """Whether the complete run is on the target."""
         return self.status in ("synced", "already") and not (self.lacking or self.files)
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A run on its way."""
+    """The transfer of one run."""
 
     found: LocalRun
     to: Destination
@@ -73,11 +73,11 @@ class Transfer:
 
     @property
     def size(self) -> int:
-        """Bytes of its logs."""
+        """Size of its logs in bytes."""
         return sum(log.size for log in self.found.logs)
 
     def receipt(self, state: Literal["begun", "done"], missing: Missing = NOTHING) -> Receipt:
-        """For the ledger."""
+        """The receipt for the ledger."""
         known = fingerprints(self.found.logs)
         return Receipt(state, known, self.expected.rows, self.size, missing.names)
 
@@ -89,14 +89,14 @@ class Transfer:
         missing: Missing = NOTHING,
         left: Iterable[Left] = (),
     ) -> Outcome:
-        """Its outcome; what its logs lack, or did not arrive, is named with it.
+        """The outcome; it names artifacts and files that are missing.
 
         Args:
             status: of the run.
             reason: why it failed.
-            code: for the exit.
-            missing: what is not on the target.
-            left: why something was not sent.
+            code: the exit code.
+            missing: not on the target.
+            left: the reasons why something was not sent.
         """
         absent = {name for log in self.found.logs for name in log.lacking}
         if status == "failed":
@@ -115,12 +115,12 @@ class Transfer:
 
 
 def fail(found: LocalRun, error: RunnerError) -> Outcome:
-    """The outcome of a run that an error kept from arriving."""
+    """The outcome of a run that failed with an error."""
     return Outcome(found.run_id, found.folder, "failed", error.message, code=error.code)
 
 
 def _say_missing(absent: Set[str], missing: Missing, left: Iterable[Left]) -> str:
-    """What of a run is not on its target, and why; nothing where all of it is."""
+    """List what is missing on the target, with reasons; empty if nothing is."""
     why = {(one.kind, one.name): one.reason for one in left}
     gone = missing.artifacts - absent
     explained = {name for name in gone if ("artifact", name) in why}
@@ -148,21 +148,21 @@ def _listed(names: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Entity and W&B project: what is wanted over what the logs say."""
+    """Entity, W&B project and sweep of runs: requested values override those of the logs."""
 
     entity: str | None
     project: str | None
     viewer: Viewer
-    sweep: tuple[str, str, str] | None = None  # all runs that were made in a sweep go to this one
-    sweep_for_all: bool = False  # and those that were not as well
+    sweep: tuple[str, str, str] | None = None  # for all runs of sweeps
+    sweep_for_all: bool = False  # also for runs without a sweep
 
     @property
     def own(self) -> str:
-        """Where the target puts a run that names no entity."""
+        """The target's entity for runs without one."""
         return self.viewer.entity or self.viewer.username
 
     def of(self, found: LocalRun) -> tuple[str, str, str]:
-        """Entity, W&B project and sweep ID before the sweep's own place is known."""
+        """Entity, W&B project and sweep ID of a run; the sweep may later change the first two."""
         log = found.logs[0]
         if self.sweep and (log.sweep or self.sweep_for_all):
             return self.sweep

@@ -42,11 +42,11 @@ class Toml:
         value = self.table(*path).get(last)
         if value is None or isinstance(value, str):
             return value
-        raise self._misfit(keys, "a text", value)
+        raise self._misfit(keys, "a string", value)
 
     def texts(self, *keys: str) -> list[str]:
         """The texts of the list there."""
-        return self._list(keys, "a list of texts", lambda one: isinstance(one, str))
+        return self._list(keys, "a list of strings", lambda one: isinstance(one, str))
 
     def tables(self, *keys: str) -> list[dict[str, Any]]:
         """The tables of the list there."""
@@ -77,11 +77,11 @@ def read_toml(file: Path) -> Toml:
         return Toml(file, tomllib.loads(read_regular_text(file)))
     except RecursionError as error:
         raise RunnerError(
-            f"`{file}` is nested too deep to be read", hint="mend it", code=ExitCode.USAGE
+            f"`{file}` is nested too deep to be read", hint="fix it", code=ExitCode.USAGE
         ) from error
     except OSError as error:
         raise RunnerError(f"cannot read `{file}`: {error.strerror}") from error
     except ValueError as error:  # also of a number or a date that Python cannot hold
         raise RunnerError(
-            f"`{file}` is no valid TOML: {error}", hint="mend that line", code=ExitCode.USAGE
+            f"`{file}` is not valid TOML: {error}", hint="fix that line", code=ExitCode.USAGE
         ) from error

@@ -77,7 +77,7 @@ def find_data(state: State, *, report: Callable[[str], None]) -> Path:
     if not is_network(kind):
         return state.server
     folder = Path(f"/var/tmp/runner-{os.getuid()}-{state.fleet}/server")  # noqa: S108 - 0700
-    report(f"the state folder is on {kind}: the server's data lie in `{folder}`")
+    report(f"the state folder is on {kind}: the server's data is in `{folder}`")
     return folder
 
 

@@ -38,16 +38,16 @@ def read_health(
             return None
         if error.status == HTTPStatus.UNAUTHORIZED:
             raise KeyRefused(
-                f"{url} refuses the key that is meant for it",
-                hint="of this folder's own server: `runner down`, then `runner up`, and it "
-                "takes the key anew",
+                f"{url} refuses this folder's key",
+                hint="if it is this folder's own server: `runner down`, then `runner up` "
+                "starts it with the key",
                 code=ExitCode.AUTH,
             ) from error
         raise _not_ours(url, f"it answers {error.status}") from error
     except (NoAnswer, ValueError):
         return None
     if not isinstance(body, dict) or body.get("name") != "runner":
-        raise _not_ours(url, "it is something else")
+        raise _not_ours(url, "something else answers")
     return Health(
         str(body.get("version")), int(body.get("sweeps") or 0), int(body.get("runs_live") or 0)
     )
@@ -56,5 +56,5 @@ def read_health(
 def _not_ours(url: str, why: str) -> RunnerError:
     return RunnerError(
         f"{url} is not a sweep server of runner ({why})",
-        hint="`runner down` and again; the server then gets another port",
+        hint="`runner down`, then try again: the server gets another port",
     )

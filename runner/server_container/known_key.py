@@ -32,7 +32,7 @@ def ensure_known_key(engine: Engine, state: State, report: Callable[[str], None]
     if found is not None and _is_at_work(found.url):
         raise RunnerError(
             f"`{state.secrets / 'server'}` holds no key, no agent has a copy, and the server "
-            f"`{found.container}` works on with the lost one",
+            f"`{found.container}` still uses the lost one",
             hint="put the key back; or `runner down`, and the next `runner up` makes a new one",
         )
     return ensure_key(state)

@@ -16,7 +16,9 @@ def select_port(state: State, report: Callable[[str], None]) -> int:
     try:
         return free_port(before)
     except OSError:
-        report(f"port {before} of the sweep server is in use by something else: it gets another")
+        report(
+            f"something else uses port {before} of the sweep server: the server gets another one"
+        )
         return free_port()
 
 

@@ -72,7 +72,7 @@ def _keep(found: Container, image: str, key: str, report: Report) -> bool:
     try:
         health = read_health(url_of(found), key)
     except KeyRefused:
-        report("the sweep server is replaced: the folder's key is another one")
+        report("the sweep server is replaced: the folder's key has changed")
         return False
     if found.image_id == image or is_composed(found):
         return True
@@ -182,7 +182,7 @@ def _not_up(engine: Engine, started: Container, why: str) -> EngineError:
     lines = [line.text for line in engine.logs.of(started.id, tail=5)]
     said = f"; its last lines: {' | '.join(lines)}" if lines else ""
     return EngineError(
-        f"the sweep server `{started.name}` does not come up ({why}){said}",
+        f"the sweep server `{started.name}` did not start ({why}){said}",
         hint="`runner doctor`, or use another server with `--server URL`",
         code=ExitCode.FAILED,
     )

@@ -13,7 +13,7 @@ UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 class Kind:
     """How a value is read; both functions raise ValueError where it is not of this kind."""
 
-    expected: str  # as an error says it: "a text"
+    expected: str  # as errors print it: "a string"
     check: Callable[[object], object]  # a TOML value
     parse: Callable[[str], object]  # a flag's or the environment's text
 
@@ -99,14 +99,14 @@ def _positive(value: object) -> float:
     raise ValueError
 
 
-TEXT = Kind("a text", _text, _text)
-TEXTS = Kind("a list of texts", _texts, _parse_texts)
+TEXT = Kind("a string", _text, _text)
+TEXTS = Kind("a list of strings", _texts, _parse_texts)
 MOUNTS = Kind(
     "a list of `SRC:DST[:ro]`",
     lambda value: tuple(parse_mount(one) for one in _texts(value)),
     lambda text: tuple(parse_mount(one) for one in _parse_texts(text)),
 )
-MAP = Kind("a table of texts", _map, _parse_map)
+MAP = Kind("a table of strings", _map, _parse_map)
 SIZE = Kind('a size like "16g"', _size, parse_size)
 SIZE_OR_UNLIMITED = Kind('a size like "8m", or -1', _size_or_unlimited, _size_or_unlimited)
 COUNT = Kind("a whole number, 0 or more", _count, lambda text: _count(int(text)))

@@ -99,7 +99,7 @@ def _load(root: Path, environ: Mapping[str, str], *, read_only: bool, mapped: bo
     if not isinstance(name, str) or not is_fleet_name(name):
         raise RunnerError(
             f"`{root / 'fleet'}` is damaged: it holds no fleet name",
-            hint="move the folder away and start anew; its runs stay readable",
+            hint="move the folder away and start again; its runs stay readable",
         )
     if written < FORMAT and not read_only:
         migrate(root, find_changes())
@@ -129,7 +129,7 @@ def _check_mapped(state: State, place: Place | None) -> None:
         raise RunnerError(
             f"this folder is a copy of `{place.path}`, or was moved: fleet {state.fleet} may be "
             "another folder's",
-            hint="call `runner compose` in it, on the host",
+            hint="run `runner compose` in it, on the host",
             code=ExitCode.UNFIT,
         )
 

@@ -16,7 +16,7 @@ def read_command(node: TreeNode, report: Diagnostics) -> tuple[str, ...] | None:
         report.error(
             node.line,
             "command",
-            "must be a list: W&B ignores a text and runs its default command",
+            "must be a list: W&B ignores text and runs its default command",
             f"write `command: {_as_list(node.data)}`",
         )
         return None
@@ -24,7 +24,7 @@ def read_command(node: TreeNode, report: Diagnostics) -> tuple[str, ...] | None:
         report.error(node.line, "command", f"must be a list of words, not {kind(node)}")
         return None
     if not node.data:
-        report.warn(node.line, "command", "empty: the default command is run, as W&B does")
+        report.warn(node.line, "command", "empty: the default command runs, as in W&B")
         return None
     for n, word in enumerate(node.data):
         _check_word(word, f"command[{n}]", report)
@@ -47,7 +47,7 @@ def _check_word(node: TreeNode, key: str, report: Diagnostics) -> None:
             "make it an item of its own",
         )
     elif "${envvar:" in word:
-        message = "an `${envvar:NAME}` whose name is not in capitals stays as it is, as in W&B"
+        message = "an `${envvar:NAME}` is replaced only if the name is in capitals, as in W&B"
         report.warn(node.line, key, message)
 
 
@@ -57,7 +57,7 @@ def _check_macro(word: str, node: TreeNode, key: str, report: Diagnostics) -> No
     hint = did_you_mean(word[2:-1], _NAMES)
     if hint is None:
         hint = f"the macros are {', '.join(MACROS)}, ${{envvar:NAME}}"
-    message = f"`{shorten(word)}` is no macro, W&B's agent drops it"
+    message = f"`{shorten(word)}` is not a macro, W&B's agent drops it"
     report.error(node.line, key, message, hint)
 
 

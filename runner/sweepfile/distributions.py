@@ -65,7 +65,7 @@ def _choice(
     node = fields["values"]
     if not isinstance(node.data, list):
         if isinstance(node.data, dict) and node.data.keys() & set(BOUNDS):
-            hint = "put `min` and `max` in the place of `values`"
+            hint = "write `min` and `max` instead of `values`"
         elif isinstance(node.data, dict | None):
             hint = "write `values: [a, b]`"
         else:
@@ -122,7 +122,7 @@ def _bounds(
         report.error(line, key, message, hint)
         return None
     if positive and low <= 0:
-        message = f"must be above 0: there is no logarithm of {low}"
+        message = f"must be above 0: {low} has no logarithm"
         report.error(line, f"{key}.min", message, "start at a small number, `1.0e-6`")
         return None
     if not math.isfinite(float(high) - float(low)):
@@ -168,7 +168,7 @@ def _check_steps(made: Range, q: Number, node: TreeNode, key: str, report: Diagn
     if not math.isfinite((made.high - made.low) / q) or (made.low + q) - made.low <= 0:
         report.error(node.line, key, f"{q} is too small a step for this range")
     elif math.isfinite(made.high / q) and math.floor(made.high / q) * q < made.low:
-        report.warn(node.line, key, "no multiple of it lies between `min` and `max`")
+        report.warn(node.line, key, "no multiple of it is between `min` and `max`")
 
 
 def _exponents(

@@ -21,7 +21,7 @@ def read_early_terminate(node: TreeNode, report: Diagnostics) -> Hyperband | Non
     fields = node.data
     for name, child in fields.items():
         if name not in _KEYS:
-            message = "unknown, and of no effect"
+            message = "unknown, has no effect"
             report.warn(child.key_line, f"{key}.{name}", message, did_you_mean(name, _KEYS))
     _check_type(fields.get("type"), node.key_line, report)
     if not _check_forms(fields, node.key_line, report):
@@ -46,7 +46,7 @@ def _check_type(node: TreeNode | None, line: int, report: Diagnostics) -> None:
     if node is None:
         report.error(line, "early_terminate.type", "missing", "add `type: hyperband`")
     elif node.data != "hyperband":
-        message = f"{kind(node)} is no way to stop early"
+        message = f"{kind(node)} is not a way to stop early"
         report.error(node.line, "early_terminate.type", message, "write `type: hyperband`")
 
 
@@ -62,7 +62,7 @@ def _check_forms(fields: Mapping[str, TreeNode], line: int, report: Diagnostics)
         report.error(line, "early_terminate", "needs `min_iter`, or `max_iter` and `s`", hint)
         return False
     if "max_iter" in fields and "min_iter" in fields:
-        message = "of no effect beside `max_iter`, as in W&B"
+        message = "has no effect beside `max_iter`, as in W&B"
         report.warn(fields["min_iter"].key_line, "early_terminate.min_iter", message)
     return True
 

@@ -33,7 +33,7 @@ def read_parameters(node: TreeNode, key: str, report: Diagnostics) -> dict[str, 
             report.error(child.key_line, here, "a parameter needs a name")
         elif not _WANDB_NAME.fullmatch(name):
             message = "W&B's own check refuses this name (letters, digits and `_ . -` only)"
-            report.warn(child.key_line, here, f"{message}; here it is passed on as it is")
+            report.warn(child.key_line, here, f"{message}; runner accepts it")
         parameter = _read_parameter(child, here, report)
         if parameter is not None:
             found[name] = parameter
@@ -46,7 +46,7 @@ def _read_parameter(node: TreeNode, key: str, report: Diagnostics) -> Parameter 
         some = isinstance(node.data, list)
         written = "..." if node.data is None else node.text or "..."
         hint = "write `values: [...]` below it" if some else f"write `value: {written}` below it"
-        report.error(line, key, f"{kind(node)} is no parameter", hint)
+        report.error(line, key, f"{kind(node)} is not a parameter", hint)
         return None
     fields = node.data
     name = _distribution(fields, line, key, report)
@@ -74,7 +74,7 @@ def _distribution(
         if isinstance(node.data, str) and node.data in DISTRIBUTIONS:
             return node.data
         hint = did_you_mean(str(node.data), DISTRIBUTIONS) or f"one of {', '.join(DISTRIBUTIONS)}"
-        report.error(node.line, f"{key}.distribution", f"{kind(node)} is no distribution", hint)
+        report.error(node.line, f"{key}.distribution", f"{kind(node)} is not a distribution", hint)
         return None
     for name in ("parameters", "value"):
         if name in fields:
@@ -122,8 +122,8 @@ def _unnamed(fields: Mapping[str, TreeNode]) -> tuple[str, str]:
     if not fields:
         return "empty: it has no values", "write `value`, `values`, or `min` and `max`"
     return (
-        "it says nothing about its values",
-        "write `value`, `values`, or `min` and `max`; nested ones stand under `parameters:`",
+        "it does not define values",
+        "write `value`, `values`, or `min` and `max`; nest parameters under `parameters:`",
     )
 
 
@@ -135,7 +135,7 @@ def _check_keys(
             continue
         if name in _KEYS or name == "distribution":
             given = next((one for one in allowed if one in fields), allowed[-1])
-            message, hint = f"cannot stand beside `{given}`", _swap_hint("", fields)
+            message, hint = f"cannot be used with `{given}`", _swap_hint("", fields)
         else:
             message, hint = "unknown in a parameter", did_you_mean(name, (*_KEYS, "distribution"))
         report.error(node.key_line, f"{key}.{name}", message, hint)
@@ -151,5 +151,5 @@ def _swap_hint(name: str, fields: Mapping[str, TreeNode]) -> str | None:
         return "keep `values` for a list, or `min` and `max` for a range"
     if "q" in fields and "distribution" in fields:
         rounding = ", ".join(name for name in DISTRIBUTIONS if name.startswith("q_"))
-        return f"rounding has distributions of its own: {rounding}"
+        return f"use a distribution that rounds: {rounding}"
     return None

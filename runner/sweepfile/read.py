@@ -131,7 +131,7 @@ def _check_top_keys(fields: Mapping[str, TreeNode], report: Diagnostics) -> None
             report.warn(line, name, f"ignored: {_IGNORED[name]}")
         elif name not in _KNOWN:
             hint = _ELSEWHERE.get(name) or did_you_mean(name, _KNOWN)
-            report.warn(line, name, "unknown, and of no effect (W&B only warns, too)", hint)
+            report.warn(line, name, "unknown, has no effect (W&B only warns, too)", hint)
 
 
 def _drop_empty(fields: Mapping[str, TreeNode], report: Diagnostics) -> list[str]:
@@ -139,7 +139,7 @@ def _drop_empty(fields: Mapping[str, TreeNode], report: Diagnostics) -> list[str
     empty = [name for name, node in fields.items() if node.data is None]
     dropped = [name for name in empty if name in _KNOWN and name not in ("method", "parameters")]
     for name in dropped:
-        report.warn(fields[name].key_line, name, "empty: as if it were not there")
+        report.warn(fields[name].key_line, name, "empty, so it is ignored")
     return dropped
 
 
@@ -152,7 +152,7 @@ def _read_method(node: TreeNode | None, report: Diagnostics) -> Method | None:
         return cast("Method", node.data)
     word = str(node.data).lower()
     hint = _METHOD_HINTS.get(word) or did_you_mean(word, methods) or f"one of {', '.join(methods)}"
-    report.error(node.line, "method", f"{kind(node)} is no method", hint)
+    report.error(node.line, "method", f"{kind(node)} is not a method", hint)
     return None
 
 
@@ -172,7 +172,7 @@ def _read_metric(
     name = fields.get("name")
     if name is None or not isinstance(name.data, str) or not name.data:
         line = node.key_line if name is None else name.line
-        problem = "missing" if name is None else f"must be a text, not {kind(name)}"
+        problem = "missing" if name is None else f"must be text, not {kind(name)}"
         report.error(line, "metric.name", problem, "the name under which the program logs it")
     target = read_number(fields["target"], "metric.target", report) if "target" in fields else None
     known = name.data if name is not None and isinstance(name.data, str) else None
@@ -187,7 +187,7 @@ def _read_goal(node: TreeNode | None, report: Diagnostics) -> Goal:
     if isinstance(node.data, str) and node.data in goals:
         return cast("Goal", node.data)
     hint = did_you_mean(str(node.data), goals) or "`minimize` or `maximize`"
-    message = f"{kind(node)} is no goal, W&B would minimize"
+    message = f"{kind(node)} is not a goal, W&B would minimize"
     report.error(node.line, "metric.goal", message, hint)
     return "minimize"
 
@@ -201,7 +201,7 @@ def _read_required_parameters(node: TreeNode | None, report: Diagnostics) -> dic
 
 def _read_text(node: TreeNode, name: str, report: Diagnostics) -> str | None:
     if isinstance(node.data, dict | list):
-        report.error(node.line, name, f"must be a text, not {kind(node)}")
+        report.error(node.line, name, f"must be text, not {kind(node)}")
         return None
     if not isinstance(node.data, str):
         node.data = node.text or str(node.data)
@@ -257,7 +257,7 @@ def _not_for_grid(parameter: Parameter) -> str | None:
             return "a grid tries every value once: it cannot weigh them by `probabilities`"
         case Range(log=False, q=q) if q is not None:
             return None
-    return "a grid needs a list: there is no end to the numbers of a range"
+    return "a grid needs a list: a range has endless values"
 
 
 def _find(node: TreeNode, way: Sequence[str]) -> TreeNode:

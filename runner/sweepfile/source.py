@@ -140,7 +140,9 @@ class _Builder:
             value.key_line = line
             if name in own:
                 message = f"given twice, on lines {own[name].key_line} and {line}; the last counts"
-                self.report.warn(line, here, message, "W&B keeps the last one too, in silence")
+                self.report.warn(
+                    line, here, message, "W&B also keeps the last one, without a warning"
+                )
             own[name] = value
         return {**merged, **own}
 
@@ -164,7 +166,9 @@ class _Builder:
         name = _whole(node.value)
         if node.tag != f"{_TAG}str":
             here = f"{way}.{name}" if way else name
-            self.report.error(line, here, "YAML reads this key as no text", f'write `"{name}":`')
+            self.report.error(
+                line, here, "YAML does not read this key as text", f'write `"{name}":`'
+            )
         return name
 
     def scalar(self, node: yaml.ScalarNode, key: str, line: int) -> TreeNode:
@@ -177,7 +181,7 @@ class _Builder:
             try:
                 made = self.scalars.construct_object(node)
             except (yaml.YAMLError, ValueError, LookupError, OverflowError):
-                self.report.error(line, key, f"`{shorten(text)}` is no {tag}")
+                self.report.error(line, key, f"`{shorten(text)}` is not a valid {tag}")
             if isinstance(made, int) and made.bit_length() > _MAX_BITS:
                 self.report.error(line, key, f"`{shorten(text)}` is too large a number")
                 made = None
@@ -187,7 +191,7 @@ class _Builder:
         elif tag not in ("str", "merge", "value"):
             self.report.error(line, key, f"the YAML tag `{shorten(node.tag)}` is not supported")
         if isinstance(made, float) and not math.isfinite(made):
-            self.report.error(line, key, f"`{text}` is no finite number")
+            self.report.error(line, key, f"`{text}` is not a finite number")
         return TreeNode(made, line, text if node.style is None else "")
 
 

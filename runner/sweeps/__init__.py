@@ -1,1 +1,1 @@
-"""Sweeps as the command line knows them: named, found, created, remembered."""
+"""Sweeps on the host: parse their names, find them, create them, remember them."""

@@ -1,4 +1,4 @@
-"""Making a file's sweep, or going on with the one that it made before."""
+"""Create the sweep of a file, or find the one that the file made before."""
 
 from runner.sweepfile import SweepSpec, sweep_hash
 from runner.sweeps.place import SweepDefaults, check_may_write, find_place
@@ -16,10 +16,10 @@ def create_sweep(
     """Create the sweep of a checked file on the chosen server, and remember it.
 
     Args:
-        parsed: the file as it was read and checked.
+        parsed: the checked file.
         servers: of this call.
-        names: entity and W&B project where the file names none.
-        name: a display name in place of the file's.
+        names: defaults for entity and W&B project.
+        name: a display name; replaces the file's.
     """
     server = servers.get()
     entity, project = find_place(parsed, server, names)
@@ -34,10 +34,10 @@ def create_sweep(
 def find_same_sweep(
     parsed: SweepSpec, servers: Servers, names: SweepDefaults
 ) -> SweepHandle | None:
-    """The sweep that this folder made of the same content: the newest unfinished, else the newest.
+    """The newest unfinished sweep that this folder made from this content, else the newest one.
 
-    It has the hash of the parsed file, the chosen server, and the entity and W&B project where a
-    new one would be created. The server is only asked where this folder remembers such a sweep.
+    It has the same hash of the parsed file, server, entity and W&B project as a new one would
+    have. Asks the server only if this folder remembers such a sweep.
     """
     digest = sweep_hash(parsed.config)
     newest: SweepHandle | None = None
@@ -60,7 +60,7 @@ def find_same_sweep(
 def take_or_create(
     parsed: SweepSpec, servers: Servers, names: SweepDefaults, *, name: str | None = None
 ) -> SweepHandle:
-    """The newest unfinished sweep of the same content, else a new one."""
+    """The newest unfinished sweep of the same content; else create one."""
     same = find_same_sweep(parsed, servers, names)
     if same is not None and not same.sweep.ended:
         return same

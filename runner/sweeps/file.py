@@ -1,4 +1,4 @@
-"""A sweep file of the user: read once, checked, its findings told."""
+"""Read and check a sweep file of the user, and report the findings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,19 +11,19 @@ from runner.sweepfile import Diagnostic, SweepSpec, read_sweep
 
 
 def load_sweep_file(file: Path, report: Callable[[str], None]) -> SweepSpec:
-    """Parse and check a sweep file; warnings are reported, errors raised all together.
+    """Parse and check a sweep file; report warnings, raise all errors together.
 
     Raises:
-        RunnerError: the file is not there (3), cannot be read, or is not a valid sweep (2).
+        RunnerError: the file does not exist (3), or is not a valid sweep (2).
     """
     return check_sweep_file(file, *parse_sweep_file(file), report)
 
 
 def parse_sweep_file(file: Path) -> tuple[SweepSpec | None, list[Diagnostic]]:
-    """Read a sweep file once: the sweep, where nothing is an error, and all that is wrong with it.
+    """Read a sweep file: return the sweep, None if it has errors, and all findings.
 
     Raises:
-        RunnerError: the file is not there (3), or cannot be read (2).
+        RunnerError: the file does not exist (3), or cannot be read (2).
     """
     try:
         text = read_given(file).decode("utf-8")
@@ -43,7 +43,7 @@ def parse_sweep_file(file: Path) -> tuple[SweepSpec | None, list[Diagnostic]]:
         ) from error
     except UnicodeDecodeError as error:
         raise RunnerError(
-            f"`{file}` is no text in UTF-8, so no sweep file",
+            f"`{file}` is not UTF-8 text, so it is not a sweep file",
             hint="a sweep file is YAML or JSON; `runner init` writes an example",
             code=ExitCode.USAGE,
         ) from error
@@ -56,7 +56,7 @@ def check_sweep_file(
     findings: Sequence[Diagnostic],
     report: Callable[[str], None],
 ) -> SweepSpec:
-    """The sweep of a file that was parsed; warnings are reported, errors raised all together.
+    """The sweep of a parsed file; report warnings, raise all errors together.
 
     Raises:
         RunnerError: the file is not a valid sweep (2).
@@ -68,7 +68,7 @@ def check_sweep_file(
     if sweep is None or errors:
         raise RunnerError(
             "\n       ".join(errors) or f"`{file}` is not a sweep",
-            hint="nothing was created; correct the file and repeat",
+            hint="nothing was created; correct the file and try again",
             code=ExitCode.USAGE,
         )
     return sweep
@@ -82,5 +82,5 @@ def _tell(file: Path, finding: Diagnostic) -> str:
 
 
 def to_yaml(config: Mapping[str, object]) -> str:
-    """A configuration as a person reads and edits it."""
+    """A configuration as YAML, to read and edit."""
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).rstrip()

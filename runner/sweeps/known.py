@@ -1,4 +1,4 @@
-"""The sweeps that this folder and its server know."""
+"""List the sweeps that this folder and its server know."""
 
 from runner.agent.contract.sweeps import SweepPath
 from runner.errors import RunnerError
@@ -9,7 +9,7 @@ from runner.sweeps.servers import Servers
 def known_sweeps(servers: Servers) -> list[SweepHandle]:
     """All sweeps of our own server and those that this folder joined elsewhere, oldest first.
 
-    A server that does not answer, or for which there is no key, is said and left out.
+    Leaves out, with a warning, a server that does not answer or has no key.
     """
     found: dict[SweepPath, SweepHandle] = {}
     silent: set[str] = set()

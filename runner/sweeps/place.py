@@ -1,4 +1,4 @@
-"""Entity and W&B project of a sweep, where its path or file does not say."""
+"""Choose entity and W&B project of a sweep if its path or file does not name them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ if TYPE_CHECKING:  # `ps` asks no server
     from runner.backend.connection import Connection
     from runner.sweepfile import SweepSpec
 
-LOCAL_ENTITY = "local"  # of a local sweep that names none; the sync maps it to the key's own
+LOCAL_ENTITY = "local"  # entity of local sweeps; the sync replaces it with the key's own
 
 
 @dataclass(frozen=True, slots=True)
 class SweepDefaults:
-    """Entity and W&B project to use where the sweep's path does not say."""
+    """Default entity and W&B project for sweeps whose path does not name them."""
 
     entity: str | None
     project: str | None
     fallback_project: str
-    entity_why: str = ""  # the origins, in the user's words
+    entity_why: str = ""  # the origin, for messages
     project_why: str = ""
     find_file_project: Callable[[], str | None] = lambda: None  # reads the folder's sweep file
 
     def describe(self) -> str:
-        """Where a sweep's bare ID is looked for."""
+        """Where runner looks for a bare sweep ID."""
         entity = f"`{self.entity}` ({self.entity_why})" if self.entity else "the key's own"
         if self.project:
             project = f"`{self.project}` ({self.project_why})"
@@ -36,21 +36,21 @@ class SweepDefaults:
         return f"entity {entity}, W&B project {project}"
 
     def likely_projects(self) -> list[str]:
-        """The W&B projects that a bare ID may be in, the likeliest first."""
+        """The W&B projects to search for a bare ID, the likeliest first."""
         if self.project:
             return [self.project]
-        likely = (self.find_file_project(), self.fallback_project, "uncategorized")  # as W&B's
+        likely = (self.find_file_project(), self.fallback_project, "uncategorized")  # W&B's default
         return [one for one in dict.fromkeys(likely) if one]
 
 
 def find_place(parsed: "SweepSpec", server: "Connection", names: SweepDefaults) -> tuple[str, str]:
-    """Entity and W&B project of the sweep that a file makes."""
+    """Entity and W&B project for the sweep of a file."""
     entity = names.entity or parsed.entity or default_entity(server)
     return entity, names.project or parsed.project or names.fallback_project
 
 
 def default_entity(server: "Connection") -> str:
-    """The entity where nobody names one: `local` on our servers, the key's own on W&B."""
+    """The default entity: `local` on our servers, the key's own on W&B."""
     if server.kind == "runner":
         return LOCAL_ENTITY
     viewer = server.client.viewer()
@@ -58,10 +58,10 @@ def default_entity(server: "Connection") -> str:
 
 
 def check_may_write(server: "Connection", entity: str) -> None:
-    """On W&B a key may write to its viewer's own entity and to those of its teams.
+    """Check that a W&B key may write to the entity: the viewer's own, or a team's.
 
     Raises:
-        RunnerError: to this one it may not (4).
+        RunnerError: it may not (4).
     """
     if server.kind == "runner":
         return

@@ -1,4 +1,4 @@
-"""A sweep on its server, and what this folder remembers of it."""
+"""A sweep on its server, and the record of it in this folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from runner.state.folder import State
 
 @dataclass(frozen=True, slots=True)
 class SweepHandle:
-    """A sweep, the server that it lives on, and whether this call created it."""
+    """A sweep, its server, and whether this call created it."""
 
     sweep: SweepInfo
     server: Connection
@@ -24,7 +24,7 @@ class SweepHandle:
 
     @property
     def url(self) -> str:
-        """The sweep's page."""
+        """The URL of the sweep's page."""
         path = self.sweep.path
         where = f"{path.entity}/{path.project}/sweeps/{path.id}"
         return f"{find_app_url(self.server.client.url)}/{where}"
@@ -32,17 +32,17 @@ class SweepHandle:
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
-    """What this folder remembers of a sweep that was created or joined here."""
+    """The record of a sweep that was created or joined in this folder."""
 
     path: SweepPath
     server: str  # "local", or its URL
-    kind: ServerKind | None  # None: of an earlier version, which did not ask
-    url: str  # of its page
-    digest: str | None  # of the file that it was created from
-    config: Mapping[str, Any] | None  # what sync-offline makes the sweep from
+    kind: ServerKind | None  # None: an earlier version wrote the record
+    url: str  # the page
+    digest: str | None  # hash of the file that created it
+    config: Mapping[str, Any] | None  # for sync-offline, to create the sweep
 
     def to_json(self) -> dict[str, object]:
-        """The content of its file."""
+        """The JSON content of its file."""
         return {
             "path": str(self.path),
             "server": self.server,
@@ -57,7 +57,7 @@ class SweepRecord:
         """The record in a file's content.
 
         Raises:
-            ValueError: there is none in it.
+            ValueError: the content is not a record.
         """
         path, server, digest = found.get("path"), found.get("server"), found.get("hash")
         if not isinstance(path, str) or not isinstance(server, str):
@@ -74,7 +74,7 @@ class SweepRecord:
 
 
 def save_record(state: State, joined: SweepHandle, *, digest: str | None = None) -> None:
-    """Remember a sweep's server: it is fixed from now on."""
+    """Write the record of a sweep, which fixes its server."""
     if state.read_only:
         return
     file = state.sweeps / f"{joined.sweep.id}.json"
@@ -87,12 +87,12 @@ def save_record(state: State, joined: SweepHandle, *, digest: str | None = None)
         digest or (old.digest if old else None),
         dict(joined.sweep.config),
     )
-    if record != old:  # its time says which sweep is the newest
+    if record != old:  # its time shows which sweep is the newest
         write_json(file, record.to_json())
 
 
 def load_records(state: State) -> dict[str, SweepRecord]:
-    """Sweep ID → what this folder remembers of it, oldest first; a damaged file is passed over."""
+    """Sweep ID → its record, oldest first; skips damaged files."""
     files = sorted(state.sweeps.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
     return {file.stem: record for file in files if (record := _read_record(file))}
 

@@ -1,4 +1,4 @@
-"""Which sweep a person means."""
+"""Find the sweep that a user names."""
 
 from dataclasses import astuple
 
@@ -14,12 +14,12 @@ from runner.sweeps.servers import Servers
 def resolve_sweep(
     spec: str, servers: Servers, names: SweepDefaults, *, write: bool = False
 ) -> SweepHandle:
-    """The sweep that exists under this ID, path or page.
+    """The existing sweep of this ID, path or page.
 
-    With `write`, W&B's key must be one that may write to the sweep's entity (else code 4).
+    With `write`, a W&B key must be allowed to write to the sweep's entity (else code 4).
 
     Raises:
-        RunnerError: it exists nowhere (code 3), or its server refuses us.
+        RunnerError: it does not exist (3), its server refuses the key (4), or does not answer.
     """
     named = read_spec(spec)
     joined = _find(named, servers, names, write=write)
@@ -41,7 +41,9 @@ def _find(
         sweep = server.client.find_sweep(record.path)
         return None if sweep is None else SweepHandle(sweep, server, created=False)
     server = servers.get(_name_server(spec, servers))
-    if len(spec.names) == 1 and server.kind == "runner":  # it knows few W&B projects: ask each
+    if (
+        len(spec.names) == 1 and server.kind == "runner"
+    ):  # our server has few W&B projects: ask each
         candidates = server.client.projects()
     else:
         entity = names.entity if len(spec.names) < 3 else spec.names[0]
@@ -57,14 +59,14 @@ def _find(
 
 
 def _is_meant(spec: SweepAddress, record: SweepRecord, servers: Servers) -> bool:
-    """Whether a sweep that this folder knows is the one that is named."""
+    """Whether `spec` names this sweep of the folder."""
     if astuple(record.path)[-len(spec.names) :] != spec.names:
         return False
     return spec.page is None or servers.name_of(spec.page) == record.server
 
 
 def _name_server(spec: SweepAddress, servers: Servers) -> str:
-    """The server of the page, else the chosen one."""
+    """The server of the page's URL, else the chosen one."""
     if spec.page is None:
         return servers.chosen
     name = servers.name_of(spec.page)

@@ -1,4 +1,4 @@
-"""The servers of one call, each connected when it is first needed."""
+"""The servers of one call. Each is connected when it is first needed."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 OwnServerPolicy = Literal[
     "renew", "start", "find"
-]  # what a command may do for this folder's own server
+]  # what a command may do with this folder's own server
 
 
 class ServerDown(RunnerError):  # noqa: N818 - an answer, not a fault
-    """This folder's own server does not run, and the call may not start it."""
+    """This folder's own server is not running, and the call may not start it."""
 
 
 class Servers:
-    """The servers of one call; each is connected (our own: started) when first needed."""
+    """The servers of one call. Each is connected (our own: started) when first needed."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Servers:
         report: Callable[[str], None],
         own: OwnServerPolicy = "renew",
     ) -> None:
-        """What may be done for our own server.
+        """`own` says what this call may do with our own server.
 
-        `find` uses one that runs, `start` also starts one where none does, `renew` also replaces
-        one whose code is an older one's.
+        `find` uses a running one, `start` also starts one, `renew` also replaces one that runs
+        older code.
         """
         self.choice, self.state, self._own = choice, state, own
         self._engine, self._environ, self.report = engine, environ, report
@@ -59,16 +59,16 @@ class Servers:
 
     @property
     def chosen_kind(self) -> ServerKind:
-        """Whose server the chosen one is; without connecting to it."""
+        """Ours or W&B's: the kind of the chosen server, without connecting to it."""
         return "runner" if self.choice.url is None else self.find_kind(self.choice.url)
 
     def name_of(self, url: str) -> str:
-        """The name of the server whose page has this address."""
+        """The name of the server whose pages have this URL."""
         choice = name_server(url, "the sweep's address", self.state)
         return LOCAL if choice.url is None else choice.url
 
     def get(self, name: str | None = None) -> Connection:
-        """The server of this name; the chosen one without a name."""
+        """The connection to the server of this name; without a name, to the chosen one."""
         name = name or self.chosen
         if name not in self._open:
             self._open[name] = self._connect_local() if name == LOCAL else self._connect(name)
@@ -81,7 +81,7 @@ class Servers:
         server = None if self._own == "renew" else find_server(self._engine(), self.state)
         if server is None and self._own == "find":
             raise ServerDown(
-                "this folder's sweep server does not run",
+                "this folder's sweep server is not running",
                 hint="`runner sweep create` and `runner up` start it",
                 code=ExitCode.NOT_FOUND,
             )
@@ -97,16 +97,16 @@ class Servers:
         return Connection(url, client, url, key, None, trust)
 
     def find_kind(self, url: str) -> ServerKind:
-        """Whose server is at this URL: asked once in a call, else as a sweep's record has it."""
+        """The kind of server at this URL, asked once per call; else from a sweep's record."""
         if url not in self._kinds:
             self._kinds[url] = find_kind(url, self.state, find_ca_bundle(self._environ))
         return self._kinds[url]
 
 
 def find_kind(url: str, state: State | None, ca_bundle: Path | None) -> ServerKind:
-    """Whose server is at this URL: it is asked, without a key.
+    """The kind of server at this URL; asks it, without a key.
 
-    Where it does not answer, what was remembered with a sweep counts, else it is taken for W&B's.
+    If it does not answer: the kind in a sweep's record, else W&B's.
     """
     if is_cloud(url):
         return "wandb"

@@ -1,1 +1,1 @@
-"""What the commands do: knows no typer and prints nothing."""
+"""What the commands do. Nothing here uses typer or prints."""

@@ -1,4 +1,4 @@
-"""Agents by the names that people give."""
+"""Find agents by the names that a user types."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from runner.fleet.agents import Agent
 
 
 def find_agent(agents: Sequence[Agent], name: str, *, what: str = "agent") -> Agent:
-    """The agent of this name, with or without the container's `runner-`.
+    """The agent of this name; the container's prefix `runner-` is optional.
 
     Raises:
-        RunnerError: there is none (3); the hint lists those that there are.
+        RunnerError: no agent has this name (3); the hint lists the names.
     """
     wanted = name.removeprefix(NAME_PREFIX)
     for agent in agents:

@@ -1,4 +1,4 @@
-"""`runner build`: the project's image, its names for Compose, and what is in it."""
+"""`runner build`: build the project's image, tag it for Compose, and inspect it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from runner.image.probe import Probe, probe_image
 from runner.image.server import ensure_server_image
 from runner.project.env_files import read_dotenv
 from runner.project.find import Project
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.usecases.session import Session
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What `build` was asked for, settings apart."""
+    """The flags of `build` that are not settings."""
 
     cpu: bool = False
-    cuda: int | None = None  # 12 or 13; None: what the driver takes
+    cuda: int | None = None  # 12 or 13; None: what the driver supports
     base: str | None = None
-    tag: str | None = None  # beside the project's own
+    tag: str | None = None  # in addition to the project's own tag
     no_cache: bool = False
 
 
 def plan(
     project: Project, settings: Settings, request: BuildRequest, environ: Mapping[str, str]
 ) -> Build:
-    """What buildx would be called with; asks no engine and writes nothing."""
+    """The arguments for buildx. Asks no engine and writes nothing."""
     return plan_build(
         project,
         settings,
@@ -46,10 +46,11 @@ def plan(
 
 
 def build(session: Session, request: BuildRequest) -> tuple[AgentImage, Probe]:
-    """The image, built where anything has changed, and what was found in it.
+    """Build the image if anything has changed, and inspect it.
 
     Raises:
-        RunnerError: the build failed, or cannot begin.
+        RunnerError: a setting or file is wrong (2, 3), there is no GPU to build for (6), or the
+            build failed (1).
     """
     image = build_image(
         session.engine(),
@@ -69,7 +70,7 @@ def build(session: Session, request: BuildRequest) -> tuple[AgentImage, Probe]:
 
 
 def _tag_for_compose(session: Session, image: AgentImage) -> None:
-    """The names that compose.yaml means without `.env`."""
+    """Tag the image with the names that compose.yaml uses without `.env`."""
     root, engine = session.project.root, session.engine()
     file = root / ENV_FILE
     text = read_regular(file).decode("utf-8", errors="replace") if file.is_file() else ""

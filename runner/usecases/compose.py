@@ -1,4 +1,4 @@
-"""`runner compose`: what `docker compose up` is to start, pinned in a block of `.env`."""
+"""`runner compose`: pin what `docker compose up` starts, in a block of `.env`."""
 
 import json
 import os
@@ -42,7 +42,7 @@ from runner.usecases.slots import find_slots
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What was written, or in a dry run would be."""
+    """What `pin` wrote, or would write in a dry run."""
 
     values: Mapping[str, str]  # of `.env`
     made: Sequence[str]  # files that were missing
@@ -54,12 +54,12 @@ def pin(
     """Write `.env`, and compose.yaml where it is missing.
 
     Raises:
-        RunnerError: something is wrong with GPUs, sweep or server; then nothing was written.
+        RunnerError: GPUs, sweep, server or `.env` do not fit; then nothing was written.
     """
     root = session.project.root
     if session.state.root.resolve() != (root / ".runner").resolve():
         raise RunnerError(
-            f"{FILE} has its state in `{root / '.runner'}`, and this folder's is "
+            f"{FILE} has its state in `{root / '.runner'}`, but this folder's is "
             f"`{session.state.root}`",
             hint="unset `RUNNER_HOME`",
             code=ExitCode.USAGE,
@@ -91,7 +91,7 @@ def _find_env(session: Session) -> Path:
 
 
 def _read_env(file: Path) -> str:
-    """Its text with the line ends that it has."""
+    """The text of `.env`, with its line ends unchanged."""
     try:
         return read_regular_text(file) if file.exists() else ""
     except OSError as error:
@@ -100,12 +100,12 @@ def _read_env(file: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise RunnerError(
-            f"`{file.name}` is not UTF-8: {error}", hint="Compose reads no other; convert it"
+            f"`{file.name}` is not UTF-8: {error}", hint="Compose reads only UTF-8; convert it"
         ) from error
 
 
 def _write_env(file: Path, text: str) -> None:
-    """Owner and mode stay the user's, also where root calls; a link stays one."""
+    """Write `.env`: keeps its owner and mode, also for root; follows a link."""
     file = file.resolve()
     before = file.stat() if file.exists() else None
     write_atomic(file, text, mode=before.st_mode & 0o777 if before else 0o644)
@@ -161,7 +161,7 @@ def _choose(
 
 
 def _write_extra(session: Session, slots: tuple[Slot, ...], *, dry_run: bool) -> str | None:
-    """The file with what compose.yaml has no variables for; None where nothing of it is set."""
+    """Write the file for settings that compose.yaml has no variables for; None if none is set."""
     settings, run = session.settings, session.settings.run
     own = (*paths.OWN_MOUNTS, paths.COMPOSE)
     mounts = resolve_mounts(run.mounts, session.project.root, own=own)
@@ -170,7 +170,7 @@ def _write_extra(session: Session, slots: tuple[Slot, ...], *, dry_run: bool) ->
     file = shared_folder(session.state) / paths.EXTRA_FILE
     needed = mounts or env or pin_index or settings.memlock is not None
     if not dry_run and not needed:
-        file.unlink(missing_ok=True)  # of an earlier call
+        file.unlink(missing_ok=True)  # left by an earlier call
     if not dry_run and needed:
         extra = make_extra(
             mounts,
@@ -185,7 +185,7 @@ def _write_extra(session: Session, slots: tuple[Slot, ...], *, dry_run: bool) ->
 
 
 def _choose_server_image(session: Session, *, dry_run: bool) -> str:
-    """The ID of the server's image, built where it is missing; in a dry run then its tag."""
+    """The ID of the server's image, built if missing; in a dry run, the tag of a missing image."""
     if not dry_run:
         return ensure_server_image(session.engine(), report=session.report)
     found = session.engine().images.find(server_tag())
@@ -193,13 +193,13 @@ def _choose_server_image(session: Session, *, dry_run: bool) -> str:
 
 
 def _choose_port(session: Session, *, dry_run: bool) -> int:
-    """The port of this folder's server, the same each time if it can be."""
+    """The port of this folder's server, the same as before if it is free."""
     engine, state = session.engine(), session.state
     if found := find_server(engine, state):
         box = engine.find(found.container)
         if box is not None and not is_composed(box):
             session.report(
-                "this fleet's server runs by `up`: `runner down` before `docker compose up`"
+                "`up` started this fleet's server: `runner down` before `docker compose up`"
             )
         return int(found.url.rpartition(":")[2])
     port = select_port(state, session.report)
@@ -215,7 +215,7 @@ def _provenance(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _choose_driver(session: Session, slots: tuple[Slot, ...]) -> str:
-    """How Compose asks for a GPU: the way that worked before, else the first that may."""
+    """How Compose requests a GPU: the way that worked before, else the first possible one."""
     if not slots or slots[0].is_cpu:
         return "nvidia"
     ways = session.engine().info().access_ways(slots[0].uuid)
@@ -224,7 +224,7 @@ def _choose_driver(session: Session, slots: tuple[Slot, ...]) -> str:
 
 
 def _choose_server(session: Session, flag: str | None, *, dry_run: bool) -> str:
-    """`local`, or W&B's URL, whose key is then left for the service `init`."""
+    """`local` or W&B's URL; for W&B its key is written for the service `init`."""
     choice = session.server_choice(flag)
     session.report(f"server: {choice.url or 'local'} ({choice.why})")
     if choice.url is None:
@@ -238,17 +238,17 @@ def _choose_server(session: Session, flag: str | None, *, dry_run: bool) -> str:
 
 
 def _find_called_sweep(session: Session) -> str | None:
-    """The sweep of the caller's environment; that of the settings file is left to the services."""
+    """The sweep that the caller's environment names; the services read the settings file."""
     named = session.settings.run.sweep
     if named is None or session.settings.origins["run.sweep"] == variable_of("run.sweep"):
         return named
     if named.endswith((".yaml", ".yml")):
-        _find_file(session, named)  # a wrong name is better said now
+        _find_file(session, named)  # report a wrong name now
     return None
 
 
 def _choose_sweep(session: Session, spec: str | None, server: str, flag: str | None) -> str | None:
-    """The path of a sweep, or a file of the project, from which the service `sweep` makes one."""
+    """The path of a sweep; or a sweep file of the project, for the service `sweep`."""
     if spec is None:
         return None
     if spec.endswith((".yaml", ".yml")):
@@ -257,7 +257,7 @@ def _choose_sweep(session: Session, spec: str | None, server: str, flag: str | N
     if record and str(record.path).endswith(spec):
         if record.server != server:
             raise RunnerError(
-                f"sweep `{spec}` lives on {record.server}, and the server is {server}",
+                f"sweep `{spec}` is on {record.server}, but the server is {server}",
                 hint=f"`--server {record.server}`",
                 code=ExitCode.USAGE,
             )
@@ -271,7 +271,7 @@ def _choose_sweep(session: Session, spec: str | None, server: str, flag: str | N
 
 
 def _find_file(session: Session, spec: str) -> str:
-    """The sweep file as seen from the project's folder, which is all that the service has."""
+    """The path of the sweep file in the project's folder: the service sees only that folder."""
     root = session.project.root
     file = next((one for one in (Path.cwd() / spec, root / spec) if one.is_file()), None)
     if file is None or not file.resolve().is_relative_to(root.resolve()):

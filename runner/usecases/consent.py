@@ -1,20 +1,21 @@
-"""What a project's files decide about keys, code and files outside of it, and who accepts it."""
+"""Ask the user to accept what a project's files decide about keys, code and other files."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.console.narration import Report
 from runner.errors import ExitCode, RunnerError
-from runner.settings.load import Settings, variable_of
+from runner.settings.load import variable_of
+from runner.settings.model import Settings
 from runner.user.accepted import Claim, accept
 
 Ask = Callable[[Sequence[Claim]], bool]
 
 
 def load_checked(load: Callable[[], Settings], report: Report) -> Settings:
-    """The settings, for a command that only looks: what is not accepted yet does not count."""
+    """The settings for a command that changes nothing; reports and skips open claims."""
     settings = load()
     for claim in settings.claims:
-        report(f"does not count yet, `runner up` or `runner build` asks: {claim}")
+        report(f"not accepted yet (`runner up` or `runner build` asks): {claim}")
     return settings
 
 
@@ -28,18 +29,18 @@ def settle(
     report: Report,
     ask: Ask,
 ) -> Settings:
-    """The settings, for a command that acts on them: what is open is asked for, once per folder.
+    """The settings for a command that acts on them; asks for each open claim, once per folder.
 
     Args:
-        load: reads the settings anew.
+        load: reads the settings again.
         yes: `--yes`.
         overridden: keys that a flag of this call decides.
-        environ: names the folder where acceptance is remembered.
+        environ: names the folder that stores what was accepted.
         remember: False in a dry run.
-        ask: puts the question to a person; False where they refuse or nobody is there.
+        ask: asks a person; False if they refuse or nobody is there.
 
     Raises:
-        RunnerError: something is open and was not accepted (2).
+        RunnerError: a claim was not accepted (2).
     """
     settings = load()
     still = [claim for claim in settings.claims if claim.key not in overridden]
@@ -51,7 +52,7 @@ def settle(
         names = ", ".join(f"`{claim.key}`" for claim in still)
         raise RunnerError(
             f"{names} of the project in `{still[0].folder}` decides about your keys and files, "
-            "and was not accepted",
+            "but was not accepted",
             hint=f"`--yes` accepts it for this folder; {variable_of(still[0].key)} overrides it",
             code=ExitCode.USAGE,
         )

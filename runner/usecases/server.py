@@ -1,4 +1,4 @@
-"""The server that a folder uses: how to reach it, and how it is."""
+"""The server that a folder uses: its address and its state."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from runner.usecases.session import Session
 
 
 def reach(session: Session) -> tuple[str, str, Path | None]:
-    """URL, key and authority of the server that this folder uses.
+    """URL, key and CA bundle of the server that this folder uses.
 
     Raises:
-        RunnerError: it does not run, there is no key for it, or it is W&B's.
+        RunnerError: it is not running (3), has no key (4), or is W&B's (1).
     """
     choice, trust = session.server_choice(None), find_ca_bundle(session.environ)
     if choice.own:
         found = find_server(session.engine(), session.state)
         if found is None:
             raise RunnerError(
-                "this folder's server does not run",
+                "this folder's server is not running",
                 hint="`runner up` starts it",
                 code=ExitCode.NOT_FOUND,
             )
@@ -40,7 +40,7 @@ def reach(session: Session) -> tuple[str, str, Path | None]:
 
 
 def read_status(session: Session) -> dict[str, object]:
-    """Where the server is, whether it runs, and where its key lies."""
+    """URL and state of the server, and the origin of its key."""
     choice = session.server_choice(None)
     found = _own_status(session) if choice.own else _status_at(session, choice.url or "")
     return {**found, "chosen_by": choice.why}
@@ -62,7 +62,7 @@ def _own_status(session: Session) -> dict[str, object]:
 
 
 def _status_at(session: Session, url: str) -> dict[str, object]:
-    """Of a server that is named by its URL: W&B's, or one of ours on another machine."""
+    """The status of a server named by URL: W&B's, or our server on another machine."""
     key = find_key(url, environ=session.environ, home=find_home(), state=session.state)
     trust = find_ca_bundle(session.environ)
     fields = {"server": url, "url": url, "key": "found" if key else "none found"}

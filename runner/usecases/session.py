@@ -1,4 +1,4 @@
-"""What most commands begin with: the project, its settings, its state and its servers."""
+"""What most commands need first: the project, its settings, its state and its servers."""
 
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,8 @@ from runner.disk.temporary import remove_abandoned
 from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import name_user
 from runner.project.find import Project, find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.state.find import find_foreign_state, find_state, open_state, plan_state
 from runner.state.folder import State
 from runner.sweeps.place import SweepDefaults
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Session:
-    """One call of a command: the folder that it was called in, read once, and who listens."""
+    """One call of a command: the folder it was called in, and who gets its reports."""
 
     project: Project
     settings: Settings
     start: Path
     environ: Mapping[str, str]
     report: Report  # takes a line of narration
-    quiet: bool  # which server was chosen is not reported
+    quiet: bool  # do not report which server was chosen
     read_only: bool  # the command only looks, or is a dry run
     _state: State | None = None
     _engine: "Engine | None" = None
@@ -43,7 +44,7 @@ class Session:
 
     @property
     def state(self) -> State:
-        """The state folder, made when first needed: a call that is refused before leaves none."""
+        """The state folder. It is made when first needed, so that a refused call leaves none."""
         if self._state is None:
             root = self.project.root
             self._state = (
@@ -60,7 +61,7 @@ class Session:
 
             if (
                 self._state is None and not self.read_only
-            ):  # no folder for an engine that does not answer
+            ):  # make no state folder if the engine does not answer
                 Engine.connect(self.settings.engine, environ=self.environ).close()
             self._engine = Engine.connect(
                 self.settings.engine, state=self.state, environ=self.environ
@@ -70,7 +71,7 @@ class Session:
         return self._engine
 
     def server_choice(self, flag: str | None) -> ServerChoice:
-        """Which server this call talks to, and why."""
+        """The server that this call uses, and why."""
         return choose_server(
             flag=flag,
             environ=self.environ,
@@ -80,7 +81,7 @@ class Session:
         )
 
     def servers(self, flag: str | None, *, own: "OwnServerPolicy" = "renew") -> "Servers":
-        """The servers of this call; which one was taken and why is reported in one line."""
+        """The servers of this call; reports in one line which one was chosen and why."""
         from runner.sweeps.servers import Servers
 
         choice = self.server_choice(flag)
@@ -96,7 +97,7 @@ class Session:
         )
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> SweepDefaults:
-        """Entity and W&B project: flag, else the environment, else W&B's own settings."""
+        """Entity and W&B project: from flags, else the environment, else W&B's own settings."""
         saved = read_wandb_settings(find_home(), self.project.root, self.environ)
 
         def find(name: str, flag: str | None) -> tuple[str | None, str]:
@@ -121,7 +122,7 @@ class Session:
         )
 
     def _describe(self, choice: ServerChoice) -> str:
-        """Which server, and for W&B the key's origin and where a bare sweep ID is looked for."""
+        """The server; for W&B also the key's origin and the place of bare sweep IDs."""
         if choice.url is None:
             return f"this folder's own ({choice.why})"
         key = find_key_origin(choice.url, environ=self.environ, home=find_home(), state=self.state)
@@ -129,10 +130,10 @@ class Session:
         return f"{choice.url} ({choice.why}), {origin}, {self.names().describe()}"
 
     def load_sweep(self, file: Path) -> "SweepSpec":
-        """A checked sweep file, its warnings told; each file is read once in a call.
+        """Read and check a sweep file, once per call; reports its warnings.
 
         Raises:
-            RunnerError: it is not there (3), cannot be read, or is not a valid sweep (2).
+            RunnerError: it does not exist (3), or is not a valid sweep (2).
         """
         from runner.sweeps.file import check_sweep_file
 
@@ -174,16 +175,16 @@ def open_session(
 
     Args:
         flags: settings of the command line, by dotted key.
-        create: the state folder is made when it is first needed (with `read_only` only planned);
-            else there must be one.
-        read_only: nothing is remembered in it.
-        quiet: the answer is JSON, and which server was chosen is not narrated.
+        create: make the state folder when it is first needed (with `read_only`, only plan it);
+            otherwise it must exist.
+        read_only: write nothing into it.
+        quiet: for JSON output: do not report which server was chosen.
         yes: `--yes` of a command that acts on what the project's files decide about keys and code;
-            None for one that only looks, in which nothing counts that was not accepted.
-        overridden: keys that flags of this call decide, which are in no settings.
+            None for a command that changes nothing: it ignores what was not accepted.
+        overridden: keys of settings that flags of this call replace.
 
     Raises:
-        RunnerError: no state folder although one is needed (3), or damaged settings (2).
+        RunnerError: the state folder is missing (3), or the settings are wrong (2).
     """
     project = find_project(start)
 
@@ -218,4 +219,6 @@ def _say_foreign(start: Path) -> str | None:
     if found is None:
         return None
     whose = name_user(found.stat().st_uid)
-    return f"`{found}` is {whose}'s, or anybody may write above it: call it in its own folder"
+    return (
+        f"`{found}` belongs to {whose}, or others may write above it: run runner in its own folder"
+    )

@@ -1,4 +1,4 @@
-"""`runner stop` and `runner down`: agents end their runs; `down` removes what is left, not data."""
+"""`runner stop` ends agents and their runs; `runner down` also removes containers, not data."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,10 +22,10 @@ OnResult = Callable[[Result], None]  # called as each action ends, from several 
 def stop_agents(
     session: Session, names: Sequence[str], *, dry_run: bool, on_result: OnResult
 ) -> list[Result]:
-    """Stop the agents of these names, all without one.
+    """Stop the agents of these names; without names, all agents.
 
     Raises:
-        RunnerError: there is no agent of a name (3).
+        RunnerError: no agent has one of the names (3).
     """
     engine = session.engine()
     agents = [one for one in read_fleet(engine, session.state) if not one.retired]
@@ -34,7 +34,7 @@ def stop_agents(
 
 
 def take_down(session: Session, *, dry_run: bool, on_result: OnResult) -> list[Result]:
-    """Stop the fleet and remove its containers, and its server where no run logs to it."""
+    """Stop the fleet and remove its containers; remove its server if no run logs to it."""
     engine, state, report = session.engine(), session.state, session.report
     agents = read_fleet(engine, state)
     alive = [agent for agent in agents if agent.alive]
@@ -75,16 +75,16 @@ def _remove_keys(state: State) -> None:
 
 
 def _remove_server(session: Session, engine: Engine) -> None:
-    """The server goes unless somebody's run still logs to it."""
+    """Remove the server unless a run still logs to it."""
     server, health = find_server(engine, session.state), None
-    with suppress(KeyRefused):  # the key file was replaced: nobody can log to it any more
+    with suppress(KeyRefused):  # the key file was replaced: no run can log to it any more
         health = read_health(server.url, server.key) if server else None
     if health is not None and health.runs_live:
         session.report(
             f"kept the sweep server: live runs log to it ({health.runs_live}); "
-            "`runner down` again when they have ended"
+            "run `runner down` again when they have ended"
         )
         return
     if remove_server(engine, session.state):
-        session.report("removed the sweep server; its data stay")
+        session.report("removed the sweep server; its data stays")
     engine.networks.remove(network_name(session.state))

@@ -1,4 +1,4 @@
-"""A sweep with its runs, and its best one."""
+"""Read a sweep with its runs, and find the best run."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,10 +25,10 @@ def read_sweep(
         server: `--server`.
 
     Raises:
-        RunnerError: there is no such sweep (3), or `name` is a file (2).
+        RunnerError: the sweep does not exist (3), or `name` is a file (2).
     """
     servers = session.servers(server, own="start")
-    if is_file_spec(name):  # it would be created
+    if is_file_spec(name):  # `resolve_sweep` would create it
         raise RunnerError(
             f"`{name}` is a file, not a sweep",
             hint="`runner sweep list` shows the sweeps",
@@ -42,7 +42,7 @@ def get_best(joined: SweepHandle, runs: Iterable[RunInfo]) -> RunInfo:
     """The best run.
 
     Raises:
-        RunnerError: none has logged the metric, or the sweep has none (3).
+        RunnerError: no run has logged the metric, or the sweep has no metric (3).
     """
     found = find_best(runs, joined.sweep.goal)
     if found is None:
@@ -58,10 +58,10 @@ def get_best(joined: SweepHandle, runs: Iterable[RunInfo]) -> RunInfo:
 
 
 def change_config(config: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """A run's configuration with values of `--set KEY=VALUE` in place of its own.
+    """A run's configuration, changed by `--set KEY=VALUE`.
 
     Raises:
-        RunnerError: a key that the configuration does not have, or no `=` (2).
+        RunnerError: the configuration does not have the key, or a change has no `=` (2).
     """
     return {**config, **dict(_parse_change(change, config) for change in changes)}
 

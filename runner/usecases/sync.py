@@ -1,4 +1,4 @@
-"""`runner sync-offline`: every run that was logged offline goes to W&B, once, verified."""
+"""`runner sync-offline`: send each run that logged offline to W&B once, and verify it."""
 
 import os
 import time
@@ -34,7 +34,8 @@ from runner.offline.target_choice import choose_target
 from runner.offline.target_sweeps import TargetSweeps
 from runner.offline.transfer import Addresses, Outcome, Transfer
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.state.find import find_state
 from runner.state.folder import State
 from runner.sweeps.records import SweepRecord, load_records
@@ -42,14 +43,16 @@ from runner.sweeps.servers import Servers, find_kind
 from runner.usecases.consent import Ask, settle
 from runner.user.records import find_user_folder
 
-RUNS_PER_PROCESS = 64  # a second process of W&B's client costs a second, which is to pay
+RUNS_PER_PROCESS = (
+    64  # starting another process of W&B's client takes 1 s, so each gets enough runs
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """What `sync-offline` was asked for, settings apart."""
+    """The flags of `sync-offline` that are not settings."""
 
-    paths: Sequence[Path]  # none: the usual folders
+    paths: Sequence[Path]  # empty: the usual folders
     to: str | None = None  # URL
     entity: str | None = None
     project: str | None = None
@@ -61,7 +64,7 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What became of the runs, or in a dry run what would be sent."""
+    """The outcome of each run; in a dry run, what would be sent."""
 
     url: str
     outcomes: Sequence[Outcome]
@@ -74,7 +77,7 @@ def sync(
     """Send the runs of the folder `start`.
 
     Raises:
-        RunnerError: there is no target, no key for it, or it does not answer.
+        RunnerError: there is no target, or no key for it (4); or it does not answer (1).
     """
     state, settings = _read_folder(start, environ, request, report, ask)
     if request.paths:
@@ -84,7 +87,7 @@ def sync(
     folder = state.root if state else find_user_folder(environ)
     staging = (state.cache if state else folder) / "sync"
     bundle = find_ca_bundle(environ)
-    # Go, in which W&B's client sends, heeds this name only
+    # the sender of W&B's client is written in Go, which reads only this variable
     sending = {**environ, **({"SSL_CERT_FILE": str(bundle)} if bundle else {})}
     workers = max(1, min(request.workers or _processes(len(logs)), len(logs)))
     with ExitStack() as stack:
@@ -93,7 +96,7 @@ def sync(
             lock = stack.enter_context(exclusive(folder / "sync.lock"))
             senders = stack.enter_context(Senders(staging, sending, lock))
             if logs and not has_receipts(folder / "sync.db", logs):
-                senders.prepare(workers)  # they load while the logs are read
+                senders.prepare(workers)  # they load W&B's client while we read the logs
         groups = group(logs)
         progress = SyncProgress(len(groups), sum(log.size for log in logs))
         choice = _choose(request.to, settings, logs, state, environ, bundle)
@@ -148,7 +151,7 @@ def _sync(
     workers: int,
     senders: Senders | None,
 ) -> Sequence[Outcome | Transfer]:
-    """What becomes of the runs; without `senders` what would be done."""
+    """The outcome of each run; without `senders`, the plan of each."""
     staging = find_staging(environ, find_home())
     sweeps = TargetSweeps(target, ledger, config_of, progress.tell)
     arrivals = Arrivals(target)
@@ -211,7 +214,7 @@ def _addresses(target: SyncTarget, settings: Settings, request: SyncRequest) -> 
     if found is None:
         raise RunnerError(
             f"there is no sweep `{'/'.join((*there, sweep_id))}` on {target.url}",
-            hint="without `--sweep` the runs' own sweep is brought along",
+            hint="without `--sweep`, runner creates the runs' own sweep there",
             code=ExitCode.NOT_FOUND,
         )
     path = found.path
@@ -227,7 +230,7 @@ def _addresses(target: SyncTarget, settings: Settings, request: SyncRequest) -> 
 def _config_of(
     state: State | None, environ: Mapping[str, str], report: Report
 ) -> Callable[[str], Mapping[str, Any] | None]:
-    """A sweep's configuration by its ID: from this folder's record, else from its server."""
+    """Make `find(sweep_id)`: the configuration from this folder's record, else from its server."""
 
     def find(sweep_id: str) -> Mapping[str, Any] | None:
         record = load_records(state).get(sweep_id) if state else None

@@ -248,6 +248,7 @@ def test_a_constant_is_perfect_where_all_scenes_are_equal() -> None:
             assert value == pytest.approx(best, abs=0.1), name
 
 
+@pytest.mark.slow
 def test_no_other_constant_is_better_by_much() -> None:
     """On scenes that it was not found on: not the mean, no other hand, no other rotation."""
     train, val = make_scenes(200, seed=3), make_scenes(200, seed=4)

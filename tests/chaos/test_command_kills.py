@@ -5,22 +5,24 @@ agents, the others, and all other commands, at a random moment. Then the command
 once, and all has to be as if nobody had killed it.
 """
 
+import contextlib
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runner.disk.temporary import PREFIX, is_abandoned
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
+from tests.rig.waiting import wait_for
 
 SIZE = int(os.environ.get("RUNNER_CHAOS_SIZE", "5"))
 AGENTS = 3
@@ -78,7 +80,7 @@ class Victim:
         process = self.folder.start(*COMMANDS[name])
         try:
             if started:
-                next(started)
+                wait_for(lambda: started.is_set() or process.poll() is not None, 120)
             else:
                 time.sleep(moments.uniform(0.2, self.lengths[name]))
             ended = process.poll() is not None
@@ -89,12 +91,20 @@ class Victim:
             return "ended before"
         return "between two starts" if started else "killed"
 
-    def _watch_starts(self) -> Iterator[Any]:
-        """The starts of this fleet's agents, from now on."""
+    def _watch_starts(self) -> threading.Event:
+        """Is set at the next start of an agent of this fleet."""
         filters = {"label": [f"dev.runner.fleet={self.folder.fleet}", "dev.runner.role=agent"]}
         starts = {**filters, "event": ["start"]}
-        events: Iterator[Any] = self.engine.client().events(decode=True, filters=starts)
-        return events
+        events = self.engine.client().events(decode=True, filters=starts)
+        seen = threading.Event()
+
+        def wait() -> None:
+            with contextlib.suppress(Exception):  # the stream ends with the test
+                next(events)
+                seen.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        return seen
 
     def check(self, name: str) -> None:
         """All is as the command leaves it: nothing orphaned, doubled or left over."""

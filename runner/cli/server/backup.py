@@ -19,9 +19,9 @@ def backup(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy all that the running server keeps.
+    """Copy everything that the running server keeps.
 
-    The copy is a tar file, and the server goes on meanwhile.
+    The copy is a tar file; the server keeps running.
     """
     url, key, trust = reach(open_session(create=True, read_only=True))
     name = datetime.now(tz=UTC).strftime("runner-backup-%Y%m%d-%H%M%S.tar")

@@ -21,7 +21,7 @@ def check(
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that what a stopped server keeps fits."""
+    """Check the data of a stopped server for faults."""
     with server_extra():  # the packages of a server may be missing here
         from runner.server.check import check as look
     if data is None:
@@ -43,6 +43,6 @@ def check(
             left = "can be repaired: --repair" if fault.repair else "cannot be repaired"
             state = "repaired" if mended else left
             console.data(inline(f"{fault.where}: {fault.what} ({state})"))
-        console.note(f"{len(found)} faults" if found else "everything fits")
+        console.note(f"{len(found)} faults" if found else "no faults found")
     if any(not mended for _, mended in found):
         raise typer.Exit(int(ExitCode.FAILED))

@@ -13,10 +13,10 @@ _PACKAGES = {
 
 @contextmanager
 def server_extra() -> Iterator[None]:
-    """Say which package is missing of those that the server needs.
+    """Turn the import error of a package of the server into an error with a hint.
 
     Raises:
-        RunnerError: one is missing (4).
+        RunnerError: a package is missing (6).
     """
     try:
         yield

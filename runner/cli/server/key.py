@@ -25,23 +25,25 @@ app = typer.Typer(
 
 @app.callback()
 def key_() -> None:
-    """Make keys that read only, or serve one sweep."""
+    """Make keys that only read, or only serve one sweep."""
 
 
 def create(
     sweep: Annotated[
-        str | None, typer.Option(help="The sweep, `entity/project/id`, for whose runs it is.")
+        str | None, typer.Option(help="The sweep whose runs use the key: `entity/project/id`.")
     ] = None,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="It looks at everything and changes nothing.")
+        bool, typer.Option("--read-only", help="The key reads everything and changes nothing.")
     ] = False,
-    name: Annotated[str, typer.Option(help="A name to know it by.")] = "",
+    name: Annotated[str, typer.Option(help="A name for the key.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key; it is shown this once."""
+    """Make a key; it is shown only once."""
     if read_only == (sweep is not None):
         raise RunnerError(
-            "a key is `--read-only`, or for one `--sweep`", hint="say one", code=ExitCode.USAGE
+            "a key is `--read-only`, or for one `--sweep`",
+            hint="give one of the two",
+            code=ExitCode.USAGE,
         )
     asked = {"kind": "read" if read_only else "sweep", "sweep": sweep, "name": name}
     made = _client().ask("POST", "/keys", asked)
@@ -78,7 +80,7 @@ def revoke(
     key: Annotated[str, typer.Argument(help="The ID that `list` shows.")],
     as_json: JsonOption = False,
 ) -> None:
-    """End a key; a second time changes nothing."""
+    """Revoke a key; doing it again changes nothing."""
     _client().ask("DELETE", f"/keys/{key}")
     console.note(f"key {key} is revoked")
     if as_json:

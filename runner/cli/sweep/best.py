@@ -15,14 +15,15 @@ from runner.usecases.sweeps import change_config, get_best, read_sweep
 def best(
     name: SweepArgument,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the configuration."),
     ] = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the best run's configuration as YAML.
 
-    It is ready for training once more.
+    Use it to train again.
     """
     joined, runs = read_sweep(open_session(read_only=True, quiet=as_json), name, server)
     found = get_best(joined, runs)

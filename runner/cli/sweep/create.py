@@ -20,7 +20,7 @@ def create(
     entity: Annotated[str | None, typer.Option(help="The W&B entity.")] = None,
     name: Annotated[str | None, typer.Option(help="The sweep's display name.")] = None,
     if_absent: Annotated[
-        bool, typer.Option("--if-absent", help="Take the unfinished sweep of the same file.")
+        bool, typer.Option("--if-absent", help="Use the unfinished sweep of the same file, if any.")
     ] = False,
     server: ServerOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only.")] = False,

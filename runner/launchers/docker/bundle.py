@@ -1,4 +1,4 @@
-"""The agent's code as containers mount it: a copy, so that an upgrade changes no running agent."""
+"""Copy the agent's code for containers to mount, so that an upgrade changes no running agent."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ sys.exit(main())
 
 
 def bundle_agent(cache: Path) -> Path:
-    """`<cache>/agent-<hash>` with all that an agent needs; made where it is missing.
+    """The folder `<cache>/agent-<hash>` with the agent's code; made if missing.
 
     Two callers at once both get the same finished folder.
     """
@@ -36,13 +36,13 @@ def bundle_agent(cache: Path) -> Path:
         try:
             fresh.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster
+            if not folder.is_dir():  # otherwise another process made it first
                 raise
     return folder
 
 
 def read_agent_files(package: Path = PACKAGE) -> dict[str, bytes]:
-    """Path in the bundle → content. The package `runner` there imports nothing."""
+    """Path in the bundle → content. Its `runner/__init__.py` imports nothing."""
     files = {
         "__main__.py": _MAIN,
         "pynvml.py": _find_pynvml().read_bytes(),
@@ -54,7 +54,7 @@ def read_agent_files(package: Path = PACKAGE) -> dict[str, bytes]:
 
 
 def _find_pynvml() -> Path:
-    """Its file; to import it takes ten times as long as to find it."""
+    """The file of pynvml; finding it is ten times as fast as importing it."""
     found = find_spec("pynvml")
     assert found is not None  # noqa: S101 - it is among our dependencies
     assert found.origin is not None  # noqa: S101
@@ -69,7 +69,7 @@ def _hash(files: Mapping[str, bytes]) -> str:
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
-    """0644 and folders 0755 whatever the umask: another uid must read it."""
+    """Write a file of mode 0644, folders 0755, whatever the umask: other users must read it."""
     file = folder / name
     for parent in reversed(file.relative_to(folder).parents[:-1]):
         (folder / parent).mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""An agent as the engine is asked for it: pure, from what `up` was told to a `ContainerSpec`."""
+"""Make the `ContainerSpec` of an agent from the request of `up`. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ from runner.state.folder import State
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """What the user asks of every agent of one `up`: flags, settings and the sweep's command."""
+    """The options of every agent of one `up`: flags, settings and the sweep's command."""
 
-    command: tuple[str, ...] | None = None  # None: as the sweep's config says
+    command: tuple[str, ...] | None = None  # None: the command of the sweep's config
     program: str | None = None
     count: int | None = None
     mounts: tuple[Mount, ...] = ()
@@ -32,11 +32,11 @@ class AgentOptions:
     grace_s: int = limits.GRACE_S
     pin_index: bool = False
     memlock: int | None = None
-    offline: bool = False  # the runs log on disk only; the agent asks the server all the same
+    offline: bool = False  # runs log on disk only; the agent still asks the server
 
     @property
     def hash(self) -> str:
-        """Changes where any of it changes, so that agents that run otherwise are noticed."""
+        """A hash of all options: shows which agents run with others."""
         asked = (
             *(self.command, self.program, self.count, self.shm_bytes),
             *(self.memory_bytes, self.cpus, self.grace_s, self.pin_index, self.memlock),
@@ -50,47 +50,47 @@ class AgentOptions:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that the agents of one `up` have in common."""
+    """Everything that the agents of one `up` have in common."""
 
     fleet: str
     sweep: SweepPath
-    server: str  # "local", or its URL: what is kept as a label
-    server_kind: ServerKind  # whom the agents ask
-    base_url: str  # as a container reaches it
-    app_url: str | None  # where a person sees it, if that differs
+    server: str  # "local", or its URL; stored as a label
+    server_kind: ServerKind  # ours or W&B's
+    base_url: str  # for use in a container
+    app_url: str | None  # its web page, if that is another host
     network: str | None
     image: str  # ID
     interpreter: str
-    read_only: bool  # of an image that `build` made, in which nothing needs to be written
+    read_only: bool  # mount the root read-only: only for images that `build` made
     options: AgentOptions
-    project_dir: str | None = paths.PROJECT  # None: the image brings no project
+    project_dir: str | None = paths.PROJECT  # None: the image does not contain the project
     provenance: Mapping[str, Any] | None = None
-    ca_bundle: Path | None = None  # certificates that agents and runs trust in place of the image's
+    ca_bundle: Path | None = None  # for agents and runs, replaces the image's certificates
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the engine's machine gives to each of the agents that start together."""
+    """The share of the engine's machine for each agent that starts in this call."""
 
     user: str
     cpus: int
     memory_bytes: int
-    agents: int  # how many share it
+    agents: int  # how many agents share the machine
 
     @property
     def cpu_share(self) -> float:
-        """Cores of one agent that has no GPU."""
+        """CPU cores of one agent that has no GPU."""
         return round(max(0.1, self.cpus / self.agents), 2)
 
     @property
     def shm_share(self) -> int:
-        """Half of the memory, shared: loaders need far more than the engine's 64 MiB."""
+        """Bytes of `/dev/shm` for one agent: half of the memory, divided (Docker gives 64 MiB)."""
         return max(64 << 20, self.memory_bytes // 2 // self.agents)
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The host's side of one agent's mounts; all exist before it starts."""
+    """The host folders of one agent's mounts. They exist before it starts."""
 
     state: State
     agent: str
@@ -108,11 +108,11 @@ class Folders:
 
     @property
     def cache(self) -> Path:
-        """Caches that all agents share."""
+        """The caches that all agents share."""
         return self.state.cache / "agents"
 
     def mounts(self) -> tuple[Mount, ...]:
-        """CONTAINER.md's list."""
+        """The mounts that docs/container.md lists."""
         return (
             Mount(str(self.state.runs), paths.RUNS),
             Mount(str(self.workspace), paths.WORKSPACE),
@@ -157,7 +157,7 @@ def make_spec(
 
 
 def _lease(slot: Slot) -> tuple[Mount, ...]:
-    """The file of its GPU alone: with the folder a program could hold the leases of others."""
+    """Mount the lease file of this GPU only: the folder would let a program take other leases."""
     if slot.is_cpu:
         return ()
     return (Mount(f"{paths.HOST_LEASES}/{slot.uuid}", f"{paths.LEASES}/{slot.uuid}"),)
@@ -170,7 +170,7 @@ def _trust_mount(launch: Launch) -> tuple[Mount, ...]:
 
 
 def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
-    """The only record of an agent; nothing secret, since everyone may read it."""
+    """The labels, which are the record of an agent. They hold no secret: everyone can read them."""
     return {
         labels.ROLE: labels.AGENT_ROLE,
         labels.FLEET: launch.fleet,
@@ -184,7 +184,7 @@ def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
 
 
 def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None) -> dict[str, str]:
-    """The agent's environment: the user's own below, what the contract fixes above it."""
+    """The agent's environment: the user's variables, overridden by those of the contract."""
     sweep = launch.sweep
     fixed = {
         **variables.FIXED,
@@ -208,16 +208,16 @@ def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None)
 
 
 def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The user's variables, none of which the contract fixes or keeps secret.
+    """Check the user's variables against those that the contract sets or keeps secret.
 
     Raises:
-        RunnerError: they would be lost without a word, or a key would show in `docker inspect`.
+        RunnerError: one would be lost, or would show a key in `docker inspect` (2).
     """
     env = env or {}
     if fixed := sorted(name for name in env if variables.is_reserved(name)):
         raise RunnerError(
-            f"`{fixed[0]}` is set by runner in every agent: no `--env` or `[run] env` changes it",
-            hint="`--gpus`, `--sweep`, `--server` and `--pin` decide it",
+            f"runner sets `{fixed[0]}` in every agent; `--env` and `[run] env` cannot change it",
+            hint="`--gpus`, `--sweep`, `--server` and `--pin` do",
             code=ExitCode.USAGE,
         )
     if variables.API_KEY in env:
@@ -232,21 +232,21 @@ def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
 def make_command(
     template: Sequence[str] | None, program: str | None, replacement: Sequence[str]
 ) -> tuple[str, ...] | None:
-    """The template that a run's command is made from; None leaves it to the sweep's config.
+    """The template of a run's command; None: the agent uses the sweep's config.
 
     Args:
         template: the sweep's own `command`.
         program: the sweep's program, or the settings'.
-        replacement: what stands behind `--`; it replaces interpreter and program.
+        replacement: the words after `--`; they replace interpreter and program.
 
     Raises:
-        RunnerError: nothing says what to run.
+        RunnerError: there is no program and no command (2).
     """
     own = tuple(template) if template is not None else DEFAULT_COMMAND
     if not replacement:
         if program is None and PROGRAM in own:
             raise RunnerError(
-                "the sweep names no program (was it made in a notebook?)",
+                "the sweep does not name a program (was it made in a notebook?)",
                 hint="say what to run: `runner up … -- python train.py`",
                 code=ExitCode.USAGE,
             )
@@ -255,7 +255,7 @@ def make_command(
         return tuple(replacement)
     replaced = (INTERPRETER, PROGRAM)
     kept = [part for part in own if part not in replaced]
-    if template is not None and len(kept) == len(own):  # written out: nothing of it can be kept
+    if template is not None and len(kept) == len(own):  # no macro to put the words at
         return (*replacement, ARGS)
     place = min(own.index(part) for part in replaced if part in own)
     return (*kept[:place], *replacement, *kept[place:])
@@ -269,7 +269,7 @@ def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
         variables.COMMAND: None if options.command is None else json.dumps(options.command),
         variables.PROGRAM: options.program,
         variables.PROJECT_DIR: launch.project_dir,
-        # an image that brings no project keeps its own working folder
+        # an image without the project keeps its own working folder
         variables.WORKSPACE: paths.WORKSPACE if launch.project_dir else None,
         variables.APP_URL: launch.app_url,
     }

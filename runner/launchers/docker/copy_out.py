@@ -1,4 +1,4 @@
-"""What a program wrote in a container that is about to be removed."""
+"""Save what a program wrote in a container, before the container is removed."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ from runner.guard.walk import is_empty, walk
 from runner.state.folder import State
 
 THREADS = 8
-_ENGINES = ("/.dockerenv", "/sbin/docker-init")  # put into every container by the engine
+_ENGINES = ("/.dockerenv", "/sbin/docker-init")  # the engine puts them into every container
 
 
 def remove_agents(
     engine: Engine, state: State, agents: Sequence[Agent], report: Callable[[str], None]
 ) -> None:
-    """Remove the agents' containers, several at a time, after what they wrote was saved."""
+    """Save what the agents wrote, then remove their containers, several at a time."""
 
     def remove(agent: Agent) -> None:
         if saved := save_files(engine, state, agent, report):
-            report(f"{agent.name}: what it wrote is in `{saved}`")
+            report(f"{agent.name}: its files are in `{saved}`")
         engine.remove(agent.container)
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="remove") as pool:
@@ -35,12 +35,12 @@ def remove_agents(
 def save_files(
     engine: Engine, state: State, agent: Agent, report: Callable[[str], None]
 ) -> Path | None:
-    """Copy what an image of the user's own has in its working folder to `work/<agent>`.
+    """Copy changed files of the image's working folder to `work/<agent>`.
 
-    Agents with a project in their image work on the host: of those there is nothing to copy.
+    Agents with the project in their image work in a host folder: nothing is copied for them.
 
     Returns:
-        The folder; None where nothing was copied.
+        The folder; None if nothing was copied.
     """
     places = engine.files.places_of(agent.container)
     if places is None or places.working_dir == paths.WORKSPACE:
@@ -56,13 +56,13 @@ def save_files(
 
 
 def _find_place(state: State, agent: Agent) -> Path:
-    """An empty folder for the files, which is not there yet or lies where it should."""
+    """A new folder for the files, under a free name."""
     for name in (agent.name, f"{agent.name}.{short_id(agent.container)}"):
         try:
             with walk(state.root, "work", name, mode=0o755) as folder:
                 if is_empty(folder):
                     return state.work / name
-        except RunnerError:  # something else has this name
+        except RunnerError:  # something else has the name
             continue
     return state.work / f"{agent.name}.{short_id(agent.container)}.{secrets.token_hex(4)}"
 

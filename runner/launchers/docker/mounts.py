@@ -1,4 +1,4 @@
-"""What the user mounts into agents: `SRC:DST[:ro]`."""
+"""The user's mounts for agents: `SRC:DST[:ro]`."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -8,36 +8,36 @@ from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.guard.sources import find_danger
 from runner.guard.walk import make_file, walk
-from runner.settings.load import FLAG
+from runner.settings.model import FLAG
 from runner.settings.mounts import UserMount, not_a_mount
 from runner.state.folder import State
 
 WORKSPACE = PurePosixPath(paths.WORKSPACE)
-_SYSTEM = ("/proc", "/sys", "/dev")  # the engine's own in every container
+_SYSTEM = ("/proc", "/sys", "/dev")  # the engine mounts them in every container
 
 
 def resolve_mounts(
     mounts: Sequence[UserMount], base: Path, *, own: Sequence[str] = paths.OWN_MOUNTS
 ) -> tuple[Mount, ...]:
-    """Mounts as the engine wants them; of two with one target the last counts.
+    """The mounts for the engine; if two have the same target, the last one counts.
 
     Args:
-        mounts: the user's.
-        base: the project, from which relative sources are meant; each source must exist.
-        own: where agents have mounts of their own.
+        mounts: of the user.
+        base: the project folder, to which relative sources refer; each source must exist.
+        own: targets of the agents' own mounts.
 
     Raises:
-        RunnerError: a target of our own (2), no such source (3).
+        RunnerError: the target is not allowed (2), or the source does not exist (3).
     """
     found = {mount.target: _resolve(mount, base, own) for mount in mounts}
     return tuple(found.values())
 
 
 def describe_outside(mounts: Sequence[UserMount], base: Path) -> list[dict[str, str]]:
-    """The mounts whose sources lie outside of the project, for the user to read.
+    """The mounts whose sources are outside of the project, to show to the user.
 
     Args:
-        mounts: the user's, which `resolve_mounts` has let pass.
+        mounts: of the user, checked by `resolve_mounts`.
         base: the project.
     """
     return [
@@ -57,7 +57,7 @@ def _find_source(mount: UserMount, base: Path) -> Path:
 
 
 def make_mount_points(mounts: Sequence[Mount], state: State, agent: str) -> None:
-    """Make what mounts below the working copy need there: the engine would make it as root.
+    """Make the mount points in the working copy: the engine would make them as root.
 
     Raises:
         RunnerError: a program has put something else in the way.
@@ -72,7 +72,7 @@ def make_point(state: State, agent: str, target: str, *, is_file: bool) -> None:
     Args:
         state: the state folder of the fleet.
         agent: whose working copy it is.
-        target: in the container; what is not below the working copy needs nothing.
+        target: path in the container; outside of the working copy nothing is made.
         is_file: a file is mounted there.
 
     Raises:
@@ -104,13 +104,13 @@ def _resolve(mount: UserMount, base: Path, own: Sequence[str]) -> Mount:
     danger = find_danger(source, read_only=mount.read_only)
     if danger and mount.origin != FLAG:
         raise RunnerError(
-            f"mount `{mount}` ({mount.origin}) would open {danger}, to every program of a run",
-            hint=f"where that is meant: `--mount {mount}`",
+            f"mount `{mount}` ({mount.origin}) would open {danger} to every program of a run",
+            hint=f"if you want that: `--mount {mount}`",
             code=ExitCode.USAGE,
         )
     return Mount(str(source), str(target), read_only=mount.read_only)
 
 
 def _is_in(target: PurePosixPath, folders: Sequence[str]) -> bool:
-    """Whether it is one of these folders or below one."""
+    """Whether `target` is one of these folders or below one."""
     return any(target.is_relative_to(folder) for folder in folders)

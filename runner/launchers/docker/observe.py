@@ -1,4 +1,4 @@
-"""The fleet as it is: the engine's labels, the agents' status files and NVML."""
+"""Read the present fleet: the engine's labels and the agents' status files."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -21,23 +21,23 @@ _Value = TypeVar("_Value")
 
 
 def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
-    """The agents of all fleets on this engine; with `state` those of ours have their status."""
+    """The agents of all fleets on this engine; `state` adds the status of ours."""
     return [read_agent(container, state) for container in engine.containers(ROLE)]
 
 
 def read_fleet(engine: "Engine", state: State) -> list[Agent]:
-    """The agents of this state folder, those that were put aside among them."""
+    """The agents of this state folder, with those that were replaced."""
     return select_fleet(engine.containers(ROLE), state)
 
 
 def select_fleet(containers: Sequence[Container], state: State) -> list[Agent]:
-    """The agents of this state folder among all of an engine."""
+    """The agents of this state folder among all containers of an engine."""
     found = (read_agent(container, state) for container in containers)
     return [agent for agent in found if agent.fleet == state.fleet]
 
 
 def read_agent(container: Container, state: State | None) -> Agent:
-    """One container and, where it is its own, its status file."""
+    """One agent: its container, and its status file if this container wrote it."""
     told = container.labels
     name = told.get(labels.AGENT) or container.name.removeprefix(labels.NAME_PREFIX)
     fleet = told.get(labels.FLEET, "")
@@ -52,7 +52,7 @@ def read_agent(container: Container, state: State | None) -> Agent:
     if status is not None and status.container != labels.short_id(container.id):
         status = None  # another container wrote it
     slot, sweep = told.get(labels.SLOT), told.get(labels.SWEEP)
-    if status is not None:  # an agent says itself what Compose could not know
+    if status is not None:  # the agent reports what Compose could not know
         slot, sweep = slot or status.gpu.uuid, status.sweep or sweep
     return Agent(
         name=name,
@@ -72,7 +72,7 @@ def read_agent(container: Container, state: State | None) -> Agent:
 
 
 def _parse(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
-    """The value in a label or status; None where there is none that we know."""
+    """Parse a label or a status; None if it is missing or unknown."""
     try:
         return parse(text) if text else None
     except ValueError:

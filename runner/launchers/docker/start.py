@@ -1,4 +1,4 @@
-"""Start and replace agents: what was decided is carried out, one container for each."""
+"""Start and replace agents: carry out planned actions, one container each."""
 
 import os
 import threading
@@ -29,12 +29,12 @@ from runner.launchers.docker.observe import read_agent
 from runner.state.folder import State
 
 POLL_S = 0.5
-LEAVING_POLLS = 30  # for an agent without a run to leave by itself, which takes seconds
+LEAVING_POLLS = 30  # time for an agent without a run to end by itself: seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """All that the agents of one `up` are started with."""
+    """Everything to start the agents of one `up` with."""
 
     engine: Engine
     state: State
@@ -42,13 +42,13 @@ class Starter:
     host: Host
     key: str
     code: Path  # the folder with the agent's code
-    access: GpuAccess | None  # None: try what works
+    access: GpuAccess | None  # None: try each way until one works
     report: Report
-    interrupt: bool = False  # a run that is to be replaced is not waited for
+    interrupt: bool = False  # do not wait for runs of agents that are replaced
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def apply(self, action: Action) -> Result:
-        """Carry out one action; an expected failure is its outcome."""
+        """Carry out one action; an expected failure becomes its outcome."""
         try:
             detail = self._apply(action)
         except NameTaken as error:
@@ -67,13 +67,13 @@ class Starter:
         folders = prepare_folders(self.state, self.launch, action.agent, self.key, self.code)
         if not action.slot.is_cpu:
             prepare_lease(action.slot.uuid)
-        if action.old is not None:  # else the name was free when the plan was made
+        if action.old is not None:  # otherwise the name was free when the plan was made
             rename_ended(self.engine, action.agent)
         way = self._start(action.slot, folders)
         return f"by {way}" if way else ""
 
     def _check_points(self, agent: str) -> None:
-        """A link in the way of a mount is better told before a run is ended for it."""
+        """Refuse a link in place of a mount point before a run is ended for it."""
         if find_copied_sweep(self.state, agent) == self.launch.sweep.id:
             make_mount_points(self.launch.options.mounts, self.state, agent)
 
@@ -101,7 +101,7 @@ class Starter:
         return sorted(ways, key=lambda way: way != worked)
 
     def _end(self, old: Agent) -> None:
-        """Let an agent end its run, or interrupt it; then it is down."""
+        """Stop an agent: wait for its run, or interrupt it."""
         if old.engine_state == "created":
             self.engine.remove(old.container)
             return
@@ -111,15 +111,15 @@ class Starter:
         self.engine.stop(old.container, grace_s=grace_s)
 
     def _wait_for_run(self, agent: Agent) -> None:
-        """Until the agent has ended by itself after its run, as it is asked to."""
+        """Ask the agent to end after its run, and wait for that."""
         with asked_to_leave(self.state, agent):
-            # since the plan was made it may have gone on to the next one
+            # it may have begun the next run since the plan was made
             run = (self._look_at(agent) or agent).running_run or agent.running_run
             self.report(f"{agent.name}: waits for run {run} to end (`--now` interrupts it)")
             found, left = self._look_at(agent), LEAVING_POLLS
             while found and found.alive and found.running_run in (run, None) and left:
                 if self.cancelled.wait(POLL_S):
-                    raise RunnerError(f"interrupted: run {run} goes on")
+                    raise RunnerError(f"interrupted: run {run} continues")
                 left = LEAVING_POLLS if found.running_run else left - 1
                 found = self._look_at(agent)
 
@@ -129,10 +129,10 @@ class Starter:
 
 
 def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
-    """Make every folder that is mounted, the key's copy, and an emptied working copy if needed.
+    """Make all mounted folders, the copy of the key, and a working copy for this sweep.
 
     Raises:
-        RunnerError: something else lies in the place of one of them.
+        RunnerError: something else is in the place of one of them.
     """
     folders = Folders(state, agent, code)
     for shared in (state.runs, state.checkpoints, folders.cache):
@@ -146,10 +146,10 @@ def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Pa
 
 
 def prepare_lease(uuid: str) -> None:
-    """Make the file that is mounted as the lease of a GPU.
+    """Make the lease file of a GPU, for mounting.
 
     Raises:
-        RunnerError: the folder of all leases is another user's, or not a folder.
+        RunnerError: the folder of the leases belongs to another user, or is not a folder.
     """
     try:
         make_lease(LEASES, uuid)
@@ -158,10 +158,10 @@ def prepare_lease(uuid: str) -> None:
 
 
 def rename_ended(engine: Engine, agent: str) -> None:
-    """Rename the ended container of this name, of whatever fleet; it keeps its log and reason.
+    """Rename the ended container of this name, of any fleet; it keeps its log and reason.
 
     Raises:
-        NameTaken: it is alive: another command was faster.
+        NameTaken: it is alive: another command started it.
     """
     name = container_name(agent)
     found = engine.find(name)
@@ -174,11 +174,11 @@ def rename_ended(engine: Engine, agent: str) -> None:
     except EngineError:
         left = engine.find(found.id)
         if left is not None and left.name == name:
-            raise  # else another `up` did the same: the name is free, or taken again at the start
+            raise  # otherwise another `up` renamed it; the start reports a taken name
 
 
 def make_host(engine: Engine, agents: int) -> Host:
-    """What the engine's machine gives to each of so many agents."""
+    """The share of each of `agents` agents in the engine's machine."""
     info = engine.info()
     user = info.user(os.getuid(), os.getgid())
     return Host(user, info.cpus, info.memory_bytes, max(1, agents))

@@ -1,4 +1,4 @@
-"""Stop agents, and say what became of their runs."""
+"""Stop agents, and report what happened to their runs."""
 
 from runner.agent.contract import limits
 from runner.agent.contract.exits import AGENT_KILLED
@@ -11,7 +11,7 @@ from runner.state.folder import State
 
 
 def stop_agent(engine: Engine, state: State, action: Action, *, grace_s: int) -> Result:
-    """Stop one agent and tell what became of its run."""
+    """Stop one agent; the result says what happened to its run."""
     if action.do != "stop" or action.old is None:
         return Result(action, "done")
     run = action.old.running_run
@@ -30,6 +30,6 @@ def _describe_checkpoint(state: State, run: str) -> str:
     try:
         with walk(state.root, "checkpoints", run) as folder:
             kept = not is_empty(folder)
-    except (OSError, RunnerError):  # none, or something else
+    except (OSError, RunnerError):  # no checkpoint, or something else in its place
         kept = False
     return f"run {run} left {'a' if kept else 'no'} checkpoint"

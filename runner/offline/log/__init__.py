@@ -1,1 +1,1 @@
-"""The format of an offline log: frames, records, what they say, copies, who still writes one."""
+"""Offline logs: find them, read frames and records, copy them, see who still writes one."""

@@ -1,7 +1,7 @@
-"""Artifacts of a log, with copies of their files: W&B's sync reads, and may remove, what they name.
+"""Copy the files of a log's artifacts: W&B's sync reads, and may remove, the files they name.
 
-Its client copies each file of an artifact into a staging folder and records where. Only there, and
-in the run's own folder, is a file looked for: wherever the record says that it lies.
+W&B's client copies each file of an artifact into a staging folder and records its path. Whatever
+path the record names, we look for a file only in that folder and in the run's own folder.
 """
 
 import gzip
@@ -21,12 +21,12 @@ from runner.offline.log.file import LogFile
 from runner.offline.log.run_files import check, put
 
 STAGING = ("artifacts", "staging")  # below `WANDB_DATA_DIR`
-MAX_LINE_BYTES = 64 << 10  # of a manifest's file: W&B's sync reads no longer one
-MAX_LIST_BYTES = 1 << 30  # bytes that it unpacks to
+MAX_LINE_BYTES = 64 << 10  # of a manifest's file; W&B's sync does not read longer lines
+MAX_LIST_BYTES = 1 << 30  # its size when unpacked
 
 
 def find_staging(environ: Mapping[str, str], home: Path) -> Path:
-    """Where W&B's client puts the files of artifacts which this user's own programs log."""
+    """The staging folder for artifacts that this user's own programs log."""
     data = environ.get("WANDB_DATA_DIR")
     if data:
         return Path(data).expanduser().joinpath(*STAGING)
@@ -35,12 +35,12 @@ def find_staging(environ: Mapping[str, str], home: Path) -> Path:
 
 
 class Sources:
-    """The folders in which the files of a log's artifacts may lie.
+    """The folders that may contain files of a log's artifacts.
 
     Args:
-        log: of the run; one that a container may have written has files in its own staging folder
-            only, below the runs' folder.
-        folder: the run's own.
+        log: of the run. If a container may have written it, only the staging folder below the
+            runs' folder counts.
+        folder: of the run.
         own: the staging folder of this user's programs.
     """
 
@@ -68,10 +68,10 @@ class Sources:
 
     @contextmanager
     def open(self, recorded: str) -> Iterator[FileIO]:
-        """The file that is meant, which may have moved since.
+        """Open the file of a recorded path; it may have moved since.
 
         Raises:
-            DamagedFile: it is in none of the folders, or may not be sent.
+            DamagedFile: no folder contains it, or it must not be sent.
         """
         why = DamagedFile(
             "a file of it is neither in W&B's staging folder, which `WANDB_DATA_DIR` names, "
@@ -83,7 +83,7 @@ class Sources:
             except FileNotFoundError:
                 continue
             except DamagedFile as error:
-                why = DamagedFile(f"of a file of it: {error}")
+                why = DamagedFile(f"one of its files: {error}")
                 continue
             with file:
                 check(file, folder.owner)
@@ -102,22 +102,24 @@ class Sources:
 
 
 class ArtifactStage:
-    """Files of a run's artifacts in a new folder of ours."""
+    """Copies of the files of a run's artifacts, in a new folder."""
 
     def __init__(self, sources: Sources, to: Path) -> None:
         self._sources, self._to, self._count = sources, to, 0
         self._copies: dict[tuple[int, int], Path] = {}
-        self.modes: dict[Path, int] = {}  # of linked files: W&B's sync changes and removes its own
+        self.modes: dict[
+            Path, int
+        ] = {}  # of linked files: W&B's sync changes modes and removes files
 
     def take(self, artifact: Any) -> str | None:
-        """Make the record name copies; why that cannot be, if it cannot."""
+        """Copy the files and enter the copies in the record; return the reason if that fails."""
         manifest = artifact.manifest
         try:
             if manifest.manifest_file_path:
                 manifest.manifest_file_path = str(self._take_list(manifest.manifest_file_path))
             known: dict[str, Path] = {}
             for entry in manifest.contents:
-                entry.skip_cache = True  # W&B's sync would copy it once more
+                entry.skip_cache = True  # otherwise W&B's sync copies it again
                 if entry.local_path:
                     entry.local_path = str(self._take_file(entry.local_path, known))
         except DamagedFile as error:
@@ -125,7 +127,7 @@ class ArtifactStage:
         return None
 
     def _take_file(self, recorded: str, known: dict[str, Path]) -> Path:
-        """Each file of one artifact once."""
+        """Copy each file of an artifact once."""
         if recorded in known:
             return known[recorded]
         with self._sources.open(recorded) as file:
@@ -143,7 +145,7 @@ class ArtifactStage:
         return path
 
     def _take_list(self, recorded: str) -> Path:
-        """A copy of a manifest's file, a gzipped line for each entry, with copies of its files."""
+        """Copy a manifest's file (a gzipped line for each entry) and its files."""
         path, known = self._new(), dict[str, Path]()
         try:
             with (

@@ -1,6 +1,7 @@
-"""What the records of a log say of its run; a stranger may have written them, with right checksums.
+"""Read a run from the records of its log. A stranger may have written them, with right checksums.
 
-What is kept of one log is bounded: a log beyond a bound is damaged, whatever W&B would make of it.
+We keep a bounded amount of each log: a log beyond a bound counts as damaged, even if W&B's own
+sync would take it.
 """
 
 import re
@@ -10,22 +11,24 @@ from typing import Any
 from runner.offline.log.protobuf import DamagedLog, load_records
 from runner.offline.log.values import Values
 
-MAX_NAMES = 200_000  # artifacts, metrics with rules, references: of each
+MAX_NAMES = 200_000  # the limit for each: artifacts, metrics with rules, references
 MAX_FILES = 1_000_000
-_AT_ONCE = 1 << 20  # bytes of summaries
+_AT_ONCE = 1 << 20  # bytes of summary records
 _REFERENCE = b"wandb-client-artifact://"
-_CLIENT_ARTIFACT = re.compile(rb"wandb-client-artifact://(\w++)[^/\"\\]*+/([^\"\\]++)")  # linear
+_CLIENT_ARTIFACT = re.compile(
+    rb"wandb-client-artifact://(\w++)[^/\"\\]*+/([^\"\\]++)"
+)  # takes linear time
 _PASSED = {
     *("run", "exit", "history", "summary", "config", "metric", "stats", "telemetry"),
     *("environment", "output", "output_raw", "output_logger", "files", "artifact"),
     *("use_artifact", "alert", "preempting"),
 }
-_OF_LOG = frozenset(("header", "footer", "final"))  # nothing of the run's
+_OF_LOG = frozenset(("header", "footer", "final"))  # not about the run
 _TAKEN = frozenset(("run", "config", "metric", "artifact", "files", "exit"))
 
 
 def is_name(text: str) -> bool:
-    """Whether W&B takes this as the ID of a run or sweep, or as an entity or W&B project."""
+    """Whether W&B allows this as the ID of a run or sweep, or as an entity or W&B project."""
     return (
         0 < len(text) <= 128
         and text not in (".", "..")
@@ -36,12 +39,12 @@ def is_name(text: str) -> bool:
 
 
 def is_run_path(path: str) -> bool:
-    """Whether this names a file below a run's `files`."""
+    """Whether this is a relative path below a run's `files`."""
     return bool(path) and path[0] != "/" and ".." not in path.split("/") and "\0" not in path
 
 
 def find_kind(record: Any) -> str | None:
-    """What a record is of; None also for one that ends W&B's client, with all its runs."""
+    """The type of a record; None for unknown ones and for those that crash W&B's client."""
     kind: str | None = record.WhichOneof("record_type")
     if kind == "stats" and not record.stats.HasField("timestamp"):
         return None
@@ -49,17 +52,17 @@ def find_kind(record: Any) -> str | None:
 
 
 class Gate:
-    """Which records W&B's sync is given: those that its client writes, in their order.
+    """Selects the records that W&B's sync gets: those that its client writes, in order.
 
-    It acts on the others as well: it downloads and reads where a request or a TensorBoard record
-    says, and it ends, with the runs beside, at a kind that it does not know.
+    The sync would act on others too: a request or a TensorBoard record makes it download and read
+    files, and an unknown type crashes it and ends the other runs.
     """
 
     def __init__(self) -> None:
-        self._kinds = {"run"}  # that pass now
+        self._kinds = {"run"}  # types that pass now
 
     def passes(self, kind: str | None) -> bool:
-        """Whether the next record does."""
+        """Whether the next record, of this type, passes."""
         if kind not in self._kinds:
             return kind in _OF_LOG
         if kind == "run":
@@ -70,16 +73,16 @@ class Gate:
 
 
 class Contents:
-    """What the records so far said."""
+    """The run, from the records read so far."""
 
     def __init__(self) -> None:
         self._make = load_records().Record.FromString
         self.run_id = self.entity = self.project = self.sweep = ""
         self.started_at, self.rows, self.exit_code = 0.0, 0, None
         self.files: dict[str, None] = {}
-        self.plain = True  # each record passes as it is
+        self.plain = True  # every record passes unchanged
         self._config, self._summary = Values(), Values()
-        self._summaries: list[bytes] = []  # that wait to be entered
+        self._summaries: list[bytes] = []  # not entered yet
         self._waiting = 0  # bytes of them
         self._gate = Gate()
         self._last_row: Any = None
@@ -88,10 +91,10 @@ class Contents:
         self._named: dict[str, str] = {}
 
     def take(self, data: bytes) -> None:
-        """One record.
+        """Read one record.
 
         Raises:
-            DamagedLog: the client writes none such.
+            DamagedLog: W&B's client does not write such a record.
             DecodeError, ValueError: it cannot be decoded.
         """
         record = self._make(data)
@@ -118,12 +121,12 @@ class Contents:
         _bound(self._named, MAX_NAMES, "references to artifacts")
 
     def _enter(self) -> None:
-        """Summaries: there are two for each row, only the last values count, many are one.
+        """Enter the waiting summary records at once: each row has two, and only last values count.
 
-        Records in a row are read as one, whose lists are theirs joined.
+        Concatenated protobuf messages decode as one message with their lists joined.
         """
         changes = self._make(b"".join(self._summaries)).summary
-        if changes.remove:  # then it matters what came first
+        if changes.remove:  # then their order matters
             for one in self._summaries:
                 self._summary.add(self._make(one).summary)
         else:
@@ -134,7 +137,9 @@ class Contents:
         if self.run_id not in ("", run.run_id):
             raise DamagedLog("it names two runs")
         if not all(map(is_name, (run.run_id, run.project, run.entity or "-", run.sweep_id or "-"))):
-            raise DamagedLog("it names a run, entity, W&B project or sweep as W&B names none")
+            raise DamagedLog(
+                "it names a run, entity, W&B project or sweep in a way that W&B never does"
+            )
         self.run_id, self.entity, self.project = run.run_id, run.entity, run.project
         self.sweep = run.sweep_id
         self.started_at = run.start_time.seconds + run.start_time.nanos / 1e9
@@ -168,23 +173,23 @@ class Contents:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that its values and names take, about."""
+        """Approximate bytes of memory of its values and names."""
         names = len(self.files) + len(self._logged) + len(self._named)
         return 100 * names + self._config.weight + self._summary.weight
 
     @property
     def last_step(self) -> int | None:
-        """The last row's."""
+        """The step of the last row; None without rows."""
         return self._last_row.history.step.num if self._last_row else None
 
     @property
     def artifacts(self) -> tuple[str, ...]:
-        """Names of those that were logged."""
+        """Names of the logged artifacts."""
         return tuple(sorted(set(self._logged.values())))
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """Files of artifacts that rows refer to and that are not in the log."""
+        """Artifact files that rows refer to but the log does not contain."""
         return tuple(sorted({name for one, name in self._named.items() if one not in self._logged}))
 
     def config(self) -> dict[str, Any]:
@@ -192,7 +197,7 @@ class Contents:
         return {key: value for key, value in self._config.unfold().items() if key != "_wandb"}
 
     def summary(self) -> dict[str, Any]:
-        """The summary without what `define_metric` rules, which W&B's sync makes of the rows."""
+        """The summary without keys of `define_metric`: W&B's sync computes those from the rows."""
         self._enter()
         ruled = _Prefixes(self._ruled)
         return {
@@ -203,7 +208,7 @@ class Contents:
 
 
 class _Prefixes:
-    """Whether a text begins with one of many."""
+    """A set of prefixes to test strings against."""
 
     def __init__(self, prefixes: set[str]) -> None:
         self._sorted: list[str] = []
@@ -212,7 +217,7 @@ class _Prefixes:
                 self._sorted.append(one)
 
     def begin(self, text: str) -> bool:
-        """With none left that begins with another, only the nearest before it can."""
+        """Whether the text begins with a prefix; only the nearest one in sorted order can match."""
         at = bisect_right(self._sorted, text)
         return at > 0 and text.startswith(self._sorted[at - 1])
 

@@ -1,4 +1,4 @@
-"""A log's place on the disk, and its bytes as they were when it was judged."""
+"""The path of a log, and a snapshot of its bytes."""
 
 import hashlib
 import io
@@ -16,33 +16,33 @@ from runner.offline.log.leveldb import Readable
 class LogFile:
     """One `.wandb` file.
 
-    Nothing on the way from `root` to it is a link, and nothing that it says leads out of its run's
-    folder but into W&B's folder for artifacts' files.
+    No part of its path below `root` may be a link. The paths in it may lead only into the run's
+    folder and into W&B's staging folder of artifacts.
     """
 
-    root: Path  # real: what the user named, or the folder of runs of a state folder
+    root: Path  # resolved: a path from the user, or the runs folder of a state folder
     inner: str  # its path below `root`
     foreign: bool = False  # a container may have written it
-    size: int = 0  # as it was found
+    size: int = 0  # in bytes, when it was found
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The one at this path, which the caller has named: links on the way are followed."""
+        """The log at a path from the user; follows links in the path."""
         real = path.resolve()
         return cls(real.parent, real.name, size=real.stat().st_size)
 
     @property
     def path(self) -> Path:
-        """All of its path."""
+        """The full path."""
         return self.root / self.inner
 
     @contextmanager
     def folder(self) -> Iterator[ForeignFolder]:
-        """The run's own folder.
+        """Open the run's own folder.
 
         Raises:
             FileNotFoundError: it is gone.
-            DamagedFile: a link is on the way to it.
+            DamagedFile: its path contains a link.
         """
         with (
             ForeignFolder(self.root) as root,
@@ -52,11 +52,11 @@ class LogFile:
 
     @contextmanager
     def open(self) -> Iterator["LogSnapshot"]:
-        """Its bytes, so many as there are now.
+        """Open the log; the snapshot ends at its present size.
 
         Raises:
             FileNotFoundError: it is gone.
-            DamagedFile: it is no regular file, or a link is on the way to it.
+            DamagedFile: it is not a regular file, or its path contains a link.
         """
         with (
             self.folder() as folder,
@@ -67,7 +67,7 @@ class LogFile:
 
 
 class LogSnapshot:
-    """Bytes of a file, up to where it ended when it was opened, and what tells them from others."""
+    """The bytes of a file up to its size when it was opened, and their digest."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self._file, self._hash = file, hashlib.blake2b()
@@ -75,19 +75,19 @@ class LogSnapshot:
         file.seek(0)
 
     def read(self, size: int, /) -> bytes:
-        """The next ones."""
+        """Read up to `size` bytes."""
         data = self._file.read(min(size, self._left))
         self._left -= len(data)
         self._hash.update(data)
         return data
 
     def digest(self) -> bytes:
-        """Of those that were read."""
+        """The digest of the bytes read so far."""
         return self._hash.digest()
 
 
 def copy(source: Readable, to: Path) -> None:
-    """Write what is left of it to a new file."""
+    """Copy the remaining bytes to a new file."""
     with to.open("xb") as out:
         while data := source.read(1 << 20):
             out.write(data)

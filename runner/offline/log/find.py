@@ -1,4 +1,4 @@
-"""Which logs lie where, and which of them are one run."""
+"""Find logs, and group those of the same run."""
 
 import os
 import re
@@ -13,20 +13,20 @@ from runner.guard.foreign_folder import ForeignFolder
 from runner.offline.log.file import LogFile
 from runner.offline.log.read import RunLog, read_log
 
-MAX_LOGS = 1000  # of one run; each resume makes one
-HELD = 64 << 20  # bytes of memory that the values of runs take which are read together, about
+MAX_LOGS = 1000  # per run; each resume makes one
+HELD = 64 << 20  # approximate bytes of memory for the values of runs that are read together
 MAX_HELD = 512 << 20  # the same for the logs of one run
-_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)", re.DOTALL)  # any byte may be in a name
+_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)", re.DOTALL)  # a name may contain any byte
 _LOG = re.compile(r"run-(.*)\.wandb", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRun:
-    """The logs of one run, oldest first; or one log that cannot be told whose it is."""
+    """The logs of one run, oldest first; or one log whose run is unknown."""
 
     logs: tuple[RunLog, ...]
-    bad: RunLog | None = None  # the first that may not be sent: then none of the run's is
-    copies: tuple[Path, ...] = ()  # left out: what they hold is in `logs`
+    bad: RunLog | None = None  # the first log that must not be sent; then none of the run is sent
+    copies: tuple[Path, ...] = ()  # left out: `logs` contains the same
 
     @property
     def run_id(self) -> str:
@@ -35,28 +35,28 @@ class LocalRun:
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The folder of the run."""
         return (self.bad or self.logs[-1]).path.parent
 
 
 def find_logs(paths: Iterable[Path]) -> list[LogFile]:
-    """The logs that the paths mean: a log, a run's folder, or a folder of such; each once.
+    """The logs at the paths (a log, a run's folder, or a folder of those), each once.
 
-    A link that is named here is followed, unless it lies in the runs of a state folder; one that
-    lies below is not: `read_log` says so.
+    Follows links among `paths`, except in the runs folder of a state folder. It does not follow
+    links below them: `read_log` reports those.
 
     Raises:
-        RunnerError: a path does not exist or holds none (code 3).
+        RunnerError: a path does not exist, or contains no log (3).
     """
     found = dict[Path, LogFile]()
     for path in paths:
         there = _is_there(path)
         logs = list(_logs_of(*_place(path))) if there else []
         if not logs:
-            why = "holds no run of W&B's" if there else "does not exist"
+            why = "has no W&B run" if there else "does not exist"
             raise RunnerError(
                 f"`{path}` {why}",
-                hint="give a folder `wandb`, or a run's folder in it",
+                hint="give a `wandb` folder, or a run's folder in it",
                 code=ExitCode.NOT_FOUND,
             )
         found |= {log.path: log for log in logs}
@@ -64,7 +64,7 @@ def find_logs(paths: Iterable[Path]) -> list[LogFile]:
 
 
 def find_usual_logs(start: Path, runs: Path | None) -> list[LogFile]:
-    """Those in `.runner/runs/wandb` and `./wandb`; nobody named these, so neither may be a link."""
+    """The logs in `.runner/runs/wandb` and `./wandb`; neither folder may be a link."""
     usual = [
         *([(runs.resolve(), True)] if runs and runs.is_dir() else []),
         (start.resolve(), False),
@@ -74,7 +74,7 @@ def find_usual_logs(start: Path, runs: Path | None) -> list[LogFile]:
 
 
 def _place(path: Path) -> tuple[Path, str, bool]:
-    """Root, path below it, and whether containers write there, of a path that the user named."""
+    """Root, path below it, and whether containers write there, for a path from the user."""
     absolute = Path(os.path.normpath(path.absolute()))
     for folder in (absolute, *absolute.parents):
         if folder.name == "runs" and _is_there(folder.parent / "fleet"):
@@ -88,7 +88,7 @@ def _place(path: Path) -> tuple[Path, str, bool]:
 
 
 def _logs_of(root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
-    """What lies at `base` below `root`: a log, a run's folder, or a folder of such."""
+    """The logs at `base` below `root`: a log, a run's folder, or a folder of those."""
     if base.endswith(".wandb"):
         return (yield LogFile(root, base, foreign, _size(root / base)))
     try:
@@ -137,14 +137,14 @@ def _logs_in(folder: ForeignFolder, root: Path, base: str, foreign: bool) -> Ite
 
 
 def _unreadable(root: Path, base: str, foreign: bool) -> LogFile:
-    """The log that would lie there; reading it says why it cannot be."""
+    """A log at a path that cannot be opened; reading it reports the reason."""
     name = base.rpartition("/")[2]
     run = _FOLDER.fullmatch(name)
     return LogFile(root, _join(base, f"run-{run[1] if run else name}.wandb"), foreign)
 
 
 def _is_there(path: Path) -> bool:
-    """A link counts, wherever it leads."""
+    """Whether the path exists; a link counts even if its target is missing."""
     try:
         path.lstat()
     except (OSError, ValueError):
@@ -164,7 +164,7 @@ def _size(path: Path) -> int:
 
 
 def group(files: Iterable[LogFile]) -> list[list[LogFile]]:
-    """The logs of one run, by their names, together; what began first comes first."""
+    """Group logs by the run IDs in their names, in order of their start."""
     groups: dict[str, list[LogFile]] = {}
     for file in sorted(files, key=lambda one: one.path.parent.name.removeprefix("offline-")):
         groups.setdefault(file.path.name, []).append(file)
@@ -172,11 +172,11 @@ def group(files: Iterable[LogFile]) -> list[list[LogFile]]:
 
 
 def read_runs(files: Iterable[LogFile], *, live: Container[Path]) -> list[LocalRun]:
-    """Logs, read to their ends and grouped by run, in the order in which the runs began.
+    """Read the logs and group them by run, in order of the runs' start.
 
     Args:
-        files: all that there are of each of their runs.
-        live: those that are still being written.
+        files: all logs of each of the runs.
+        live: logs that are still being written.
     """
     return _sorted_out(_read(files, live))
 
@@ -184,7 +184,7 @@ def read_runs(files: Iterable[LogFile], *, live: Container[Path]) -> list[LocalR
 def read_chunks(
     chunks: Iterable[Sequence[Sequence[LogFile]]], *, live: Container[Path]
 ) -> Iterator[list[LocalRun]]:
-    """Groups of logs, those of a chunk together: fewer where their values take much memory."""
+    """Read groups of logs, a chunk at a time; fewer at a time if their values take much memory."""
     for groups in chunks:
         logs, held = list[RunLog](), 0
         for files in groups:
@@ -198,7 +198,7 @@ def read_chunks(
 
 
 def _read(files: Iterable[LogFile], live: Container[Path]) -> list[RunLog]:
-    """Logs of one name, or few: what there is too much of is not read, or not kept."""
+    """Read the logs of one name; skips or drops logs beyond the limits."""
     logs, held = list[RunLog](), 0
     for number, file in enumerate(files):
         if number >= MAX_LOGS or held > MAX_HELD:
@@ -230,7 +230,9 @@ def _checked(log: RunLog, live: bool) -> RunLog:
 
 
 def _found(group: Sequence[RunLog]) -> LocalRun:
-    best: dict[str, RunLog] = {}  # by folder: its name has the second in it, equal ones are copies
+    best: dict[
+        str, RunLog
+    ] = {}  # by folder name, which contains the second of the start: equal names are copies
     for log in sorted(group, key=lambda log: (log.sendable, log.size), reverse=True):
         best.setdefault(log.path.parent.name, log)
     logs = tuple(sorted(best.values(), key=lambda log: (log.started_at, log.path.parent.name)))

@@ -1,4 +1,4 @@
-"""The frame of a `.wandb` log: LevelDB's log format under a header of W&B's own. Pure.
+"""The frame of a `.wandb` log: LevelDB's log format after a header of W&B. Pure.
 
 Blocks of 32 KiB; each chunk is CRC32 (IEEE, over type and data), length, type and data; a record
 is one full chunk, or a first, some middle ones and a last. Seen in clients 0.28 to 0.31.
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 BLOCK = 32 * 1024
-# W&B's client gives up a row of 10 MB; an artifact's 100,000 files, the most that it puts into one
-# record, take some 20 MB
+# W&B's client drops rows above 10 MB. An artifact has at most 100,000 files in one record, which
+# take some 20 MB.
 MAX_RECORD_BYTES = 32 << 20
-MAGIC = b":W&B\xe1\xbe\x00"  # then the format's version, 0
+MAGIC = b":W&B\xe1\xbe\x00"  # followed by the format version, 0
 _CHUNK = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-_SEEDS = tuple(zlib.crc32(bytes((kind,))) for kind in range(_LAST + 1))  # of the type alone
+_SEEDS = tuple(zlib.crc32(bytes((kind,))) for kind in range(_LAST + 1))  # CRC of the type byte
 
 
 class Readable(Protocol):
-    """What a log is read from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """So many bytes, fewer only at the end."""
+        """Read `size` bytes; fewer only at the end."""
 
 
 @dataclass(eq=False)  # a context manager sets its traceback, a set its hash
 class FrameError(Exception):
-    """The log cannot be read beyond `offset`."""
+    """The log cannot be read beyond byte `offset`."""
 
     offset: int
     kind: str  # foreign, truncated (it ends in a record), damaged (it goes on after the place), …
@@ -38,17 +38,17 @@ class FrameError(Exception):
 def read_frames(file: Readable) -> Iterator[bytes]:
     """The records of a log in their order.
 
-    A record that was begun and ends with its block is what a killed writer leaves: not an error.
+    A killed writer may leave a record that ends with its block: that is not an error.
 
     Raises:
-        FrameError: the file is no such log, or breaks off.
+        FrameError: the file is not such a log, or breaks off.
     """
     head = file.read(len(MAGIC))
     if head != MAGIC:
         raise FrameError(0, "truncated" if MAGIC.startswith(head) else "foreign")
     start, block = 0, head + file.read(BLOCK - len(MAGIC))
     at, parts, size = len(MAGIC), list[bytes](), 0
-    unpack, crc32, header = _CHUNK.unpack_from, zlib.crc32, _CHUNK.size  # locals are quick
+    unpack, crc32, header = _CHUNK.unpack_from, zlib.crc32, _CHUNK.size  # locals are faster
     while block:
         last = len(block) - header
         while at <= last:

@@ -1,4 +1,4 @@
-"""W&B's record types, without the second that importing all of `wandb` takes."""
+"""Load W&B's record types without importing all of `wandb`, which takes a second."""
 
 import importlib
 import importlib.util
@@ -10,11 +10,11 @@ from runner.errors import ExitCode, RunnerError
 
 
 class DamagedLog(ValueError):  # noqa: N818 - an answer, not a fault
-    """A log is not what W&B's client writes; the text says what is wrong with it."""
+    """A log differs from what W&B's client writes; the message says how."""
 
 
 def decode_errors() -> tuple[type[Exception], ...]:
-    """What the bytes of a record may raise when they are decoded, and the values in it."""
+    """The exceptions of decoding a record and its values."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # no stubs
 
     return DecodeError, ValueError, RecursionError, MemoryError
@@ -24,7 +24,7 @@ def load_records() -> Any:
     """The module `wandb.proto.wandb_internal_pb2` of the installed client (0.28 to 0.31).
 
     Raises:
-        RunnerError: the client is not installed.
+        RunnerError: the client is not installed (6).
     """
     name = "wandb.proto.wandb_internal_pb2"
     if name in sys.modules or "wandb" in sys.modules:
@@ -38,4 +38,4 @@ def load_records() -> Any:
     try:
         return importlib.import_module(name)
     finally:
-        del sys.modules["wandb"]  # whoever wants the client itself gets the whole of it
+        del sys.modules["wandb"]  # a later import gets the complete client

@@ -1,4 +1,4 @@
-"""What a run's log on disk holds, read to its end, and whether it may be sent."""
+"""Read a run's log to its end, and decide whether it may be sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ LogVerdict = Literal[
     "complete", "killed", "empty", "truncated", "damaged", "foreign", "open", "unreadable"
 ]
 SENDABLE: tuple[LogVerdict, ...] = ("complete", "killed")
-KILLED = 1  # the exit code of a run that left none: W&B's own sync takes it so
+KILLED = 1  # exit code of a run that logged none, as in W&B's own sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +25,37 @@ class RunLog:
     file: LogFile
     verdict: LogVerdict
     reason: str | None = None
-    size: int = 0
+    size: int = 0  # bytes
     run_id: str = ""
     entity: str = ""
     project: str = ""
     sweep: str = ""
-    started_at: float = 0.0
+    started_at: float = 0.0  # seconds since the epoch
     rows: int = 0
     last_step: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
-    summary: Mapping[str, Any] = field(default_factory=dict)  # but for what define_metric rules
+    summary: Mapping[str, Any] = field(default_factory=dict)  # without keys of define_metric
     exit_code: int | None = None
-    files: tuple[str, ...] = ()  # names of run files, as the log says them
+    files: tuple[str, ...] = ()  # names of run files in the log
     artifacts: tuple[str, ...] = ()
-    lacking: tuple[str, ...] = ()  # artifacts that were logged and are not in the log
-    plain: bool = False  # W&B's sync may be given each of its records as it is
-    digest: bytes = b""  # of its bytes
-    weight: int = 0  # bytes of memory that it takes, about
+    lacking: tuple[str, ...] = ()  # artifacts that rows refer to but the log does not contain
+    plain: bool = False  # W&B's sync may get every record unchanged
+    digest: bytes = b""  # hash of its bytes
+    weight: int = 0  # approximate bytes of memory
 
     @property
     def path(self) -> Path:
-        """Of the file."""
+        """The path of the file."""
         return self.file.path
 
     @property
     def sendable(self) -> bool:
-        """It was read to its end and nobody writes it any more."""
+        """Whether it was read to its end and is not being written."""
         return self.verdict in SENDABLE
 
 
 def read_log(file: LogFile) -> RunLog:
-    """Read a log to its end; nothing that it may hold raises."""
+    """Read a log to its end. Never raises for its content: `RunLog.reason` names the damage."""
     contents = Contents()
     size = file.size
     try:
@@ -65,12 +65,12 @@ def read_log(file: LogFile) -> RunLog:
                 contents.take(record)
         if contents.run_id:
             return _whole(file, size, contents, source.digest())
-        return RunLog(file, "empty", "its log holds no run", size, _named_by(file))
+        return RunLog(file, "empty", "its log has no run", size, _named_by(file))
     except FrameError as error:
         if size == 0:
             return RunLog(file, "empty", "its log is empty", size, _named_by(file))
         if error.kind == "foreign":
-            return RunLog(file, "foreign", "it is no W&B log", size, _named_by(file))
+            return RunLog(file, "foreign", "it is not a W&B log", size, _named_by(file))
         return _bad(file, size, contents, f"its log is {error.kind} at byte {error.offset}")
     except (OSError, DamagedFile) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
@@ -84,7 +84,7 @@ def read_log(file: LogFile) -> RunLog:
 
 
 def read_sweep(file: LogFile) -> str:
-    """The ID of the sweep that a log names, or nothing; only its first records are read."""
+    """The sweep ID in a log, or an empty string; reads only its first records."""
     contents = Contents()
     try:
         with file.open() as source:

@@ -1,4 +1,4 @@
-"""Copies of logs, as they are to arrive: other entity, project and sweep; originals untouched."""
+"""Copy logs with another entity, project and sweep. Never changes the originals."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from runner.offline.log.run_files import Left, stage_files
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a run goes on the target."""
+    """The place of a run on the target."""
 
     entity: str
     project: str
@@ -32,20 +32,20 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A copy that W&B's sync can take, and what was left out of it."""
+    """A copy for W&B's sync, and what was left out of it."""
 
     log: Path
     left: tuple[Left, ...] = ()
     modes: dict[Path, int] = field(default_factory=dict)
 
     def restore(self) -> None:
-        """Give the originals of linked files the modes that they had: W&B's sync changes them."""
+        """Restore the modes of linked files: W&B's sync changes them."""
         for path, mode in self.modes.items():
             path.chmod(mode)
 
 
 class Changed(Exception):  # noqa: N818 - an answer, not a fault
-    """A log is not what it was when it was read."""
+    """A log has changed since it was read."""
 
 
 def stage(
@@ -57,24 +57,23 @@ def stage(
     before: Sequence[RunLog] = (),
     own_entity: str = "",
 ) -> Staged:
-    """Write the copy of a sendable log into `folder`, beside links to or copies of its run's files.
+    """Copy a sendable log into `folder`, with links to or copies of its run's files.
 
-    Its bytes are those that were read, and its files lie below the run's folder, whatever a program
-    that can write there makes of them meanwhile. A log that goes where it says as it is is copied
-    as it is.
+    The copy has the bytes that were read, and only files below the run's folder, whatever a
+    program that can write there changes meanwhile. A log that needs no change is copied as a whole.
 
     Args:
-        log: as read.
-        destination: what run and artifact records will say.
-        folder: made here.
-        own_staging: where this user's own programs put the files of artifacts.
-        before: the run's earlier logs: this one is sent as a resume, and carries their summary,
-            which W&B's sync would drop.
-        own_entity: where the target puts a run that names no entity.
+        log: the log, as it was read.
+        destination: written into the run and artifact records.
+        folder: this call makes it.
+        own_staging: the staging folder of this user's own programs.
+        before: the run's earlier logs: this one is sent as a resume, with their summary, which
+            W&B's sync would drop.
+        own_entity: the target's entity for runs without one.
 
     Raises:
-        Changed: the log is another one now, or is gone.
-        OSError: there is no room.
+        Changed: the log has changed, or is gone.
+        OSError: the disk is full, or the folder cannot be written.
     """
     folder.mkdir(parents=True)
     says = Destination(log.entity or own_entity, log.project, log.run_id, log.sweep)
@@ -95,7 +94,7 @@ def stage(
             return Staged(copied, (*left, *writing.left), artifacts.modes)
     except (FileNotFoundError, FrameError) as error:
         raise Changed from error
-    except decode_errors() as error:  # a file that is damaged is one of these, too
+    except decode_errors() as error:  # a damaged file raises one of these, too
         raise Changed from error
 
 
@@ -105,7 +104,7 @@ def _check(source: LogSnapshot, log: RunLog) -> None:
 
 
 class _Rewriting:
-    """A log's records on their way into its copy."""
+    """Rewrites the records of a log for its copy."""
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ class _Rewriting:
         self.left: list[Left] = []
 
     def carry_out(self, source: LogSnapshot, to: Path) -> None:
-        """All of them."""
+        """Rewrite all records."""
         decode, gate, before = self._records.Record.FromString, Gate(), self._before
         with to.open("xb") as out:
             writer = FrameWriter(out)

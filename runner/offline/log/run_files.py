@@ -1,4 +1,4 @@
-"""Copies of a run's files for W&B's sync: regular ones that lie below the run's folder."""
+"""Copy a run's files for W&B's sync: only regular files below the run's folder."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from runner.guard.foreign_folder import ForeignFolder
 from runner.offline.log.contents import is_run_path
 
 MAX_PATH_CHARS = 1024
-_SPARSE = 64 << 20  # a file so large of which a hundredth is on the disk is mostly a hole
+_SPARSE = 64 << 20  # bytes; a file of this size with less than 1 % on disk counts as sparse
 _WRITTEN_BY_SYNC = re.compile(
     r"config\.yaml|wandb-(summary|metadata)\.json|output(_.*)?\.log|logs/.*", re.DOTALL
 )
@@ -23,7 +23,7 @@ _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOENT, 
 
 
 class Left(NamedTuple):
-    """What of a run is not sent, and why."""
+    """A file or artifact of a run that is not sent, and the reason."""
 
     kind: Literal["file", "artifact"]
     name: str
@@ -31,10 +31,10 @@ class Left(NamedTuple):
 
 
 def stage_files(folder: ForeignFolder, names: Sequence[str], to: Path) -> list[Left]:
-    """Put the run files of these names into the new folder `to`; those that are gone are not told.
+    """Put the run files of these names into the new folder `to`; skips files that are gone.
 
     Raises:
-        OSError: there is no room for them.
+        OSError: the disk is full, or the folder cannot be written.
     """
     to.mkdir()
     folders = {to}
@@ -49,7 +49,7 @@ def stage_files(folder: ForeignFolder, names: Sequence[str], to: Path) -> list[L
 
 
 def find_left(folder: ForeignFolder, names: Sequence[str]) -> list[Left]:
-    """The run files of these names that are not to be sent."""
+    """The run files of these names that must not be sent."""
     return _for_each(folder, names, lambda _name, _file: None)
 
 
@@ -76,13 +76,13 @@ def _open(folder: ForeignFolder, name: str) -> FileIO:
 
 
 def check(file: FileIO, owner: int) -> None:
-    """Whether a regular file in a folder of this owner may be sent.
+    """Check that a regular file in a folder of this owner may be sent.
 
-    A hard link to a file of the same owner's is a file like any other: who made it could have
-    copied it. One to another's file may have been made by somebody who cannot read that.
+    A hard link to a file of the same owner may be sent: its maker could have copied the file. The
+    maker of a hard link to another user's file may not be able to read that file.
 
     Raises:
-        DamagedFile: it may not.
+        DamagedFile: it must not be sent.
     """
     status = os.fstat(file.fileno())
     if status.st_nlink > 1 and status.st_uid != owner:
@@ -92,17 +92,17 @@ def check(file: FileIO, owner: int) -> None:
 
 
 def put(file: FileIO, to: Path, *, link: bool) -> None:
-    """Make `to` this very file, or a copy of what it holds now where there can be no link.
+    """Link the file as `to`; copy its present content if a link is not possible.
 
     Args:
         file: a regular file.
         to: a new name in a folder of ours.
-        link: false where W&B's sync writes to the file.
+        link: False if W&B's sync writes to the file.
     """
     if link:
         try:
             there = os.open(to.parent, os.O_PATH | os.O_DIRECTORY)
-            try:  # by its handle: what has taken its name meanwhile does not matter
+            try:  # by its handle: another file may have its name by now
                 source = f"/proc/self/fd/{file.fileno()}"
                 return os.link(source, to.name, dst_dir_fd=there, follow_symlinks=True)
             finally:
@@ -111,7 +111,7 @@ def put(file: FileIO, to: Path, *, link: bool) -> None:
             if error.errno not in _NO_LINK:
                 raise
     with to.open("xb") as out:
-        at, end = 0, os.fstat(file.fileno()).st_size  # it may grow without an end
+        at, end = 0, os.fstat(file.fileno()).st_size  # it may keep growing
         while at < end:
             if not (sent := os.sendfile(out.fileno(), file.fileno(), at, min(end - at, 1 << 30))):
                 break

@@ -1,4 +1,4 @@
-"""Config and summary as a log changes them: nested values, of which the last of each stands."""
+"""Config and summary from the changes in a log: nested values; the last value of a key counts."""
 
 import json
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from runner.offline.log.protobuf import DamagedLog
 
 MAX_VALUES = 200_000  # W&B advises fewer than 100,000 metrics
-MAX_BYTES = 32 << 20  # of all their JSON together; W&B takes 10 MB of a config
-MAX_NODES = 1_000_000  # in their JSON, which is 60 to 100 bytes of memory each
+MAX_BYTES = 32 << 20  # of all JSON together; W&B accepts 10 MB for a config
+MAX_NODES = 1_000_000  # in their JSON; each takes 60 to 100 bytes of memory
 MAX_DEPTH = 100
 
 
@@ -15,26 +15,26 @@ class Values:
     """The values after the changes so far.
 
     Raises:
-        DamagedLog: they are more than is kept of one log, or nested too deep.
-        ValueError: as they are unfolded: they are no JSON.
+        DamagedLog: there are more than the limits, or they are nested too deep.
+        ValueError: from `unfold`: a value is not JSON.
     """
 
     def __init__(self) -> None:
-        self._flat: dict[tuple[str, ...], str | None] = {}  # path → JSON; None where it was removed
-        self._size = 0  # of the JSON
-        self._nodes = 0  # in it, once it was unfolded
+        self._flat: dict[tuple[str, ...], str | None] = {}  # path → JSON; None: removed
+        self._size = 0  # bytes of the JSON
+        self._nodes = 0  # of the JSON, after `unfold`
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the unfolded values take, about."""
+        """Approximate bytes of memory of the unfolded values."""
         return self._size + 80 * self._nodes
 
     def add(self, change: Any) -> None:
-        """Enter a record's changes; what is written last stands last."""
+        """Enter the changes of a record; the last value of a key counts."""
         if len(change.update) + len(change.remove) > MAX_VALUES:
             raise DamagedLog(f"it changes more than {MAX_VALUES} values at once")
         newest: dict[tuple[str, ...], str | None] = {_path(item): None for item in change.remove}
-        for item in change.update[::-1]:  # a slice: twice as fast
+        for item in change.update[::-1]:  # a slice is twice as fast as `reversed`
             path = (item.key,) if item.key else tuple(item.nested_key[:])
             if path not in newest:
                 newest[path] = item.value_json
@@ -45,7 +45,7 @@ class Values:
             raise DamagedLog(f"its config or summary exceeds {MAX_VALUES} values or 32 MiB")
 
     def unfold(self) -> dict[str, Any]:
-        """The nested values: decoded once, here, and not at each of a thousand steps."""
+        """The nested values, decoded once here and not at each step."""
         unfolded: dict[str, Any] = {}
         self._nodes = 0
         for (*outer, last), text in self._flat.items():

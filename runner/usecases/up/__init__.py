@@ -1,1 +1,1 @@
-"""`runner up`: from what was asked for to agents at work."""
+"""`runner up`: from the request to running agents."""

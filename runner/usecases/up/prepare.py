@@ -1,4 +1,4 @@
-"""What `up` checks before it decides, and what it starts agents with once it has."""
+"""The checks of `up` before it decides, and the launch that it then starts agents with."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,16 +24,16 @@ from runner.sweeps.records import SweepHandle
 from runner.usecases.session import Session
 from runner.usecases.up.target import SweepTarget
 
-_LEAST_MEMORY = 6 << 20  # Docker's own
+_LEAST_MEMORY = 6 << 20  # bytes; Docker's own minimum
 _MOST_PER_CORE = 10  # CPU slots
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectPlace:
-    """Where an image has the project."""
+    """The folder of the project in an image."""
 
-    folder: str | None  # None: the image brings no project
-    read_only: bool  # nothing else in the image needs to be written
+    folder: str | None  # None: the image does not contain the project
+    read_only: bool  # mount the root read-only: runs write nowhere else in the image
 
 
 def make_options(
@@ -44,10 +44,10 @@ def make_options(
     count: int | None,
     offline: bool = False,
 ) -> AgentOptions:
-    """What is asked of every agent, by flags, settings and sweep.
+    """The options of every agent, from flags, settings and sweep.
 
     Raises:
-        RunnerError: a mount or a variable that cannot be, or no program.
+        RunnerError: a mount or variable is not allowed, or there is no program (2, 3).
     """
     run = session.settings.run
     command, program = _find_command(target, session, replacement)
@@ -68,15 +68,15 @@ def make_options(
 
 
 def check_limits(options: AgentOptions, engine: Engine) -> None:
-    """Refuse what the engine would refuse, before a run is ended or a sweep created for it.
+    """Refuse limits that the engine would refuse, before `up` ends a run or creates a sweep.
 
     Raises:
-        RunnerError: more cores than there are, or less memory than a container may have.
+        RunnerError: more cores than the machine has, or less memory than Docker allows (2).
     """
     cores = engine.info().cpus
     if options.cpus is not None and not 0.01 <= options.cpus <= cores:
         raise RunnerError(
-            f"`--cpus {options.cpus:g}` is more than there is, or less than 0.01",
+            f"`--cpus {options.cpus:g}` is too many, or less than 0.01",
             hint=f"the engine's machine has {cores} cores",
             code=ExitCode.USAGE,
         )
@@ -89,10 +89,10 @@ def check_limits(options: AgentOptions, engine: Engine) -> None:
 
 
 def check_cores(slots: Sequence[Slot], engine: Engine, cpus: float | None) -> str | None:
-    """What to say of CPU slots that get less than a core each, unless `--cpus` wants it so.
+    """A warning if CPU slots get less than a core each and `--cpus` does not ask for that.
 
     Raises:
-        RunnerError: they would get next to nothing: more than ten to a core.
+        RunnerError: more than ten CPU slots would share a core (2).
     """
     cores, wanted = engine.info().cpus, sum(slot.is_cpu for slot in slots)
     if cpus is not None or wanted <= cores:
@@ -110,10 +110,10 @@ def check_cores(slots: Sequence[Slot], engine: Engine, cpus: float | None) -> st
 def check_image(
     session: Session, engine: Engine, image: AgentImage, options: AgentOptions
 ) -> ProjectPlace:
-    """Ask the image whether a run can begin in it, and where it has the project.
+    """Check that a run can start in the image; return where the image has the project.
 
     Raises:
-        RunnerError: no wandb, no such program, or a Python that is too old.
+        RunnerError: it lacks the program (3), wandb, or a recent Python (6).
     """
     probe = probe_image(engine, image.id, session.state, ours=image.kind == "ours")
     program = options.program or ""
@@ -127,7 +127,7 @@ def check_image(
     check_program(probe, program, image=image.tag)
     if probe.has_project:
         return ProjectPlace(PROJECT, image.read_only)
-    return ProjectPlace(None, read_only=False)  # its working folder is in it
+    return ProjectPlace(None, read_only=False)  # its working folder is in the image
 
 
 def make_launch(
@@ -139,7 +139,7 @@ def make_launch(
     options: AgentOptions,
     config: Mapping[str, Any],
 ) -> Launch:
-    """What the agents are started with, once the sweep is there and nothing is refused."""
+    """The launch of the agents, once the sweep exists and the plan refuses nothing."""
     server = joined.server
     bundle = server.ca_bundle and copy_ca_bundle(server.ca_bundle, session.state.cache)
     return Launch(
@@ -173,7 +173,7 @@ def _find_command(
 
 
 def _find_script(command: Sequence[str]) -> str | None:
-    """The `train.py` of `python train.py`; None where another form leaves it open."""
+    """The `train.py` of `python train.py`; None for a command of another form."""
     for word, following in pairwise(command):
         if re.fullmatch(r"(.*/)?python[0-9.]*", word) or word == INTERPRETER:
             return following if re.fullmatch(r"[\w./-]+\.py", following) else None
@@ -181,7 +181,7 @@ def _find_script(command: Sequence[str]) -> str | None:
 
 
 def _make_provenance(image: AgentImage, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a run's code came from; the agent adds GPU, driver and versions."""
+    """The origin of a run's code; the agent adds GPU, driver and versions."""
     found = {"commit": image.labels.get(PROJECT_COMMIT), "dirty": image.labels.get(PROJECT_DIRTY)}
     return {
         "image": image.id,
@@ -191,7 +191,7 @@ def _make_provenance(image: AgentImage, config: Mapping[str, Any]) -> dict[str, 
 
 
 def _ensure_network(server: Connection, engine: Engine, session: Session) -> str:
-    """The network of the agents: that of our server, else one of the fleet's own."""
+    """The network of the agents: our server's, else the fleet's own."""
     if server.network is not None:
         return server.network
     name = network_name(session.state)

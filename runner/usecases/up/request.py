@@ -1,4 +1,4 @@
-"""`runner up`: check everything, decide, act; nothing starts where anything is refused."""
+"""`runner up`: check everything, decide, act. If the plan refuses a GPU, nothing starts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UpRequest:
-    """What `up` was asked for, settings apart."""
+    """The flags of `up` that are not settings."""
 
     gpus: Selection
     sweep: str  # an ID, a path on the server, or a YAML file
     new: bool = False
-    command: tuple[str, ...] = ()  # in place of interpreter and program
+    command: tuple[str, ...] = ()  # replaces interpreter and program
     count: int | None = None  # runs per agent
     server: str | None = None
     offline: bool = False
@@ -57,7 +57,7 @@ class UpRequest:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Nothing was started: it was a dry run, or a GPU is refused."""
+    """The plan of a dry run, or one that refuses a GPU. Nothing was started."""
 
     sweep: str
     actions: Sequence[Action]
@@ -65,36 +65,36 @@ class Planned:
 
     @property
     def refused(self) -> list[Action]:
-        """What the plan must not do, each with its cause."""
+        """The refused actions, each with its cause."""
         return [action for action in self.actions if action.do == "refuse"]
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What came of each action."""
+    """The outcome of each action."""
 
     sweep: str
     results: Sequence[Result]
     outside: Sequence[Mapping[str, str]]
-    watch: "Watch | None"  # who follows the agents, where that was asked for
+    watch: "Watch | None"  # follows the agents, with `--follow`
 
 
 def bring_up(
     session: Session, request: UpRequest, on_result: Callable[[Result], None]
 ) -> Planned | Started:
-    """One agent on each selected GPU; what runs as wanted already is kept.
+    """Run one agent on each selected GPU; keep agents that already run as wanted.
 
     Args:
         on_result: called as each action ends, from several threads.
 
     Raises:
-        RunnerError: something is wrong; then nothing was started.
-        Interrupted: Ctrl-C while agents started: each is whole or not there.
+        RunnerError: a check failed; then nothing was started.
+        Interrupted: Ctrl-C while agents started; each agent is complete or does not exist.
     """
     engine, run = session.engine(), session.settings.run
     check_owner(session.state)
     agents = read_agents(engine, session.state)
-    slots = find_slots(session, agents, request.gpus)  # a wrong selection costs no time
+    slots = find_slots(session, agents, request.gpus)  # report a wrong selection early
     if crowded := prepare.check_cores(slots, engine, run.cpus):
         session.report(crowded)
     own: OwnServerPolicy = "find" if request.dry_run else "renew"
@@ -115,7 +115,9 @@ def bring_up(
         session.report(_describe_mount(mount))
     place = prepare.check_image(session, engine, image, options)
     _warn_of_target(session, target, request)
-    with locked_fleet(session.state, "waits for another `runner up` of this fleet", session.report):
+    with locked_fleet(
+        session.state, "waiting for another `runner up` of this fleet", session.report
+    ):
         target = look_again(target, servers, session)
         wanted = Wanted(
             session.state.fleet, target.path, image.id, options.hash, options.count, target.ended
@@ -138,7 +140,7 @@ def bring_up(
 
 
 def _find_agent_image(session: Session, engine: Engine, request: UpRequest) -> AgentImage:
-    """The image to start: the one named, else this project's, built first with `--build`."""
+    """The image to start: the named one, else this project's; `--build` builds it first."""
     arguments = (engine, session.project, session.settings, session.state)
     if not request.build:
         return find_image(*arguments, override=request.image)
@@ -148,7 +150,7 @@ def _find_agent_image(session: Session, engine: Engine, request: UpRequest) -> A
 
 
 def _describe_mount(mount: Mapping[str, str]) -> str:
-    """What runs reach of the host, for a mount whose source lies outside of the project."""
+    """A line about a mount from outside the project: what runs can reach of the host."""
     mode = "read and write" if mount["mode"] == "rw" else "read"
     origin = "`--mount`" if mount["origin"] == "flag" else mount["origin"]
     return f"runs {mode} `{mount['source']}` at `{mount['target']}` ({origin})"
@@ -160,25 +162,22 @@ def _warn_of_target(session: Session, target: SweepTarget, request: UpRequest) -
             "this sweep never ends by itself: it has no `run_cap`, and no `--count` is set"
         )
     if request.offline and (blind := target.blind_offline):
-        session.report(
-            f"warning: {blind}: blind with `--offline`, no run's metrics reach the search before "
-            "the sync"
-        )
+        session.report(f"warning: no metrics reach {blind} with `--offline` until `sync-offline`")
 
 
 def _report_changes(session: Session, request: UpRequest) -> None:
-    """Say where a build now would give another image than the one that is started."""
+    """Report that a build would now make another image than the one that starts."""
     if request.build or request.image:
         return
     from runner.image.build import project_changed  # slow to load; it runs beside the start
 
     try:
         changed = project_changed(session.project, session.settings, session.state)
-    except RunnerError as error:  # of a file that only a build needs
+    except RunnerError as error:  # about a file that only a build needs
         session.report(f"warning: the next build will fail: {error.message}")
         return
     if changed:
-        session.report("the project has changed since its image was built: `--build` builds anew")
+        session.report("the project has changed since its image was built: `--build` rebuilds it")
 
 
 def _make_watch(
@@ -188,7 +187,7 @@ def _make_watch(
     actions: Sequence[Action],
     request: UpRequest,
 ) -> "Watch | None":
-    """Who follows the agents, before they start."""
+    """The watch for `--follow`, made before the agents start."""
     if not request.follow:
         return None
     from runner.usecases.up.watch import Watch  # slow to load, and few calls follow
@@ -197,7 +196,7 @@ def _make_watch(
 
 
 def _decide(session: Session, engine: Engine, wanted: Wanted, request: UpRequest) -> list[Action]:
-    """The plan for the slots as they are now, from one look: an agent may end any moment."""
+    """The plan for the slots, from one reading of the agents: they may end at any moment."""
     agents = read_agents(engine, session.state)
     slots = find_slots(session, agents, request.gpus)
     return plan_fleet(slots, agents, wanted, force=request.force, again=request.again)
@@ -225,7 +224,7 @@ def _make_starter(
 
 
 def missing_sweep(session: Session) -> RunnerError:
-    """What is said without `--sweep`: the project's file, if it has one."""
+    """The error for a missing `--sweep`; its hint names the project's sweep file."""
     file = session.project.sweep_file
     name = file.name if file else "sweep.yaml"
     hint = f"`--sweep {name}` creates it first" if file else "`runner init` writes a sweep.yaml"

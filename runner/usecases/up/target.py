@@ -1,4 +1,4 @@
-"""The sweep that `up` is to work on: one that exists, or a checked file."""
+"""The sweep for `up`: an existing one, or a checked file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,30 +22,30 @@ from runner.usecases.session import Session
 
 @dataclass(frozen=True, slots=True)
 class SweepTarget:
-    """The sweep to work on: one that exists, or a checked file that is still to be created."""
+    """The sweep to work on: an existing one, or a checked file to create it from."""
 
-    path: SweepPath | None  # None: it is to be created
-    shown: str  # the path, or the file it is to be created from
+    path: SweepPath | None  # None: not created yet
+    shown: str  # for people: the path, or the file
     config: Mapping[str, Any]
-    joined: SweepHandle | None  # None: it is to be created of `new`
+    joined: SweepHandle | None  # None: create it from `new`
     new: SweepSpec | None = None
-    another: bool = False  # although one of the same content may be there
+    another: bool = False  # create it even if one with the same content exists
 
     @property
     def ended(self) -> bool:
-        """No more runs will be handed out."""
+        """The server gives out no more runs."""
         return self.joined is not None and self.joined.sweep.ended
 
     @property
     def blind_offline(self) -> str | None:
-        """What of the sweep needs the runs' metrics, and gets none while they log offline."""
+        """The parts of the search that get no metrics from offline runs: bayes, early stop."""
         blind = ["bayes"] if self.config.get("method") == "bayes" else []
         blind += ["early stop"] if self.config.get("early_terminate") else []
         return " and ".join(blind) or None
 
     @property
     def endless(self) -> bool:
-        """Nothing in the sweep itself brings it to an end."""
+        """Nothing in the sweep file ends the sweep."""
         return self.config.get("method") != "grid" and not self.config.get("run_cap")
 
 
@@ -54,11 +54,11 @@ def find_file_target(
 ) -> SweepTarget | None:
     """The sweep of a file, checked before an image is built for it.
 
-    A sweep that this folder made of the same content is taken up again; with `new`, or where
-    there is none, one is to be created.
+    Reuses a sweep that this folder made from the same content. With `new`, or without such a
+    sweep, `join` creates one.
 
     Raises:
-        RunnerError: the file is not a valid sweep, or `new` goes without a file (2).
+        RunnerError: the file is not a valid sweep, or `new` is set and `spec` is not a file (2).
     """
     if not is_file_spec(spec):
         if new:
@@ -81,7 +81,9 @@ def find_file_target(
             f"sweep {same.sweep.path} of `{spec}` has ended; `--new` creates another one"
         )
     else:
-        session.report(f"sweep {same.sweep.path} of `{spec}` goes on; `--new` creates another one")
+        session.report(
+            f"sweep {same.sweep.path} of `{spec}` is unfinished; `--new` creates another one"
+        )
     return _target_of(same, parsed.config)
 
 
@@ -90,13 +92,13 @@ def _find_same(
 ) -> SweepHandle | None:
     try:
         return find_same_sweep(parsed, servers, session.names())
-    except ServerDown as error:  # of a dry run, which starts none
-        session.report(f"whether `{spec}` has an unfinished sweep is not known: {error.message}")
+    except ServerDown as error:  # a dry run does not start it
+        session.report(f"cannot check if `{spec}` has an unfinished sweep: {error.message}")
         return None
 
 
 def find_sweep_target(spec: str, servers: Servers, session: Session) -> SweepTarget:
-    """The sweep that exists under this ID or path."""
+    """The existing sweep of this ID or path."""
     joined = resolve_sweep(spec, servers, session.names(), write=True)
     check_reachable(joined.server, session.engine())
     return _target_of(joined, joined.sweep.config)
@@ -107,7 +109,7 @@ def _target_of(joined: SweepHandle, config: Mapping[str, Any]) -> SweepTarget:
 
 
 def look_again(target: SweepTarget, servers: Servers, session: Session) -> SweepTarget:
-    """The target, with the sweep that another command created of the same file meanwhile."""
+    """The target again: another command may have created the sweep of the same file meanwhile."""
     if target.new is None or target.another:
         return target
     same = find_same_sweep(target.new, servers, session.names())
@@ -115,7 +117,7 @@ def look_again(target: SweepTarget, servers: Servers, session: Session) -> Sweep
 
 
 def join(target: SweepTarget, servers: Servers, session: Session) -> SweepHandle:
-    """The sweep itself, created now if it was a file."""
+    """Join the sweep; create it first if the target is a file."""
     if target.joined is not None:
         save_record(session.state, target.joined)
         return target.joined
@@ -126,10 +128,10 @@ def join(target: SweepTarget, servers: Servers, session: Session) -> SweepHandle
 
 
 def check_reachable(server: Connection, engine: Engine) -> None:
-    """A server on loopback that is not our container is out of the agents' reach.
+    """Refuse a server on loopback that is not our container: agents cannot reach it.
 
     Raises:
-        RunnerError: with the address to serve at instead.
+        RunnerError: it is such a server (2); the hint gives an address that works.
     """
     if server.own or not is_loopback(server.inner_url):
         return

@@ -1,4 +1,4 @@
-"""`up --follow`: wires engine, status files and server to the lines that a person reads."""
+"""`up --follow`: reads engine, status files and server, and reports each event in a line."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from runner.state.folder import State
 from runner.sweeps.records import SweepHandle
 
 POLL_S = 1.0
-WANDB_POLL_S = 10.0  # W&B limits how often it is asked
+WANDB_POLL_S = 10.0  # W&B limits the rate of requests
 
 
 class Watch:
-    """Follows the agents of one `up`; made before they start, so that nothing is missed."""
+    """Follows the agents of one `up`. Make it before they start, so that it misses nothing."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Watch:
         self._report = report
         self._engine, self._state, self._joined = engine, state, joined
         by_wandb = joined.server.kind == "wandb"
-        self._deaf = offline and by_wandb  # W&B hears of no run's end
+        self._deaf = offline and by_wandb  # W&B never learns that a run ended
         self._gone = False  # the sweep was deleted
         self._names = [action.agent for action in actions]
         self._search = Search.of(joined.sweep)
@@ -46,26 +46,28 @@ class Watch:
         self._first = Snapshot(kept, self._read_runs(), time.time())
 
     def follow(self, show: Callable[[str], None]) -> ExitCode:
-        """A line per event until each agent has ended, then a table; Ctrl-C only detaches.
+        """Report each event until all agents have ended, then show a table; Ctrl-C only detaches.
 
         Args:
-            show: takes the table.
+            show: prints the table.
         """
         try:
             last = follow(self._read, self._search, self._first, self._report, poll_s=self._poll_s)
         except KeyboardInterrupt:
-            self._report("detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it")
+            self._report(
+                "detached: the fleet keeps running; `runner ps` shows it, `runner stop` ends it"
+            )
             return ExitCode.INTERRUPTED
         show(summarize(self._first, last, self._search))
         code = find_exit_code(self._first, last)
         if code == ExitCode.RUNS_FAILED and self._joined.server.kind == "wandb":
-            self._report("why a run failed its server does not tell: `runner logs RUN` does")
+            self._report("W&B does not say why a run failed; `runner logs RUN` does")
         if self._deaf:
             self._look_for_sweep()
         return ExitCode.NOT_FOUND if self._gone and code == ExitCode.OK else code
 
     def _look_for_sweep(self) -> None:
-        """Whether it is still there; where nobody answers nothing is said of it."""
+        """Report the sweep as gone if the server says so; say nothing if it does not answer."""
         sweep, client = self._joined.sweep, self._joined.server.client
         with suppress(RunnerError):
             self._gone = client.find_sweep(sweep.path) is None
@@ -77,7 +79,7 @@ class Watch:
         return Snapshot(agents, self._read_runs(), time.time())
 
     def _find(self, name: str) -> Agent | None:
-        """The agent as it is; one whose container is gone (`down` in another shell) has ended."""
+        """The agent now. If its container is gone (`down` in another shell), it has ended."""
         container = self._engine.find(PREFIX + name)
         if container is not None:
             self._last[name] = read_agent(container, self._state)
@@ -93,7 +95,7 @@ class Watch:
         except RunnerError as error:
             if error.code != ExitCode.NOT_FOUND:
                 raise
-            self._report(f"{error.message}; runs that are under way may go on to their end")
+            self._report(f"{error.message}; current runs may continue to their end")
             self._gone = True
             return {}
         return {run.id: run for run in runs if run.agent is None or run.agent in self._names}

@@ -10,6 +10,8 @@ from tests.rig.nvml import DRIVER_NOT_LOADED, FakeGpu, FakeNvml, FakeSlice
 from tests.runner.agent.door import serve
 from tests.runner.agent.hand import Hand
 
+pytestmark = pytest.mark.slow  # a process for each agent, and waits
+
 MINE, OTHER = "GPU-11111111-2222-3333-4444-555555555555", "GPU-0"
 SLICE = "MIG-11111111-2222-3333-4444-555555555555"
 SHOW = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"

@@ -4,10 +4,14 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.rig.cloud import start_cloud
 from tests.runner.agent.door import KEY, Door
 from tests.runner.agent.hand import Hand
 from tests.runner.agent.programs import ECHO
+
+pytestmark = pytest.mark.slow  # a process for each agent, and waits
 
 GRID = "program: train.py\nmethod: grid\nparameters: {x: {values: [1, 2, 3, 4]}}\n"
 LOST = "the answer to a heartbeat was lost: a run may have been handed out that nobody runs\n"

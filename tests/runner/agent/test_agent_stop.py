@@ -5,9 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.runner.agent.door import Door
 from tests.runner.agent.hand import Hand
 from tests.runner.agent.programs import DEAF, ECHO, SAVES_ON_TERM
+
+pytestmark = pytest.mark.slow  # a process for each agent, and waits
 
 
 def test_an_agent_that_is_to_be_replaced_ends_after_its_run(tmp_path: Path, door: Door) -> None:

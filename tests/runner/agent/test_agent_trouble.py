@@ -11,6 +11,8 @@ from tests.runner.agent.door import Door
 from tests.runner.agent.hand import Hand
 from tests.runner.agent.programs import ECHO, SAVES_ON_TERM
 
+pytestmark = pytest.mark.slow  # a process for each agent, and waits
+
 
 def test_sigterm_in_an_outage_does_not_wait_for_the_server(tmp_path: Path, door: Door) -> None:
     door.add("r1")

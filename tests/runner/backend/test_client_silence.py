@@ -53,7 +53,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (SSH, "what it answers is not HTTP"),
+        (SSH, "its answer is not HTTP"),
         (CUT, "its answer broke off"),
         (b"", "Remote end closed connection without response"),
         (b"HTTP/1.0 200 OK\r\n\r\n<html>", "is not a sweep server: its answer is not JSON"),

@@ -88,11 +88,11 @@ def test_w_and_bs_cloud_is_not_asked() -> None:
     [
         (
             {"WANDB_API_KEY": "k" * 40},
-            "`WANDB_API_KEY` names no host and counts for https://api.",
+            "`WANDB_API_KEY` does not name a host, so it is used for https://api.",
         ),
         (
             {"WANDB_API_KEY": "k" * 40, "WANDB_BASE_URL": "https://other.example"},
-            "`WANDB_API_KEY` names no host and counts for https://other.example; `WANDB_BASE_URL=",
+            "`WANDB_API_KEY` does not name a host, so it is used for https://other.example; set `",
         ),
         ({}, "`wandb login --host=http://box:8080`, or set `WANDB_API_KEY` and `WANDB_BASE_URL="),
         (

@@ -8,7 +8,7 @@ from runner.backend.choice import ServerChoice, choose_server
 from runner.backend.keys import find_key
 from runner.backend.wandb_files import find_netrc_trouble, find_wandb_claims, read_wandb_settings
 from runner.errors import RunnerError
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 from runner.state.folder import State
 from runner.user.accepted import accept
 
@@ -173,7 +173,7 @@ def test_a_netrcs_default_entry_is_told_and_not_used(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("default login user password anybodys\n")
 
     assert find_key(CLOUD, environ={}, home=tmp_path, state=None) is None
-    assert "sent to none" in str(find_netrc_trouble({}, tmp_path))
+    assert "does not send its key" in str(find_netrc_trouble({}, tmp_path))
 
 
 OWN_KEY = "0123456789" * 4

@@ -75,7 +75,7 @@ def test_a_file_of_bytes_is_told_as_such(warm: WarmRunner, tmp_path: Path) -> No
     )
 
     assert (as_sweep.returncode, as_env.returncode) == (2, 2)
-    assert "is no text in UTF-8, so no sweep file\nhint: " in as_sweep.stderr
+    assert "is not UTF-8 text, so it is not a sweep file\nhint: " in as_sweep.stderr
     assert as_env.stderr.startswith("error: `sweep.yaml` is not UTF-8 text\nhint: ")
     assert list(tmp_path.iterdir()) == [file]
 

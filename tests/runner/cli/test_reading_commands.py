@@ -164,7 +164,7 @@ def test_a_folder_without_a_state_gets_none(
         (
             ("env",),
             3,
-            "error: this folder's sweep server does not run\nhint: `runner sweep create`",
+            "error: this folder's sweep server is not running\nhint: `runner sweep create`",
         ),
     ],
 )

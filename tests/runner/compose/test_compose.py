@@ -149,7 +149,7 @@ def test_a_server_of_wandb_has_no_port_here() -> None:
 def test_more_gpus_than_agents_are_refused() -> None:
     slots = tuple(Slot(n, parse_slot(f"GPU-{n:08d}-0000"), "H100") for n in range(9))
 
-    with pytest.raises(RunnerError, match="8 agents, and 9 GPUs"):
+    with pytest.raises(RunnerError, match="8 agents, but 9 GPUs"):
         make_values(replace(CHOSEN, slots=slots))
 
 

@@ -329,7 +329,7 @@ def _edit_the_sweep(composed: Composed, works: list[Path]) -> None:
     assert [one.stat().st_ino for one in works] == nodes
     assert {one["sweep"] for one in folder.json("ps")["agents"]} == {old}
     said = composed.compose("logs", "--no-log-prefix", "sweep")
-    assert f"agent-0, agent-1 go on with {old} until it ends" in said
+    assert f"on {old} until it ends: agent-0, agent-1" in said
     command = said.rpartition("`docker compose ")[2].partition("`")[0].split()
 
     composed.compose(*command, "--detach")

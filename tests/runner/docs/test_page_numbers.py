@@ -11,7 +11,7 @@ from runner.agent.failures import pause_before_next
 from runner.agent.loop import QUICK_S
 from runner.image.variant import BASES, CUDA13_CAPABILITY, CUDA13_DRIVER
 from runner.offline.log import values
-from runner.settings.load import Settings
+from runner.settings.model import Settings
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAUSES = [f"{pause_before_next(number):g}" for number in range(3, 12)]

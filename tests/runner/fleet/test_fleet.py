@@ -340,7 +340,7 @@ echo " $WANDB_ENTITY"
         ("nope1234", 3, "there is no sweep `nope1234`", "sweep"),
         ("absent.yaml", 3, "there is no sweep file `absent.yaml`", ""),
         ("other.yaml", 3, "the program `other.py` is not in image", "runner build"),
-        ("none.yaml", 2, "the sweep names no program", "-- python train.py"),
+        ("none.yaml", 2, "the sweep does not name a program", "-- python train.py"),
         ("wrong.yaml", 2, "wrong.yaml", "nothing was created"),
     ],
 )
@@ -389,7 +389,7 @@ def test_ctrl_c_while_following_only_detaches(folder: Folder) -> None:
 
     assert process.returncode == 130
     assert said.endswith(
-        "detached: the fleet goes on; `runner ps` shows it, `runner stop` ends it\n"
+        "detached: the fleet keeps running; `runner ps` shows it, `runner stop` ends it\n"
     )
     states = {one["state"] for one in folder.json("ps")["agents"] if "cpu" in one["name"]}
     assert "running" in states

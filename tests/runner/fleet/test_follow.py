@@ -80,7 +80,7 @@ def at(agent: Agent | None, *runs: RunInfo) -> Snapshot:
         (ended(137, "running"), ("failed", "killed by SIGKILL (exit code 137)")),
         (
             replace(ended(0, "finished"), status=None),
-            ("unknown", "exit code 0, and no status of its own"),
+            ("unknown", "exit code 0, and it wrote no status"),
         ),
     ],
 )

@@ -142,7 +142,7 @@ def test_an_agent_that_reached_its_count_is_kept_unless_again() -> None:
         replace(WANTED, count=3),
     )
 
-    assert plan(done, wanted=wanted) == ["keep: reached its count of 3; `--again` starts it anew"]
+    assert plan(done, wanted=wanted) == ["keep: reached its count of 3; `--again` starts it again"]
     assert plan(done, wanted=wanted, again=True) == ["start: the last one ended; was finished"]
     assert plan(done, wanted=replace(wanted, count=5, settings_hash="beef")) == [
         "start: settings changed; was finished"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 from runner.user.accepted import accept
 from tests.rig.command import ROOT, Done
 from tests.rig.warm import WarmRunner
@@ -165,5 +166,5 @@ def test_a_look_says_what_does_not_count(
 
     rows = {one["key"]: one for one in json.loads(shown.stdout)["settings"]}
     assert rows["server"]["value"] == "local"
-    assert "does not count yet" in shown.stderr
+    assert "not accepted yet" in shown.stderr
     assert shown.returncode == 0

@@ -83,7 +83,7 @@ def test_a_pipe_that_the_user_names_is_read_to_its_end(tmp_path: Path) -> None:
 def test_a_pipe_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
-    with pytest.raises(OSError, match="nothing more comes"):
+    with pytest.raises(OSError, match="gives no data"):
         read_given(tmp_path / "pipe", patience_s=0.2)
 
 

@@ -50,7 +50,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a link to secrets": (lambda root: link_out(root, "secrets"), "secrets` is a link"),
     "a link to runs": (lambda root: link_out(root, "runs"), "runs` is a link"),
     "a link in the cache": (lambda root: link_out(root, "cache/agents"), "agents` is a link"),
-    "open to everybody": (lambda root: root.chmod(0o777), "can be written by everybody"),
+    "open to everybody": (lambda root: root.chmod(0o777), "can be changed by everybody"),
     "secrets for everybody": (lambda root: (root / "secrets").chmod(0o707), "by everybody"),
     "tracked by git": (lambda root: commit(root.parent), "git tracks `.runner/"),
     "another's": (give_away, "belongs to #4242"),
@@ -99,7 +99,7 @@ def test_a_group_of_others_is_not(tmp_path: Path) -> None:
     os.chown(root, -1, 1)
     root.chmod(0o775)
 
-    with pytest.raises(RunnerError, match="can be written by the group") as caught:
+    with pytest.raises(RunnerError, match="can be changed by the group") as caught:
         find_state(tmp_path, environ={})
 
     assert "chmod -R go-w" in str(caught.value.hint)

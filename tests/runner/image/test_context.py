@@ -115,7 +115,7 @@ def test_links_out_of_the_project_and_lfs_pointers_are_named(tmp_path: Path) -> 
 
     assert paths(files) == ["inside", "outside", "train.py", "w.bin"]
     assert [one.split(":")[0] for one in files.notes] == [
-        "`outside` points out of the project (/mnt/data)",
+        "`outside` is a link out of the project (/mnt/data)",
         "`w.bin` is a Git LFS pointer, not the file",
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.image.dependencies import Dependencies, name_of, read_dependencies
 from runner.project.find import find_project
-from runner.settings.load import ImageSettings
+from runner.settings.model import ImageSettings
 
 
 def read(root: Path, *, cpu: bool = False, **settings: object) -> Dependencies:

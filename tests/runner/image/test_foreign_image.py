@@ -71,6 +71,6 @@ def test_what_it_wrote_is_copied_before_its_container_goes(
 
     _, said = folder.run("down")
 
-    assert f"{agent}: what it wrote is in `{work / agent}`" in said
+    assert f"{agent}: its files are in `{work / agent}`" in said
     assert [one.name for one in (work / agent).iterdir()] == ["ready"]
     assert (work / agent / "ready").stat().st_uid == os.getuid()

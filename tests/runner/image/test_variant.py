@@ -46,5 +46,5 @@ def test_flags_decide_without_nvml() -> None:
     assert choose_variant(cpu=False, cuda=12) == "cuda12"
     with pytest.raises(RunnerError, match="exclude each other"):
         choose_variant(cpu=True, cuda=13)
-    with pytest.raises(RunnerError, match="no CUDA 11"):
+    with pytest.raises(RunnerError, match="no images for CUDA 11"):
         choose_variant(cpu=False, cuda=11)

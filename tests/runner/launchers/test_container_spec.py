@@ -219,7 +219,7 @@ def test_a_command_takes_the_place_of_interpreter_and_program(
 
 def test_a_sweep_without_a_program_says_what_to_do() -> None:
     """It was made in a notebook, as a rule."""
-    with pytest.raises(RunnerError, match="names no program") as caught:
+    with pytest.raises(RunnerError, match="does not name a program") as caught:
         make_command(None, None, [])
     assert "-- python train.py" in (caught.value.hint or "")
 

@@ -80,14 +80,14 @@ def test_a_killed_run_is_expected_as_failed_and_fragments_add_up() -> None:
             BEGUN,
             replace(THERE, rows=4),
             "refuse",
-            "its sending was interrupted: 4 of 10 rows are there; it is not sent again",
+            "an earlier sync was interrupted: 4 of 10 rows are there; it is not sent again",
         ),
         (
             None,
             replace(THERE, rows=20),
             "refuse",
             (
-                "it was sent before, by something else: 20 rows there, 10 in its log: rows were "
+                "something else has sent it: 20 rows there, 10 in its log: rows were "
                 "sent twice; it is not sent again"
             ),
         ),

@@ -117,7 +117,7 @@ def test_ctrl_c_sends_no_further_batch_and_the_next_call_ends_it(
     assert "Traceback" not in said
     assert len(begun) <= 6  # the first batch
     for run in told["runs"]:
-        part = run["status"] == "failed" and "its sending was interrupted" in run["reason"]
+        part = run["status"] == "failed" and "an earlier sync was interrupted" in run["reason"]
         assert part or run["status"] in ("synced", "already"), run
     assert len(told["runs"]) == len(names)
 
@@ -174,7 +174,7 @@ def test_sweeps_of_several_servers_need_a_choice(tmp_path: Path) -> None:
         choose(None, "a1", "b2")
     with pytest.raises(RunnerError, match=r"--to: `ftp://x` is neither"):
         choose("ftp://x")
-    with pytest.raises(RunnerError, match=r"`https://ours` is a sweep server of runner, and sync"):
+    with pytest.raises(RunnerError, match=r"`https://ours` is a sweep server of runner, but sync"):
         choose("https://ours")
 
 

@@ -297,6 +297,7 @@ def start_in_vain(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
+@pytest.mark.slow
 def test_a_second_server_and_a_taken_port_are_refused_in_one_line(
     server: Server, tmp_path: Path
 ) -> None:
@@ -312,6 +313,7 @@ def test_a_second_server_and_a_taken_port_are_refused_in_one_line(
     assert held.stderr.count("\n") == taken.stderr.count("\n") == 2
 
 
+@pytest.mark.slow
 def test_a_killed_server_comes_back_with_all_that_it_acknowledged(tmp_path: Path) -> None:
     server = Server(tmp_path / "data")
     server.start()

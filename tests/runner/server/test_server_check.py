@@ -123,10 +123,10 @@ def test_a_backup_that_is_refused_or_breaks_off_leaves_nothing(
         fetch_backup(server.url, "k" * 40, tmp_path / "a.tar")
     assert refused.value.code == ExitCode.AUTH
     (tmp_path / "b.tar").touch()
-    with pytest.raises(RunnerError, match="is there already"):
+    with pytest.raises(RunnerError, match="exists already"):
         fetch_backup(server.url, server.key, tmp_path / "b.tar")
     server.stop()
-    with pytest.raises(RunnerError, match="is not whole"):
+    with pytest.raises(RunnerError, match="is incomplete"):
         fetch_backup(server.url, server.key, tmp_path / "c.tar")
     assert {one.name for one in tmp_path.iterdir()} == {"b.tar", "data", "data.log"}
 

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -388,7 +389,7 @@ def hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     code = tmp_path / "code"
     code.mkdir()
     (code / "sitecustomize.py").write_text(
-        "import runner.server.limits as limits\nlimits.HEAD_S, limits.BODY_S = 1.0, 1.0\n"
+        "import runner.server.limits as limits\nlimits.HEAD_S, limits.BODY_S = 2.0, 2.0\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(code))
     server = Server(tmp_path / "data")
@@ -397,6 +398,7 @@ def hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.stop(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_what_does_not_become_whole_is_answered_with_408(hasty: Server) -> None:
     credentials = with_key(hasty)["Authorization"].encode()
     head = b"POST /graphql HTTP/1.1\r\nHost: a\r\nAuthorization: " + credentials
@@ -408,6 +410,7 @@ def test_what_does_not_become_whole_is_answered_with_408(hasty: Server) -> None:
     assert hasty.stop() == 0
 
 
+@pytest.mark.slow
 def test_an_upload_may_take_long_as_long_as_it_goes_on(hasty: Server) -> None:
     hasty.ask(MAKE, i={"name": "r1", "modelName": "slow"})
     place = {"projectName": "slow", "runName": "r1", "entityName": "local"}
@@ -419,7 +422,7 @@ def test_an_upload_may_take_long_as_long_as_it_goes_on(hasty: Server) -> None:
         connection.sendall(head.encode())
         for _ in range(5):
             connection.sendall(b"x")
-            time.sleep(0.3)
+            time.sleep(0.5)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
@@ -457,15 +460,18 @@ def test_many_large_bodies_at_once_take_bounded_memory(server: Server) -> None:
     assert highest - before < 6 * limits.BODIES_BYTES
 
 
+@pytest.mark.slow
 def test_half_open_connections_are_closed_and_do_not_keep_others_out(hasty: Server) -> None:
-    held = [socket.create_connection(("127.0.0.1", hasty.port)) for _ in range(300)]
-    for one in held:
-        one.sendall(b"GET / HTTP/1.1\r\nHost:")
-    assert hasty.ask("{viewer{id}}")["viewer"]["id"]
-    for one in held:
-        one.settimeout(20)
-        assert one.recv(100).startswith(b"HTTP/1.1 408")
-        one.close()
+    with ExitStack() as stack:
+        held = []
+        for _ in range(300):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", hasty.port)))
+            one.sendall(b"GET / HTTP/1.1\r\nHost:")
+            held.append(one)
+        assert hasty.ask("{viewer{id}}")["viewer"]["id"]
+        for one in held:
+            one.settimeout(20)
+            assert one.recv(100).startswith(b"HTTP/1.1 408")
     assert len(hasty.errors) < 10_000
 
 

@@ -265,7 +265,7 @@ def test_a_key_that_was_changed_by_hand_gets_a_new_server(
     new = start_server(engine, cleaned, images[0], report=said.append)
 
     assert (new.fresh, new.url, new.key) == (True, old.url, "a" * 40)
-    assert said[0] == "the sweep server is replaced: the folder's key is another one"
+    assert said[0] == "the sweep server is replaced: the folder's key has changed"
 
 
 def test_the_key_is_made_once_and_only_the_owner_reads_it(state: State) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from runner.errors import ExitCode, RunnerError
 from runner.project.find import find_project
-from runner.settings.load import Settings, load_settings
+from runner.settings.load import load_settings
+from runner.settings.model import Settings
 
 
 def load(
@@ -72,7 +73,7 @@ def test_pyproject_holds_the_same_keys(tmp_path: Path) -> None:
         ("[images]\n", "unknown setting `images`", "image"),
         ("[run]\ngrace_s = '30'", '`run.grace_s` must be a whole number, 0 or more, not "30"', ""),
         ("[run]\nshm_size = '1 potato'", "`run.shm_size` must be a size", ""),
-        ("[image]\nextras = 'train'", "`image.extras` must be a list of texts", ""),
+        ("[image]\nextras = 'train'", "`image.extras` must be a list of strings", ""),
         ("run = 3", "`run` must be a table, not 3", ""),
         ("access = 'magic'", '`access` must be one of "cdi", "runtime", "gpus"', ""),
         ("[image]\nname = 'a'\ndockerfile = 'b'", "exclude each other", ""),

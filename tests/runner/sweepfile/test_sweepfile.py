@@ -132,16 +132,16 @@ command:
 """
 
     assert told(text) == [
-        "error: line 2: `metric.goal`: the text `minimise` is no goal, W&B would minimize",
-        "warning: line 3: `early_early_terminate`: unknown, and of no effect (W&B only warns, too)",
+        "error: line 2: `metric.goal`: the text `minimise` is not a goal, W&B would minimize",
+        "warning: line 3: `early_early_terminate`: unknown, has no effect (W&B only warns, too)",
         "warning: line 6: `parameters.lr`: given twice, on lines 5 and 6; the last counts",
         (
             "warning: line 6: `parameters.lr.min`: `1e-5` is text to W&B, which refuses it; "
             "taken as 1e-05"
         ),
         "error: line 9: `parameters.nested.parameters.deep`: `min` 3 is not less than `max` 1",
-        "error: line 10: `parameters.flat`: the number 3 is no parameter",
-        "error: line 12: `command[0]`: `${interpereter}` is no macro, W&B's agent drops it",
+        "error: line 10: `parameters.flat`: the number 3 is not a parameter",
+        "error: line 12: `command[0]`: `${interpereter}` is not a macro, W&B's agent drops it",
     ]
 
 
@@ -225,7 +225,9 @@ def test_a_key_that_yaml_reads_as_no_text_is_refused_with_a_cure() -> None:
     _, findings = read_sweep("method: random\nparameters: {on: {value: 1}}")
 
     assert findings == [
-        Diagnostic("error", "YAML reads this key as no text", 2, "parameters.on", 'write `"on":`')
+        Diagnostic(
+            "error", "YAML does not read this key as text", 2, "parameters.on", 'write `"on":`'
+        )
     ]
 
 

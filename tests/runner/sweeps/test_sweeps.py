@@ -63,7 +63,7 @@ def test_a_sweep_is_meant_by_its_id_its_path_or_its_page(
     text: str, path: str | None, page: str | None
 ) -> None:
     if path is None:
-        with pytest.raises(RunnerError, match="is no sweep") as caught:
+        with pytest.raises(RunnerError, match="is not a sweep ID") as caught:
             read_spec(text)
         assert caught.value.code == ExitCode.USAGE
         return

@@ -42,7 +42,7 @@ def test_twice_is_one_sweep_and_changes_nothing_more(folder: Folder) -> None:
     _, said = folder.run("up", "--gpus", "cpu:1", "--sweep", file, "--dry-run")
 
     assert (first[1], second) == (["start"], (first[0], ["keep"]))
-    assert f"sweep {first[0]} of `{file}` goes on; `--new` creates another one\n" in said
+    assert f"sweep {first[0]} of `{file}` is unfinished; `--new` creates another one\n" in said
     another = up(folder, file, "--new", "--now")
     assert another[0] != first[0]
     assert another[1] == ["replace"]

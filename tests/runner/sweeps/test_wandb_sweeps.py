@@ -204,7 +204,7 @@ def test_a_grid_is_finished_by_runs_that_log_offline(
     ask = ("up", "--gpus", gpus, "--sweep", sweep, "--offline", "--follow")
     _, err = folder.run(*ask, code=5)
 
-    assert err.count("early stop: blind with `--offline`") == 1
+    assert err.count("no metrics reach early stop with `--offline`") == 1
     logs = list((folder.root / ".runner" / "runs" / "wandb").glob("offline-run-*/*.wandb"))
     assert len(logs) == len(CELLS)
     assert {run.id for run in of_sweep(cloud, sweep)} == {
@@ -248,7 +248,7 @@ def test_what_w_and_b_refuses_is_one_line_with_its_code(folder: Folder, cloud: C
 
     assert refused(foreign, 4).endswith("may not write to entity `stranger`")
     assert "there is no sweep `nothere1`" in refused("nothere1", 3)
-    assert "is no sweep" in refused(f"{cloud.url}/acme/vision", 2)
+    assert "is not a sweep ID" in refused(f"{cloud.url}/acme/vision", 2)
     assert "there is no sweep `acme/vision/nothere1`" in refused("acme/vision/nothere1", 3)
     netrc.write_text(netrc.read_text().replace(cloud.key, "w" * 40))
     assert "refused the API key" in refused("acme/vision/nothere1", 4)

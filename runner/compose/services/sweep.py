@@ -1,17 +1,21 @@
-"""Compose's service `sweep`: provides the sweep, and tells the agents which it is."""
+"""The service `sweep`: provides the sweep, and tells the agents which it is."""
 
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner import console
 from runner.agent.contract import paths, variables
 from runner.agent.contract.sweeps import SweepPath
 from runner.agent.owner import become_owner
 from runner.agent.workcopy import is_held
+from runner.backend.choice import ServerChoice
+from runner.backend.client import Client
+from runner.backend.connection import Connection
+from runner.backend.hosts import LOCAL
 from runner.compose import pins
 from runner.compose.folders import shared_folder
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
@@ -19,17 +23,23 @@ from runner.disk.own_files import read_json, write_atomic, write_json
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.exchange import prepare_copy, prepare_exchange, read_status
 from runner.guard.foreign_files import DamagedFile
+from runner.launchers.docker.mounts import make_point
+from runner.project.find import find_project
+from runner.server_container.health import read_health
+from runner.settings.load import load_settings
 from runner.state.folder import State
 from runner.sweepfile import sweep_hash
+from runner.sweeps.create import take_or_create
+from runner.sweeps.file import load_sweep_file
+from runner.sweeps.place import SweepDefaults
+from runner.sweeps.records import SweepHandle, save_record
+from runner.sweeps.resolve import resolve_sweep
+from runner.sweeps.servers import Servers, find_kind
 
-if TYPE_CHECKING:
-    from runner.backend.connection import Connection
-    from runner.sweeps.records import SweepHandle
-
-PATIENCE_S = 60.0  # for a server that starts
+PATIENCE_S = 60.0  # seconds for the server to start
 
 
-def provide_sweep() -> int:
+def run() -> int:
     """Leave the path of the sweep for the agents: SWEEP, else this folder's unfinished one."""
     become_owner(PROJECT)
     environ = read_environ(os.environ)
@@ -46,14 +56,8 @@ def provide_sweep() -> int:
     return 0
 
 
-def _join(environ: Mapping[str, str], state: State) -> "tuple[SweepHandle, Mapping[str, Any]]":
+def _join(environ: Mapping[str, str], state: State) -> tuple[SweepHandle, Mapping[str, Any]]:
     """The sweep, made now if it is that of a file, and its config."""
-    from runner.sweeps.create import take_or_create
-    from runner.sweeps.file import load_sweep_file
-    from runner.sweeps.place import SweepDefaults
-    from runner.sweeps.records import save_record
-    from runner.sweeps.resolve import resolve_sweep
-
     connection = _connect(state)
     if connection.own:
         _wait_for_server(connection)
@@ -70,7 +74,7 @@ def _join(environ: Mapping[str, str], state: State) -> "tuple[SweepHandle, Mappi
 
 
 def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[str, str | None]:
-    """Working copies for this sweep; those that agents work in stay: service → their sweep."""
+    """Make working copies for this sweep; return the agents that keep theirs: service → sweep."""
     busy = {}
     for number, agent in enumerate(agents):
         copy = state.work / agent
@@ -84,7 +88,7 @@ def _make_copies(agents: Sequence[str], state: State, sweep: SweepPath) -> dict[
 
 
 def _find_sweep(state: State, agent: str) -> str | None:
-    """What a live agent works on, by its own word: of an earlier compose.yaml in another place."""
+    """The sweep in the status of a live agent; an earlier compose.yaml keeps it elsewhere."""
     for shared in (False, True):
         try:
             status = read_status(state, agent, shared=shared)
@@ -97,14 +101,11 @@ def _find_sweep(state: State, agent: str) -> str | None:
 
 
 def _find_file(environ: Mapping[str, str]) -> Path:
-    """The sweep file of the project: its settings', else the one that is found.
+    """The sweep file of the project: from its settings, else found in its folder.
 
     Raises:
-        RunnerError: there is none.
+        RunnerError: there is no file (3).
     """
-    from runner.project.find import find_project
-    from runner.settings.load import load_settings
-
     project = find_project(PROJECT)
     named = load_settings(project, environ=environ, believed=True).run.sweep
     if named:
@@ -120,48 +121,39 @@ def _find_file(environ: Mapping[str, str]) -> Path:
 
 
 def _tell_others(busy: Mapping[str, str | None]) -> str:
-    """What becomes of agents that go on with another sweep: Compose sees no change in them."""
+    """A line about agents that keep another sweep, as Compose sees no change in them."""
     old = ", ".join(sorted({sweep or "another sweep" for sweep in busy.values()}))
     return (
-        f"{', '.join(busy)} go on with {old} until it ends; "
-        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and takes them over"
+        f"on {old} until it ends: {', '.join(busy)}; "
+        f"`docker compose up --force-recreate {' '.join(busy)}` ends their runs and moves them here"
     )
 
 
 def _make_points(state: State, agent: str) -> None:
     """What the user's mounts need in the working copy: the engine would make it as root."""
-    from runner.launchers.docker.mounts import make_point
-
     points = (read_json(shared_folder(state) / paths.EXTRA_FILE) or {}).get("x-points")
     for target, kind in points.items() if isinstance(points, dict) else ():
         make_point(state, agent, target, is_file=kind == "file")
 
 
-def _connect(state: State) -> "Connection":
-    from runner.backend.client import Client
-    from runner.backend.connection import Connection
-    from runner.backend.hosts import LOCAL
-    from runner.sweeps.servers import find_kind
-
+def _connect(state: State) -> Connection:
     chosen = read_server(shared_folder(state))
     key, url = KEY.read_text("ascii").strip(), chosen.url
     trust = CA_BUNDLE if CA_BUNDLE.is_file() else None
     kind = chosen.kind if chosen.own else find_kind(url, state, trust)
-    if kind != chosen.kind:  # the agents, which begin after this service, read it there
+    if kind != chosen.kind:  # the agents start after this service and read it there
         text = replace(chosen, kind=kind).to_json()
         write_atomic(shared_folder(state) / paths.SERVER_FILE, text)
     client = Client(url, key, kind=kind, ca_bundle=trust, report=console.note)
     return Connection(LOCAL if chosen.own else url, client, url, key, None, trust)
 
 
-def _wait_for_server(connection: "Connection") -> None:
+def _wait_for_server(connection: Connection) -> None:
     """Until it answers; a health check would be asked seconds later, and then for ever as often.
 
     Raises:
-        RunnerError: it does not within a minute.
+        RunnerError: it does not answer within `PATIENCE_S` (1).
     """
-    from runner.server_container.health import read_health
-
     end = time.monotonic() + PATIENCE_S
     while read_health(connection.inner_url, connection.key) is None:
         if time.monotonic() > end:
@@ -171,19 +163,16 @@ def _wait_for_server(connection: "Connection") -> None:
         time.sleep(0.1)
 
 
-def _make_servers(connection: "Connection", state: State) -> Any:
-    from runner.backend.choice import ServerChoice
-    from runner.sweeps.servers import Servers
-
+def _make_servers(connection: Connection, state: State) -> Any:
     class Inside(Servers):
-        """Only the server that these services were set up for is in reach."""
+        """Connects only to the server of this fleet."""
 
-        def get(self, name: str | None = None) -> "Connection":
+        def get(self, name: str | None = None) -> Connection:
             """That one, if it is meant."""
             if name in (None, connection.name):
                 return connection
             raise RunnerError(
-                f"that sweep lives on `{name}`, and this fleet works for `{connection.name}`",
+                f"that sweep is on `{name}`, but this fleet works for `{connection.name}`",
                 hint=f"`{variables.SERVER}={name} docker compose up`",
                 code=ExitCode.USAGE,
             )
@@ -193,4 +182,4 @@ def _make_servers(connection: "Connection", state: State) -> Any:
 
 
 def _no_engine() -> Any:
-    raise RunnerError("no engine is in reach here")
+    raise RunnerError("no engine can be reached from here")

@@ -1,58 +1,36 @@
-"""What compose.yaml runs in the server's image: `init`, `server`, `sweep`, `health`.
-
-Each becomes the owner of the folder that it is given before it touches anything. Only `runner`'s
-own code and the server's dependencies are here: no Docker, no wandb, no git.
-"""
+"""The service `init`: makes what the other services mount."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from runner import console
-from runner.agent.contract import labels, paths, servers, variables
+from runner.agent.contract import paths, servers, variables
 from runner.agent.contract.servers import ComposeServer
 from runner.agent.contract.slots import parse_slot
 from runner.agent.lease import make_lease, open_folder
 from runner.agent.owner import become_owner
 from runner.agent.refusals import RefusedError
+from runner.backend.choice import choose_server
+from runner.backend.hosts import WANDB_AI
 from runner.compose.folders import key_folder, shared_folder
-from runner.compose.given_key import find_key
-from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ, read_server
+from runner.compose.given_key import find_agents_key
+from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ
 from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
 from runner.guard.walk import make_folders
+from runner.launchers.docker.bundle import bundle_agent
+from runner.project.find import find_project
+from runner.server_container.files import ensure_key
+from runner.settings.load import load_settings
 from runner.state.folder import FOLDER, State
 from runner.state.owner import chown_to_owner_of
 
-DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
 GIVEN_CA = Path(paths.GIVEN_CA)
 
 
-def main() -> int:
-    """Run the service of this name; its exit code."""
-    services = {
-        labels.INIT_ROLE: init,
-        labels.SERVER_ROLE: server,
-        labels.SWEEP_ROLE: sweep,
-        "health": health,
-    }
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name not in services:
-        console.note(f"usage: python -m runner.compose {'|'.join(services)}")
-        return int(ExitCode.USAGE)
-    try:
-        return services[name]()
-    except RunnerError as error:
-        console.report_error(error, as_json=False)
-        return int(error.code)
-
-
-def init() -> int:
-    """Make what the other services mount: folders, keys, the agents' code."""
-    from runner.launchers.docker.bundle import bundle_agent
-    from runner.server_container.files import ensure_key
-
+def run() -> int:
+    """Make folders, keys, the agents' code."""
     if (left := PROJECT / FOLDER).is_dir():
         chown_to_owner_of(left, PROJECT)
     become_owner(PROJECT)
@@ -65,10 +43,10 @@ def init() -> int:
     kept = ("runs", "checkpoints", "sweeps", "server", "compose")
     for names in (*((name,) for name in kept), *own, ("cache", "agents")):
         make_folders(state.root, *names)
-    make_folders(state.root, "agents")  # of a compose.yaml that an earlier version wrote
+    make_folders(state.root, "agents")  # for a compose.yaml of an earlier version
     keys = key_folder(state)
     make_folders(state.root, "secrets", keys.name, mode=0o700)
-    key = own_key if chosen.own else find_key(chosen.url, state, environ)
+    key = own_key if chosen.own else find_agents_key(chosen.url, state, environ)
     write_atomic(keys / KEY.name, key.strip() + "\n", mode=0o400)
     _copy_trust(keys / CA_BUNDLE.name)
     write_atomic(shared / paths.SERVER_FILE, chosen.to_json())
@@ -79,52 +57,12 @@ def init() -> int:
     return 0
 
 
-def server() -> int:
-    """Serve this folder's sweeps, or wait to be stopped where another server does."""
-    import signal
-
-    become_owner(DATA)
-    chosen = read_server(SHARED)
-    if not chosen.own:
-        console.note(f"the sweep server is {chosen.url}: nothing to do here")
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        signal.pause()
-        return 0
-    from runner.server.app import serve
-
-    serve("0.0.0.0", servers.PORT, DATA, KEY)  # noqa: S104 - the container's network
-    return 0
-
-
-def health() -> int:
-    """0 once the server answers, or where it has nothing to do."""
-    from runner.server_container.health import read_health
-
-    become_owner(DATA)
-    if not read_server(SHARED).own:
-        return 0
-    found = read_health(f"http://127.0.0.1:{servers.PORT}", KEY.read_text("ascii").strip())
-    return 0 if found else 1
-
-
-def sweep() -> int:
-    """Leave the path of the sweep for the agents."""
-    from runner.compose.sweep_service import provide_sweep
-
-    return provide_sweep()
-
-
 def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
     """The server, by the order of every other command; `sweep` asks another one what it is."""
-    from runner.backend.choice import choose_server
-    from runner.backend.hosts import WANDB_AI
-    from runner.project.find import find_project
-    from runner.settings.load import load_settings
-
     settings = load_settings(find_project(PROJECT), environ=environ, believed=True)
     named = settings.server or environ.get(variables.BASE_URL)
     flag = WANDB_AI if environ.get(variables.KEY_IS_GIVEN) and not named else None
-    nobody = Path("/nonexistent")  # no home of the caller's is in here
+    nobody = Path("/nonexistent")  # the container has no home of the caller
     choice = choose_server(flag=flag, environ=environ, settings=settings, home=nobody, state=state)
     if choice.own:
         return ComposeServer("runner", servers.URL, choice.why)
@@ -132,7 +70,7 @@ def choose(environ: Mapping[str, str], state: State) -> ComposeServer:
 
 
 def _make_leases(slots: str) -> None:
-    """The folder of all leases, and the files that are mounted for the GPUs that are pinned."""
+    """Make the folder of leases, and the lease files of pinned GPUs."""
     folder = Path(paths.HOST_LEASES)
     try:
         os.close(open_folder(folder))
@@ -151,7 +89,7 @@ def _link(link: Path, target: Path) -> None:
 
 
 def _copy_trust(copy: Path) -> None:
-    """What the caller trusts beyond the images' own certificates; none of an earlier call."""
+    """Copy the caller's certificates; remove those of an earlier call."""
     if GIVEN_CA.is_file():
         write_atomic(copy, GIVEN_CA.read_text("utf-8"), mode=0o444)
     else:
