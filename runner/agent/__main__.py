@@ -1,6 +1,6 @@
 """`python -m runner.agent`, or the bundle of it in a container.
 
-With no argument the environment says all (CONTAINER.md); `compose` is for agents of Compose, whose
+With no argument the environment says all (docs/container.md); `compose` is for agents of Compose, whose
 environment is completed first.
 """
 

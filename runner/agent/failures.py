@@ -1,4 +1,4 @@
-"""How a run ended: one class for each way that is not a plain finish (DESIGN section 7)."""
+"""How a run ended: one class for each way that is not a plain finish."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The working copy: the project's files beside what its runs write (DESIGN section 6).
+"""The working copy: the project's files beside what its runs write.
 
 A manifest in the status folder lists what was placed, with hashes: only that is ever replaced or
 deleted, and only while it is still as placed. A program may write there, so the host believes

@@ -75,7 +75,7 @@ class Session:
             environ=self.environ,
             settings=self.settings,
             home=find_home(),
-            state=self.state,
+            state=self._state,
         )
 
     def servers(self, flag: str | None, *, own: "OwnServerPolicy" = "renew") -> "Servers":
@@ -83,6 +83,8 @@ class Session:
         from runner.sweeps.servers import Servers
 
         choice = self.server_choice(flag)
+        if choice.own and self._state is None:
+            self.engine()  # where none answers, no state folder is left behind
         if not self.quiet:
             self.report(f"server: {self._describe(choice)}")
         return Servers(

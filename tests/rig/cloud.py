@@ -85,6 +85,7 @@ class Cloud:
             access_log=False,
             timeout_graceful_shutdown=1,
             lifespan="off",
+            loop="asyncio",  # uvloop leaves connections of TLS open where it is cut off
             ws="none",
             ssl_certfile=made.chain if made else None,
             ssl_keyfile=made.key if made else None,

@@ -94,13 +94,26 @@ def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
     assert values["run.program"] == "größe.py"
 
 
-def test_an_engine_out_of_reach_leaves_no_state_folder(warm: WarmRunner, tmp_path: Path) -> None:
-    done = warm.run(
-        "build", "--cpu", cwd=tmp_path, env={**os.environ, "DOCKER_HOST": "unix:///nowhere.sock"}
-    )
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("build", "--cpu"),
+        ("up", "--gpus", "cpu:1", "--sweep", "sweep.yaml"),
+        ("compose", "--gpus", "cpu:1"),
+        ("compose", "--gpus", "cpu:1", "--dry-run"),
+        ("sweep", "create", "sweep.yaml"),
+    ],
+    ids=" ".join,
+)
+def test_an_engine_out_of_reach_leaves_no_state_folder(
+    warm: WarmRunner, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "sweep.yaml").write_text("method: grid\nparameters: {x: {values: [1]}}\n")
+
+    done = warm.run(*words, cwd=tmp_path, env={**os.environ, "DOCKER_HOST": "unix:///nowhere.sock"})
 
     assert done.returncode == 6
-    assert list(tmp_path.iterdir()) == []
+    assert [one.name for one in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
 def test_a_machine_without_git_and_a_user_without_home_are_served(tmp_path: Path) -> None:
