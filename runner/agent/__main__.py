@@ -1,7 +1,7 @@
 """`python -m runner.agent`, or the bundle of it in a container.
 
-With no argument the environment says all (docs/container.md); `compose` is for agents of Compose, whose
-environment is completed first.
+With no argument the environment says all (docs/container.md); `compose` is for agents of Compose,
+whose environment is completed first.
 """
 
 import sys
