@@ -115,7 +115,7 @@ def test_what_is_missing_is_said_in_one_line_with_a_way_out(
     done = run(with_gpus, folder, *arguments, **nvml.env())
 
     assert done.returncode == code
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("agents are seen")]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("only leases show")]
     assert lines[0].startswith("error: ")
     assert message in lines[0]
     assert len(lines) == 2

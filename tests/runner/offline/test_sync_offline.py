@@ -268,7 +268,7 @@ def test_a_sweep_is_joined_and_an_unknown_one_is_refused(
     missing = sync(cloud, home, log, "--sweep", f"{cloud.entity}/q/nosuch", code=3).told
     told = sync(cloud, home, log, "--sweep", joined, code=0).told
 
-    assert "its YAML is not known here" in unknown["runs"][0]["reason"]
+    assert "its YAML is unknown" in unknown["runs"][0]["reason"]
     assert "there is no sweep" in missing["error"]["message"]
     assert told["synced"] == 1
     [run] = cloud.runs("q")

@@ -178,7 +178,7 @@ def test_one_that_was_stopped_is_started_anew_elsewhere_if_its_port_is_taken(
 
     assert other.fresh
     assert other.url != first.url
-    assert "in use by something else" in said[0]
+    assert "something else uses port" in said[0]
 
 
 def lose_key(file: Path, how: str) -> None:
