@@ -64,7 +64,7 @@ def pin(
         RunnerError: GPUs, sweep, server or `.env` do not fit; then nothing was written.
     """
     root = session.project.root
-    session.engine()  # where none answers, no state folder is left behind
+    session.engine()  # leave no state folder if none answers
     if session.state.root.resolve() != (root / ".runner").resolve():
         raise RunnerError(
             f"{FILE} has its state in `{root / '.runner'}`, but this folder's is "

@@ -84,7 +84,7 @@ class Session:
 
         choice = self.server_choice(flag)
         if choice.own and self._state is None:
-            self.engine()  # where none answers, no state folder is left behind
+            self.engine()  # leave no state folder if none answers
         if not self.quiet:
             self.report(f"server: {self._describe(choice)}")
         return Servers(
