@@ -31,7 +31,7 @@ def build(
     as_json: JsonOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Build this project's image where anything has changed."""
+    """Build this project's image if anything has changed."""
     request = BuildRequest(cpu=cpu, cuda=cuda, base=base, tag=tag, no_cache=no_cache)
     if dry_run:
         _show_plan(request, yes=yes, as_json=as_json)

@@ -14,7 +14,7 @@ COMMANDS = (
     Entry(
         "build",
         "runner.cli.build:build",
-        "Build this project's image where anything has changed.",
+        "Build this project's image if anything has changed.",
         BEGIN,
     ),
     Entry(

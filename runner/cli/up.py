@@ -40,31 +40,31 @@ def up(
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Runs log on disk, for `sync-offline` later.")
+        bool, typer.Option("--offline", help="Log runs on disk, for `sync-offline` later.")
     ] = False,
-    image: Annotated[str | None, typer.Option(help="An existing image.")] = None,
+    image: Annotated[str | None, typer.Option(help="Use an existing image.")] = None,
     build: Annotated[bool, typer.Option("--build", help="Build the image first.")] = False,
     mount: Annotated[
-        list[str] | None, typer.Option(metavar="SRC:DST[:ro]", help="A folder for the runs.")
+        list[str] | None, typer.Option(metavar="SRC:DST[:ro]", help="Mount a folder for the runs.")
     ] = None,
     env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for the runs.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set a variable for the runs.")
     ] = None,
-    env_file: Annotated[Path | None, typer.Option(help="Lines of NAME=VALUE.")] = None,
+    env_file: Annotated[Path | None, typer.Option(help="Read lines of NAME=VALUE.")] = None,
     shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Limit per agent: `64g`.")] = None,
-    cpus: Annotated[float | None, typer.Option(help="Cores per agent.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory per agent: `64g`.")] = None,
+    cpus: Annotated[float | None, typer.Option(help="CPU cores per agent.")] = None,
     access: Annotated[
         str | None,
         typer.Option(metavar="cdi|runtime|gpus", help="How containers get a GPU."),
     ] = None,
     pin: Annotated[
         str | None,
-        typer.Option(metavar="uuid|index", help="What CUDA_VISIBLE_DEVICES holds."),
+        typer.Option(metavar="uuid|index", help="The form of CUDA_VISIBLE_DEVICES."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Start beside other processes.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Interrupt runs that must go.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Repeat a reached count.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Interrupt runs, do not wait.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Start again at a reached count.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Stay until all agents end.")] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
