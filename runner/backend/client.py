@@ -52,7 +52,7 @@ class Client:
         self._http = Http(url, key, ca_bundle=ca_bundle, report=report)
 
     def find_sweep(self, path: SweepPath) -> SweepInfo | None:
-        """The sweep at this path, or None."""
+        """The sweep at this path, or None (query `project.sweep`)."""
         query = (
             "query Sweep($entity:String,$project:String,$sweep:String!){"
             "project(name:$project,entityName:$entity){name entityName "
@@ -69,7 +69,7 @@ class Client:
         return to_sweep(node, path.entity, path.project) if node else None
 
     def sweeps(self, entity: str, project: str) -> Iterator[SweepInfo]:
-        """All sweeps of a W&B project."""
+        """All sweeps of a W&B project (query `project.sweeps`), a page at a time."""
         query = (
             "query Sweeps($entity:String,$project:String,$first:Int,$after:String){"
             "project(name:$project,entityName:$entity){sweeps(first:$first,after:$after){"
@@ -88,7 +88,7 @@ class Client:
             after = page["pageInfo"]["endCursor"]
 
     def projects(self) -> list[tuple[str, str]]:
-        """(entity, project) pairs of our own server."""
+        """(entity, project) pairs of our own server (query `models`)."""
         query = "query Projects($first:Int){models(first:$first){edges{node{name entityName}}}}"
         edges = self._graphql(query, first=10_000)["models"]["edges"]
         return [(edge["node"]["entityName"], edge["node"]["name"]) for edge in edges]
@@ -104,7 +104,7 @@ class Client:
         return Viewer(str(node.get("username") or ""), node.get("entity"), names)
 
     def runs(self, sweep: SweepInfo) -> Iterator[RunInfo]:
-        """The sweep's runs, oldest first.
+        """The sweep's runs, oldest first (query `project.runs`), a page at a time.
 
         Raises:
             RunnerError: the sweep is gone (3), or the server does not answer (1).

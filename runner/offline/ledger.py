@@ -28,7 +28,7 @@ class Receipt:
     state: Literal["begun", "done"]
     logs: tuple[Mark, ...]
     rows: int
-    size: int
+    size: int  # bytes of the logs
     lacking: tuple[str, ...] = ()  # logged artifacts, and files as `files/…`, that did not arrive
 
 

@@ -50,7 +50,7 @@ class Outcome:
     status: Literal["synced", "already", "failed", "skipped"]
     reason: str | None = None
     rows: int = 0
-    size: int = 0
+    size: int = 0  # bytes of the logs
     code: ExitCode = ExitCode.PARTLY_SYNCED  # the exit code if it failed
     lacking: tuple[str, ...] = ()  # artifacts
     files: tuple[str, ...] = ()  # run files that were left out
