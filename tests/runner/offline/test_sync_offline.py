@@ -213,7 +213,7 @@ def test_a_deleted_run_is_named_at_once_and_the_others_arrive(
     status = {run["id"]: (run["status"], run["reason"]) for run in told["runs"]}
     assert status["dead"] == ("synced", None)
     assert status["bad"][0] == "failed"
-    assert "a run of this ID was deleted there" in status["bad"][1]
+    assert "a run with this ID was deleted there" in status["bad"][1]
     assert [run.id for run in cloud.runs("p")] == ["dead"]
     assert elsewhere["synced"] == 2
 

@@ -73,7 +73,7 @@ def test_two_runs_of_one_id_are_not_mixed_in_one_place(cloud: Cloud, tmp_path: P
 
     assert sorted(run["status"] for run in mixed["runs"]) == ["failed", "synced"]
     [reason] = [run["reason"] for run in mixed["runs"] if run["reason"]]
-    assert f"goes to {cloud.entity}/one/same as well" in reason
+    assert f"goes to {cloud.entity}/one/same too" in reason
     assert apart["synced"] == 2
     assert [len(cloud.rows(run)) for name in "pq" for run in cloud.runs(name)] == [20, 30]
 
