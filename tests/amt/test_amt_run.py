@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 from amt.config import as_dict
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The checkpoint folder of a run without W&B; signals are as before afterwards."""
+    wandb.teardown()  # it keeps the mode of its first call in this process
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("AMT_CACHE", str(cache))
     monkeypatch.setenv("RUNNER_CHECKPOINT_DIR", str(tmp_path / "run"))

@@ -7,6 +7,7 @@ or from a shell, for containers: `python -m tests.rig.cloud --data DIR --host 17
 """
 
 import argparse
+import asyncio
 import base64
 import json
 import os
@@ -36,6 +37,16 @@ from tests.rig.strict import Profile, StrictStore
 
 START_S = 20.0
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # of wandb-core and urllib; of `requests`
+
+
+class _Server(uvicorn.Server):
+    """Ends with no connection open, whatever its clients hold."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0.05)  # in which the loop closes them
 
 
 class Cloud:
@@ -85,12 +96,11 @@ class Cloud:
             access_log=False,
             timeout_graceful_shutdown=1,
             lifespan="off",
-            loop="asyncio",  # uvloop leaves connections of TLS open where it is cut off
             ws="none",
             ssl_certfile=made.chain if made else None,
             ssl_keyfile=made.key if made else None,
         )
-        server = self._server = uvicorn.Server(config)
+        server = self._server = _Server(config)
         self._thread = threading.Thread(target=server.run, args=([listener],), name="cloud")
         self._thread.start()
         deadline = time.monotonic() + START_S

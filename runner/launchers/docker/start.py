@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -103,8 +104,10 @@ class Starter:
     def _end(self, old: Agent) -> None:
         """Stop an agent: wait for its run, or interrupt it."""
         if old.engine_state == "created":
-            self.engine.remove(old.container)
-            return
+            # where the start of a command that was killed is still under way, it runs by now
+            with suppress(EngineError):
+                self.engine.remove(old.container)
+                return
         if not self.interrupt and old.running_run:
             self._wait_for_run(old)
         grace_s = self.launch.options.grace_s + limits.STOP_MARGIN_S

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,10 @@ def make_agent(folder: Path, slot: Slot, access: GpuAccess | None, **changes: An
         "mounts": (Mount(str(folder), "/workspace/data", read_only=True),),
         "env": {"LEVEL": "9", "OMP_NUM_THREADS": "3"},
     }
-    options = AgentOptions(**{**asked, **changes})
-    return Agent(slot, access, Launch(**values, options=options), folder)
+    own = {one.name for one in fields(AgentOptions)}
+    asked |= {name: value for name, value in changes.items() if name in own}
+    values |= {name: value for name, value in changes.items() if name not in own}
+    return Agent(slot, access, Launch(**values, options=AgentOptions(**asked)), folder)
 
 
 def by_up(agent: Agent) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_a_running_fleet_is_shown_kept_stopped_and_continued(
     assert [one["cause"] for one in kept["actions"]] == ["runs as wanted"] * 2
     assert [one["outcome"] for one in stopped["actions"]] == ["done"] * 2
     assert 0 < before < RUNS
-    assert f"sweep {path} of `sweep.yaml` goes on" in said
+    assert f"sweep {path} of `sweep.yaml` is unfinished" in said
     runs = read_rows(new, path, new.json("server", "status"))
     assert runs == [[n, "finished", [0, 1, 2]] for n in range(RUNS)]
     assert json.loads((new.root / ".runner" / "fleet").read_text())["format"] > 1
