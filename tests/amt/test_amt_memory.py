@@ -21,6 +21,8 @@ from amt.trunk import Trunk, build_trunk
 from tests.amt.held import held_bytes
 from tests.amt.micro import make_config, open_train
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 QUIET = {"dropout": 0.0, "loss_weight_diversity": 0.0, "aug_joint_noise_std": 0.01}
 

@@ -10,6 +10,8 @@ from tests.runner.agent.door import Door
 from tests.runner.agent.hand import Hand
 from tests.runner.agent.programs import ECHO
 
+pytestmark = pytest.mark.slow
+
 
 def is_alive(pid: int) -> bool:
     """Whether a process with this number does more than wait to be buried."""

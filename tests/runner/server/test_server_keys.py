@@ -251,6 +251,7 @@ def test_each_key_has_its_own_measure() -> None:
     assert all(meter.take(ADMIN, limits.KEY_BYTES) == 0 for _ in range(2 * limits.KEY_BURST))
 
 
+@pytest.mark.slow
 def test_the_commands_make_list_and_revoke(warm: WarmRunner, place: Place, tmp_path: Path) -> None:
     (tmp_path / "runner.toml").touch()
     server = place.server
