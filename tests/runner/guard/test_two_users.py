@@ -17,6 +17,7 @@ from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
 from tests.rig.plain import PROGRAM, REQUIREMENTS, Folder, PlainImage
 from tests.rig.relay import relay
+from tests.rig.waiting import wait_for
 from tests.runner.product.test_other_user import become
 
 pytestmark = [
@@ -138,6 +139,7 @@ def test_a_folder_serves_its_owner_alone(users: tuple[User, User], engine_env: T
     alice.folder.run("up", "--gpus", "cpu:1", "--sweep", "sweep.yaml")
     state = alice.folder.root / ".runner"
     [fleet] = fleets_of(alice)
+    wait_for(lambda: [*state.glob("work/*/ready")])  # her run is under way and writes no more
     before, running = tree(alice.folder.root), containers(engine_env, fleet)
 
     for words in (*LOOKS, *ACTS):
