@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent
 PROGRAM = "amt/train.py"
 WEIGHTS = ("backbone", "pretrained", "pretrained_path")  # what decides which weights a run needs
 INTERRUPTED = 130
+STDERR = 2
 
 
 class SweepError(Exception):
@@ -189,8 +190,11 @@ class _Drawn:
     def free_cell(self, grid: Grid) -> int | None:
         return self.issued if self.issued < grid.size else None
 
-    def views(self) -> Sequence[RunView]:
-        return self.runs
+    def views(self, limit: int) -> Sequence[RunView]:
+        return self.runs[-limit:]
+
+    def has_tried(self, config: Mapping[str, object]) -> bool:
+        return any(run.config == config for run in self.runs)
 
 
 def _draw(sweep: SweepSpec, count: int) -> Iterator[Mapping[str, object]]:
@@ -313,11 +317,12 @@ def _run_agent(joined: _Joined, count: int) -> int:
 
     def handle(*_: object) -> NoReturn:
         nonlocal interrupted
-        if not interrupted:
+        first, interrupted = not interrupted, True
+        if first:
             left = count - sum(run.poll() == 0 for run in runs)
             words = ["python", "run_sweep.py", "--sweep_id", joined.path, "--count", str(left)]
-            _note(f"to go on later: {shlex.join(words)}")
-        interrupted = True
+            # not by `sys.stderr`: the signal may have come while W&B's agent writes to it
+            os.write(STDERR, f"to go on later: {shlex.join(words)}\n".encode())
         raise KeyboardInterrupt
 
     wandb_agent.AgentProcess = Process  # type: ignore[misc]

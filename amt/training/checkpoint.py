@@ -17,7 +17,7 @@ from amt.errors import CheckpointError, DiskError
 from amt.files import replace_file
 from amt.units import format_bytes
 
-FORMAT = 1  # raise it when a state's keys change their meaning
+FORMAT = 2  # raise it when a state's keys change their meaning
 OVERHEAD_BYTES = 1 << 20  # of a file beyond its tensors: names, indexes, alignment
 REMEDY = "free space there, or name another folder in RUNNER_CHECKPOINT_DIR"
 # what zipfile and torch.load raise for a file that is cut off, overwritten, or not a checkpoint

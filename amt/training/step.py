@@ -39,8 +39,8 @@ class Training:
         self.device = next(model.parameters()).device
         self.precision = precision or Precision.of(config.run, self.device)
         self.schedule = Schedule.of(config)
-        self.optimizer = make_optimizer(model, config.optim)
-        self.ema = Ema(model, config.optim.ema_decay)
+        self.optimizer, self.weights = make_optimizer(model, config.optim)
+        self.ema = Ema(self.weights, config.optim.ema_decay)
         self.frozen = hash_frozen(model)
         self.window = Window(config.losses, self.device)
         self.step = 0
@@ -54,7 +54,6 @@ class Training:
             fingertip_weight=config.losses.fingertip_weight,
             bones=bones.to(self.device),
         )
-        self._trainable = [p for p in model.parameters() if p.requires_grad]
 
     def train_step(self) -> None:
         """Take one step; one whose gradient is not finite changes nothing and is counted.
@@ -67,7 +66,7 @@ class Training:
         batch = self._take_batch()
         terms = self._backward_in_parts(batch, self._draw_noise(len(batch)))
         self.precision.unscale(self.optimizer)
-        norm = clip_grad_norm_(self._trainable, limit, foreach=True)
+        norm = clip_grad_norm_(self.weights.vectors, limit, foreach=True)
         finite = norm.isfinite()
         self.precision.step(self.optimizer, finite)
         self.ema.update(finite)
@@ -163,12 +162,12 @@ class Training:
                     ) from error
             self.micro_batch = (min(self.micro_batch, len(batch)) + 1) // 2
             _log.warning("out of memory: going on with %d images at a time", self.micro_batch)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=False)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _backward(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=False)
         seed_dropout(self.device, seed_of(self.config.run.seed, self.step, "dropout"))
         counts, found = Counts.of(batch), dict[str, Tensor]()
         for start in range(0, len(batch), self.micro_batch):

@@ -53,9 +53,9 @@ MUTANTS = (
     ),
     _at(
         "what is farther is seen",
-        "data/synthetic/render.py",
-        "(depth < self.depth[window])",
-        "(depth > self.depth[window])",
+        "data/synthetic/capsules.py",
+        "(own < before[place])",
+        "(own > before[place])",
         "test_amt_render.py",
     ),
     _at(
@@ -306,8 +306,8 @@ MUTANTS = (
     _at(
         "the gradient is not clipped",
         "training/step.py",
-        "clip_grad_norm_(self._trainable, limit, foreach=True)",
-        "clip_grad_norm_(self._trainable, 1e9, foreach=True)",
+        "clip_grad_norm_(self.weights.vectors, limit, foreach=True)",
+        "clip_grad_norm_(self.weights.vectors, 1e9, foreach=True)",
         "test_amt_optim.py",
     ),
     _at(

@@ -1,7 +1,7 @@
 """Do the tests see meaning? One-line changes that make amt wrong, each with the tests that notice.
 
     python -m tests.amt.mutants            each change against its own tests, as CI does
-    python -m tests.amt.mutants --all      each change against all tests of amt without a client
+    python -m tests.amt.mutants --all      each change against all unmarked tests of amt
     python -m tests.amt.mutants NAME…      these changes only
 
 Each change is made in a copy of the tree, in a process forked from one that has torch imported.
@@ -10,6 +10,7 @@ Each change is made in a copy of the tree, in a process forked from one that has
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ from pathlib import Path
 from tests.amt.mutant_list import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("amt", "tests/amt", "tests/rig", "tests/conftest.py", "runner", "pyproject.toml")
+COPIED = ("amt", "tests", "runner", "pyproject.toml")
 COPIED_FILES = ("run_sweep.py", "sweep_config.yaml")
 
 
@@ -48,11 +49,18 @@ def main(arguments: Sequence[str]) -> int:
     chosen = [one for one in MUTANTS if not options.names or one.name in options.names]
     _import_heavy()
     began = time.monotonic()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        control = pool.submit(_try, _make_control(chosen), whole=options.all)
-        outcomes = list(pool.map(lambda one: _try(one, whole=options.all), chosen))
-    for outcome in outcomes:
-        _print(outcome)
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        tree = Path(folder) / "tree"
+        _copy_tree(tree)
+        compileall.compile_dir(tree, quiet=1)
+        control = pool.submit(_try, _make_control(chosen), tree, whole=options.all)
+        outcomes = []
+        for outcome in pool.map(lambda one: _try(one, tree, whole=options.all), chosen):
+            _print(outcome)
+            outcomes.append(outcome)
     if control.result().killed:
         print(f"the tests fail without any change:\n{control.result().output[-4000:]}")
         return 1
@@ -87,11 +95,11 @@ def _import_heavy() -> None:
     torch.set_num_threads(1)
 
 
-def _try(mutant: Mutant, *, whole: bool) -> Outcome:
+def _try(mutant: Mutant, tree: Path, *, whole: bool) -> Outcome:
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mutant-", dir=tree.parent) as folder:
         copy = Path(folder) / "tree"
-        _copy_tree(copy)
+        shutil.copytree(tree, copy, copy_function=os.link)
         _apply(mutant, copy)
         tests = ["tests/amt"] if whole else list(mutant.tests)
         output = Path(folder) / "output"
@@ -118,6 +126,7 @@ def _copy_tree(copy: Path) -> None:
 def _apply(mutant: Mutant, copy: Path) -> None:
     file = copy / mutant.file
     text = file.read_text()
+    file.unlink()  # it is linked to the one that all copies share
     file.write_text(text.replace(mutant.before, mutant.after))
 
 
@@ -148,7 +157,15 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
     # plugins that timm's dependencies have imported cannot be loaded once more
     options = ["-q", "-rfE", "--tb=line", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     options += ["-p", "no:cacheprovider"]
-    options += ["-m", "not engine and not gpu and not reference and not client and not mutants"]
+    left_out = [
+        "engine",
+        "gpu",
+        "reference",
+        "client",
+        "mutants",
+        *([] if stop_early else ["slow"]),
+    ]
+    options += ["-m", " and ".join(f"not {mark}" for mark in left_out)]
     options += ["-x"] if stop_early else []
     code = pytest.main([*options, f"--rootdir={copy}", f"--basetemp={output}.tmp", *tests])
     sys.stdout.flush()
@@ -158,7 +175,7 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
 
 def _print(outcome: Outcome) -> None:
     verdict = f"killed by {len(outcome.failed_tests)}" if outcome.killed else "SURVIVED"
-    print(f"{outcome.mutant.name:44} {verdict:16} {outcome.seconds:5.1f} s")
+    print(f"{outcome.mutant.name:44} {verdict:16} {outcome.seconds:5.1f} s", flush=True)
     if not outcome.killed:
         print(outcome.output[-2000:])
 

@@ -186,6 +186,7 @@ def test_a_run_whose_best_weights_do_not_fit_ends_with_one_line(
     assert files_below(run_folder) == []
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_a_checkpoint_on_the_way_does_not_fit(
     run_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import torch
 from amt.model.build import build_model
 from amt.training.optim import Ema
 from amt.training.step import Training
+from amt.training.vectors import WeightVectors
 from tests.amt.micro import make_config, open_train
 
 
@@ -18,13 +19,16 @@ def start(cache: Path, **changes: object) -> Training:
     return Training(config, build_model(config), open_train(cache))
 
 
+def average_of(layer: torch.nn.Module, decay: float) -> Ema:
+    return Ema(WeightVectors([dict(layer.named_parameters())]), decay)
+
+
 def groups_by_part(training: Training, key: str) -> dict[str, set[float]]:
     """What the optimizer's groups hold for the parameters of each part of the network."""
-    names = {id(p): name.split(".")[0] for name, p in training.model.named_parameters()}
     found: dict[str, set[float]] = {}
-    for group in training.optimizer.param_groups:
-        for parameter in group["params"]:
-            found.setdefault(names[id(parameter)], set()).add(group[key])
+    for names, group in zip(training.weights.names, training.optimizer.param_groups, strict=True):
+        for name in names:
+            found.setdefault(name.split(".")[0], set()).add(group[key])
     return found
 
 
@@ -93,7 +97,7 @@ def test_the_gradient_that_is_applied_is_no_longer_than_its_limit(cache: Path) -
 def test_the_average_is_the_corrected_exponential_one(decay: float) -> None:
     """Sum of decay^(n-k) x_k over the sum of the factors."""
     layer = torch.nn.Linear(3, 1)
-    ema = Ema(layer, decay)
+    ema = average_of(layer, decay)
     values = torch.rand(5, 1, 3, generator=torch.Generator().manual_seed(0))
 
     for value in values:
@@ -107,7 +111,7 @@ def test_the_average_is_the_corrected_exponential_one(decay: float) -> None:
 
 def test_a_step_that_was_not_finite_does_not_count_for_the_average() -> None:
     layer = torch.nn.Linear(3, 1)
-    ema = Ema(layer, 0.9)
+    ema = average_of(layer, 0.9)
     before = ema.state_dict()["weight"].clone()
     layer.weight.data.fill_(5.0)
 
@@ -122,7 +126,7 @@ def test_a_step_that_was_not_finite_does_not_count_for_the_average() -> None:
 
 def test_averages_take_the_weights_place_for_a_while_only() -> None:
     layer = torch.nn.Linear(3, 1)
-    ema = Ema(layer, 0.9)
+    ema = average_of(layer, 0.9)
     before = layer.weight.detach().clone()
     ema.state_dict()["weight"].zero_()
 

@@ -70,9 +70,8 @@ def start(data: Dataset, **changes: object) -> Training:
 def rate_of(part: str, training: Training) -> float:
     """The highest rate among the groups of a part after a step at the full rate."""
     training.train_step()
-    own = {id(value) for value in getattr(training.model, part).parameters()}
-    groups = training.optimizer.param_groups
-    rates = [group["lr"] for group in groups if any(id(one) in own for one in group["params"])]
+    groups = zip(training.weights.names, training.optimizer.param_groups, strict=True)
+    rates = [group["lr"] for names, group in groups if any(n.split(".")[0] == part for n in names)]
     return float(max(rates)) / training.config.optim.learning_rate
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from amt.data.synthetic import open_synthetic
+from amt.data.synthetic.capsules import Hands, draw_hands
 from amt.data.synthetic.grasp import Scenes, sample_scenes
+from amt.data.synthetic.hand import CAPSULES
 from amt.data.synthetic.render import crop_intrinsics, project, render
 
 SIZE = 112
@@ -90,3 +92,46 @@ def test_joints_lie_on_skin_whatever_is_stored_around_the_crop(
     colours = data.images[np.arange(48)[:, None], :, y, x] / 255
 
     assert share_of_skin(colours) > 0.75  # objects hide the others
+
+
+@pytest.mark.parametrize("size_px", [24, 56])
+def test_hands_drawn_at_once_are_those_drawn_capsule_by_capsule(size_px: int) -> None:
+    """Over the whole image, one after another; some lie outside of it in part."""
+    scenes = sample_scenes(12, np.random.default_rng(1))
+    rng = np.random.default_rng(2)
+    intrinsics = crop_intrinsics(scenes.joints, size_px, rng)
+    intrinsics[::2, 2:] += size_px / 3
+    depth = rng.uniform(0.3, 0.8, (12, size_px, size_px)).astype(np.float32)
+    lights = rng.normal(size=(12, 3)).astype(np.float32)
+    pixels = project(scenes.joints, intrinsics)
+    radii_px = scenes.radii * intrinsics[:, :1] / scenes.joints[..., 2]
+    hands = Hands(pixels, radii_px, scenes.joints[..., 2], scenes.radii, lights)
+
+    places, cosines = draw_hands(hands, depth)
+
+    drawn = np.full(depth.shape, np.nan, np.float32)
+    drawn.reshape(-1)[places] = cosines
+    for number in range(12):
+        one = Hands(*(values[number] for values in hands))
+        assert np.array_equal(drawn[number], draw_plainly(one, depth[number]), equal_nan=True)
+
+
+def draw_plainly(hand: Hands, depth: np.ndarray) -> np.ndarray:
+    """The cosine (size, size) of one hand; NaN where it is not seen."""
+    depth, drawn = depth.copy(), np.full(depth.shape, np.nan, np.float32)
+    y, x = np.indices(depth.shape).astype(np.float32) + np.float32(0.5)
+    for start, end in CAPSULES:
+        dx, dy = x - hand.pixels[start][0], y - hand.pixels[start][1]
+        ex, ey = hand.pixels[end] - hand.pixels[start]
+        share = np.clip((dx * ex + dy * ey) / (ex * ex + ey * ey + 1e-6), 0, 1)
+        radius = hand.radii_px[start] + share * (hand.radii_px[end] - hand.radii_px[start])
+        nx, ny = (dx - share * ex) / radius, (dy - share * ey) / radius
+        facing = 1 - nx * nx - ny * ny
+        nz = np.sqrt(np.maximum(facing, 0))
+        own = hand.depths[start] + share * (hand.depths[end] - hand.depths[start])
+        own = own - hand.radii[start] * nz
+        seen = (facing > 0) & (own < depth)
+        depth[seen] = own[seen]
+        light = hand.lights
+        drawn[seen] = (nx * light[0] + ny * light[1] - nz * light[2])[seen]
+    return drawn

@@ -284,6 +284,41 @@ def test_ctrl_c_prints_the_command_that_goes_on(tmp_path: Path, cloud: Cloud) ->
         assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
+def test_ctrl_c_while_the_agent_writes_is_not_lost() -> None:
+    """Nobody reads its stderr: W&B's agent is in the middle of a write when the signal comes."""
+    program = """
+import sys, run_sweep
+from wandb import wandb_agent
+def write(*_, **__):
+    print("begins", flush=True)
+    try:
+        sys.stderr.write("x" * 1_000_000)
+    except KeyboardInterrupt:
+        pass
+wandb_agent.agent = write
+sys.exit(run_sweep._run_agent(run_sweep._Joined("acme", "amt", "s1", {}), 3))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},  # where writing is buffered
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "begins\n"
+        time.sleep(0.2)  # the pipe is full
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        told = process.stderr.read()
+
+    assert process.returncode == 130, told[-1000:]
+    assert "to go on later: python run_sweep.py --sweep_id acme/amt/s1 --count 3\n" in told
+
+
 def test_offline_every_macro_of_a_command_is_replaced_as_w_and_bs_agent_does(
     tmp_path: Path,
 ) -> None:
