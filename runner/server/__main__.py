@@ -1,7 +1,6 @@
 """`python -m runner.server`: the sweep server alone, for its container."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -17,7 +16,6 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="the folder of all its state")
     parser.add_argument("--key-file", type=Path, help="by default DATA/key, made at first start")
     given = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         serve(given.host, given.port, given.data, given.key_file)
     except RunnerError as error:

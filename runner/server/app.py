@@ -1,16 +1,15 @@
 """HTTP: who may come in, which way a request goes, and how a refusal looks."""
 
 import asyncio
+import gc
 import logging
 import math
 import signal
 import socket
 import sqlite3
-import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -21,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from runner import __version__
 from runner.errors import RunnerError
 from runner.server.access import Access, Keys, Meter, url_secret
 from runner.server.backup import remove_copies
@@ -28,13 +28,18 @@ from runner.server.bodies import largest_body
 from runner.server.connections import HttpConnection, limit_connections
 from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
-from runner.server.handlers import Handlers, refused
+from runner.server.handlers import Handlers
+from runner.server.logs import configure, note, reason, warn
 from runner.server.oldlogs import take_old_logs
+from runner.server.removal import empty_trash
+from runner.server.replies import refused
 from runner.server.seldom import quieten
 from runner.server.service import Service
+from runner.server.space import SpaceHandlers
 from runner.server.store import Store
+from runner.server.tls import Tls
 from runner.server.tokens import Tokens
-from runner.server.upkeep import reap_for_ever, seal_for_ever
+from runner.server.upkeep import clear_lost, reap_for_ever, seal_for_ever
 from runner.server.wire import Refused
 from runner.server.writer import Writer
 
@@ -43,36 +48,32 @@ TELEMETRY = "/sdk/otel/"  # asked without a key; W&B's client complains unless t
 GRACE_S = 5  # for requests under way when the server is told to end
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """With which the server shows who it is."""
+def serve(
+    host: str,
+    port: int,
+    data: Path,
+    key_file: Path | None,
+    tls: Tls | None = None,
+    min_free: int | None = None,
+) -> None:
+    """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL.
 
-    certificate: Path  # PEM: its own, then those that lead to the authority
-    key: Path
-
-    def check(self) -> None:
-        """Refuse files with which nothing can be encrypted."""
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
-        except OSError as error:  # `SSLError` is one
-            raise RunnerError(
-                f"`{self.certificate}` and `{self.key}` are no certificate with its key: {error}",
-                hint="both are PEM files, the key without a password",
-            ) from error
-
-
-def serve(host: str, port: int, data: Path, key_file: Path | None, tls: Tls | None = None) -> None:
-    """Serve the folder `data` until SIGTERM or SIGINT; the first line on stdout is the URL."""
+    Uploads leave `min_free` bytes on its disk.
+    """
     if tls is not None:
         tls.check()
+    configure()
     with locked(data):
         remove_incoming(data)
         remove_copies(data)
+        empty_trash(data)
         key = read_key(key_file or data / "key")
         with closing(Store(data)) as store, _listen(host, port) as listener:
-            service = Service(store, Tokens(key, url_secret(store, Tokens(key).first_secret)))
+            tokens = Tokens(key, url_secret(store, Tokens(key).first_secret))
+            service = Service(store, tokens, min_free=min_free)
             take_old_logs(service)
-            _announce(host, listener, "http" if tls is None else "https")
+            url = _announce(host, listener, "http" if tls is None else "https")
+            note(log, "started", url=url, data=data, version=__version__)
             HttpConnection.most = limit_connections()
             quieten()
             config = uvicorn.Config(
@@ -82,26 +83,30 @@ def serve(host: str, port: int, data: Path, key_file: Path | None, tls: Tls | No
                 ws="none",
                 ssl_certfile=tls.certificate if tls else None,
                 ssl_keyfile=tls.key if tls else None,
+                log_config=None,
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=GRACE_S,
                 timeout_keep_alive=75,
+                proxy_headers=False,  # `handlers` reads the one that counts
                 server_header=False,
                 lifespan="on",
             )
             # uvicorn raises the signal again once it has shut down; the store is to be closed first
             before = {one: signal.signal(one, _ignore) for one in (signal.SIGTERM, signal.SIGINT)}
+            gc.freeze()  # what is imported stays: the collector need not look at it again and again
             try:
                 uvicorn.Server(config).run(sockets=[listener])
             finally:
                 for number, handler in before.items():
                     signal.signal(number, handler)
+                note(log, "stopped")
 
 
 def create_app(service: Service) -> Starlette:
     """The application over one store."""
     writer = Writer(service.store.database)
-    handlers = Handlers(service, writer)
+    handlers, space = Handlers(service, writer), SpaceHandlers(service)
     app = Starlette(
         routes=[
             Route("/graphql", handlers.graphql, methods=["POST"]),
@@ -114,8 +119,11 @@ def create_app(service: Service) -> Starlette:
             Route("/keys", handlers.list_keys, methods=["GET"]),
             Route("/keys", handlers.create_key, methods=["POST"]),
             Route("/keys/{key}", handlers.revoke_key, methods=["DELETE"]),
+            Route("/usage", space.usage),
+            Route("/prune", space.prune, methods=["POST"]),
             Route("/", handlers.index),
             Route("/sweeps/{entity}/{project}/{sweep}", handlers.sweep),
+            Route("/sweeps/{entity}/{project}/{sweep}", space.delete_sweep, methods=["DELETE"]),
             Route("/{entity}/{project}/sweeps/{sweep}", handlers.sweep),
             Route("/{entity}/{project}/runs/{run}", handlers.run),
         ],
@@ -208,8 +216,9 @@ async def _http_refusal(_: Request, error: Exception) -> Response:
 
 async def _not_stored(request: Request, error: Exception) -> Response:
     """The disk is full, or fails: nothing has changed, and clients and agents try again."""
-    log.warning("%s %s: %s", request.method, request.url.path, error)
-    return refused(503, f"the server cannot use its disk now, try again: {error}")
+    why = reason(error)
+    warn(log, "the disk does not take it", method=request.method, path=request.url.path, error=why)
+    return refused(503, f"the server cannot use its disk now, try again: {why}")
 
 
 async def _too_deep(_: Request, __: Exception) -> Response:
@@ -233,6 +242,7 @@ def _lifespan(
         tasks = [
             asyncio.create_task(reap_for_ever(service, writer)),
             asyncio.create_task(seal_for_ever(service, writer)),
+            asyncio.create_task(clear_lost(service)),
         ]
         yield
         for task in tasks:
@@ -264,10 +274,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _announce(host: str, listener: socket.socket, scheme: str) -> None:
+def _announce(host: str, listener: socket.socket, scheme: str) -> str:
+    """Say the URL."""
     shown = f"[{host}]" if ":" in host else host
-    sys.stdout.write(f"{scheme}://{shown}:{listener.getsockname()[1]}\n")
+    url = f"{scheme}://{shown}:{listener.getsockname()[1]}"
+    sys.stdout.write(f"{url}\n")
     sys.stdout.flush()
+    return url
 
 
 def _ignore(*_: object) -> None:

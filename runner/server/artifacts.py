@@ -4,10 +4,10 @@ A null answer makes wandb-core crash and the run fail, so every mutation of this
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.server.filenodes import artifact_folder, storage_path
-from runner.server.records import Artifact
+from runner.server.records import Artifact, replace
 from runner.server.service import DEFAULT_ENTITY, DEFAULT_PROJECT, Service, new_id
 from runner.server.views import Views
 from runner.server.wire import (
@@ -71,7 +71,7 @@ class Artifacts:
                     collection=collection,
                     digest=required(args, "digest"),
                     state="PENDING",
-                    version=len(versions),
+                    version=versions[-1].version + 1 if versions else 0,
                     metadata=text(args, "metadata"),
                     created=self.service.clock(),
                 )

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from runner.server import schema
-from runner.server.disk import INCOMING
+from runner.server.disk import INCOMING, TRASH
 
 PREFIX = ".backup-"  # of the database's copy, in the data folder
 FOLDERS = ("runs", "artifacts")
@@ -46,10 +46,9 @@ def write_tar(root: Path, database: Path) -> Iterator[bytes]:
     try:
         yield from _member(database, "server.db")
         for folder in FOLDERS:
-            for path in sorted((root / folder).rglob("*")):
-                if INCOMING not in path.parts and path.is_file():
-                    with suppress(FileNotFoundError):  # deleted meanwhile
-                        yield from _member(path, str(path.relative_to(root)))
+            for path in _files(root / folder):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    yield from _member(path, str(path.relative_to(root)))
         yield bytes(2 * BLOCK)
     finally:
         database.unlink(missing_ok=True)
@@ -59,6 +58,12 @@ def remove_copies(root: Path) -> None:
     """Remove what a killed server had begun to copy."""
     for path in root.glob(f"{PREFIX}*"):
         path.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(one for one in folders if one not in (INCOMING, TRASH))
+        yield from (path for name in sorted(names) if (path := Path(place, name)).is_file())
 
 
 def _member(path: Path, name: str) -> Iterator[bytes]:

@@ -14,11 +14,13 @@ from typing import Any, BinaryIO, TypeVar
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from runner.server.floor import Floor
 from runner.server.limits import BODIES_BYTES, BODY_BYTES, FILE_BYTES
 from runner.server.wire import Refused, loads
 
 _Result = TypeVar("_Result")
 LENGTH_DIGITS = 12
+FLOOR_EVERY = 16 << 20  # bytes of an upload between two looks at the free space
 SMALL = 64 << 10  # bytes that are looked through on the event loop
 
 
@@ -79,11 +81,9 @@ class Room:
 
 def largest_body(request: Request) -> int:
     """How large the body may become, as the request's head has it."""
-    length = request.headers.get("content-length", "")
     plain = request.headers.get("content-encoding", "identity").strip().lower() == "identity"
-    if plain and length.isascii() and length.isdecimal() and len(length) < LENGTH_DIGITS:
-        return min(BODY_BYTES, int(length))
-    return BODY_BYTES
+    announced = _announced(request) if plain else None
+    return BODY_BYTES if announced is None else min(BODY_BYTES, announced)
 
 
 async def read_json(request: Request) -> Body:
@@ -107,21 +107,32 @@ async def read_json(request: Request) -> Body:
 
 
 @asynccontextmanager
-async def received(request: Request, folder: Path) -> AsyncIterator[tuple[Path, int]]:
+async def received(request: Request, folder: Path, floor: Floor) -> AsyncIterator[tuple[Path, int]]:
     """The body as a file in `folder`, whole and on the disk, with its size; to be moved away."""
+    floor.check(_announced(request) or 0)
     aside = await run_in_threadpool(_begin, folder)
     try:
-        size = 0
+        size = checked = 0
         with aside.open("wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > FILE_BYTES:
                     raise Refused(413, f"the file is larger than {FILE_BYTES >> 30} GiB")
+                if size > checked + FLOOR_EVERY:  # others write, too
+                    checked = size
+                    floor.check(0)
                 await run_in_threadpool(file.write, chunk)
             await run_in_threadpool(_settle, file)
         yield aside, size
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _announced(request: Request) -> int | None:
+    """How many bytes the request's head says that there will be."""
+    length = request.headers.get("content-length", "")
+    plain = length.isascii() and length.isdecimal() and len(length) < LENGTH_DIGITS
+    return int(length) if plain else None
 
 
 def _begin(folder: Path) -> Path:

@@ -1,19 +1,22 @@
 """`runner server check`: does what lies in a data folder fit together? With the server stopped."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from runner.errors import ExitCode, RunnerError
 from runner.server.database import Row
+from runner.server.disk import TRASH
 from runner.server.folder import locked
 from runner.server.names import safe_name
 from runner.server.oldlogs import take_old_logs
-from runner.server.records import Run, Sweep, Upload
+from runner.server.records import Run, Sweep, Upload, replace
 from runner.server.recount import count_anew
+from runner.server.removal import TABLES, empty_trash, find_lost, find_trash
 from runner.server.seal import seal_all, unseal
 from runner.server.service import Service
 from runner.server.store import Store
@@ -33,6 +36,11 @@ _SWEEPS = """
     from sweep"""
 _ORPHANS = """from {table} where not exists (select 1 from run where run.entity={table}.entity
     and run.project={table}.project and run.id={table}.run)"""
+_OTHER_ORPHANS = {
+    "agent": """not exists (select 1 from sweep where sweep.entity=agent.entity
+        and sweep.project=agent.project and sweep.id=agent.sweep)""",
+    "output": "not exists (select 1 from artifact where artifact.id=output.artifact)",
+}
 _UNPAIRED = """
     select distinct chunk.entity, chunk.project, chunk.run from chunk where packed=1
         and not exists (select 1 from points where points.entity=chunk.entity
@@ -87,16 +95,22 @@ def _find(service: Service) -> Iterator[Fault]:
     yield from _find_counts(service)
     yield from _find_scores(service)
     yield from _find_files(service)
+    yield from _find_lost(service)
 
 
 def _find_orphans(service: Service) -> Iterator[Fault]:
     database = service.store.database
-    for table in ("chunk", "series", "points", "band", "upload"):
+    for table in TABLES:
         orphans = _ORPHANS.format(table=table)
         [(count,)] = database.execute(f"select count(*) {orphans}")
         if count:
             remove = partial(database.execute, f"delete {orphans}")
             yield Fault(table, f"{count} entries of runs that are not there", remove)
+    for table, orphans in _OTHER_ORPHANS.items():
+        [(count,)] = database.execute(f"select count(*) from {table} where {orphans}")  # noqa: S608 - ours
+        if count:
+            remove = partial(database.execute, f"delete from {table} where {orphans}")  # noqa: S608 - ours
+            yield Fault(table, f"{count} entries of what is not there", remove)
 
 
 def _find_lines(service: Service) -> Iterator[Fault]:
@@ -171,6 +185,16 @@ def _find_files(service: Service) -> Iterator[Fault]:
         for path in folder.rglob("*") if folder.is_dir() else ():
             if path.is_file() and path not in paths:
                 yield _unlisted(store, run, path.relative_to(folder).parts, path)
+
+
+def _find_lost(service: Service) -> Iterator[Fault]:
+    """Files of what was removed, after a kill; the server removes them by itself, too."""
+    root = service.store.root
+    for folder in find_lost(service.store):
+        what = "files of a run or an artifact that is not there"
+        yield Fault(str(folder.relative_to(root)), what, partial(shutil.rmtree, folder))
+    if find_trash(root):
+        yield Fault(TRASH, "files that were removed are still there", partial(empty_trash, root))
 
 
 def _unlisted(store: Store, run: Run, parts: tuple[str, ...], path: Path) -> Fault:

@@ -35,6 +35,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._active: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._until: float | None = None  # when the wait is over; None: nothing is waited for
         self._head = 0  # bytes of a head that is not whole yet
         self._is_whole = True  # nothing of a request is outstanding
         self._is_closing = False  # the last answer is given
@@ -50,6 +51,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more, and write nothing more to it."""
         self._stop()
+        self._cancel_timer()
         self._forget_active()
         super().connection_lost(exc)
 
@@ -95,16 +97,34 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _wait(self, seconds: float) -> None:
-        self._stop()
-        self._timer = self.loop.call_later(seconds, self._is_late)
+        """Wait so long from now; the timer that runs is kept where it ends before."""
+        self._until = self.loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._until:
+            self._set_timer(self._until)
 
     def _stop(self) -> None:
+        self._until = None
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _is_late(self) -> None:
+    def _set_timer(self, when: float) -> None:
+        self._cancel_timer()
+        self._timer = self.loop.call_at(when, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
         self._timer = None
+        if self._until is None:
+            return
+        if self._until > self.loop.time():
+            self._set_timer(self._until)
+        else:
+            self._is_late()
+
+    def _is_late(self) -> None:
+        self._until = None
         if self.flow.read_paused:  # it is we who do not read on
             self._wait(BODY_S)
         elif self._is_whole:
@@ -143,6 +163,7 @@ class HttpConnection(HttpToolsProtocol):
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.flow.resume_reading()
             self.transport.write_eof()
+            self._cancel_timer()
             self._timer = self.loop.call_later(LINGER_S, self.transport.close)
         else:
             self.transport.close()

@@ -1,11 +1,17 @@
 """Files that stay: what a function here has returned from survives a loss of power."""
 
 import errno
+import logging
 import os
+import secrets
 import shutil
 from pathlib import Path
 
+from runner.server.logs import reason, warn
+
+log = logging.getLogger(__name__)
 INCOMING = ".incoming"  # below `runs` and `artifacts`: files of which only a part is here yet
+TRASH = ".trash"  # beside it: folders that are removed as soon as there is time
 CACHE_SIZE = 4096  # folders
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # how FUSE and CIFS say that they cannot do it
 
@@ -22,6 +28,18 @@ class Disk:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.replace(path)
         self._sync(path.parent)
+
+    def discard(self, folder: Path) -> None:
+        """Rename a folder away, to be removed by whoever empties the trash."""
+        trash = self._root / folder.relative_to(self._root).parts[0] / TRASH
+        try:
+            trash.mkdir(parents=True, exist_ok=True)
+            folder.rename(trash / secrets.token_hex(8))
+        except FileNotFoundError:  # it held no files
+            return
+        except OSError as error:  # the next start tries again
+            warn(log, "files of what was removed are still there", error=reason(error))
+        self._stay = {self._root}  # folders of these names may be made anew
 
     def find_incoming(self, path: Path) -> Path:
         """The folder for a file that will be `path`, of which only a part is here yet."""

@@ -9,12 +9,13 @@ from both, so it is the same in whichever order they came:
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Self
 
 from runner.agent.contract import exits
+from runner.agent.contract.failures import POLICIES, read_class
 from runner.run_states import RunState
-from runner.server.records import Run
+from runner.server.records import Run, replace
 from runner.server.wire import dumps
 
 MAX_LINES = 20  # log lines kept of a failed run
@@ -29,8 +30,11 @@ class EndReport:
     run: str
     exit_code: int | None
     signal: int | None
-    cause: str | None  # "crash", "signal", "stopped", "bad_config", "nan", "preempted"
+    cause: str | None  # a `FailureClass`, or `signal` of earlier versions
     lines: tuple[str, ...]
+    detail: str | None = None  # more than the exit code says, for people
+    host_peak_bytes: int | None = None
+    gpu_peak_bytes: int | None = None
 
     @property
     def clean(self) -> bool:
@@ -43,7 +47,7 @@ class EndReport:
         if not isinstance(raw, dict) or not isinstance(raw.get("run"), str):
             return None
         code, signal, cause = raw.get("exit_code"), raw.get("signal"), raw.get("class")
-        lines = raw.get("lines")
+        lines, detail = raw.get("lines"), raw.get("detail")
         return cls(
             raw["run"],
             code if _is_small(code) else None,
@@ -52,11 +56,28 @@ class EndReport:
             tuple(str(one)[:MAX_LINE_LENGTH] for one in lines[-MAX_LINES:])
             if isinstance(lines, list)
             else (),
+            detail[:MAX_LINE_LENGTH] if isinstance(detail, str) else None,
+            _read_size(raw.get("host_peak_bytes")),
+            _read_size(raw.get("gpu_peak_bytes")),
         )
 
 
 def _is_small(value: object) -> bool:
     return isinstance(value, int) and abs(value) < 1 << 31
+
+
+def _read_size(value: object) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
+        return None
+    return value
+
+
+def read_report(run: Run) -> EndReport | None:
+    """What our agent has reported of the run's end."""
+    if run.report is None:
+        return None
+    known = json.loads(run.report)
+    return EndReport(**{**known, "lines": tuple(known["lines"])})
 
 
 def hear_stream(run: Run, *, preempting: bool, exit_code: int | None, now: float) -> Run:
@@ -106,7 +127,7 @@ def begin_anew(run: Run) -> Run:
 
 def _conclude(run: Run, now: float) -> Run:
     """The run as follows from what is known of its end."""
-    report = _reported(run)
+    report = read_report(run)
     state = _state_by_stream(run) if report is None else _state_by_report(run, report)
     code = run.stream_code
     if report is not None and report.exit_code is not None:
@@ -115,7 +136,7 @@ def _conclude(run: Run, now: float) -> Run:
         run,
         state=state,
         exit_code=code,
-        failure=_failure(report) if report is not None and state == "failed" else None,
+        failure=_failure(report) if report is not None and _is_told(report, state) else None,
         ended=now if run.ended is None else run.ended,
         lost=0,
     )
@@ -131,28 +152,30 @@ def _state_by_stream(run: Run) -> RunState:
 
 
 def _state_by_report(run: Run, report: EndReport) -> RunState:
-    if report.clean or (report.cause == "preempted" and run.stream_code == 0):
+    goes_back = report.cause is not None and POLICIES[read_class(report.cause)].run == "goes back"
+    if report.cause == "timeout":  # whatever its program said then: it was not done
+        return "failed"
+    if report.clean or (goes_back and run.stream_code == 0):
         return "finished"
     if run.stop or report.cause == "stopped":  # what the sweep has stopped does not go on
         return "killed"
-    if report.cause == "preempted" or (run.preempting and run.stream_code != 0):
+    if goes_back or (run.preempting and run.stream_code != 0):
         return "preempted"
     return "failed"
 
 
-def _reported(run: Run) -> EndReport | None:
-    if run.report is None:
-        return None
-    known = json.loads(run.report)
-    return EndReport(**{**known, "lines": tuple(known["lines"])})
+def _is_told(report: EndReport, state: RunState) -> bool:
+    """Whether the run's page gives the reason: it failed, or its GPU did."""
+    return state == "failed" or (state == "preempted" and report.cause == "gpu_fault")
 
 
 def _failure(report: EndReport) -> str:
     return dumps(
         {
-            "class": report.cause or ("signal" if report.signal else "crash"),
+            "class": read_class(report.cause),
             "signal": report.signal,
             "exit_code": report.exit_code,
             "lines": report.lines,
+            "detail": report.detail,
         }
     )

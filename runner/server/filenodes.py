@@ -71,4 +71,9 @@ def storage_path(*names: str) -> str:
 
 def artifact_folder(artifact: Artifact) -> str:
     """The folder of an artifact version among all artifacts'."""
-    return artifact.id.replace("=", "").replace("/", "_")
+    return folder_of(artifact.id)
+
+
+def folder_of(artifact_id: str) -> str:
+    """The same by the version's ID."""
+    return artifact_id.replace("=", "").replace("/", "_")

@@ -25,10 +25,8 @@ def locked(data: Path) -> Iterator[None]:
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             raise RunnerError(
-                f"another server (pid {holder}) uses the folder {data}",
-                hint=f"stop it with `kill {holder}`, or choose another --data folder",
+                f"another server uses the folder {data}", hint=_how_to_stop(handle)
             ) from None
         except OSError as error:
             raise _unwritable(data, error) from error
@@ -54,6 +52,23 @@ def read_key(path: Path) -> str:
             hint="remove the file, and the server makes a new key",
         )
     return key
+
+
+def _how_to_stop(lock: int) -> str:
+    """How to end who holds the lock: a process of this machine, or one in a container.
+
+    A process in a container has another number there than here, and comes back where it is killed.
+    """
+    ours = "`runner down` stops this folder's own server"
+    holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+    if not (holder.isascii() and holder.isdecimal()):
+        return ours
+    with suppress(OSError):
+        for handle in Path("/proc", holder, "fd").iterdir():
+            with suppress(OSError):
+                if os.path.samestat(handle.stat(), os.fstat(lock)):
+                    return f"{ours}; `kill {holder}` stops a `runner serve`"
+    return ours
 
 
 def _open_lock(data: Path) -> int:

@@ -2,11 +2,13 @@
 
 import asyncio
 import errno
+import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -26,16 +28,20 @@ from runner.server.backup import copy_database, write_tar
 from runner.server.bodies import Room, read_json, received
 from runner.server.graphql import Operation, read_operation
 from runner.server.heartbeat import Undecided
+from runner.server.logs import note
 from runner.server.names import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
+from runner.server.replies import as_json, check_admin
 from runner.server.service import Service
 from runner.server.stream import Post, receive
-from runner.server.wire import Refused, check_text, dumps, required, text
+from runner.server.wire import Refused, check_text, required, text
 from runner.server.writer import Writer
 
+log = logging.getLogger(__name__)
 SWEEP_PARTS = 3  # of a sweep's path
 APART = {"upsertSweep", "rewindRun"}  # changes that may look at everything a run or sweep has
+_Result = TypeVar("_Result")
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -62,13 +68,13 @@ class Handlers:
         access: Access = request.state.access
         carry_out = partial(execute, self._service, _base(request), operation, access)
         if operation.kind != "mutation":
-            return _json(await run_in_threadpool(self._read, carry_out))
+            return as_json(await run_in_threadpool(self._read, carry_out))
         apart = not APART.isdisjoint(one.name for one in operation.fields.values())
         try:
-            return _json(await self._change(carry_out, apart=apart))
+            return as_json(await self._change(carry_out, apart=apart))
         except Undecided as undecided:
             async with self._deciding[undecided.sweep.path]:
-                return _json(await self._decide(undecided, carry_out))
+                return as_json(await self._decide(undecided, carry_out))
 
     async def stream(self, request: Request) -> Response:
         path = request.path_params
@@ -79,16 +85,16 @@ class Handlers:
             body = await read_json(request)
             post = await body.read(Post.read)
             take = partial(receive, self._service, *where, post, access)
-            return _json(await self._change(take, apart=body.is_large))
+            return as_json(await self._change(take, apart=body.is_large))
 
     def _read(self, look: Callable[[], object]) -> object:
         with self._service.store.database.snapshot():
             return look()
 
-    async def _change(self, change: Callable[[], object], *, apart: bool = False) -> object:
+    async def _change(self, change: Callable[[], _Result], *, apart: bool = False) -> _Result:
         return await (self._writer.run_apart if apart else self._writer.run)(change)
 
-    async def _decide(self, undecided: Undecided, change: Callable[[], object]) -> object:
+    async def _decide(self, undecided: Undecided, change: Callable[[], _Result]) -> _Result:
         """Carry out a heartbeat whose next run takes long to choose; one at a time for a sweep."""
         try:
             await run_in_threadpool(undecided.decide, self._service)
@@ -101,9 +107,9 @@ class Handlers:
         names = _names(request)
         path = self._file(names)
         await run_in_threadpool(self._check_owner, names)
-        folder = self._service.store.disk.find_incoming(path)
+        folder, floor = self._service.store.disk.find_incoming(path), self._service.floor
         try:
-            async with received(request, folder) as (aside, size):
+            async with received(request, folder, floor) as (aside, size):
                 await run_in_threadpool(self._keep, names, path, aside, size)
         except (IsADirectoryError, NotADirectoryError, FileExistsError):
             raise Refused(409, "a file and a folder cannot have the same name") from None
@@ -111,7 +117,7 @@ class Handlers:
             if error.errno != errno.ENAMETOOLONG:
                 raise
             raise Refused(400, "the file's name is too long") from None
-        return _json({})
+        return as_json({})
 
     async def download(self, request: Request) -> Response:
         self._admit(request, write=False)
@@ -131,24 +137,24 @@ class Handlers:
         """Which server this is; how it is, only to who has the key."""
         named: dict[str, object] = {"name": "runner"}
         if request.state.access is None:
-            return _json(named)
+            return as_json(named)
 
         def count() -> dict[str, object]:
             store = self._service.store
             return {"sweeps": store.count_sweeps(), "runs_live": store.count_live_runs()}
 
         known = {"version": __version__, "schema": 1}
-        return _json({**named, **known, **await run_in_threadpool(count)})
+        return as_json({**named, **known, **await run_in_threadpool(count)})
 
     async def list_keys(self, request: Request) -> Response:
         """The keys that were made, without what they are."""
-        _check_admin(request)
+        check_admin(request)
         found = await run_in_threadpool(self._service.keys.list)
-        return _json({"keys": [asdict(one) for one in found]})
+        return as_json({"keys": [asdict(one) for one in found]})
 
     async def create_key(self, request: Request) -> Response:
         """A key, shown this once."""
-        _check_admin(request)
+        check_admin(request)
         body = (await read_json(request)).value
         if not isinstance(body, dict):
             raise Refused(400, "the body must be a JSON object")
@@ -161,18 +167,21 @@ class Handlers:
             made, key = self._service.keys.create(name, kind, sweep)
             return {"id": made, "key": key}
 
-        return _json(await self._change(create), 201)
+        made = await self._change(create)
+        note(log, "a key is made", key=made["id"], kind=kind)
+        return as_json(made, 201)
 
     async def revoke_key(self, request: Request) -> Response:
         """End a key."""
-        _check_admin(request)
+        check_admin(request)
         revoke = partial(self._service.keys.revoke, request.path_params["key"])
         await self._change(revoke)
-        return _json({})
+        note(log, "a key is revoked", key=request.path_params["key"])
+        return as_json({})
 
     async def backup(self, request: Request) -> Response:
         """Everything as a tar file, while the server goes on."""
-        _check_admin(request)
+        check_admin(request)
         root = self._service.store.root
         copy = await run_in_threadpool(copy_database, root)
         headers = {"Content-Disposition": 'attachment; filename="runner-backup.tar"'}
@@ -251,17 +260,6 @@ class Handlers:
         return root.joinpath("runs", *where[:3], "files", *where[3:])
 
 
-def _check_admin(request: Request) -> None:
-    access: Access = request.state.access
-    access.check_admin()
-
-
-def refused(status: int, *messages: str) -> Response:
-    """W&B's form of a refusal: its command line shows `errors`, its core `error`."""
-    errors = [{"message": message} for message in messages]
-    return _json({"errors": errors, "error": "\n".join(messages), "data": None}, status)
-
-
 def _names(request: Request) -> list[str]:
     names = str(request.path_params["path"]).split("/")
     if len(names) < (3 if names[0] == FOLDER else 4) or not all(names):
@@ -272,12 +270,8 @@ def _names(request: Request) -> list[str]:
 def _base(request: Request) -> str:
     """How the client reached us: its own name for this host, in whichever network it is."""
     host = request.headers.get("host") or "localhost"
-    scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
+    scheme = request.headers.get("x-forwarded-proto", request.scope["scheme"])
     return f"{'https' if scheme == 'https' else 'http'}://{host}"
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(dumps(value), status_code=status, media_type="application/json")
 
 
 def _page(text: str) -> Response:

@@ -5,20 +5,22 @@ is handed out again, as long as it cannot have started and ended in between.
 """
 
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from runner.run_states import OVER, RunState
 from runner.search.suggest import next_config
 from runner.server.access import ADMIN, Access
 from runner.server.ends import EndReport, begin_anew, hear_agent
+from runner.server.logs import warn
 from runner.server.progress import SweepProgress
-from runner.server.records import Agent, Run, Sweep, blank_run
+from runner.server.records import Agent, Run, Sweep, blank_run, replace
 from runner.server.scores import place_anew
 from runner.server.service import Service, new_id, seed_of
 from runner.server.wire import Args, Refused, dumps, json_object, local_names, required, text
 
+log = logging.getLogger(__name__)
 CommandJson = dict[str, Any]
 RETRY_S = 4.0  # upstream's agent polls every 5 s: what comes sooner is a repeated request
 STOP_BACKUP_S = 20.0  # a stream answers within 15 s; then the agent is told, too
@@ -86,6 +88,9 @@ def reap(service: Service) -> None:
             gone = run.lost and quiet > SILENT_S
             if gone or (quiet > ABANDONED_S and agent_quiet > ABANDONED_S):
                 store.put(replace(run, state=_vanished(run), ended=run.heartbeat, lost=0))
+                warn(
+                    log, "a run is silent: nobody speaks for it", run=run.path, seconds=round(quiet)
+                )
         for sweep in store.running_sweeps():
             if store.sums.is_exhausted(sweep) or _capped(service, sweep):
                 _finish_if_drained(service, sweep)

@@ -13,6 +13,7 @@ from pathlib import Path
 from runner.errors import RunnerError
 from runner.server.disk import sync_folder
 from runner.server.lines import CHUNK_LINES, StreamKind
+from runner.server.logs import warn
 from runner.server.records import Run, Sweep
 from runner.server.recount import count_anew
 from runner.server.schema import BACKUP
@@ -52,8 +53,8 @@ def _count(service: Service, sweep: Sweep) -> None:
     with service.store.transaction():
         try:
             count_anew(service, sweep)
-        except Refused as error:  # its file is one that this version does not take
-            log.warning("sweep %s is left as it was: %s", sweep.path, error)
+        except Refused:  # its file is one that this version does not take
+            warn(log, "a sweep whose file is not valid is left as it was", sweep=sweep.path)
             service.store.sums.set_counted(sweep)
 
 
@@ -69,7 +70,7 @@ def _left(service: Service) -> list[tuple[Run, StreamKind, int, bool]]:
     store = service.store
     rows = store.database.execute("select entity, project, run, kind, size, moved from old_log")
     if rows:
-        log.warning("taking the rows of %d logs into the database", len(rows))
+        warn(log, "rows of an earlier version are taken into the database", logs=len(rows))
     found = [(store.run(*row[:3]), *row[3:]) for row in rows]
     return [(run, kind, size, bool(moved)) for run, kind, size, moved in found if run is not None]
 

@@ -1,17 +1,21 @@
 """How far a sweep is, as the search asks for it: read from what the store keeps, never counted."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from runner.agent.contract.failures import POLICIES, SearchNote, read_class
 from runner.search.best import best_of, best_value
 from runner.search.grid import Grid
+from runner.search.points import canonical_json
 from runner.search.progress import RunView
 from runner.server.records import Run, Sweep
 from runner.server.scores import metric_values
 from runner.server.service import Service, chosen_config, chosen_of
-from runner.server.wire import number, pick
+from runner.server.wire import dumps, number, pick
+
+MAX_PRIORS = 4096  # views of runs that sweeps learn from
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,24 @@ class SweepProgress:
             store.sums.set_cursor(self.sweep, cell)
         return cell if cell < grid.size else None
 
-    def views(self) -> Sequence[RunView]:
-        """Every run that was ever issued, in that order."""
-        return [
-            RunView(name, state, chosen_of(suggested, config), () if best is None else (best,))
-            for name, state, config, suggested, best in self.service.store.sums.results(self.sweep)
-        ] + self._prior
+    def views(self, limit: int) -> Sequence[RunView]:
+        """Runs in the order in which they were issued, at most `limit` of the sweep's own."""
+        goal = self.service.spec(self.sweep).goal
+        rows = self.service.store.sums.results(self.sweep, goal, limit)
+        own = [
+            RunView(
+                *(name, state, chosen_of(suggested, config), () if best is None else (best,)),
+                note=_find_note(failure),
+            )
+            for name, state, config, suggested, best, failure in rows
+        ]
+        return own + self._prior
+
+    def has_tried(self, config: Mapping[str, object]) -> bool:
+        """Whether a run got this config, as the search stores it."""
+        if self.service.store.sums.has_suggested(self.sweep, dumps(config)):
+            return True
+        return any(canonical_json(one.config) == canonical_json(config) for one in self._prior)
 
     @cached_property
     def _prior(self) -> list[RunView]:
@@ -58,6 +74,11 @@ class SweepProgress:
             prior_view(self.service, self.sweep, run)
             for run in prior_runs(self.service, self.sweep)
         ]
+
+
+def _find_note(failure: str | None) -> SearchNote | None:
+    """What a search is told of a failed run beside its values."""
+    return POLICIES[read_class(json.loads(failure).get("class"))].search if failure else None
 
 
 def prior_runs(service: Service, sweep: Sweep) -> list[Run]:
@@ -69,8 +90,17 @@ def prior_runs(service: Service, sweep: Sweep) -> list[Run]:
 
 
 def prior_view(service: Service, sweep: Sweep, run: Run) -> RunView:
-    """A run as another sweep than its own sees it."""
-    metric = service.spec(sweep).metric
+    """A run as another sweep than its own sees it; its rows are read when they have changed."""
+    metric, known = service.spec(sweep).metric, service.priors
+    stamp = metric, run.history_rows, run.last_step, run.state, run.summary, run.config, run.failure
+    found = known.get((sweep.path, run.id))
+    if found is not None and found[0] == stamp:
+        return found[1]
     values = tuple(metric_values(service.store.lines.read(run, "history"), metric))
     summary = number(pick(json.loads(run.summary), metric)) if metric else None
-    return RunView(run.id, run.state, chosen_config(run), values, summary)
+    note = _find_note(run.failure)
+    view = RunView(run.id, run.state, chosen_config(run), values, summary, note)
+    if len(known) >= MAX_PRIORS:
+        known.clear()
+    known[sweep.path, run.id] = stamp, view
+    return view

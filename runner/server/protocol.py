@@ -52,7 +52,7 @@ def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str,
     unknown = [name for name in names if name not in changes and name != "__typename"]
     if unknown:
         raise Refused(400, f"not supported by this server: {', '.join(unknown)}")
-    return {name: _with_input(change) for name, change in changes.items()}
+    return {name: _with_input(changes[name]) for name in names if name in changes}
 
 
 def _changes(service: Service, views: Views) -> dict[str, Callable[[Args], Node]]:

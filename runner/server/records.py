@@ -1,7 +1,12 @@
-"""What the store keeps, as it was at one moment."""
+"""What the store keeps, as it was at one moment.
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+A post reads some of these and changes them several times. Records have no slots, because a copy of
+a `__dict__` takes 1.5 µs for a run's 44 fields, and `dataclasses.replace` takes 70 to 90.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from runner.run_states import RunState
 
@@ -9,7 +14,7 @@ SweepState: TypeAlias = Literal["RUNNING", "PAUSED", "FINISHED", "CANCELED"]
 SWEEP_STATES: tuple[SweepState, ...] = get_args(SweepState)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Project:
     """A W&B project: where sweeps and runs lie."""
 
@@ -18,7 +23,7 @@ class Project:
     created: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sweep:
     """A sweep and how far it is."""
 
@@ -39,7 +44,7 @@ class Sweep:
         return f"{self.entity}/{self.project}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Agent:
     """What asks for run after run of one sweep."""
 
@@ -54,7 +59,7 @@ class Agent:
     heartbeat: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """One training, with what its stream and its agent have said so far."""
 
@@ -113,7 +118,7 @@ class Run:
         return self.display or self.id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Upload:
     """A file that belongs to a run."""
 
@@ -122,7 +127,7 @@ class Upload:
     updated: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Artifact:
     """One version of an artifact."""
 
@@ -186,3 +191,30 @@ def blank_run(entity: str, project: str, run_id: str, now: float) -> Run:
         cell=None,
         sealed=0,
     )
+
+
+Record = TypeVar("Record", Project, Sweep, Agent, Run, Artifact)
+NAMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(one.name for one in fields(kind)) for kind in (Project, Sweep, Agent, Run, Artifact)
+}
+
+if TYPE_CHECKING:
+    from dataclasses import replace as replace
+else:
+
+    def replace(record: Record, /, **changes: Any) -> Record:
+        """The same as `dataclasses.replace`, for these records."""
+        changed = object.__new__(type(record))
+        values = changed.__dict__
+        values.update(record.__dict__)
+        values.update(changes)
+        if len(values) != len(record.__dict__):
+            raise TypeError(f"{type(record).__name__} has no {changes.keys() - record.__dict__}")
+        return changed
+
+
+def restore(kind: type[Record], row: Sequence[Any]) -> Record:
+    """The record whose fields, in their order, are the columns of a row of the database."""
+    record = object.__new__(kind)
+    record.__dict__.update(zip(NAMES[kind], row, strict=True))
+    return record

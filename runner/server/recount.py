@@ -1,9 +1,7 @@
 """What a sweep's runs add up to, made anew: after its file has changed, or an upgrade."""
 
-from dataclasses import replace
-
 from runner.server.progress import prior_runs, prior_view
-from runner.server.records import Sweep
+from runner.server.records import Sweep, replace
 from runner.server.scores import add_values, place_anew, score_anew
 from runner.server.service import Service
 

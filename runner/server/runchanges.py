@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.run_states import OVER, RUN_STATES
 from runner.server.ends import begin_anew
 from runner.server.filenodes import storage_path
-from runner.server.records import Run, blank_run
+from runner.server.records import Run, blank_run, replace
 from runner.server.scores import add_summary, place_anew, score_anew
 from runner.server.service import DEFAULT_ENTITY, Service, new_id, place_of
 from runner.server.stream import rewind

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from runner.server.budget import Budget
+from runner.server.ends import read_report
 from runner.server.filters import connection
 from runner.server.history import FIRST, LAST, History, spread
 from runner.server.lines import StreamKind
@@ -55,6 +56,8 @@ def logged_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]:
 def account_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]:
     """Our own account of the run, which W&B's servers do not give."""
 
+    report = read_report(run)
+
     def agent_name(_: Args) -> str | None:
         agent = service.store.agent(run.agent) if run.agent else None
         return (agent.host or agent.id) if agent else None
@@ -62,6 +65,8 @@ def account_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]
     return {
         "attempts": run.attempts,
         "failure": lambda _: _failure(service, budget, run),
+        "hostPeakBytes": report and report.host_peak_bytes,
+        "gpuPeakBytes": report and report.gpu_peak_bytes,
         "agentName": agent_name,
         "stoppedEarly": run.stop == "early",
         "durationS": duration(service, run),
@@ -84,7 +89,8 @@ def _failure(service: Service, budget: Budget, run: Run) -> str | None:
         return run.failure
     _spend(service, budget, run, "output")
     lines = service.output(run)[-20:]
-    return dumps({"class": "crash", "signal": None, "exit_code": run.exit_code, "lines": lines})
+    known = {"class": "crash", "signal": None, "exit_code": run.exit_code}
+    return dumps({**known, "lines": lines, "detail": None})
 
 
 def _series(service: Service, budget: Budget, run: Run, args: Args) -> list[Node]:

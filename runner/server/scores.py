@@ -6,12 +6,12 @@ Best and last value, how many there are, the loss at each of hyperband's bands, 
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from runner.search.best import as_loss, best_of
 from runner.search.hyperband import is_hopeless, last_band, marks
-from runner.server.records import Run, Sweep
+from runner.server.records import Run, Sweep, replace
 from runner.server.service import Service, chosen_config
 from runner.server.store import Store
 from runner.server.wire import loads, number, pick

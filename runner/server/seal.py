@@ -6,12 +6,12 @@ the rows, and until then they are looked through as they are.
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.server.columns import Column, make_columns, merge_counts
 from runner.server.database import Row
 from runner.server.lines import CHUNK_LINES, pack_lines, pack_steps
-from runner.server.records import Run
+from runner.server.records import Run, replace
 from runner.server.store import Store
 from runner.server.wire import dumps, loads
 

@@ -31,5 +31,5 @@ class Seldom(logging.Filter):
 
 def quieten() -> None:
     """What clients can cause by themselves is logged seldom."""
-    for name in ("uvicorn.error", "asyncio"):
+    for name in ("uvicorn.error", "asyncio", "runner.server.floor"):
         logging.getLogger(name).addFilter(Seldom())

@@ -14,8 +14,10 @@ from typing import Any
 
 from runner import sweepfile
 from runner.search.grid import Grid, make_grid
+from runner.search.progress import RunView
 from runner.server.access import Keys
 from runner.server.ages import Ages
+from runner.server.floor import Floor
 from runner.server.records import Project, Run, Sweep
 from runner.server.store import Store
 from runner.server.tokens import Tokens
@@ -59,13 +61,17 @@ class Service:
     clock: Callable[[], float] = time.time  # for what people read; it may jump
     ages: Ages = field(default_factory=Ages)
     keeps_steps_once: bool = True  # a row of a step that is there is a repeated one
+    min_free: int | None = None  # bytes that uploads leave on the disk; None: the default
+    floor: Floor = field(init=False)
     keys: Keys = field(init=False)
     suggested: dict[str, Config | None] = field(default_factory=dict)  # by agent: what it gets next
+    priors: dict[tuple[str, str], tuple[object, RunView]] = field(default_factory=dict)
     due: dict[str, Run] = field(default_factory=dict)  # by path: runs whose rows are to be sealed
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)  # by sweep
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        self.floor = Floor(self.store.root, self.min_free)
         self.keys = Keys(self.store, self.tokens, self.clock)
 
     def ensure_project(self, entity: str, name: str) -> None:

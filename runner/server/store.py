@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
 
 from runner.server.database import Database, Value
 from runner.server.disk import Disk
 from runner.server.lines import Lines
 from runner.server.names import safe_name
-from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
+from runner.server.records import (
+    NAMES,
+    Agent,
+    Artifact,
+    Project,
+    Record,
+    Run,
+    Sweep,
+    Upload,
+    restore,
+)
+from runner.server.statements import INSERT_RUN, PUT, SELECT
 from runner.server.sums import IN_ORDER, LIVE_STATES, OF_SWEEP, SORTED, Key, Sums, key_of
 from runner.sweepfile.model import Goal
-
-Record = TypeVar("Record", Project, Sweep, Agent, Run, Artifact)
-NAMES: dict[type, tuple[str, ...]] = {
-    kind: tuple(one.name for one in fields(kind)) for kind in (Project, Sweep, Agent, Run, Artifact)
-}
 
 
 class Store:
@@ -32,6 +36,7 @@ class Store:
         self.database = Database(root / "server.db")
         self.lines, self.sums = Lines(self.database), Sums(self.database)
         self._runs: dict[Key, Run] = {}  # as they are in the transaction
+        self._sweeps: dict[Key, Sweep] = {}
         self._generation = -1  # of the database, when they were read
 
     def close(self) -> None:
@@ -53,7 +58,19 @@ class Store:
                 self._put_run(record)
                 return
             values = [getattr(record, name) for name in NAMES[type(record)]]
-            self.database.execute(_PUT[type(record)], values)
+            self.database.execute(PUT[type(record)], values)
+            if isinstance(record, Sweep):
+                self._read_before()
+                self._sweeps[key_of(record)] = record
+
+    def delete(self, record: Run | Sweep) -> None:
+        """Remove the record; in a transaction, which does not see it from now on."""
+        key = record.entity, record.project, record.id
+        table = type(record).__name__.lower()
+        sql = f"delete from {table} where entity=? and project=? and id=?"  # noqa: S608 - ours
+        self.database.execute(sql, key)
+        runs = self._read_before()
+        (self._sweeps if isinstance(record, Sweep) else runs).pop(key, None)
 
     def project(self, entity: str, name: str) -> Project | None:
         """The project, if anything was ever put into it."""
@@ -67,7 +84,16 @@ class Store:
 
     def sweep(self, entity: str, project: str, sweep_id: str) -> Sweep | None:
         """The sweep, if there is one."""
-        return self._one(Sweep, "entity=? and project=? and id=?", entity, project, sweep_id)
+        key = entity, project, sweep_id
+        if not self.database.is_inside:
+            return self._one(Sweep, "entity=? and project=? and id=?", *key)
+        self._read_before()
+        found = self._sweeps.get(key)
+        if found is None:
+            found = self._one(Sweep, "entity=? and project=? and id=?", *key)
+            if found is not None:
+                self._sweeps[key] = found
+        return found
 
     def sweeps(self, entity: str | None = None, project: str | None = None) -> list[Sweep]:
         """All sweeps (of a project), oldest first."""
@@ -210,6 +236,15 @@ class Store:
         where = "entity=? and project=? and collection=? order by version"
         return self._all(Artifact, where, entity, project, collection)
 
+    def artifacts_of_project(self, entity: str, project: str) -> list[Artifact]:
+        """All versions of all artifacts of a W&B project, oldest first."""
+        return self._all(Artifact, f"entity=? and project=? {IN_ORDER}", entity, project)
+
+    def artifacts_of_run(self, run: Run) -> list[Artifact]:
+        """The versions that a run has made, oldest first."""
+        where = f"entity=? and project=? and run=? {IN_ORDER}"
+        return self._all(Artifact, where, run.entity, run.project, run.id)
+
     def put_output(self, artifact: Artifact, run_id: str) -> None:
         """Note that a run of the artifact's project logged this version, made by it or not."""
         with self.transaction():
@@ -237,19 +272,20 @@ class Store:
         before = self.run(*key)
         if before is None:
             values = [getattr(run, name) for name in NAMES[Run]]
-            self.database.execute(_INSERT_RUN, values)
+            self.database.execute(INSERT_RUN, values)
         else:
-            names = [name for name in NAMES[Run] if getattr(run, name) != getattr(before, name)]
+            old, new = vars(before), vars(run)
+            names = [name for name in NAMES[Run] if new[name] != old[name]]
             if names:
                 changes = ",".join(f"{name}=?" for name in names)
                 sql = f"update run set {changes} where entity=? and project=? and id=?"  # noqa: S608 - ours
-                self.database.execute(sql, [*(getattr(run, name) for name in names), *key])
+                self.database.execute(sql, [*(new[name] for name in names), *key])
         self._read_before()[key] = run
 
     def _read_before(self) -> dict[Key, Run]:
         """The runs that were read in this transaction, as they are in it."""
         if self._generation != self.database.generation:
-            self._runs, self._generation = {}, self.database.generation
+            self._runs, self._sweeps, self._generation = {}, {}, self.database.generation
         return self._runs
 
     def _one(self, kind: type[Record], where: str, *values: Value) -> Record | None:
@@ -257,34 +293,5 @@ class Store:
         return found[0] if found else None
 
     def _all(self, kind: type[Record], where: str, *values: Value) -> list[Record]:
-        sql = f"select {','.join(NAMES[kind])} from {_table(kind)} where {where}"  # noqa: S608 - ours
-        return [kind(*row) for row in self.database.execute(sql, values)]
-
-
-def _key(sweep: Sweep) -> Key:
-    return sweep.entity, sweep.project, sweep.id
-
-
-def _table(kind: type) -> str:
-    return kind.__name__.lower()
-
-
-def _insert_sql(kind: type) -> str:
-    names = NAMES[kind]
-    marks = ",".join("?" * len(names))
-    return f"insert into {_table(kind)}({','.join(names)}) values({marks})"
-
-
-def _put_sql(kind: type, keys: Sequence[str]) -> str:
-    """Keeps the row's place in the table, which tells what came first."""
-    changes = ",".join(f"{one}=excluded.{one}" for one in NAMES[kind])
-    return f"{_insert_sql(kind)} on conflict({','.join(keys)}) do update set {changes}"
-
-
-_INSERT_RUN = _insert_sql(Run)
-_PUT = {
-    Project: _put_sql(Project, ("entity", "name")),
-    Sweep: _put_sql(Sweep, ("entity", "project", "id")),
-    Agent: _put_sql(Agent, ("id",)),
-    Artifact: _put_sql(Artifact, ("id",)),
-}
+        rows = self.database.execute(f"{SELECT[kind]}{where}", values)
+        return [restore(kind, row) for row in rows]

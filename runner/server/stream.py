@@ -3,12 +3,13 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from runner.server.access import ADMIN, Access
 from runner.server.ends import hear_stream
-from runner.server.records import Run
+from runner.server.logs import warn
+from runner.server.records import Run, replace
 from runner.server.scores import add_summary, add_values, metric_value, score_anew, stop_hopeless
 from runner.server.seal import is_due, unseal
 from runner.server.service import Service
@@ -119,7 +120,7 @@ def _take_files(
             case "output.log":
                 run = _take_output(service, run, chunk)
             case _:
-                log.warning("run %s streams an unknown file", run.path)
+                warn(log, "a run streams an unknown file", run=run.path)
     return add_summary(run, spec)
 
 
@@ -142,7 +143,7 @@ def _take_history(service: Service, run: Run, spec: SweepSpec | None, chunk: Lin
     fresh, steps, values = list[str](), list[int | None](), list[float]()
     for at, line, row in rows:
         if row is None:
-            log.warning("run %s: a history row is not a JSON object, left out", run.path)
+            warn(log, "a history row is not a JSON object, left out", run=run.path)
             continue
         step = step_of(row)
         if step in known or (step is None and at < run.history_rows):

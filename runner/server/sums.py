@@ -11,6 +11,7 @@ Key = tuple[str, str, str]
 LIVE_STATES = ", ".join(f"'{one}'" for one in LIVE)
 OF_SWEEP = "entity=? and project=? and sweep=?"
 IN_ORDER = "order by created, rowid"
+NEWEST = "order by +created desc, +rowid desc"
 SORTED = "order by +created, +rowid"  # the same of few among many: no index is to give the order
 
 
@@ -69,10 +70,39 @@ class Sums:
         best: float | None = value
         return best
 
-    def results(self, sweep: Sweep) -> list[Row]:
-        """ID, state, config, suggested config and best value of a sweep's runs, oldest first."""
-        sql = f"select id, state, config, suggested, best from run where {OF_SWEEP} {IN_ORDER}"  # noqa: S608 - ours
-        return self._database.execute(sql, key_of(sweep))
+    def results(self, sweep: Sweep, goal: Goal, limit: int) -> list[Row]:
+        """ID, state, config, suggested config, best value and failure of some runs, oldest first.
+
+        Of more than `limit` runs these: a quarter are the newest that go on, a quarter the best,
+        the others are taken evenly from first to last.
+        """
+        chosen = self._choose(sweep, goal, limit)
+        what = "id, state, case when suggested is null then config end, suggested, best, failure"
+        marks = ",".join("?" * len(chosen))
+        sql = f"select {what} from run where rowid in ({marks}) {IN_ORDER}"  # noqa: S608 - ours
+        return self._database.execute(sql, chosen)
+
+    def has_suggested(self, sweep: Sweep, config: str) -> bool:
+        """Has a run of the sweep got this configuration from the search?"""
+        sql = f"select 1 from run where {OF_SWEEP} and suggested=? limit 1"  # noqa: S608 - ours
+        return bool(self._database.execute(sql, (*key_of(sweep), config)))
+
+    def _choose(self, sweep: Sweep, goal: Goal, limit: int) -> list[int]:
+        """The rows of `results`; only indexes are looked at."""
+        key, select = key_of(sweep), f"select rowid from run where {OF_SWEEP}"  # noqa: S608 - ours
+        every = [row for (row,) in self._database.execute(f"{select} {IN_ORDER}", key)]
+        if len(every) <= limit:
+            return every
+        order = "desc" if goal == "maximize" else "asc"
+        going = f"{select} and state in ({LIVE_STATES}, 'preempted') {NEWEST} limit ?"
+        best = f"{select} and best is not null and state<>'failed' order by best {order} limit ?"
+        chosen = {
+            row
+            for sql in (going, best)
+            for (row,) in self._database.execute(sql, (*key, limit // 4))
+        }
+        others, left = [row for row in every if row not in chosen], limit - len(chosen)
+        return [*chosen, *(others[at * (len(others) - 1) // (left - 1)] for at in range(left))]
 
     def bests(self, sweep: Sweep) -> list[float]:
         """The best values of those runs that have one, in the order of their starts."""

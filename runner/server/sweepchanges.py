@@ -1,12 +1,14 @@
 """What clients change of sweeps: create one, pause or end it, join it, ask for its next run."""
 
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.server.heartbeat import beat
-from runner.server.records import SWEEP_STATES, Agent, Sweep
+from runner.server.logs import note
+from runner.server.records import SWEEP_STATES, Agent, Sweep, replace
 from runner.server.recount import count_anew, score_prior
 from runner.server.service import Reading, Service, new_id, place_of
 from runner.server.views import Views
@@ -23,6 +25,7 @@ from runner.server.wire import (
 )
 from runner.sweepfile import Diagnostic
 
+log = logging.getLogger(__name__)
 MAX_PRIOR = 1000  # runs that a sweep may be told to learn from
 CHOSEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -97,6 +100,7 @@ class SweepChanges:
             updated=now,
         )
         store.put(sweep)
+        note(log, "a sweep is made", sweep=sweep.path, method=spec.method if spec else None)
         self.service.remember_config(sweep, reading)
         if sweep.prior != "[]":
             score_prior(self.service, sweep)
@@ -117,6 +121,8 @@ class SweepChanges:
             updated=now,
         )
         store.put(changed)
+        if state != sweep.state:
+            note(log, "a sweep changes", sweep=sweep.path, state=state)
         if state == "CANCELED":
             for run in store.unfinished_runs(changed):
                 if run.stop is None:

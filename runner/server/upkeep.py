@@ -1,4 +1,4 @@
-"""What the server does by itself, beside requests: it looks after silent runs, and seals rows."""
+"""What the server does by itself, beside requests: after silent runs, rows to seal, lost files."""
 
 import asyncio
 import logging
@@ -9,7 +9,9 @@ from importlib import import_module
 from starlette.concurrency import run_in_threadpool
 
 from runner.server.heartbeat import reap
+from runner.server.logs import reason, warn
 from runner.server.records import Run
+from runner.server.removal import remove_lost
 from runner.server.seal import find_due, is_due, make_sealed, put_sealed
 from runner.server.service import Service
 from runner.server.wire import Refused
@@ -27,7 +29,7 @@ async def reap_for_ever(service: Service, writer: Writer) -> None:
         try:
             await writer.run(partial(reap, service))
         except (sqlite3.Error, OSError, Refused) as error:  # a full disk may have room again
-            log.warning("runs were not looked after: %s", error)
+            warn(log, "silent runs were not looked after", error=reason(error))
 
 
 async def seal_for_ever(service: Service, writer: Writer) -> None:
@@ -43,8 +45,19 @@ async def seal_for_ever(service: Service, writer: Writer) -> None:
                 await _seal(service, writer, run)
             except (sqlite3.Error, OSError) as error:
                 service.due.setdefault(path, run)
-                log.warning("rows were not sealed: %s", error)
+                warn(log, "rows were not sealed", error=reason(error))
                 break
+
+
+async def clear_lost(service: Service) -> None:
+    """Remove files that a kill has left of runs that were removed, once."""
+    try:
+        found = await run_in_threadpool(remove_lost, service.store)
+    except (sqlite3.Error, OSError) as error:  # the next start tries again
+        warn(log, "files of removed runs were not looked for", error=reason(error))
+        return
+    if found:
+        warn(log, "files were left of what was removed, and are removed", folders=found)
 
 
 async def _seal(service: Service, writer: Writer, run: Run) -> None:

@@ -28,6 +28,7 @@ from runner.server_container.files import make_data
 from runner.server_container.health import KeyRefused, read_health
 from runner.server_container.known_key import ensure_known_key
 from runner.server_container.port import free_port, select_port
+from runner.settings.model import ServeSettings
 from runner.state.folder import State
 from runner.state.owner import check_owner
 
@@ -35,7 +36,9 @@ READY_S = 60  # limit from start to the first answer; 2 s is usual
 STALE_S = 10  # a container that was made but not started for so long is abandoned
 
 
-def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServer:
+def ensure_server(
+    engine: Engine, state: State, *, report: Report, settings: ServeSettings | None = None
+) -> LocalServer:
     """The running server of this folder; makes image, network and container if needed.
 
     Two commands at the same time get the same server.
@@ -44,11 +47,23 @@ def ensure_server(engine: Engine, state: State, *, report: Report) -> LocalServe
         RunnerError: the image cannot be built, or the server does not start (the message has its
             last lines).
     """
-    return start_server(engine, state, ensure_server_image(engine, report=report), report=report)
+    image = ensure_server_image(engine, report=report)
+    return start_server(engine, state, image, report=report, settings=settings)
 
 
-def start_server(engine: Engine, state: State, image: str, *, report: Report) -> LocalServer:
-    """The running server from `image` (an ID); starts or replaces it if needed."""
+def start_server(
+    engine: Engine,
+    state: State,
+    image: str,
+    *,
+    report: Report,
+    settings: ServeSettings | None = None,
+) -> LocalServer:
+    """The running server from `image` (an ID); starts or replaces it if needed.
+
+    The settings apply to a server that is started.
+    """
+    settings = settings or ServeSettings()
     key_file = ensure_known_key(engine, state, report)
     deadline = time.monotonic() + READY_S
     while True:
@@ -57,7 +72,7 @@ def start_server(engine: Engine, state: State, image: str, *, report: Report) ->
             return _await(engine, state, found, fresh=False)
         try:
             if found is None or _clear(engine, found, deadline):
-                started = _start(engine, state, image, key_file, report)
+                started = _start(engine, state, image, key_file, report, settings)
                 return _await(engine, state, started, fresh=True)
         except NameTaken:  # another command starts one: use that
             if time.monotonic() > deadline:
@@ -98,7 +113,14 @@ def _clear(engine: Engine, found: Container, deadline: float) -> bool:
     return True
 
 
-def _start(engine: Engine, state: State, image: str, key_file: Path, report: Report) -> Container:
+def _start(
+    engine: Engine,
+    state: State,
+    image: str,
+    key_file: Path,
+    report: Report,
+    settings: ServeSettings,
+) -> Container:
     check_owner(state)
     data = make_data(state, report=report)
     marks = {labels.FLEET: state.fleet, labels.ROLE: labels.SERVER_ROLE}
@@ -106,10 +128,10 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
     port = select_port(state, report)
     try:
         try:
-            started = engine.start(_spec(engine, state, image, port, data, key_file))
+            started = engine.start(_spec(engine, state, image, port, data, key_file, settings))
         except PortTaken:  # lost between check and start
             port = free_port()
-            started = engine.start(_spec(engine, state, image, port, data, key_file))
+            started = engine.start(_spec(engine, state, image, port, data, key_file, settings))
     except NameTaken:  # another command's container, which needs the network
         raise
     except BaseException:
@@ -124,13 +146,20 @@ def _start(engine: Engine, state: State, image: str, key_file: Path, report: Rep
 
 
 def _spec(
-    engine: Engine, state: State, image: str, port: int, data: Path, key_file: Path
+    engine: Engine,
+    state: State,
+    image: str,
+    port: int,
+    data: Path,
+    key_file: Path,
+    settings: ServeSettings,
 ) -> ContainerSpec:
+    floor = () if settings.min_free is None else ("--min-free", str(settings.min_free))
     serve = ("serve", "--host", "0.0.0.0", "--port", str(servers.PORT), "--data", paths.DATA)  # noqa: S104
     return ContainerSpec(
         name=server_name(state),
         image=image,
-        command=(*serve, "--key-file", paths.KEY),
+        command=(*serve, "--key-file", paths.KEY, *floor),
         environment={"RUNNER_PUBLIC_URL": f"http://{ADDRESS}:{port}", "HOME": "/tmp"},  # noqa: S108
         labels={
             labels.FLEET: state.fleet,
@@ -146,6 +175,7 @@ def _spec(
         network=network_name(state),
         aliases=(servers.HOST,),
         ports={PORT: (ADDRESS, port)},
+        memory_bytes=settings.memory,
         pids_limit=limits.SERVICE_PIDS,
         read_only=True,
         tmpfs={paths.TEMPORARY: limits.SERVICE_TMPFS},

@@ -40,8 +40,8 @@ if how == "crash":
     raise ValueError("boom")
 """
 ENDS = {  # the stream ends as finished in all of them but `caught` and `stopped`
-    "crash": ("failed", "exit code 1: ValueError: boom"),
-    "killed": ("failed", "killed by signal 9: last words"),
+    "crash": ("failed", "crash, exit code 1: ValueError: boom"),
+    "killed": ("failed", "crash, killed by signal 9: last words"),
     "again": ("finished", None),
     "caught": ("finished", None),
     "stopped": ("killed", None),
@@ -108,7 +108,7 @@ def stop_the_endless_one(player: Player, client: Client, sweep: str) -> bool:
 
 
 def follow_says(runs: list[RunInfo], status: dict[str, object]) -> set[str]:
-    """The lines of `--follow` about runs, without how long they took; its exit code is 5."""
+    """The lines of `--follow` about runs, without time and memory; its exit code is 5."""
     slot, sweep = cpu_slot(0), SweepPath("e", "p", "s")
     left = Status.from_json(json.dumps(status))
     gone = Agent("a-0", "c" * 64, "f", slot, "exited", 0, sweep, "i", "h", status=left)
@@ -116,9 +116,66 @@ def follow_says(runs: list[RunInfo], status: dict[str, object]) -> set[str]:
     after = Snapshot({"a-0": gone}, {run.id: run for run in runs}, 0.0)
     assert find_exit_code(before, after) == ExitCode.RUNS_FAILED
     lines = describe_changes(before, after, Search("loss", goal="minimize", parameters=["how"]))
-    durations = re.compile(r": [\d.]+ s(, )?")
+    durations = re.compile(r": [\d.]+ s, host [\d.]+ MiB(, )?")
     return {
         durations.sub(lambda found: ": " if found[1] else "", line)
         for line in lines
         if line.startswith("run ")
     }
+
+
+FOLDS = """
+import os, sys, wandb
+
+def reset():
+    for name in [one for one in os.environ if one.startswith("WANDB_")]:
+        if name not in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY"):
+            del os.environ[name]
+    wandb.teardown()
+
+with wandb.init() as whole:
+    sweep, run = whole.sweep_id, whole.id
+kept, scores = dict(os.environ), []
+for fold in range(3):
+    reset()
+    with wandb.init(group=sweep, job_type=run, name=f"{run}-{fold}", config={"fold": fold}) as one:
+        scores.append(float(sys.argv[1].partition("=")[2]) / 64 + fold / 10)
+        one.log({"acc": scores[-1]})
+os.environ.update(kept)
+wandb.teardown()
+with wandb.init(resume="allow") as whole:
+    whole.log({"mean_acc": sum(scores) / 3})
+"""
+
+
+@pytest.mark.client
+def test_folds_whose_program_resets_the_environment_are_runs_of_the_same_server(
+    tmp_path: Path, server: Server
+) -> None:
+    """As wandb/wandb#5119 has it; none of them counts in the sweep."""
+    with Player(server.url, server.key, "folds") as player:
+        sweep = player.create_sweep(
+            "{program: train.py, method: grid, metric: {name: mean_acc, goal: maximize},"
+            " parameters: {batch_size: {values: [16, 32]}}}"
+        )
+    home = str(tmp_path / "home")  # of a container: W&B's settings lie there
+    hand = Hand(tmp_path, Door(url=server.url), FOLDS, HOME=home, HOSTNAME="0123456789ab")
+    hand.env["RUNNER_SWEEP"] = f"local/folds/{sweep}"
+    (tmp_path / "key").write_text(server.key)
+
+    code, _, said = hand.start().finish(timeout_s=120)
+
+    assert code == 0, said
+    import wandb  # here: a second, which unmarked tests do not need
+
+    api = wandb.Api(overrides={"base_url": server.url}, api_key=server.key, timeout=60)
+    runs = list(api.runs("local/folds"))
+    folds = [one for one in runs if one.config.get("fold") is not None]
+    whole = [one for one in runs if one not in folds]
+    assert sorted(one.summary["mean_acc"] for one in whole) == pytest.approx([0.35, 0.6])
+    assert {one.state for one in runs} == {"finished"}
+    assert {one.sweep.id for one in whole} == {sweep}
+    assert [one.sweep for one in folds] == [None] * 6
+    assert {one.group for one in folds} == {sweep}
+    assert {one.job_type for one in folds} == {one.id for one in whole}
+    assert len(api.sweep(f"local/folds/{sweep}").runs) == 2  # type: ignore[no-untyped-call]

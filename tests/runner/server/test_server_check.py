@@ -18,7 +18,7 @@ from runner.server.check import check
 from runner.server.seal import seal_all
 from runner.server.store import Store
 from tests.rig.warm import WarmRunner
-from tests.runner.server.format1.make import restore
+from tests.runner.server.earlier import restore
 from tests.runner.server.player import Player
 from tests.runner.server.servers import CREATE, GRID, Server, history, row
 
@@ -116,6 +116,7 @@ def test_a_backup_of_a_running_server_is_a_server(server: Server, tmp_path: Path
     assert not [*server.data.glob(".backup-*")]
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_refused_or_breaks_off_leaves_nothing(
     server: Server, tmp_path: Path
 ) -> None:
@@ -181,13 +182,22 @@ def test_a_database_of_an_earlier_version_fits_after_it_was_brought_over(tmp_pat
     assert check(tmp_path / "data", repair=False) == []
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_they_found(warm: WarmRunner, server: Server, tmp_path: Path) -> None:
     (tmp_path / "runner.toml").touch()
     reach = {**os.environ, "WANDB_BASE_URL": server.url, "WANDB_API_KEY": server.key}
     made = warm.run("server", "backup", "b.tar", cwd=tmp_path, env=reach)
     assert (made.returncode, made.stdout) == (0, "b.tar\n"), made.stderr
-    with pytest.raises(RunnerError, match="another server"):
+    assert server.process is not None
+    with pytest.raises(RunnerError, match="another server uses the folder") as held:
         check(server.data, repair=True)
+    assert held.value.hint is not None
+    assert held.value.hint.startswith("`runner down` stops this folder's own server; `kill ")
+    assert f"`kill {server.process.pid}`" in held.value.hint
+    (server.data / "lock").write_text("1\n")  # as a container has it: another process here
+    with pytest.raises(RunnerError) as held:
+        check(server.data, repair=True)
+    assert held.value.hint == "`runner down` stops this folder's own server"
     server.stop()
     damage(server.data, "update sweep set runs=9")
 

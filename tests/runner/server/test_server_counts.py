@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.run_states import RunState
 from runner.search.hyperband import marks
 from runner.server.database import Row, Value
 from runner.server.heartbeat import Undecided, beat, reap
@@ -122,6 +123,7 @@ def test_another_file_counts_everything_anew(service: Service) -> None:
     assert service.store.sums.band_loss(stored(service, "c"), 3) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_hyperband_by_bands_stops_whom_hyperband_by_curves_stops(
     tmp_path: Path, clock: Clock, seed: int
@@ -181,6 +183,55 @@ def test_a_run_chosen_by_a_model_takes_two_steps(service: Service) -> None:
 
     assert command["type"] == "run"
     assert service.suggested == {}
+
+
+@pytest.mark.parametrize(("goal", "best"), [("minimize", "r7"), ("maximize", "r9")])
+def test_of_many_runs_a_model_learns_from_some_that_represent_them(
+    service: Service, goal: str, best: str
+) -> None:
+    config = LADDER.replace("random", "bayes").replace("minimize", goal)
+    sweep = make_sweep(service, config)
+    for number in range(40):
+        bring(service, f"r{number}", x=number / 40)
+        run = stored(service, f"r{number}")
+        state: RunState = "running" if number in (3, 20) else "finished"
+        value = {7: -5.0, 9: 5.0}.get(number, number / 40)
+        service.store.put(replace(run, state=state, best=value, created=float(number)))
+
+    progress = SweepProgress(service, sweep)
+    found = [view.id for view in progress.views(12)]
+    every = [view.id for view in progress.views(40)]
+
+    assert len(found) == len(set(found)) == 12
+    assert found == sorted(found, key=lambda name: int(name[1:]))
+    assert {"r0", "r39", "r3", "r20", best} < set(found)
+    assert every == [f"r{number}" for number in range(40)]
+    assert progress.issued == 40
+
+
+def test_a_configuration_that_was_handed_out_is_known(service: Service) -> None:
+    sweep = make_sweep(service, WIDE)
+    config = hand_out(service, sweep)
+    progress = SweepProgress(service, sweep)
+
+    assert progress.has_tried(config)
+    assert not progress.has_tried(config | {"a": 999})
+
+
+def test_the_rows_of_a_run_to_learn_from_are_read_once(service: Service) -> None:
+    other = make_sweep(service, LADDER, "s0")
+    bring(service, "r1", sweep="s0", x=0.5)
+    stream(service, "r1", history(0, row(0, loss=3.0)))
+    sweep = replace(make_sweep(service, LADDER.replace("random", "bayes")), prior='["r1"]')
+    service.store.put(sweep)
+    assert other
+
+    first = SweepProgress(service, sweep).best
+    service.store.database.execute_many("delete from chunk where run=?", [("r1",)])
+    again = SweepProgress(service, sweep).best
+    stream(service, "r1", history(1, row(1, loss=2.0)))
+
+    assert (first, again, SweepProgress(service, sweep).best) == (3.0, 3.0, 2.0)
 
 
 def test_a_clock_that_jumps_neither_reaps_nor_keeps_anything(service: Service) -> None:

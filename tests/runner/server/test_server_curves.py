@@ -79,6 +79,7 @@ def test_only_finite_numbers_are_points(service: Service, *, sealed: bool) -> No
     assert (missing.count, missing.steps, missing.node()["max"]) == (0, [], None)
 
 
+@pytest.mark.slow
 def test_a_real_server_seals_by_itself_and_shows_curves(server: Server) -> None:
     sweep = server.ask(CREATE, i={"config": GRID, "projectName": "curves"})["upsertSweep"]["sweep"]
     make = "mutation($i: X){upsertBucket(input:$i){inserted}}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.server.ends import EndReport, begin_anew, hear_agent, hear_stream
+from runner.server.ends import EndReport, begin_anew, hear_agent, hear_stream, read_report
 from runner.server.records import Run, blank_run
 
 RUN = replace(blank_run("local", "demo", "r1", 1.0), sweep="s1", agent="a1")
@@ -90,6 +90,17 @@ def hear(run: Run, words: Sequence[Word]) -> Run:
         (None, [agent(75, "preempted")], "preempted", 75),
         (None, [agent(None, "preempted")], "preempted", None),
         (None, [agent(127, "bad_config")], "failed", 127),
+        (None, [stream(1), agent(1, "cuda_oom")], "failed", 1),
+        (None, [agent(-9, "host_oom")], "failed", None),
+        (None, [agent(-9, "of a later version")], "failed", None),
+        # its GPU failed: another one goes on with it
+        (None, [stream(1), agent(1, "gpu_fault")], "preempted", 1),
+        (None, [agent(-9, "gpu_fault")], "preempted", None),
+        (None, [stream(0), agent(1, "gpu_fault")], "finished", 1),
+        # it was interrupted because its time was over, whatever it said then
+        (None, [stream(0), agent(0, "timeout")], "failed", 0),
+        (None, [stream(75), agent(75, "timeout")], "failed", 75),
+        ("early", [stream(0), agent(0, "timeout")], "failed", 0),
     ],
 )
 def test_the_order_in_which_the_words_arrive_does_not_matter(
@@ -111,9 +122,43 @@ def test_the_reason_is_kept_and_so_is_all_that_was_logged(words: list[Word]) -> 
     run = hear(before, words)
 
     failure = json.loads(run.failure or "{}")
-    assert failure == {"class": "crash", "signal": None, "exit_code": 1, "lines": ["boom"]}
+    assert failure == {
+        "class": "crash",
+        "signal": None,
+        "exit_code": 1,
+        "lines": ["boom"],
+        "detail": None,
+    }
     kept = ("summary", "history_rows", "last_step", "best", "suggested")
     assert [getattr(run, name) for name in kept] == [getattr(before, name) for name in kept]
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"), [("signal", "crash"), ("host_oom", "host_oom"), (None, "crash")]
+)
+def test_a_class_that_is_not_known_is_a_crash(cause: str | None, told: str) -> None:
+    failed = hear(RUN, [agent(-9, cause)])
+
+    assert json.loads(failed.failure or "{}")["class"] == told
+
+
+def test_a_run_whose_gpu_failed_says_so_until_another_goes_on() -> None:
+    back = hear(RUN, [agent(-9, "gpu_fault")])
+
+    assert json.loads(back.failure or "{}")["class"] == "gpu_fault"
+    assert begin_anew(back).failure is None
+
+
+def test_peaks_of_memory_are_kept_with_the_report() -> None:
+    sizes = {"host_peak_bytes": 5, "gpu_peak_bytes": 1 << 40}
+    report = EndReport.read({"run": "r1", "exit_code": 0, "class": None, **sizes, "detail": None})
+    assert report is not None
+
+    kept = read_report(hear_agent(RUN, report, 9.0))
+
+    assert kept == report
+    odd = EndReport.read({"run": "r", "host_peak_bytes": -1, "gpu_peak_bytes": "x", "detail": 3})
+    assert odd == EndReport("r", None, None, None, ())
 
 
 def test_only_a_failed_run_has_a_reason() -> None:

@@ -96,6 +96,7 @@ def test_a_query_that_would_cost_too_much_is_refused(server: Server, query: str)
     assert 400 <= status < 500 or (status == 200 and found["data"])
 
 
+@pytest.mark.slow
 def test_an_answer_has_a_budget(server: Server) -> None:
     for number in range(60):
         server.ask(MAKE, i={"name": f"n{number}", "modelName": "nested"})
@@ -176,6 +177,7 @@ INPUTS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_wrong_type_in_any_field_is_no_fault_of_the_servers(server: Server, name: str) -> None:
@@ -374,7 +376,7 @@ def test_garbage_behind_a_request_is_no_fault_and_does_not_flood_the_log(server:
     before = len(server.errors)
     for _ in range(100):
         assert exchange(server, one + b"\x00garbage\r\n\r\n").startswith(b"HTTP/1.1 ")
-    assert "Traceback" not in server.errors[before:]
+    assert "level=error" not in server.errors[before:]
     assert len(server.errors) - before < 1000
 
 
@@ -406,7 +408,7 @@ def test_what_does_not_become_whole_is_answered_with_408(hasty: Server) -> None:
     assert exchange(hasty, head + b"\r\nContent-Length: 9\r\n\r\n{").startswith(b"HTTP/1.1 408")
     assert exchange(hasty, b"") == b""  # who asks nothing is told nothing
     assert hasty.ask("{viewer{id}}")["viewer"]["id"]
-    assert "Traceback" not in hasty.errors
+    assert "level=error" not in hasty.errors
     assert hasty.stop() == 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,15 +11,17 @@ from typing import Any
 
 import pytest
 
+from runner.backend.backup import fetch_backup
 from runner.disk.migrations import Migration, read_migrations
 from runner.errors import RunnerError
 from runner.server import oldlogs
+from runner.server.check import check
 from runner.server.disk import sync_folder
 from runner.server.records import Run
 from runner.server.schema import connect
 from runner.server.service import Service
 from runner.server.tokens import Tokens
-from tests.runner.server.format1.make import dump, log, report, restore
+from tests.runner.server.earlier import FORMATS, dump, log, report, restore
 from tests.runner.server.player import Player
 from tests.runner.server.servers import KEY, Clock, Server, open_service
 
@@ -75,18 +78,42 @@ def test_a_database_of_an_earlier_version_becomes_what_a_new_one_is(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_sweep_that_an_earlier_version_left_in_the_middle_goes_on_to_its_end(
-    tmp_path: Path,
+    tmp_path: Path, name: str
 ) -> None:
-    """Data of version 0eb7efa: nothing is lost, nothing is run twice."""
-    restore(tmp_path / "data")
-    server = Server(tmp_path / "data")
+    """Nothing is lost, nothing is run twice; a backup of it is a server, and all fits."""
+    restore(tmp_path / "data", name)
+    assert check(tmp_path / "data", repair=False) == []
+    server, restored = Server(tmp_path / "data"), Server(tmp_path / "restored")
     server.start()
     try:
         with Player(server.url, server.key) as player:
             go_on(player)
+            after = read(player)
+        file = fetch_backup(server.url, server.key, tmp_path / "backup.tar")
     finally:
         server.stop()
+    assert check(server.data, repair=False) == []
+
+    restored.data.mkdir()
+    with tarfile.open(file) as tar:
+        tar.extractall(restored.data, filter="data")
+    assert check(restored.data, repair=False) == []
+    restored.start()
+    with Player(restored.url, restored.key) as player:
+        found = read(player)
+    restored.stop()
+    assert without_urls(found[1]) == without_urls(after[1])
+    assert found[0] == after[0]
+
+
+def without_urls(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The runs; the URLs of their files name the server."""
+    return {
+        name: run | {"files": [edge["node"]["name"] for edge in run["files"]["edges"]]}
+        for name, run in runs.items()
+    }
 
 
 def go_on(player: Player) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,16 @@ from runner.errors import RunnerError
 from runner.server.disk import Disk
 from runner.server.folder import locked, read_key
 from runner.server.names import LONGEST, safe_name
-from runner.server.records import Upload, blank_run
+from runner.server.records import Sweep, Upload, blank_run
 from runner.server.service import Service
+from runner.server.store import Store
 from tests.runner.server.servers import Clock, make_sweep, open_service
 
 
 def test_a_second_server_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(RunnerError) as refused, locked(tmp_path):
         pass
-    assert f"pid {os.getpid()}" in refused.value.message
+    assert f"`kill {os.getpid()}` stops a `runner serve`" in str(refused.value.hint)
     with locked(tmp_path):
         pass
 
@@ -216,3 +218,18 @@ def test_a_file_system_that_cannot_sync_a_folder_will_do(
     Disk(tmp_path).replace(made(tmp_path), tmp_path / "folder" / "log")
 
     assert (tmp_path / "folder" / "log").read_text() == "a"
+
+
+def test_a_transaction_does_not_see_what_it_has_deleted(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        run = blank_run("local", "hands", "r1", 1.0)
+        sweep = Sweep("local", "hands", "s1", "", "RUNNING", None, "[]", None, 1.0, 1.0)
+        with store.transaction():
+            store.put(run)
+            store.put(sweep)
+            assert store.run("local", "hands", "r1") == run
+            store.delete(run)
+            store.delete(sweep)
+
+            assert store.run("local", "hands", "r1") is None
+            assert store.sweep("local", "hands", "s1") is None

@@ -14,12 +14,16 @@ import pytest
 
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
+from runner.server.check import check
 from runner.server_container.container import LocalServer, find_server, remove_server
 from runner.server_container.files import ensure_key
 from runner.server_container.health import read_health
 from runner.server_container.start import start_server
+from runner.settings.model import ServeSettings
 from runner.state.folder import State
 from tests.rig.engine import TINY, TestEngine
+from tests.runner.server.player import GaveUpError, Player
+from tests.runner.server.servers import history, row
 
 STANDIN = Path(__file__).parent / "standin_server.py"
 
@@ -85,6 +89,31 @@ def test_it_starts_once_keeps_its_address_and_goes_away(
     assert remove_server(engine, cleaned) is False
     later = start_server(engine, cleaned, images[0], report=said.append)
     assert (later.url, later.key) == (first.url, first.key)
+
+
+@pytest.mark.engine
+def test_settings_limit_its_memory_and_its_disk(
+    engine: Engine, engine_env: TestEngine, cleaned: State, server_image: str
+) -> None:
+    """The real server: it takes rows and refuses files, and `check` says how to stop it."""
+    settings = ServeSettings(min_free=900 << 40, memory=256 << 20)
+    server = start_server(engine, cleaned, server_image, report=print, settings=settings)
+    with Player(server.url, server.key) as player:
+        player.begin("r1")
+        player.stream("r1", history(0, row(0, x=1)))
+        with pytest.raises(GaveUpError, match=r"503 .*uploads leave"):
+            player.upload("r1", {"a.txt": b"a"})
+    with pytest.raises(RunnerError, match="another server uses the folder") as held:
+        check(cleaned.server, repair=False)
+    limits = json.loads(engine_env.docker("inspect", server.container))[0]["HostConfig"]
+    lines = [line.text for line in engine.logs.of(server.container)]
+    remove_server(engine, cleaned)
+
+    assert (limits["Memory"], limits["MemorySwap"]) == (256 << 20, 256 << 20)
+    assert held.value.hint == "`runner down` stops this folder's own server"
+    assert check(cleaned.server, repair=False) == []
+    assert any('event="a file is not taken"' in line for line in lines)
+    assert not any(line.startswith("warning:") for line in lines)  # its port is published here
 
 
 @pytest.mark.engine
@@ -297,6 +326,7 @@ class Answer(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.slow
 def test_what_answers_in_its_place_is_told_apart() -> None:
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -1,7 +1,9 @@
-"""Makes the data folder that lies here as an earlier version of the server left it.
+"""Makes the data folders that earlier versions of the server left: `format1`, `format3`.
 
     git archive 0eb7efa | tar x -C CHECKOUT
-    python -m tests.runner.server.format1.make CHECKOUT
+    python -m tests.runner.server.earlier CHECKOUT format1
+
+Format 3 is that of 325977b, the last version that kept rows in files.
 
 A sweep of 12 cells in the middle: runs that are finished, failed, killed, preempted, running and
 pending, three agents of ours, an uploaded file, an artifact, and a second sweep that is paused. The
@@ -24,6 +26,7 @@ from tests.runner.server.player import Player
 from tests.runner.server.servers import KEY, Server
 
 HERE = Path(__file__).parent
+FORMATS = ("format1", "format3")
 DUMP = "server.sql"
 
 
@@ -99,16 +102,17 @@ def dump(database: Path) -> str:
         )
 
 
-def restore(folder: Path) -> None:
+def restore(folder: Path, name: str = "format1") -> None:
     """The data folder as it was."""
-    shutil.copytree(HERE / "data", folder)
+    shutil.copytree(HERE / name / "data", folder)
     with closing(sqlite3.connect(folder / "server.db")) as database:
         database.executescript((folder / DUMP).read_text())
     (folder / DUMP).unlink()
 
 
-def main(checkout: Path) -> None:
+def main(checkout: Path, name: str) -> None:
     """Play against that checkout's server, and keep what it leaves."""
+    kept = HERE / name / "data"
     with tempfile.TemporaryDirectory() as temporary:
         server = Server(Path(temporary) / "data", code=checkout)
         server.data.mkdir()
@@ -117,12 +121,12 @@ def main(checkout: Path) -> None:
         play(Player(server.url, KEY))
         server.stop(signal.SIGKILL)
         text = dump(server.data / "server.db")
-        for name in ("server.db", "server.db-wal", "server.db-shm", "lock"):
-            (server.data / name).unlink(missing_ok=True)
-        shutil.rmtree(HERE / "data", ignore_errors=True)
-        shutil.copytree(server.data, HERE / "data")
-    (HERE / "data" / DUMP).write_text(text)
+        for file in ("server.db", "server.db-wal", "server.db-shm", "lock"):
+            (server.data / file).unlink(missing_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(server.data, kept)
+    (kept / DUMP).write_text(text)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
