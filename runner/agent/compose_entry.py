@@ -174,7 +174,7 @@ def _hold(copy: Path) -> None:
 
 
 def _read_gpu() -> str:
-    from runner.agent.nvml import read_sight  # slow, and a CPU slot has no use for it
+    from runner.agent.nvml import read_sight  # slow, and a CPU slot does not need it
 
     return select_only(read_sight().gpus)
 

@@ -12,12 +12,15 @@ from runner.agent.contract.commands import DEFAULT_COMMAND, PROGRAM
 from runner.agent.contract.status import SeenSlot, Status, manifest_file
 from runner.agent.courier import Courier
 from runner.agent.gpu import SeenGpu, select_gpu
-from runner.agent.launch import Launcher
+from runner.agent.gpu_watch import GpuWatch
+from runner.agent.launch import Launcher, make_warm
 from runner.agent.lease import Lease
 from runner.agent.leaving import CRASHED, Leaving, count_reached, refused, stopped
 from runner.agent.link import Link
+from runner.agent.logs import LogKeeper
 from runner.agent.loop import Loop
-from runner.agent.process import adopt_orphans
+from runner.agent.memory import find_memory_group
+from runner.agent.process import adopt_orphans, close_to_others
 from runner.agent.protocol import (
     CREATE_AGENT,
     SWEEP_CONFIG,
@@ -25,10 +28,12 @@ from runner.agent.protocol import (
     read_agent_id,
     read_template,
 )
-from runner.agent.refusals import RefusedError, StopRequestedError
+from runner.agent.refusals import RefusedError, StopRequestedError, describe_os_error
 from runner.agent.report import StatusFile, say
 from runner.agent.settings import AgentSettings, read_container, read_settings
 from runner.agent.signals import Inbox
+from runner.agent.wandb_settings import write_wandb_settings
+from runner.agent.watch import RunWatch
 from runner.agent.workcopy import fill, rotate
 
 
@@ -67,34 +72,58 @@ def _work(
     if settings.count and status.status.runs_ended >= settings.count:
         return count_reached(settings.count)
     adopt_orphans()
+    close_to_others()
     gpu, driver = _check_gpu(settings)
     status.update(gpu=SeenSlot(gpu.uuid, gpu.name))
     if lease is None and not settings.slot.is_cpu:
         inside = settings.container is not None
         lease = Lease.take(settings.leases, settings.slot.text, mounted=inside)
-    _fill_workspace(settings)
+    fill_workspace(settings)
+    write_wandb_settings(settings, os.environ)
     link = Link(settings.base_url, settings.key, max_pause_s=_max_pause_s(settings))
     template, program = _read_command(settings, link)
     agent = link.ask(CREATE_AGENT, lambda: agent_variables(settings.sweep, settings.agent))
     agent_id = read_agent_id(agent)
     say(f"agent `{settings.agent}` of {settings.sweep} on {gpu.name} ({gpu.uuid})")
     told = _identity(settings, gpu) if settings.server_kind == "runner" else None
+    launcher = Launcher(
+        settings,
+        template,
+        program,
+        provenance=_provenance(settings, gpu, driver),
+        environ=dict(os.environ),
+        warm=make_warm(settings, os.environ),
+        inherited=(lease.handle,) if lease else (),
+    )
+    if settings.runs_left(status.status.runs_ended) > 1:  # one run is not worth a parent
+        launcher.prepare()
     inbox.open()
     return Loop(
         settings,
-        launcher=Launcher(
-            settings,
-            template,
-            program,
-            provenance=_provenance(settings, gpu, driver),
-            environ=dict(os.environ),
-            inherited=(lease.handle,) if lease else (),
-        ),
+        launcher=launcher,
         courier=Courier(link, agent_id, told, inbox.wake),
         inbox=inbox,
         status=status,
         lease=lease,
+        watch=_make_watch(settings, inbox),
     ).run()
+
+
+def _make_watch(settings: AgentSettings, inbox: Inbox) -> RunWatch:
+    gpu = None
+    if not settings.slot.is_cpu:
+        from runner.agent.nvml import OpenGpu  # slow, and a CPU slot does not need it
+
+        gpu = GpuWatch(OpenGpu(settings.slot), inbox.wake)
+    return RunWatch(
+        run_timeout_s=settings.run_timeout_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        group=find_memory_group(),
+        own_group=settings.container is not None,
+        gpu=gpu,
+        release_s=settings.release_s,
+        logs=LogKeeper(settings.wandb_dir, wake=inbox.wake) if settings.container else None,
+    )
 
 
 def _identity(settings: AgentSettings, gpu: SeenGpu) -> Mapping[str, object]:
@@ -106,14 +135,19 @@ def _check_gpu(settings: AgentSettings) -> tuple[SeenGpu, str | None]:
     """Our GPU and the driver. By hand, outside of a container, others may be seen as well."""
     if settings.slot.is_cpu:
         return SeenGpu(settings.slot.text, "cpu"), None
-    from runner.agent.nvml import read_sight  # slow, and a CPU slot has no use for it
+    from runner.agent.nvml import read_sight  # slow, and a CPU slot does not need it
 
     sight = read_sight()
     only = settings.container is not None
     return select_gpu(sight.gpus, settings.slot, only=only), sight.driver
 
 
-def _fill_workspace(settings: AgentSettings) -> None:
+def fill_workspace(settings: AgentSettings) -> None:
+    """Bring the project to the working copy.
+
+    Raises:
+        RefusedError: it cannot be filled.
+    """
     source = settings.project_dir
     if source is None or not source.is_dir():
         settings.workspace.mkdir(parents=True, exist_ok=True)
@@ -131,8 +165,7 @@ def _fill_workspace(settings: AgentSettings) -> None:
         )
     except OSError as error:
         raise RefusedError(
-            f"cannot fill the working copy `{settings.workspace}`: {error.strerror}"
-            + (f": `{error.filename}`" if error.filename else "")
+            f"cannot fill the working copy `{settings.workspace}`: {describe_os_error(error)}"
         ) from error
     if done.kept:
         say(f"left as a run changed them: {', '.join(done.kept[:10])}")

@@ -40,5 +40,20 @@ def select_gpu(gpus: Sequence[SeenGpu], wanted: SlotId, *, only: bool) -> SeenGp
     return found[0]
 
 
+def check_gpus(gpus: Sequence[SeenGpu], wanted: Sequence[SlotId]) -> Sequence[SeenGpu]:
+    """The GPUs or slices of these slots, in their order; no others may be seen.
+
+    Raises:
+        RefusedError: one is missing, or others are seen.
+    """
+    found = [select_gpu(gpus, slot, only=False) for slot in wanted]
+    is_mig = any(slot.kind == "mig" for slot in wanted)
+    seen = [slice_ for gpu in gpus for slice_ in gpu.migs] if is_mig else list(gpus)
+    if len(seen) > len(found):
+        names = ", ".join(f"`{slot}`" for slot in wanted)
+        raise RefusedError(f"more than {names} is here; NVML shows {_names(seen)}")
+    return found
+
+
 def _names(seen: Sequence[SeenGpu]) -> str:
     return ", ".join(f"`{one.uuid}`" for one in seen) or "none"

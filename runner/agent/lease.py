@@ -119,7 +119,7 @@ def _check_folder(folder: Path, handle: int) -> None:
 def _find_owners() -> "set[int]":
     ours = {0, os.geteuid()}
     with contextlib.suppress(OSError):
-        known = Path("/proc/self/uid_map").read_text("ascii").split()
+        known = Path("/proc/self/uid_map").read_text("utf-8").split()
         if known != ["0", "0", "4294967295"]:  # within a rootless engine root has no name
             ours.add(_OVERFLOW)
     return ours

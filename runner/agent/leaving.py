@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from runner.agent.contract import exits
+from runner.agent.contract.failures import BROKEN_AFTER
 from runner.agent.contract.status import AgentState
 from runner.agent.failures import Ended
 
@@ -33,6 +34,17 @@ def count_reached(count: int) -> Leaving:
     return Leaving("finished", f"count of {count} reached", exits.AGENT_DONE)
 
 
+def broken(last_line: str) -> Leaving:
+    """The program fails whatever its configuration."""
+    reason = f"{BROKEN_AFTER} different configurations in a row are invalid: {last_line}"
+    return Leaving("failed", reason, exits.AGENT_DONE)  # another start would not help
+
+
+def quarantined(reason: str) -> Leaving:
+    """The GPU is not to be trusted with another run."""
+    return Leaving("quarantined", reason, exits.AGENT_DONE)
+
+
 def refused(reason: str) -> Leaving:
     """The server, the GPU or the settings do not let it work."""
     return Leaving("failed", reason, exits.AGENT_REFUSED)
@@ -52,4 +64,5 @@ def describe_end(ended: Ended, lived_s: float) -> str:
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     if code == exits.RUN_NOT_STARTED and ended.lines:
         how = ended.lines[-1]
-    return f"{ended.run} ended {after}: {ended.failure}, {how}"
+    why = f", {ended.detail}" if ended.detail else ""
+    return f"{ended.run} ended {after}: {ended.failure}{why}, {how}"

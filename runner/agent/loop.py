@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from runner.agent.contract import exits, limits
-from runner.agent.contract.status import LiveRun
 from runner.agent.courier import NOBODY, Courier
 from runner.agent.drain import is_drained
-from runner.agent.failures import COUNT_OF_STATE, Count, Ended, classify, pause_before_next
-from runner.agent.launch import Launcher, Live
+from runner.agent.failures import Ended
+from runner.agent.judge import Judge
+from runner.agent.launch import Launcher
 from runner.agent.lease import Lease
 from runner.agent.leaving import (
     NO_MORE_RUNS,
@@ -18,17 +18,20 @@ from runner.agent.leaving import (
     Leaving,
     count_reached,
     describe_end,
+    quarantined,
     refused,
     stopped,
 )
 from runner.agent.link import NotFoundError
+from runner.agent.live import Live, describe_last
 from runner.agent.protocol import Beat, Command
-from runner.agent.refusals import RefusedError
+from runner.agent.refusals import RefusedError, describe_os_error
 from runner.agent.report import StatusFile, say
+from runner.agent.rows import has_logged
 from runner.agent.settings import AgentSettings
 from runner.agent.signals import Inbox
+from runner.agent.watch import RunWatch
 
-QUICK_S = 2.0  # a run that fails faster has hardly begun
 FAREWELL_S = 3.0  # after the last run's end, to tell the server
 
 
@@ -44,17 +47,18 @@ class Loop:
         inbox: Inbox,
         status: StatusFile,
         lease: Lease | None,
+        watch: RunWatch,
     ) -> None:
         self._settings, self._launcher, self._courier = settings, launcher, courier
-        self._inbox, self._status, self._lease = inbox, status, lease
+        self._inbox, self._status, self._lease, self._watch = inbox, status, lease, watch
         self._live: Live | None = None
         self._next: deque[Command] = deque()  # handed out, not started
         self._ended: list[Ended] = []  # our server has not confirmed these
         self._leaving: Leaving | None = None
         self._deaf = False  # the server wants no more heartbeats
         self._beat_at = self._start_at = 0.0  # monotonic
-        self._quick_failures = 0
-        self._interrupted = False  # the run at hand: told to end from outside, not by the sweep
+        self._judge = Judge()
+        self._gpu_is_free = True  # of what the last run held
 
     def run(self) -> Leaving:
         """Work until the sweep, the count or a signal ends it."""
@@ -62,6 +66,8 @@ class Loop:
             while True:
                 self._look_at_reply()
                 self._look_at_run()
+                self._launcher.look()
+                self._look_at_gpu()
                 self._look_at_request()
                 self._start_next()
                 self._send_heartbeat()
@@ -70,11 +76,12 @@ class Loop:
                     if self._is_owed_to_wandb():
                         say(f"the last heartbeat is not answered: {NOBODY}")
                     return self._leaving
-                for _ in range(self._inbox.wait(self._wake_at() - time.monotonic())):
+                for _ in range(self._inbox.wait(self._left_s(), self._launcher.doors())):
                     self._on_stop_signal()
         finally:
             if self._live:  # a bug of ours must not leave a run without a guardian
                 self._live.tree.kill()
+            self._launcher.close()
 
     # what came from the server
 
@@ -91,36 +98,25 @@ class Loop:
         self._ended = [one for one in self._ended if one not in beat.ended]
         for command in commands:
             if command.type == "ended":
-                self._correct_counts(heard, command)
+                self._status.correct(heard, command.run, command.state)
             else:
                 self._obey(command)
         is_news = self._make_beat() != beat
         self._beat_at = time.monotonic() + (0.0 if is_news else self._settings.heartbeat_s)
-
-    def _correct_counts(self, heard: Iterable[Ended], verdict: Command) -> None:
-        """Count a run as what our server says it is, where its process told otherwise."""
-        for ended in heard:
-            says = COUNT_OF_STATE.get(verdict.state, ended.count)
-            if ended.run == verdict.run and ended.count != says:
-                say(f"{ended.run} counts as {verdict.state}")
-                self._status.update(**self._counted(ended.count, -1), **self._counted(says, 1))
-
-    def _counted(self, count: Count | None, by: int) -> dict[str, int]:
-        return {} if count is None else {count: getattr(self._status.status, count) + by}
 
     def _on_refusal(self, error: RefusedError) -> None:
         self._deaf = True
         # whoever deleted it wants no more runs of it: no reason to start again
         self._leave(SWEEP_GONE if isinstance(error, NotFoundError) else refused(error.reason))
         if self._live:
-            say(f"{error.reason}; {self._live.command.run} may go on to its end")
+            say(f"{error.reason}; {self._live.run} may go on to its end")
 
     def _obey(self, command: Command) -> None:
         if command.type == "exit":
             self._leave(NO_MORE_RUNS)
             if self._live:
-                say(f"the sweep was ended: stopping {self._live.command.run}")
-                self._live.tree.stop(self._settings.grace_s)
+                say(f"the sweep was ended: stopping {self._live.run}")
+                self._live.end("sweep")
         elif command.type == "stop":
             self._stop_run(command.run)
         elif command.run not in self._make_beat().alive:
@@ -129,10 +125,10 @@ class Loop:
                 self._give_back_waiting()
 
     def _stop_run(self, run: str) -> None:
-        if self._live and self._live.command.run == run:
+        if self._live and self._live.run == run:
             if not self._live.tree.stopped:
                 say(f"the sweep stops {run}")
-            self._live.tree.stop(self._settings.grace_s)
+            self._live.end("sweep")
         elif any(one.run == run for one in self._next):
             self._next = deque(one for one in self._next if one.run != run)
             self._note_end(Ended(run, None, "stopped"))
@@ -145,12 +141,11 @@ class Loop:
         grace_s = self._settings.grace_s if self._live and not second else 0.0
         self._leave(stopped(time.monotonic() + grace_s + FAREWELL_S))
         if self._live and second:
-            say(f"told to stop again: killing {self._live.command.run}")
+            say(f"told to stop again: killing {self._live.run}")
             self._live.tree.kill()
         elif self._live:
-            self._interrupted = not self._live.tree.stopped
-            say(f"told to stop: {self._live.command.run} has {grace_s:g} s to save")
-            self._live.tree.stop(grace_s)
+            say(f"told to stop: {self._live.run} has {grace_s:g} s to save")
+            self._live.end("outside")
 
     def _leave(self, leaving: Leaving) -> None:
         self._leaving = leaving
@@ -171,6 +166,14 @@ class Loop:
         if is_drained(self._settings):
             self._leave(TO_BE_REPLACED)
 
+    def _look_at_gpu(self) -> None:
+        if self._live:
+            return
+        self._gpu_is_free = self._watch.is_released()
+        unfit = self._watch.unfit
+        if unfit and (self._leaving is None or self._leaving.state == "finished"):
+            self._leave(quarantined(f"{self._settings.slot}: {unfit}"))
+
     def _is_owed_to_wandb(self) -> bool:
         """Whether a run was handed out, or may just be, by a server that takes none back."""
         owed = bool(self._next) or self._courier.asking
@@ -179,67 +182,59 @@ class Loop:
     # the run
 
     def _start_next(self) -> None:
-        if self._live or not self._next or self._leaving or time.monotonic() < self._start_at:
+        busy = self._live or self._leaving or not self._gpu_is_free
+        if busy or not self._next or time.monotonic() < self._start_at:
+            return
+        last = self._settings.runs_left(self._status.status.runs_ended) <= 1
+        if not self._launcher.is_ready(self._next[0], last=last):
             return
         command = self._next.popleft()
         values = ", ".join(f"{name}={value}" for name, value in command.values)
         say(f"{command.run} starts with {values or 'no values'}"[:2000])
         try:
-            tree = self._launcher.launch(command)
+            tree = self._launcher.launch(command, last=last)
         except OSError as error:
-            why = f"cannot start: {error.strerror}" + (
-                f": `{error.filename}`" if error.filename else ""
-            )
-            self._on_end(
-                Ended(command.run, exits.RUN_NOT_STARTED, "bad_config", (why,)), lived_s=0.0
-            )
+            why = f"cannot start: {describe_os_error(error)}"
+            ended = Ended(command.run, exits.RUN_NOT_STARTED, "bad_config", (why,))
+            self._on_end(command, ended, lived_s=0.0)
             return
-        self._live = Live(command, tree, time.time())
+        self._live = Live(command, tree, self._watch, grace_s=self._settings.grace_s)
 
     def _look_at_run(self) -> None:
-        if self._live is None:
-            return
-        code = self._live.tree.poll()
-        if code is None:
-            return
-        run, tree, self._live = self._live.command.run, self._live.tree, None
-        lived_s = time.monotonic() - tree.started_at
-        lines = tree.last_lines()
-        failure = classify(code, stopped=tree.stopped, lines=lines, interrupted=self._interrupted)
-        self._on_end(Ended(run, code, failure, lines), lived_s)
+        ended = self._live and self._live.look()
+        if self._live and ended:
+            command, lived_s = self._live.command, self._live.lived_s
+            self._live = None
+            self._on_end(command, ended, lived_s)
 
-    def _on_end(self, ended: Ended, lived_s: float) -> None:
+    def _on_end(self, command: Command, ended: Ended, lived_s: float) -> None:
         say(describe_end(ended, lived_s))
         self._note_end(ended)
-        self._status.update(run=None, **self._counted(ended.count, 1))
+        self._status.count(ended.count, 1)
+        self._status.update(run=None, last=describe_last(ended))
         interrupted = self._leaving is not None and self._leaving.interrupted
-        self._pause_if_broken(ended, lived_s)
+        logged = ended.failure == "bad_config" and has_logged(self._settings.wandb_dir, ended.run)
+        verdict = self._judge.hear(ended, lived_s, config=repr(command.values), logged=logged)
+        self._start_at = time.monotonic() + self._judge.pause_s
         count = self._settings.count
         if interrupted:
             self._leave(stopped(time.monotonic() + FAREWELL_S))
+        elif self._leaving is None and verdict:
+            self._leave(verdict)
         elif self._leaving is None and count and self._status.status.runs_ended >= count:
             self._leave(count_reached(count))
+        elif self._judge.pause_s and not self._leaving:
+            say(f"{self._judge.why}; {self._judge.pause_s:g} s until the next")
 
     def _note_end(self, ended: Ended) -> None:
         if self._settings.server_kind == "runner":
             self._ended.append(ended)
         self._beat_at = 0.0
 
-    def _pause_if_broken(self, ended: Ended, lived_s: float) -> None:
-        again = ended.failed or ended.failure == "preempted"
-        quick = again and lived_s < QUICK_S
-        self._quick_failures = self._quick_failures + 1 if quick else 0
-        pause_s = pause_before_next(self._quick_failures)
-        self._start_at = time.monotonic() + pause_s
-        if pause_s and not self._leaving:
-            say(
-                f"{self._quick_failures} runs in a row failed at once; {pause_s:g} s until the next"
-            )
-
     # heartbeat, status, end
 
     def _make_beat(self) -> Beat:
-        live = (self._live.command.run,) if self._live else ()
+        live = (self._live.run,) if self._live else ()
         alive = (*live, *(one.run for one in self._next))
         if self._leaving and not alive:
             # listing what has just ended keeps any server from handing out another run
@@ -249,6 +244,8 @@ class Loop:
     def _send_heartbeat(self) -> None:
         if self._deaf or (self._leaving and not self._live and not self._ended):
             return
+        if not self._gpu_is_free and not self._leaving and self._settings.server_kind == "wandb":
+            return  # it would hand out a run, and takes none back
         if self._courier.trouble or (not self._courier.busy and time.monotonic() >= self._beat_at):
             self._courier.give(self._make_beat())
 
@@ -268,7 +265,9 @@ class Loop:
             return  # the final word follows
         now = time.monotonic()
         live = self._live
-        run = live and LiveRun(live.command.run, "running", live.started_at)
+        run = self._status.status.run if live else None
+        if live and (run is None or now - self._status.written_at >= limits.STATUS_EVERY_S):
+            run = live.describe()
         self._status.update(state="running" if live else "waiting", run=run, reason=self._reason())
         if now - self._status.written_at >= limits.STATUS_EVERY_S:
             self._status.write()
@@ -281,15 +280,18 @@ class Loop:
         if self._leaving:
             return self._leaving.reason
         if self._next and time.monotonic() < self._start_at:
-            return f"{self._quick_failures} runs in a row failed at once; waiting before the next"
-        return None
+            return f"{self._judge.why}; waiting before the next"
+        starts = self._next and not self._live and self._gpu_is_free
+        return "importing ahead what the run imports" if starts else None
 
-    def _wake_at(self) -> float:
+    def _left_s(self) -> float:
         times: Iterable[float | None] = (
             self._status.written_at + limits.STATUS_EVERY_S,
             None if self._courier.busy or self._deaf else self._beat_at,
             self._live.tree.deadline if self._live else None,
+            self._watch.next_at,
             self._start_at if self._next and not self._live else None,
             self._leaving.until if self._leaving else None,
+            self._launcher.wake_at(),
         )
-        return min(one for one in times if one is not None)
+        return min(one for one in times if one is not None) - time.monotonic()

@@ -9,7 +9,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from runner.agent.redact import Redactor
+
 KEPT_LINES = 20
+_WANDBS = ("wandb: ", "wandb:\n")  # its summary at a run's end may be longer than what is kept
 KEPT_CHARS = 500
 MAX_LINE = 1 << 16  # a longer one is cut
 _COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
@@ -65,12 +68,12 @@ class Relay:
     def __init__(self, run: str, pipes: Sequence[tuple[int, int]], secret: str) -> None:
         """`pipes`: pairs of a pipe's read end, closed at its end, and where its lines go."""
         self._prefix = f"{run} | ".encode()
-        self._secret = secret.encode()
         self._selector = selectors.DefaultSelector()
-        self._cutters: dict[int, tuple[LineCutter, int]] = {}
+        self._cutters: dict[int, tuple[LineCutter, Redactor, int]] = {}
         for source, target in pipes:
             self._selector.register(source, selectors.EVENT_READ)
-            self._cutters[source] = (LineCutter(), target)
+            self._cutters[source] = (LineCutter(), Redactor(secret.encode()), target)
+        self.read_bytes = 0  # so far
         self._tail: deque[str] = deque(maxlen=KEPT_LINES)
         self._thread = threading.Thread(target=self._copy, name="output", daemon=True)
         self._thread.start()
@@ -88,27 +91,28 @@ class Relay:
         self._selector.close()
 
     def _read(self, source: int) -> None:
-        cutter, target = self._cutters[source]
+        cutter, redactor, target = self._cutters[source]
         data = os.read(source, 1 << 16)
+        self.read_bytes += len(data)
         if data:
-            self._emit(cutter.feed(data, time.monotonic()), target)
+            self._emit(cutter.feed(redactor.feed(data), time.monotonic()), target)
             return
+        self._emit(cutter.feed(redactor.flush(), time.monotonic()), target)
         self._emit(cutter.flush(), target)
         self._selector.unregister(source)
         os.close(source)
 
     def _show_open_lines(self) -> None:
         now = time.monotonic()
-        for cutter, target in self._cutters.values():
+        for cutter, _, target in self._cutters.values():
             if cutter.since is not None and now - cutter.since >= SHOW_AFTER_S:
                 self._emit(cutter.flush(), target)
 
     def _emit(self, lines: Sequence[bytes], target: int) -> None:
         if not lines:
             return
-        lines = [line.replace(self._secret, b"[key]") for line in lines]
         plain = (_COLOURS.sub(b"", line).decode("utf-8", "replace") for line in lines)
-        self._tail += [line[:KEPT_CHARS] for line in plain]
+        self._tail += [line[:KEPT_CHARS] for line in plain if not line.startswith(_WANDBS)]
         _write(target, b"".join(self._prefix + line + b"\n" for line in lines))
 
 

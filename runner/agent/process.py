@@ -9,15 +9,27 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from runner.agent.kept import KEPT
 from runner.agent.output import Relay
+from runner.agent.tree import Stat, read_stats
+from runner.agent.warm.handles import Forked
 
 LINGER_S = 1.0  # for what left the process group; W&B's client waits for its uploader anyway
-_PR_SET_CHILD_SUBREAPER = 36
+RUNS_FIRST = "500"  # of 1000, for `oom_score_adj`
+_PR_SET_CHILD_SUBREAPER, _PR_SET_DUMPABLE = 36, 4
 
 
 def adopt_orphans() -> None:
     """Become the parent of all that a run leaves behind, so that it can be found and ended."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def close_to_others() -> None:
+    """Let no process of our user trace this one or read its memory; what it executes is open again.
+
+    A run has the same user as its agent. It may kill the agent all the same.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 class RunProcess:
@@ -32,14 +44,16 @@ class RunProcess:
         env: Mapping[str, str],
         secret: str,
         inherited: Sequence[int] = (),
+        forked: Forked | None = None,
     ) -> None:
-        """Start it; it gets the open files `inherited`.
+        """Start it, unless it is `forked` already; it gets the open files `inherited`.
 
         Raises:
             OSError: the command cannot be started.
         """
+        self.run = run
         self.started_at = time.monotonic()
-        self._leader = subprocess.Popen(
+        self._leader = forked or subprocess.Popen(
             argv,
             cwd=folder,
             env=env,
@@ -49,6 +63,7 @@ class RunProcess:
             start_new_session=True,
             pass_fds=inherited,
         )
+        _offer_to_the_kernel(self._leader.pid)
         assert self._leader.stdout  # noqa: S101 - PIPE was asked for
         assert self._leader.stderr  # noqa: S101
         pipes = [
@@ -59,9 +74,20 @@ class RunProcess:
         self._leader.stderr.close()
         self._relay = Relay(run, pipes, secret)
         self._code: int | None = None
+        self.max_rss_bytes = 0  # of one of its processes, once it has ended
         self.deadline: float | None = None  # when what is left is killed, monotonic
         self.stopped = False  # it was told to stop
         self._killing = False
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return self._leader.pid
+
+    @property
+    def output_bytes(self) -> int:
+        """How much it has printed so far."""
+        return self._relay.read_bytes
 
     def stop(self, grace_s: float) -> None:
         """SIGTERM to the run's own process, SIGKILL to all that is left after the grace.
@@ -109,12 +135,20 @@ class RunProcess:
         saving = self.stopped and not self._killing
         # its zombie keeps the group's number from being given to others until wait()
         _signal_group(pid, signal.SIGTERM if saving else signal.SIGKILL)
-        self._code = self._leader.wait()
+        _, status, usage = os.wait4(pid, 0)
+        self._code = self._leader.returncode = os.waitstatus_to_exitcode(status)
+        self.max_rss_bytes = usage.ru_maxrss << 10
         _reap()
         if not (saving and _signal_group(pid, 0)):
             linger = time.monotonic() + LINGER_S
             self.deadline = min(self.deadline or linger, linger)
         return True
+
+
+def _offer_to_the_kernel(pid: int) -> None:
+    """Make the kernel end the run, not its agent, when memory runs out: the agent reports it."""
+    with contextlib.suppress(OSError):  # it has ended, or this kernel does not let us
+        Path(f"/proc/{pid}/oom_score_adj").write_text(RUNS_FIRST, "ascii")
 
 
 def _signal_group(pid: int, number: int) -> bool:
@@ -127,33 +161,24 @@ def _signal_group(pid: int, number: int) -> bool:
 
 
 def _reap() -> bool:
-    """Bury dead children; whether any child is left."""
+    """Bury dead children; whether any child of a run is left."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return False
         if pid == 0:
-            return True
+            return not KEPT or bool(_children())
+        KEPT.discard(pid)
 
 
 def _kill_children() -> None:
-    for pid in _children():
+    for stat in _children():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(stat.pid, signal.SIGKILL)
 
 
-def _children() -> list[int]:
-    """Our children, by the parent's number in `/proc/<pid>/stat`; all kernels have it."""
+def _children() -> list[Stat]:
+    """Our children but those that are kept."""
     me = os.getpid()
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal():
-            continue
-        try:
-            stat = (folder / "stat").read_bytes()
-        except OSError:
-            continue  # it ended meanwhile
-        if int(stat.rpartition(b")")[2].split()[1]) == me:
-            found.append(int(folder.name))
-    return found
+    return [stat for stat in read_stats() if stat.parent == me and stat.pid not in KEPT]

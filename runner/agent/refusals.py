@@ -12,3 +12,8 @@ class RefusedError(Exception):
 
 class StopRequestedError(BaseException):
     """SIGTERM or SIGINT came before the loop was there to handle it."""
+
+
+def describe_os_error(error: OSError) -> str:
+    """What the system says, and of which file."""
+    return f"{error.strerror}" + (f": `{error.filename}`" if error.filename else "")

@@ -3,12 +3,14 @@
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.agent.contract.status import Status, fit_reason, status_file
+from runner.agent.failures import COUNT_OF_STATE, Count, Ended
 from runner.agent.foreign import read_foreign_text
 
 
@@ -35,13 +37,30 @@ class StatusFile:
             self.status = status
             self.write()
 
+    def count(self, name: Count | None, by: int) -> None:
+        """Count so many more runs, or fewer; None counts nowhere."""
+        if name is not None:
+            self.update(**{name: getattr(self.status, name) + by})
+
+    def correct(self, heard: Iterable[Ended], run: str, state: str) -> None:
+        """Count a run as what our server says it is, where its process told otherwise."""
+        for ended in heard:
+            says = COUNT_OF_STATE.get(state, ended.count)
+            if ended.run == run and ended.count != says:
+                say(f"{run} counts as {state}")
+                self.count(ended.count, -1)
+                self.count(says, 1)
+
     def write(self) -> None:
         """Write with the time of now; a full disk is said, and the runs go on."""
         self.written_at = time.monotonic()
         if self._file is None:
             return
-        reason = self.status.reason and fit_reason(self.status.reason)
-        status = replace(self.status, reason=reason, updated_at=time.time())
+        status, last = self.status, self.status.last
+        reason = status.reason and fit_reason(status.reason)
+        if last is not None and last.line is not None:
+            last = replace(last, line=fit_reason(last.line))
+        status = replace(status, reason=reason, last=last, updated_at=time.time())
         try:
             write_atomic(self._file, status.to_json())
         except OSError as error:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from runner.agent.contract import labels, limits, paths, variables
 from runner.agent.contract.servers import ServerKind, parse_kind
 from runner.agent.contract.slots import SlotId, parse_slot
 from runner.agent.contract.sweeps import SweepPath
+from runner.agent.preload import Preload
 from runner.agent.refusals import RefusedError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -33,6 +35,9 @@ class AgentSettings:
     default_program: str | None  # where the sweep names none either
     grace_s: float
     heartbeat_s: float
+    release_s: float
+    run_timeout_s: float | None
+    idle_timeout_s: float | None
     status_dir: Path | None
     orders_dir: Path | None  # of the host's requests
     workspace: Path
@@ -44,6 +49,11 @@ class AgentSettings:
     container: str | None  # its short ID, which is its host name
     wandb_dir: Path
     offline: bool
+    preload: Preload
+
+    def runs_left(self, ended: int) -> float:
+        """How many runs the count allows after these; no count: without end."""
+        return inf if self.count is None else self.count - ended
 
 
 def read_settings(environ: Mapping[str, str]) -> AgentSettings:
@@ -67,6 +77,9 @@ def read_settings(environ: Mapping[str, str]) -> AgentSettings:
         default_program=environ.get(variables.DEFAULT_PROGRAM) or None,
         grace_s=_read_seconds(environ, variables.GRACE_S, limits.GRACE_S),
         heartbeat_s=_read_seconds(environ, variables.HEARTBEAT_S, limits.HEARTBEAT_S),
+        release_s=_read_seconds(environ, variables.RELEASE_S, limits.RELEASE_S),
+        run_timeout_s=_read_limit(environ, variables.RUN_TIMEOUT_S),
+        idle_timeout_s=_read_limit(environ, variables.IDLE_TIMEOUT_S),
         status_dir=_read_path(environ, variables.STATUS_DIR),
         orders_dir=_read_path(environ, variables.ORDERS_DIR)
         or _read_path(environ, variables.STATUS_DIR),
@@ -79,6 +92,7 @@ def read_settings(environ: Mapping[str, str]) -> AgentSettings:
         container=read_container(environ),
         wandb_dir=Path(environ.get(variables.RUNS_DIR) or workspace).absolute(),
         offline=environ.get(variables.MODE) == variables.OFFLINE,
+        preload=_read_preload(environ),
     )
 
 
@@ -161,6 +175,10 @@ def _read_count(environ: Mapping[str, str]) -> int | None:
     return int(text)
 
 
+def _read_limit(environ: Mapping[str, str], name: str) -> float | None:
+    return _read_seconds(environ, name, 0.0) or None
+
+
 def _read_seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     text = environ.get(name)
     if not text:
@@ -169,7 +187,7 @@ def _read_seconds(environ: Mapping[str, str], name: str, default: float) -> floa
         seconds = float(text)
     except ValueError as error:
         raise RefusedError(f"`{name}={text}` is not a number of seconds") from error
-    if not 0 < seconds < 1e6:
+    if not 0 < seconds < 1e8:
         raise RefusedError(f"`{name}={text}` is not a number of seconds")
     return seconds
 
@@ -195,6 +213,21 @@ def _read_list(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         raise RefusedError(f"`{name}` is not a JSON list")
     return tuple(str(item) for item in value)
+
+
+def _read_preload(environ: Mapping[str, str]) -> Preload:
+    names = _read_list(environ, variables.PRELOAD) or ()
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise RefusedError(f"`{variables.PRELOAD}`: `{name}` is not the name of a module")
+    free = environ.get(variables.PRELOAD_FREE) or str(limits.PRELOAD_FREE)
+    if not free.isdecimal():
+        raise RefusedError(f"`{variables.PRELOAD_FREE}={free}` is not a number of bytes")
+    return Preload(
+        () if variables.PRELOAD_OFF in names else names,
+        is_off=variables.PRELOAD_OFF in names,
+        min_free_bytes=int(free),
+    )
 
 
 def _read_mounts(environ: Mapping[str, str], workspace: Path) -> tuple[PurePosixPath, ...]:

@@ -4,6 +4,7 @@ import contextlib
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from types import FrameType
 
 from runner.agent.refusals import StopRequestedError
@@ -32,9 +33,9 @@ class Inbox:
         with contextlib.suppress(BlockingIOError):  # full: the loop wakes anyway
             self._write.send(b"\0")
 
-    def wait(self, timeout_s: float) -> int:
-        """Sleep until something happens; how many requests to stop came."""
-        select.select([self._read], [], [], max(timeout_s, 0.0))
+    def wait(self, timeout_s: float, others: Sequence[int] = ()) -> int:
+        """Sleep until something happens, also to `others`; how many requests to stop came."""
+        select.select([self._read.fileno(), *others], [], [], max(timeout_s, 0.0))
         try:
             news = self._read.recv(4096)
         except BlockingIOError:

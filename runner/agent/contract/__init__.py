@@ -5,7 +5,7 @@ grammar of Python 3.10, no imports but its own. Containers outlive an upgrade of
 and numbers here may be added to and not changed.
 
 `variables` of the environment · `paths` inside containers · `labels` and names of containers ·
-`limits` · `exits`, the exit codes · `status`, the files of the status folder · `slots`, where an
-agent runs · `sweeps`, which sweep it works on · `servers`, whom it asks · `commands`, how a run is
-started
+`limits` · `exits`, the exit codes · `failures`, what follows from a failed run · `status`, the
+files of the status folder · `slots`, where an agent runs · `sweeps`, which sweep it works on ·
+`servers`, whom it asks · `commands`, how a run is started
 """

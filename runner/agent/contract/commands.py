@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 BY_COMPOSE = "compose"  # the agent's argument where Compose starts it
+ONE_COMMAND = "run"  # its argument where it runs one command, and asks no sweep
+NO_SWEEP = "none"  # in place of a sweep's ID, for such a command
 
 ENV, INTERPRETER, PROGRAM, ARGS = "${env}", "${interpreter}", "${program}", "${args}"
 JSON_FILE = "${args_json_file}"
+NO_BOOLEANS, NO_HYPHENS = "${args_no_boolean_flags}", "${args_no_hyphens}"
+NO_EQUALS = "${args_no_equals}"
+APPEND_HYDRA, OVERRIDE_HYDRA = "${args_append_hydra}", "${args_override_hydra}"
 DEFAULT_COMMAND = (ENV, INTERPRETER, PROGRAM, ARGS)
 ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")  # the variable, else its name
 
@@ -47,11 +52,12 @@ MACROS: Mapping[str, Callable[[MacroValues], list[str]]] = {
     INTERPRETER: lambda run: [run.interpreter],
     PROGRAM: lambda run: [] if run.program is None else [run.program],
     ARGS: lambda run: _assignments(run, "--"),
-    "${args_no_boolean_flags}": _flags,
-    "${args_no_hyphens}": _assignments,
-    "${args_no_equals}": _pairs,
-    "${args_append_hydra}": lambda run: _assignments(run, "+"),
-    "${args_override_hydra}": lambda run: _assignments(run, "++"),
+    NO_BOOLEANS: _flags,
+    NO_HYPHENS: _assignments,
+    NO_EQUALS: _pairs,
+    APPEND_HYDRA: lambda run: _assignments(run, "+"),
+    OVERRIDE_HYDRA: lambda run: _assignments(run, "++"),
+    "${args_dict}": lambda run: list(run.values),  # W&B's agent adds a dict: its names alone
     "${args_json}": lambda run: [json.dumps(dict(run.values))],
     JSON_FILE: lambda run: [run.json_file],
 }

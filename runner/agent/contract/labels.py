@@ -4,13 +4,15 @@
 ROLE = "dev.runner.role"
 FLEET = "dev.runner.fleet"
 AGENT = "dev.runner.agent"  # of Compose's: its container may have another name
-SLOT = "dev.runner.gpu"  # see `slots`
+SLOT = "dev.runner.gpu"  # see `slots`; of a command's container several, by comma
 SWEEP = "dev.runner.sweep"
 SERVER = "dev.runner.server"  # `local`, or W&B's URL
 IMAGE = "dev.runner.image"  # its ID
 SETTINGS = "dev.runner.settings"  # a hash of what the user asked for
 SCHEMA = "dev.runner.schema"  # of what a container and its host leave for each other
 NETWORK = "dev.runner.network"  # where Compose's server is
+COMMAND = "dev.runner.command"  # of `runner run`: what was typed
+KEEPS_FOR = "dev.runner.keeps"  # of a placeholder: the ID of the container whose GPU it keeps
 
 SCHEMA_VERSION = "2"
 SHARED_STATUS = "1"  # the schema whose agents have one status folder together

@@ -32,6 +32,15 @@ def cpu_slot(index: int) -> SlotId:
     return SlotId("cpu", f"cpu-{index}", index)
 
 
+def parse_slots(text: str) -> "tuple[SlotId, ...]":
+    """The slots of these names, by comma: a command may have several GPUs.
+
+    Raises:
+        ValueError: one is none.
+    """
+    return tuple(parse_slot(part) for part in text.split(","))
+
+
 def parse_slot(text: str) -> SlotId:
     """The slot of this name.
 

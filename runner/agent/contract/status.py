@@ -8,16 +8,19 @@ only read. Containers of the first `labels.SCHEMA` shared one folder for all of 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from runner.agent.contract import labels
+from runner.agent.contract.failures import FailureClass, read_class
 
 SCHEMA = 1
 LONGEST = 300  # characters of a name
 LONGEST_REASON = 4000
 _LATEST = 1e11  # seconds since the epoch; a clock may be wrong, and not by thousands of years
 _MOST = 1 << 53
+_LAST_SIGNAL = 64
+_MOST_SLOTS = 1024
 _PLAIN = re.compile(r"[^/\x00-\x1f\x7f\ud800-\udfff]*").fullmatch
 
 AgentState = Literal[
@@ -65,12 +68,33 @@ class SeenSlot:
 
 
 @dataclass(frozen=True)
+class Peaks:
+    """The most memory that a run has held at once; None: nobody could tell."""
+
+    host_bytes: "int | None" = None
+    gpu_bytes: "int | None" = None
+
+
+@dataclass(frozen=True)
 class LiveRun:
     """The run that an agent works on."""
 
     id: str
     state: str
     started_at: float  # seconds since the epoch
+    peaks: Peaks = field(default_factory=Peaks)  # so far
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The run that an agent ended last."""
+
+    id: str
+    failure: "FailureClass | None"  # None: it finished
+    exit_code: "int | None"
+    signal: "int | None"
+    line: "str | None"  # the program's last
+    peaks: Peaks = field(default_factory=Peaks)
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,8 @@ class Status:
     exit_code: int | None = None
     updated_at: float = 0.0  # seconds since the epoch
     schema: int = SCHEMA
+    last: LastRun | None = None
+    gpus: "tuple[SeenSlot, ...]" = ()  # all of a command's, `gpu` among them
 
     @property
     def runs_ended(self) -> int:
@@ -127,20 +153,20 @@ class Status:
             raise ValueError(
                 f"written by a later version (schema {schema}, this one knows {SCHEMA})"
             )
-        gpu = _as_object(record.get("gpu"), "`gpu`")
-        exit_code = record.get("exit_code")
         return cls(
             agent=_get_text(record, "agent"),
             container=_find_text(record, "container"),
             pid=_get_number(record, "pid"),
             sweep=_get_text(record, "sweep", longest=3 * LONGEST + 2),
-            gpu=SeenSlot(_find_text(gpu, "uuid"), _find_text(gpu, "name")),
+            gpu=_read_slot(record.get("gpu"), "`gpu`"),
+            gpus=_read_slots(record.get("gpus")),
             state=_get_state(record),
             run=_read_run(record.get("run")),
+            last=_read_last(record.get("last")),
             runs_finished=_get_number(record, "runs_finished"),
             runs_failed=_get_number(record, "runs_failed"),
             reason=_find_text(record, "reason", longest=LONGEST_REASON),
-            exit_code=None if exit_code is None else _get_number(record, "exit_code"),
+            exit_code=_find_number(record, "exit_code"),
             updated_at=_get_time(record, "updated_at"),
             schema=schema,
         )
@@ -157,6 +183,19 @@ def fit_reason(text: str) -> str:
     return plain if len(plain) <= LONGEST_REASON else f"{plain[: LONGEST_REASON - 1]}…"
 
 
+def _read_slot(found: object, what: str) -> SeenSlot:
+    slot = _as_object(found, what)
+    return SeenSlot(_find_text(slot, "uuid"), _find_text(slot, "name"))
+
+
+def _read_slots(found: object) -> "tuple[SeenSlot, ...]":
+    if found is None:  # an earlier version wrote it
+        return ()
+    if not isinstance(found, list) or len(found) > _MOST_SLOTS:
+        raise ValueError("`gpus` is not a list of slots")
+    return tuple(_read_slot(one, "one of `gpus`") for one in found)
+
+
 def _read_run(found: object) -> "LiveRun | None":
     if found is None:
         return None
@@ -164,7 +203,32 @@ def _read_run(found: object) -> "LiveRun | None":
     name = _get_text(run, "id")
     if not is_plain(name):
         raise ValueError("`run.id` is not a name")
-    return LiveRun(name, _get_text(run, "state"), _get_time(run, "started_at"))
+    started_at, peaks = _get_time(run, "started_at"), _read_peaks(run.get("peaks"))
+    return LiveRun(name, _get_text(run, "state"), started_at, peaks)
+
+
+def _read_last(found: object) -> "LastRun | None":
+    if found is None:
+        return None
+    last = _as_object(found, "`last`")
+    name, failure = _get_text(last, "id"), last.get("failure")
+    if not is_plain(name):
+        raise ValueError("`last.id` is not a name")
+    return LastRun(
+        name,
+        None if failure is None else read_class(failure),
+        _find_number(last, "exit_code", at_least=-_LAST_SIGNAL),
+        _find_number(last, "signal"),
+        _find_text(last, "line", longest=LONGEST_REASON),
+        _read_peaks(last.get("peaks")),
+    )
+
+
+def _read_peaks(found: object) -> Peaks:
+    if found is None:  # an earlier version wrote it
+        return Peaks()
+    peaks = _as_object(found, "`peaks`")
+    return Peaks(_find_number(peaks, "host_bytes"), _find_number(peaks, "gpu_bytes"))
 
 
 def _as_object(value: object, what: str) -> Mapping[str, Any]:
@@ -188,12 +252,16 @@ def _find_text(record: Mapping[str, Any], key: str, *, longest: int = LONGEST) -
 def _get_text(record: Mapping[str, Any], key: str, *, longest: int = LONGEST) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise ValueError(f"`{key}` is not text")  # noqa: TRY004 - likewise
+        raise ValueError(f"`{key}` is not text")  # noqa: TRY004 - as above
     if len(value) > longest:
         raise ValueError(f"`{key}` has more than {longest} characters")
     if any("\ud800" <= one <= "\udfff" for one in value):
         raise ValueError(f"`{key}` has half a character in it")
     return value
+
+
+def _find_number(record: Mapping[str, Any], key: str, *, at_least: int = 0) -> "int | None":
+    return None if record.get(key) is None else _get_number(record, key, at_least=at_least)
 
 
 def _get_number(record: Mapping[str, Any], key: str, *, at_least: int = 0) -> int:

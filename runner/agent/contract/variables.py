@@ -16,7 +16,12 @@ PROGRAM = "RUNNER_PROGRAM"
 DEFAULT_PROGRAM = "RUNNER_DEFAULT_PROGRAM"  # where neither that nor the sweep names one
 CPUS = "RUNNER_CPUS"  # cores that it has, where they are bounded
 GRACE_S = "RUNNER_GRACE_S"  # from SIGTERM to SIGKILL
+RUN_TIMEOUT_S = "RUNNER_TIMEOUT_S"  # the longest that a run may take
+IDLE_TIMEOUT_S = "RUNNER_IDLE_TIMEOUT_S"  # the longest that it may do nothing
+RELEASE_S = "RUNNER_RELEASE_S"  # the longest that a GPU's memory may stay in use after a run
 HEARTBEAT_S = "RUNNER_HEARTBEAT_S"
+PRELOAD = "RUNNER_PRELOAD"  # JSON list of modules to import ahead, or of `PRELOAD_OFF` alone
+PRELOAD_FREE = "RUNNER_PRELOAD_FREE"  # bytes; with less free memory nothing is imported ahead
 STATUS_DIR = "RUNNER_STATUS_DIR"
 ORDERS_DIR = "RUNNER_ORDERS_DIR"  # without it they are in the status folder
 WORKSPACE = "RUNNER_WORKSPACE"
@@ -52,6 +57,7 @@ MODE = "WANDB_MODE"
 APP_URL = "WANDB_APP_URL"  # where a person sees the server
 RUNS_DIR = "WANDB_DIR"
 DATA_DIR = "WANDB_DATA_DIR"
+CONFIG_DIR = "WANDB_CONFIG_DIR"  # of its settings file
 API_KEY = "WANDB_API_KEY"  # a run's only, never a container's
 
 # devices and threads
@@ -61,6 +67,7 @@ NVIDIA_DEVICES = "NVIDIA_VISIBLE_DEVICES"
 NVIDIA_CAPABILITIES = "NVIDIA_DRIVER_CAPABILITIES"
 THREADS = "OMP_NUM_THREADS"
 
+PRELOAD_OFF = "off"
 ONLINE, OFFLINE = "online", "offline"  # of `WANDB_MODE`
 NO_DEVICES = "void"  # of `NVIDIA_VISIBLE_DEVICES`: CUDA's images say `all`
 CAPABILITIES = "compute,utility"
@@ -82,7 +89,7 @@ CACHES: Mapping[str, str] = {
     "MPLCONFIGDIR": f"{paths.CACHE}/matplotlib",
     "NUMBA_CACHE_DIR": f"{paths.CACHE}/numba",
     "WANDB_CACHE_DIR": f"{paths.CACHE}/wandb",
-    "WANDB_CONFIG_DIR": f"{paths.CACHE}/wandb-config",
+    CONFIG_DIR: f"{paths.HOME}/.config/wandb",  # an agent's own: server and sweep stand in it
 }
 """Where libraries keep what can be made again; the user may name other places."""
 
@@ -100,7 +107,10 @@ FIXED: Mapping[str, str] = {
 }
 """The same in every agent, whoever starts it and wherever it runs."""
 
-MAY_BE_EMPTY = (COUNT, CPUS, SLOT, PROGRAM, DEFAULT_PROGRAM, PROVENANCE, APP_URL)
+MAY_BE_EMPTY = (
+    *(COUNT, RUN_TIMEOUT_S, IDLE_TIMEOUT_S, PRELOAD, PRELOAD_FREE),
+    *(CPUS, SLOT, PROGRAM, DEFAULT_PROGRAM, PROVENANCE, APP_URL),
+)
 """Not said where it is empty: Compose cannot leave a variable out."""
 
 _DECIDED = frozenset({*FIXED, BASE_URL, ENTITY, PROJECT, MODE, CUDA_DEVICES, NVIDIA_DEVICES})

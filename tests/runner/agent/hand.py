@@ -48,9 +48,10 @@ class Hand:
         }
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> "Hand":
+    def start(self, *before: str) -> "Hand":
+        """Start it, by the command `before` where there is one."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "runner.agent"],
+            [*before, sys.executable, "-m", "runner.agent"],
             cwd=ROOT,
             env=self.env,
             stdout=subprocess.PIPE,

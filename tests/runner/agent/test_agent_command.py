@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.agent.command import find_unknown_macros, make_argv
-from runner.agent.contract.commands import DEFAULT_COMMAND, MacroValues
+from runner.agent.contract.commands import DEFAULT_COMMAND, MACROS, MacroValues
 from runner.agent.params import format_params
 
 pytestmark = [
@@ -47,39 +47,80 @@ TEMPLATES = [
     ["${program}", "${args_no_boolean_flags}"],
     ["${program}", "${args_no_equals}", "literal ${args}"],
     ["${program}", "${args_append_hydra}", "${args_override_hydra}"],
-    ["${program}", "${args_json}", "--file", "${args_json_file}"],
+    ["${program}", "${args_json}", "--file", "${args_json_file}", "${args_dict}"],
     ["A=${envvar:A_NAME}", "${envvar:MISSING}", "${envvar:A_NAME}/${envvar:A_NAME}"],
     ["${program}", "${lr}", "${interpereter}", "--lr=${lr}"],
 ]
 
 
-def upstream_argv(template: list[str], values: dict[str, Any]) -> list[str]:
-    """What `wandb agent` of 0.31 makes, with its own functions and its own last loop."""
-    from wandb.sdk.launch.sweeps import utils as upstream  # here: it takes seconds to load
+class Started:
+    """Takes the place of a process of W&B's agent, and keeps its argument vector."""
 
-    wire = {"args": {name: {"value": value} for name, value in values.items()}}
-    macros = upstream.create_sweep_command_args(wire)
-    macros |= {"interpreter": ["python"], "program": ["train.py"], "env": ["/usr/bin/env"]}
-    macros["args_json_file"] = ["args.json"]
-    argv: list[str] = []
-    for part in upstream.create_sweep_command(copy.copy(template)):
-        if part.startswith("${") and part.endswith("}"):
-            argv += macros.get(part[2:-1]) or []
-        else:
-            argv.append(part)
-    return argv
+    def __init__(self, command: list[str], **_: object) -> None:
+        self.command = command
+
+
+def upstream_argv(
+    template: list[str], values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """What W&B's agent of 0.31 starts, by its own code up to the process."""
+    from wandb import wandb_agent  # here: it takes seconds to load
+
+    monkeypatch.setattr(wandb_agent, "AgentProcess", Started)
+    agent: Any = object.__new__(wandb_agent.Agent)
+    started = dict[str, Started]()
+    vars(agent).update(_in_jupyter=False, _function=None, _forward_signals=False)
+    vars(agent).update(_run_processes=started, _sweep_command=copy.copy(template))
+    wire = {name: {"value": value} for name, value in values.items()}
+    command = {"run_id": "r1", "program": "train.py", "args": wire}
+    agent._command_run(command)  # noqa: SLF001 - there is no public part without a server
+    return started["r1"].command
+
+
+def upstream_macros(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names that W&B's agent looks up for `${name}`."""
+    from wandb.sdk.launch.sweeps import utils
+
+    known = dict[str, object]()
+    original = utils.create_sweep_command_args
+    monkeypatch.setattr(
+        utils,
+        "create_sweep_command_args",
+        lambda command: known.update(original(command)) or known,
+    )
+    upstream_argv(["true"], {}, monkeypatch)
+    return {f"${{{name}}}" for name in known}
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=" ".join)
 def test_the_command_is_that_of_wandb_agent(
-    template: list[str], monkeypatch: pytest.MonkeyPatch
+    template: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_NAME", "a value")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
+    json_file = str(tmp_path / "wandb" / "sweep-s1" / "config-r1.json")
     for values in (VALUES, {}, {"only": False}):
-        run = MacroValues(values, "python", "train.py", "args.json")
+        run = MacroValues(values, "python", "train.py", json_file)
         argv = make_argv(template, run, {"A_NAME": "a value"})
 
-        assert argv == upstream_argv(template, values)
+        assert argv == upstream_argv(template, values, monkeypatch)
+
+
+@pytest.mark.parametrize("macro", MACROS)
+def test_each_macro_becomes_the_words_of_wandb_agent(
+    macro: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_the_command_is_that_of_wandb_agent(["first", macro, "last"], tmp_path, monkeypatch)
+
+
+def test_the_macros_are_those_of_wandb_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
+
+    assert upstream_macros(monkeypatch) == set(MACROS)
 
 
 def test_tokens_that_will_vanish_are_named() -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from runner.agent.contract.slots import parse_slot
 from runner.agent.contract.status import SeenSlot, Status
-from runner.agent.failures import classify, pause_before_next
-from runner.agent.gpu import SeenGpu, select_gpu
+from runner.agent.gpu import SeenGpu, check_gpus, select_gpu
 from runner.agent.output import MAX_LINE, SHOW_AFTER_S, LineCutter, Relay
 from runner.agent.refusals import RefusedError
 from runner.agent.report import read_counts
@@ -41,37 +40,6 @@ def test_any_other_sight_is_refused(seen: list[SeenGpu], wanted: str, words: str
 
 def test_outside_of_a_container_others_may_be_seen() -> None:
     assert select_gpu([A, B], parse_slot("GPU-b"), only=False) == B
-
-
-@pytest.mark.parametrize(
-    ("code", "stopped", "line", "failure"),
-    [
-        (0, False, "", None),
-        (0, True, "", None),  # it saved and says that it is done
-        (255, True, "", "stopped"),
-        (-15, True, "", "stopped"),
-        (75, True, "", "preempted"),
-        (75, False, "", "preempted"),
-        (-9, False, "", "signal"),
-        (2, False, "", "bad_config"),
-        (1, False, "ModuleNotFoundError: No module named 'x'", "bad_config"),
-        (65, False, "", "nan"),
-        (1, False, "ValueError: no", "crash"),
-    ],
-)
-def test_each_end_has_its_class(code: int, stopped: bool, line: str, failure: str | None) -> None:
-    assert classify(code, stopped=stopped, lines=["before", line]) == failure
-
-
-def test_what_was_interrupted_from_outside_goes_back_unless_it_is_done() -> None:
-    def ended(code: int) -> str | None:
-        return classify(code, stopped=True, interrupted=True, lines=[])
-
-    assert [ended(code) for code in (0, 1, 75, 143, -9, -15)] == [None, *["preempted"] * 5]
-
-
-def test_pauses_grow_to_half_a_minute() -> None:
-    assert [pause_before_next(count) for count in range(10)] == [0, 0, 0, 1, 2, 4, 8, 16, 30, 30]
 
 
 def test_lines_come_out_whole_and_progress_as_a_terminal_shows_it() -> None:
@@ -177,3 +145,14 @@ def test_the_kept_lines_have_no_colours(tmp_path: Path) -> None:
     assert relay.finish(5) == ("no such file",)
     os.close(shown)
     assert (tmp_path / "log").read_bytes() == b"r1 | \x1b[1;31mno such file\x1b[0m\n"
+
+
+def test_a_command_sees_its_gpus_in_the_order_asked_for_and_no_others() -> None:
+    b, c = SeenGpu("GPU-b", "H100"), SeenGpu("GPU-c", "H100")
+    asked = [parse_slot("GPU-b"), parse_slot("GPU-a")]
+
+    assert check_gpus([A, b], asked) == [b, A]
+    with pytest.raises(RefusedError, match="`GPU-b` is not here"):
+        check_gpus([A], asked)
+    with pytest.raises(RefusedError, match="more than `GPU-b`, `GPU-a` is here"):
+        check_gpus([A, b, c], asked)

@@ -86,6 +86,23 @@ print("told", os.environ["WANDB_API_KEY"])
     }
 
 
+def test_the_kernel_takes_a_run_before_its_agent_where_memory_runs_out(
+    tmp_path: Path, door: Door
+) -> None:
+    door.add("r1")
+    program = """
+import os, time
+time.sleep(0.5)
+print([int(open(f"/proc/{pid}/oom_score_adj").read()) for pid in (os.getpid(), os.getppid())])
+"""
+
+    code, out, _ = Hand(tmp_path, door, program).run()
+
+    run, agent = map(int, out.partition("[")[2].rstrip("]\n").split(","))
+    assert code == 0
+    assert run >= agent + 400
+
+
 def test_offline_a_run_gets_no_key(tmp_path: Path, door: Door) -> None:
     door.add("r1")
     program = "import os; print('key' if 'WANDB_API_KEY' in os.environ else 'none')"
@@ -124,12 +141,16 @@ def test_a_run_killed_by_a_signal_has_failed_and_is_told(tmp_path: Path, door: D
     code, _, _ = (hand := Hand(tmp_path, door, program)).run()
 
     assert code == 0
-    assert door.ended()["r1"] == {
+    told = door.ended()["r1"]
+    assert told.pop("host_peak_bytes") > 1 << 20
+    assert told == {
         "run": "r1",
         "exit_code": -9,
         "signal": 9,
-        "class": "signal",
+        "class": "crash",
         "lines": ["last words"],
+        "detail": None,
+        "gpu_peak_bytes": None,
     }
     assert hand.status()["runs_failed"] == 1
 

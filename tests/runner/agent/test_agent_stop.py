@@ -33,7 +33,7 @@ def test_sigterm_lets_the_run_save_and_leaves_with_143(tmp_path: Path, door: Doo
     door.add("r1")
     hand = Hand(tmp_path, door, SAVES_ON_TERM).start()
     hand.wait_for((hand.checkpoints / "r1" / "ready").exists)
-    assert hand.status()["state"] == "running"
+    hand.wait_for(lambda: hand.status()["state"] == "running")  # the run may be faster
     assert hand.status()["run"]["id"] == "r1"
 
     started = hand.terminate()

@@ -101,7 +101,8 @@ def test_a_sweep_deleted_in_mid_run_lets_the_run_end(tmp_path: Path, door: Door)
     door.add("r1")
     door.status = lambda query: 404 if "Heartbeat" in query and len(door.beats) > 1 else 200
 
-    hand = Hand(tmp_path, door, "import time; time.sleep(2); print('done')")
+    program = "import time; time.sleep(2); print('done')"
+    hand = Hand(tmp_path, door, program, RUNNER_PRELOAD='["off"]')  # it starts at once
 
     code, out, err = hand.run()
 

@@ -14,7 +14,9 @@ from runner.agent.contract import commands, exits, labels, paths, servers, varia
 from runner.agent.contract.servers import ComposeServer, parse_kind
 from runner.agent.contract.slots import cpu_slot, parse_slot
 from runner.agent.contract.status import (
+    LastRun,
     LiveRun,
+    Peaks,
     SeenSlot,
     Status,
     drain_file,
@@ -147,12 +149,13 @@ def test_a_status_comes_back_as_it_was_written() -> None:
         "e/p/s",
         SeenSlot("GPU-1", "H100"),
         "running",
-        LiveRun("r1", "running", 5.5),
+        LiveRun("r1", "running", 5.5, Peaks(7, None)),
         3,
         1,
         "waits",
         None,
         9.25,
+        last=LastRun("r0", "cuda_oom", -6, 6, "CUDA out of memory", Peaks(1, 2)),
     )
 
     assert Status.from_json(made.to_json()) == made
@@ -161,7 +164,12 @@ def test_a_status_comes_back_as_it_was_written() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"schema": 2}, {"state": "asleep"}, {"agent": None, "pid": "x"}, {"run": 5}, {"gpu": []}],
+    [
+        *({"schema": 2}, {"state": "asleep"}, {"agent": None, "pid": "x"}, {"run": 5}, {"gpu": []}),
+        *({"last": 5}, {"last": {"id": "../x"}}, {"last": {"id": "r", "exit_code": "1"}}),
+        {"last": {"id": "r", "peaks": {"host_bytes": -1}}},
+        {"last": {"id": "r", "line": "x" * 5000}},
+    ],
 )
 def test_what_is_no_status_is_refused(change: dict[str, object]) -> None:
     good = json.loads(OLD["status"]["running"])
@@ -233,7 +241,12 @@ def test_an_older_status_file_is_read(kind: str) -> None:
 
     status = Status.from_json(OLD["status"][kind])
 
-    assert json.loads(status.to_json()) == written
+    now = json.loads(status.to_json())
+    assert now.pop("last") is None  # an older agent does not say it
+    assert now.pop("gpus") == []  # it has one
+    if now["run"]:
+        assert set(now["run"].pop("peaks").values()) == {None}
+    assert now == written
 
 
 def test_an_older_agent_is_asked_to_leave_as_it_knows_it() -> None:
@@ -256,6 +269,9 @@ def test_up_gives_a_container_what_it_gave_before(slot: Slot, access: Any) -> No
     body = create_body(make_spec(LAUNCH, slot, folders, HOST, access), proxies={})
 
     old, new = set(before.pop("Env")), set(body.pop("Env"))
+    # a file for each agent: fleets of several servers had one between them
+    old.remove("WANDB_CONFIG_DIR=/cache/wandb-config")
+    new.remove("WANDB_CONFIG_DIR=/home/runner/.config/wandb")
     before["Labels"][labels.SCHEMA] = "2"
     mounts = {one["Target"]: one for one in before["HostConfig"].pop("Mounts")}
     own = {one["Target"]: one for one in body["HostConfig"].pop("Mounts")}

@@ -1,0 +1,78 @@
+"""The run that is under way: its process, who told it to end, and what was seen of it."""
+
+import signal
+import time
+
+from runner.agent.contract import exits
+from runner.agent.contract.status import LastRun, LiveRun
+from runner.agent.failures import Ended, Ender, Signs, classify
+from runner.agent.process import RunProcess
+from runner.agent.protocol import Command
+from runner.agent.report import say
+from runner.agent.watch import RunWatch
+
+_KILLED = (-signal.SIGKILL, exits.AGENT_KILLED)  # 137: of a shell's child
+
+
+class Live:
+    """One run, from its start until nothing of it is left."""
+
+    def __init__(
+        self, command: Command, tree: RunProcess, watch: RunWatch, *, grace_s: float
+    ) -> None:
+        """It has just started; `grace_s` is its time to save when it is told to end."""
+        self.command, self.tree, self._watch, self._grace_s = command, tree, watch, grace_s
+        self.started_at = time.time()
+        self._ender: Ender | None = None
+        self._limit: str | None = None  # of its, that is over
+        watch.begin(tree)
+
+    @property
+    def run(self) -> str:
+        """Its ID."""
+        return self.command.run
+
+    @property
+    def lived_s(self) -> float:
+        """How long it has run."""
+        return time.monotonic() - self.tree.started_at
+
+    def describe(self) -> LiveRun:
+        """What the status file says of it."""
+        return LiveRun(self.run, "running", self.started_at, self._watch.peaks)
+
+    def end(self, ender: Ender) -> None:
+        """Tell it to end; whoever was the first to do so decides what its end means."""
+        if not self.tree.stopped:
+            self._ender = ender
+        self.tree.stop(self._grace_s)
+
+    def look(self) -> Ended | None:
+        """How it ended, once it has; until then its limits and its GPU are looked after."""
+        limit, fault = self._watch.look(), self._watch.fault
+        if limit:
+            self._limit = limit
+            self._interrupt("limit", limit)
+        elif fault:
+            self._interrupt("fault", fault)
+        code = self.tree.poll()
+        if code is None:
+            return None
+        seen = self._watch.conclude(self.tree.max_rss_bytes, killed=code in _KILLED)
+        if seen is None:
+            return None
+        lines = self.tree.last_lines()
+        failure = classify(Signs(code, lines, self._ender, seen.oom_kills, seen.fault))
+        detail = {"timeout": self._limit, "gpu_fault": seen.fault}.get(failure or "")
+        return Ended(self.run, code, failure, lines, seen.peaks, detail)
+
+    def _interrupt(self, ender: Ender, why: str) -> None:
+        if not self.tree.stopped:
+            say(f"{why}: {self.run} has {self._grace_s:g} s to save")
+            self.end(ender)
+
+
+def describe_last(ended: Ended) -> LastRun:
+    """What the status file says of a run that has ended."""
+    line = ended.last_words if ended.failed or ended.goes_back else None
+    return LastRun(ended.run, ended.failure, ended.code, ended.signal, line, ended.peaks)
