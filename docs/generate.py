@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from runner.agent.contract.failures import BROKEN_AFTER, HARMLESS_XIDS, POLICIES
 from runner.cli.app import app
 from runner.cli.catalog import COMMANDS
 from runner.errors import ExitCode
@@ -43,7 +44,8 @@ Every command and option of `runner`. `runner COMMAND --help` prints the same.
 - **Repeating a command** changes nothing more, and you may kill a command at any time:
   [What may be killed](fleet.md#what-may-be-killed).
 - **`--yes`** accepts what the project's own files say about keys, code and files:
-  [What the project's files may decide](fleet.md#what-the-projects-files-may-decide).
+  [What the project's files may decide](fleet.md#what-the-projects-files-may-decide). In
+  `sweep delete` and `server prune` it answers the question.
 
 ## Commands by purpose
 
@@ -57,6 +59,8 @@ GUIDES = {  # where a command is explained
     "gpus": "gpus.md",
     "build": "images.md",
     "up": "fleet.md#what-up-starts",
+    "prune": "fleet.md#make-room",
+    "run": "fleet.md#one-command",
     "ps": "fleet.md#look-at-it",
     "logs": "fleet.md#look-at-it",
     "stop": "fleet.md#end-it",
@@ -73,6 +77,9 @@ GUIDES = {  # where a command is explained
     "server status": "server.md#which-server",
     "server backup": "server.md#data-and-backup",
     "server check": "server.md#data-and-backup",
+    "server usage": "server.md#space",
+    "server prune": "server.md#space",
+    "sweep delete": "server.md#space",
     "server key create": "server.md#keys",
     "server key list": "server.md#keys",
     "server key revoke": "server.md#keys",
@@ -129,7 +136,22 @@ MEANINGS = {  # by key: what applies without it ("" if the code has a default), 
     "run.memory": ("no limit", "memory limit of an agent"),
     "run.cpus": ("CPU slots share the cores", "cores of an agent"),
     "run.grace_s": ("", "seconds from SIGTERM to SIGKILL, for a run to save"),
+    "run.timeout": ("no limit", "the longest that a run may take; then it is interrupted"),
+    "run.idle_timeout": (
+        "no limit",
+        "the longest time without output, CPU or GPU use; then the run is interrupted",
+    ),
+    "run.preload": (
+        "what runs import",
+        "more to import ahead of runs, or `off`: [warm starts](program-contract.md#warm-starts)",
+    ),
+    "run.preload_free": ("1 GiB", "with less free memory nothing is imported ahead"),
     "run.foreign_mib": ("", "MiB; a GPU on which foreign processes hold more is refused"),
+    "serve.min_free": (
+        "5 % of the disk, 1 GiB at most",
+        "its server refuses files, never rows, below this free space: [space](server.md#space)",
+    ),
+    "serve.memory": ("`2g`", "memory limit of the server's container"),
     "sync.to": ("none", "the W&B server to which `sync-offline` sends runs"),
     "sync.entity": ("none", "the W&B entity there"),
     "sync.project": ("none", "the W&B project there"),
@@ -145,6 +167,32 @@ The exit codes of `runner`. A [program](program-contract.md#how-a-run-ends) and 
 | code | name | meaning |
 |---|---|---|
 {rows}
+"""
+
+FAILURES = """\
+# Failure classes
+
+{made}
+The agent looks at a run's exit code or signal, at the last lines of its log, at the kernel's count
+of processes that it killed for memory, and at what NVML says of the GPU. From these signs each run
+that does not finish gets one class: the first of this table that fits.
+
+| class | sign | the run | the search is told | the agent |
+|---|---|---|---|---|
+{rows}
+
+- **The run** fails and counts as failed, or goes back to the sweep: the next agent that asks goes
+  on with it, from its checkpoint. A run that the sweep has ended does not count as a failure.
+- **The search** is told that no run can be there (infeasible), or that it got a bad value. A bayes
+  sweep on our server ranks both behind every run with a value, whatever the run had logged before;
+  for the other methods nothing follows. W&B's server learns the run's state and no more.
+- **The agent** pauses 1, 2, 4 … 30 s after the third quick failure in a row. It stops after
+  {broken} different configurations in a row that are `bad_config` and logged no row: the program is
+  broken, not the run. In quarantine it takes no run; `runner ps` says why, and the next `runner up`
+  replaces it.
+
+Xids that a program causes are not the GPU's fault: {xids}. The kernel's count was tried with
+cgroups of version 1; that of version 2 is read by the format of its files, and was not tried.
 """
 
 
@@ -263,12 +311,27 @@ def render_exit_codes() -> str:
     return EXIT_CODES.format(made=MADE.format(source="runner/errors.py"), rows="\n".join(rows))
 
 
+def render_failures() -> str:
+    """`failures.md`."""
+    rows = [
+        f"| `{name}` | {one.sign} | {one.run} | {one.search or 'nothing'} | {one.agent} |"
+        for name, one in POLICIES.items()
+    ]
+    return FAILURES.format(
+        made=MADE.format(source="runner/agent/contract/failures.py"),
+        rows="\n".join(rows),
+        broken=BROKEN_AFTER,
+        xids=", ".join(map(str, HARMLESS_XIDS)),
+    )
+
+
 def make_pages() -> dict[str, str]:
     """Name in this folder → text."""
     return {
         "cli.md": render_cli(),
         "settings.md": render_settings(),
         "exit-codes.md": render_exit_codes(),
+        "failures.md": render_failures(),
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from runner.agent.contract.variables import TRUST as NAMES
 from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
+from runner.guard.texts import read_text
 
 
 def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
@@ -36,7 +37,7 @@ def copy_ca_bundle(bundle: Path, folder: Path, *, dry_run: bool = False) -> Path
 
     A dry run only returns the path.
     """
-    text = bundle.read_text("utf-8")
+    text = read_text(bundle)
     copy = folder / f"ca-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pem"
     if not dry_run and not copy.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,10 @@ PAGE = 200  # runs or sweeps per request
 
 _SWEEP_FIELDS = "name displayName state config runCount"
 _RUN_FIELDS = "name displayName state config summaryMetrics createdAt heartbeatAt"
-_OUR_RUN_FIELDS = "attempts failure agentName stoppedEarly durationS bestMetric lastMetric"
+_OUR_RUN_FIELDS = (
+    "attempts failure agentName stoppedEarly durationS bestMetric lastMetric "
+    "hostPeakBytes gpuPeakBytes"
+)
 
 
 class Client:
@@ -154,10 +157,19 @@ class Client:
         return to_sweep(node, where["entity"]["name"], where["name"])
 
     def ask(
-        self, method: str, path: str, body: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        repeatable: bool = False,
     ) -> dict[str, Any]:
-        """The JSON answer of a route that only our server has."""
-        return self._request(method, path, body, changes=method != "GET")
+        """The JSON answer of a route that only our server has.
+
+        Args:
+            repeatable: sending it twice changes nothing more.
+        """
+        return self._request(method, path, body, changes=method != "GET" and not repeatable)
 
     def _sweep_fields(self) -> str:
         return f"{_SWEEP_FIELDS} engine" if self.kind == "runner" else _SWEEP_FIELDS

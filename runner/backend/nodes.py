@@ -71,6 +71,8 @@ class RunInfo:
     failure: Mapping[str, Any] | None
     best: float | None  # best logged value of the sweep's metric
     last: float | None
+    host_peak_bytes: int | None = None  # the most memory that its processes held at once
+    gpu_peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def to_run(node: Mapping[str, Any], metric: str | None) -> RunInfo:
         failure=_object(failure) if isinstance(failure, str) else failure,
         best=_first(_number(node.get("bestMetric")), last),
         last=_first(_number(node.get("lastMetric")), last),
+        host_peak_bytes=node.get("hostPeakBytes"),
+        gpu_peak_bytes=node.get("gpuPeakBytes"),
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runner.backend.hosts import LOCAL, host_of, is_cloud
-from runner.guard.foreign_files import read_regular_text
+from runner.errors import RunnerError
+from runner.guard.texts import read_text
 from runner.user.accepted import Claim, is_accepted
 
 
@@ -111,7 +112,7 @@ def read_netrc(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 def _read_ini(file: Path) -> dict[str, str]:
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(read_regular_text(file))
-    except (OSError, configparser.Error, UnicodeDecodeError):
+        parser.read_string(read_text(file))
+    except (OSError, configparser.Error, RunnerError):
         return {}
     return dict(parser["default"]) if parser.has_section("default") else {}

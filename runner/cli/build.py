@@ -58,7 +58,7 @@ def _show_plan(request: BuildRequest, *, yes: bool, as_json: bool) -> None:
         report=console.note,
         ask=ask,
     )
-    plan = usecase.plan(project, settings, request, os.environ)
+    plan = usecase.plan(project, settings, request, os.environ, console.note)
     if as_json:
         console.data(console.to_json({"arguments": ["docker", *plan.arguments()]}))
     else:
@@ -67,8 +67,4 @@ def _show_plan(request: BuildRequest, *, yes: bool, as_json: bool) -> None:
 
 def _report_probe(probe: Probe) -> None:
     python = ".".join(map(str, probe.python))
-    console.note(f"Python {python}, wandb {probe.wandb or 'missing'}")
-    if probe.wandb is None:
-        console.note(
-            f"warning: no run can log: {probe.wandb_error}; add `wandb` to the dependencies"
-        )
+    console.note(f"Python {python}, wandb {probe.wandb}")

@@ -24,12 +24,16 @@ COMMANDS = (
         "config", "runner.cli.config:config", "Show every setting and where it comes from.", BEGIN
     ),
     Entry("up", "runner.cli.up:up", "Run one agent on each selected GPU.", RUN),
+    Entry("run", "runner.cli.run:run", "Run one command on one or several GPUs.", RUN),
     Entry("stop", "runner.cli.stop:stop", "Stop agents; their runs finish a step and save.", RUN),
     Entry(
         "down",
         "runner.cli.down:down",
         "Stop the fleet and remove its containers; data stays.",
         RUN,
+    ),
+    Entry(
+        "prune", "runner.cli.prune:prune", "Delete old images, containers and working copies.", RUN
     ),
     Entry(
         "compose",
@@ -52,7 +56,7 @@ COMMANDS = (
     Entry(
         "server",
         "runner.cli.server:app",
-        "Look at this folder's sweep server, check it, back it up.",
+        "Look at this folder's sweep server, back it up, make room.",
         SERVER,
     ),
 )
@@ -62,6 +66,11 @@ SWEEP_COMMANDS = (
     Entry("list", "runner.cli.sweep.list:list_", "Show the sweeps of this folder, oldest first."),
     Entry("show", "runner.cli.sweep.show:show", "Show a sweep's runs and the best so far."),
     Entry("best", "runner.cli.sweep.best:best", "Print the best run's configuration as YAML."),
+    Entry(
+        "delete",
+        "runner.cli.sweep.delete:delete",
+        "Delete a sweep with its runs, files and artifacts.",
+    ),
 )
 
 SERVER_COMMANDS = (
@@ -73,6 +82,14 @@ SERVER_COMMANDS = (
     ),
     Entry(
         "check", "runner.cli.server.check:check", "Check the data of a stopped server for faults."
+    ),
+    Entry(
+        "usage",
+        "runner.cli.server.usage:usage",
+        "Show how much room each project and sweep takes.",
+    ),
+    Entry(
+        "prune", "runner.cli.server.prune:prune", "Delete ended runs that nobody needs any more."
     ),
     Entry("key", "runner.cli.server.key:app", "Make keys that only read, or only serve one sweep."),
 )

@@ -35,7 +35,7 @@ def logs(
     agents = read_fleet(engine, session.state)
     wanted = [name.removeprefix(NAME_PREFIX) for name in names or ()]
     whole = _select_whole(agents, wanted)
-    runs = set(wanted) - {agent.name for agent in whole}
+    runs = set(wanted) - {name for agent in whole for name in _names_of(agent)}
     parts = _find_logs_of(engine, agents, runs) if runs else []
     sources = {agent.name: agent.container for agent in (*whole, *parts)}
     full = {agent.name for agent in whole}
@@ -48,7 +48,11 @@ def _select_whole(agents: Sequence[Agent], names: Sequence[str]) -> list[Agent]:
     """The named agents; without names, all that no other agent has replaced."""
     if not names:
         return [agent for agent in agents if not agent.retired]
-    return [agent for agent in agents if agent.name in names]
+    return [agent for agent in agents if _names_of(agent) & {*names}]
+
+
+def _names_of(agent: Agent) -> set[str]:
+    return {agent.name, agent.name.removeprefix(f"{agent.fleet}-")}
 
 
 def _find_logs_of(engine: Engine, agents: Sequence[Agent], runs: set[str]) -> list[Agent]:

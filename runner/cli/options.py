@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan on
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Accept where the project's files send keys and code.")
 ]
+DeleteYesOption = Annotated[bool, typer.Option("--yes", help="Delete without a question.")]
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="local|URL", help="The sweep server to use.")
 ]
@@ -19,6 +21,13 @@ GpusOption = Annotated[
 SweepOption = Annotated[
     str | None, typer.Option("--sweep", help="An ID, `entity/project/id`, or a YAML file.")
 ]
+ImageOption = Annotated[str | None, typer.Option("--image", help="Use an existing image.")]
+BuildOption = Annotated[bool, typer.Option("--build", help="Build the image first.")]
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="Log runs on disk, for `sync-offline` later.")
+]
+EnvFileOption = Annotated[Path | None, typer.Option("--env-file", help="Read lines of NAME=VALUE.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Start beside other processes.")]
 AgentsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[AGENT…]", help="Agents (default: all).")
 ]

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,8 @@ from runner.cli.session import open_session
 from runner.engine.listing import list_containers
 from runner.engine.target import find_target
 from runner.fleet.agents import Agent
-from runner.fleet.holders import read_indices
+from runner.fleet.ends import describe_last
+from runner.fleet.holders import find_indices, find_users, read_present
 from runner.launchers.docker.observe import ROLE, read_fleet, select_fleet
 
 HEADER = ("AGENT", "GPU", "STATE", "RUN", "FINISHED", "FAILED", "SWEEP", "REASON")
@@ -35,9 +37,9 @@ def ps(
         else select_fleet(listed, session.state)
     )
     shown = [agent for agent in agents if every or not agent.retired]
-    indices = read_indices() if any(one.slot and not one.slot.is_cpu for one in shown) else {}
-    now = time.time()
-    records = [shapes.agent(agent, indices, now=now) for agent in shown]
+    gpus = read_present() if any(one.slot and not one.slot.is_cpu for one in shown) else ()
+    now, indices, users = time.time(), find_indices(gpus), find_users(gpus)
+    records = [_add_users(shapes.agent(agent, indices, now=now), users) for agent in shown]
     if as_json:
         console.data(console.to_json({"fleet": session.state.fleet, "agents": records}))
         return
@@ -48,16 +50,32 @@ def ps(
     console.data(console.table(HEADER, rows))
 
 
+def _add_users(record: dict[str, Any], users: Mapping[str, str]) -> dict[str, Any]:
+    """Say who holds the GPU of an agent in quarantine: in its container nobody can see that."""
+    holders = users.get(record["gpus"][0]["uuid"])
+    if record["state"] == "quarantined" and holders:
+        return {**record, "reason": f"{record['reason']}; {holders}"}
+    return record
+
+
 def _row(agent: Agent, record: dict[str, Any]) -> tuple[object, ...]:
-    index = record["gpus"][0]["index"]
-    is_gpu = agent.slot is not None and not agent.slot.is_cpu
+    last = agent.status and agent.status.last
     return (
         record["name"],
-        index if is_gpu and index is not None else agent.place[:12],
+        _describe_slots(agent, [gpu["index"] for gpu in record["gpus"]]),
         record["state"],
         record["run"]["id"] if record["run"] else "-",
         record["runs_finished"],
         record["runs_failed"],
-        record["sweep"],
-        record["reason"] or "",
+        record["sweep"] or "-",
+        ": ".join(filter(None, (agent.command, record["reason"])))
+        or (last and describe_last(last))
+        or "",
     )
+
+
+def _describe_slots(agent: Agent, indices: Sequence[int | None]) -> str:
+    """`0`, `0,1`; names where the slots are not GPUs or NVML does not show one."""
+    if agent.slot is None or agent.slot.is_cpu or None in indices:
+        return ",".join(str(slot)[:12] for slot in agent.slots) or agent.place[:12]
+    return ",".join(map(str, indices))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from runner.fleet.agents import find_index, find_state_of
 
 if TYPE_CHECKING:  # a command loads only the modules of its own shape
+    from runner.agent.contract.status import LastRun, Peaks
     from runner.backend.nodes import RunInfo
     from runner.doctor.findings import Finding
     from runner.fleet.agents import Agent
@@ -23,20 +24,40 @@ def agent(found: "Agent", indices: Mapping[str, int], *, now: float) -> dict[str
         now: seconds since the epoch.
     """
     state, reason = find_state_of(found, now=now)
-    status, slot = found.status, found.slot
+    status = found.status
+    slots = found.slots or (None,)
     run = status.run if status else None
     return {
         "name": found.name,
-        "gpus": [{"index": find_index(slot, indices), "uuid": str(slot or "")}],
+        "gpus": [{"index": find_index(slot, indices), "uuid": str(slot or "")} for slot in slots],
         "state": state,
         "sweep": str(found.sweep or ""),
-        "run": {"id": run.id, "state": run.state} if run else None,
+        "command": found.command,
+        "run": {"id": run.id, "state": run.state, **peaks(run.peaks)} if run else None,
+        "last_run": last_run(status.last) if status and status.last else None,
         "runs_finished": status.runs_finished if status else 0,
         "runs_failed": status.runs_failed if status else 0,
         "reason": reason,
         "exit_code": None if found.alive else found.exit_code,
         "image": found.image,
         "container": found.container,
+    }
+
+
+def peaks(found: "Peaks") -> dict[str, Any]:
+    """The most memory that a run has held."""
+    return {"host_peak_bytes": found.host_bytes, "gpu_peak_bytes": found.gpu_bytes}
+
+
+def last_run(last: "LastRun") -> dict[str, Any]:
+    """The run that an agent ended last, in `ps --json`."""
+    return {
+        "id": last.id,
+        "class": last.failure,
+        "exit_code": last.exit_code,
+        "signal": last.signal,
+        "line": last.line,
+        **peaks(last.peaks),
     }
 
 
@@ -121,7 +142,7 @@ def sweep_with_runs(
 def run(found: "RunInfo") -> dict[str, Any]:
     """One run of a sweep."""
     fields = ("id", "name", "state", "config", "summary", "attempts", "agent", "duration_s")
-    more = ("stopped_early", "failure", "best", "last")
+    more = ("stopped_early", "failure", "best", "last", "host_peak_bytes", "gpu_peak_bytes")
     return {field: getattr(found, field) for field in fields + more}
 
 
@@ -151,6 +172,27 @@ def planned_run(transfer: "Transfer") -> dict[str, Any]:
         "lacking_artifacts": [],
         "lacking_files": [],
     }
+
+
+def held(found: "Mapping[str, Any]") -> dict[str, Any]:
+    """What something holds on our server, in `sweep delete`, `server prune` and `server usage`."""
+    sizes = ("database_bytes", "file_bytes", "artifact_bytes", "media_bytes", "bytes")
+    return {field: found[field] for field in ("runs", "rows", "files", "artifacts", *sizes)}
+
+
+def usage(found: "Mapping[str, Any]") -> dict[str, Any]:
+    """What our server holds, in `server usage --json`."""
+    parts: dict[str, Any] = {
+        "disk": found["disk"],
+        "database": found["database"],
+        "projects": [{"project": one["project"], **held(one)} for one in found["projects"]],
+        "sweeps": [{"sweep": one["sweep"], **held(one)} for one in found["sweeps"]],
+    }
+    if "runs" in found:
+        parts["runs"] = [
+            {"run": one["run"], "sweep": one["sweep"], **held(one)} for one in found["runs"]
+        ]
+    return parts
 
 
 def findings(found: "Sequence[Finding]") -> list[dict[str, Any]]:

@@ -11,9 +11,14 @@ import typer
 from runner import console
 from runner.cli import render
 from runner.cli.options import (
+    BuildOption,
     DryRunOption,
+    EnvFileOption,
+    ForceOption,
     GpusOption,
+    ImageOption,
     JsonOption,
+    OfflineOption,
     ServerOption,
     SweepOption,
     YesOption,
@@ -22,6 +27,8 @@ from runner.cli.session import open_session
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.carry_out import Interrupted
 from runner.fleet.selection import Selection, parse_selection
+from runner.guard.foreign_files import read_given
+from runner.guard.texts import decode_text
 from runner.usecases.session import Session
 from runner.usecases.slots import missing_gpus
 from runner.usecases.up.request import Planned, UpRequest, bring_up, missing_sweep
@@ -39,21 +46,33 @@ def up(
     ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Log runs on disk, for `sync-offline` later.")
-    ] = False,
-    image: Annotated[str | None, typer.Option(help="Use an existing image.")] = None,
-    build: Annotated[bool, typer.Option("--build", help="Build the image first.")] = False,
+    offline: OfflineOption = False,
+    image: ImageOption = None,
+    build: BuildOption = False,
     mount: Annotated[
         list[str] | None, typer.Option(metavar="SRC:DST[:ro]", help="Mount a folder for the runs.")
     ] = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set a variable for the runs.")
     ] = None,
-    env_file: Annotated[Path | None, typer.Option(help="Read lines of NAME=VALUE.")] = None,
+    env_file: EnvFileOption = None,
     shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory per agent: `64g`.")] = None,
     cpus: Annotated[float | None, typer.Option(help="CPU cores per agent.")] = None,
+    run_timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Interrupt a run after this: `12h`.")
+    ] = None,
+    idle_timeout: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Interrupt a run that has done nothing: `30m`."),
+    ] = None,
+    preload: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="Import this, too, ahead of each run."),
+    ] = None,
+    no_preload: Annotated[
+        bool, typer.Option("--no-preload", help="Start each run cold, with imports of its own.")
+    ] = False,
     access: Annotated[
         str | None,
         typer.Option(metavar="cdi|runtime|gpus", help="How containers get a GPU."),
@@ -62,10 +81,13 @@ def up(
         str | None,
         typer.Option(metavar="uuid|index", help="The form of CUDA_VISIBLE_DEVICES."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Start beside other processes.")] = False,
+    force: ForceOption = False,
     now: Annotated[bool, typer.Option("--now", help="Interrupt runs, do not wait.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Start again at a reached count.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Stay until all agents end.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the GPUs are free, do not refuse.")
+    ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     yes: YesOption = False,
@@ -77,11 +99,14 @@ def up(
     selection = _check(gpus, sweep, command or (), build=build, dry_run=dry_run)
     session = open_session(
         flags={
-            "run.mounts": [_absolute_mount(text, Path.cwd()) for text in mount or ()],
+            "run.mounts": [absolute_mount(text, Path.cwd()) for text in mount or ()],
             "run.env": [*(read_env_file(env_file) if env_file else ()), *(env or ())],
             "run.shm_size": shm_size,
             "run.memory": memory,
             "run.cpus": cpus,
+            "run.timeout": run_timeout,
+            "run.idle_timeout": idle_timeout,
+            "run.preload": [*(preload or ()), *(["off"] if no_preload else ())],
             "access": access,
             "pin": pin,
         },
@@ -108,6 +133,7 @@ def up(
         now=now,
         again=again,
         follow=follow,
+        wait=wait,
         dry_run=dry_run,
     )
     raise typer.Exit(int(_bring_up(session, request, as_json=as_json)))
@@ -163,7 +189,7 @@ def _check(
     return selection
 
 
-def _absolute_mount(text: str, base: Path) -> str:
+def absolute_mount(text: str, base: Path) -> str:
     """Make the source of `--mount` absolute: it is relative to the current folder."""
     source, mark, rest = text.partition(":")
     return f"{base / Path(source).expanduser()}{mark}{rest}" if source else text
@@ -179,13 +205,11 @@ def read_env_file(file: Path) -> list[str]:
 
     hint = "`--env-file` takes a file with lines of NAME=VALUE"
     try:
-        found = read_docker_env(file.read_text("utf-8"), os.environ)
+        found = read_docker_env(decode_text(read_given(file), file), os.environ)
     except OSError as error:
         raise RunnerError(
             f"cannot read `{file}`: {error.strerror}", hint=hint, code=ExitCode.NOT_FOUND
         ) from error
-    except UnicodeDecodeError as error:
-        raise RunnerError(f"`{file}` is not UTF-8 text", hint=hint, code=ExitCode.USAGE) from error
     except ValueError as error:
         raise RunnerError(f"`{file}`: {error}", hint=hint, code=ExitCode.USAGE) from error
     return [f"{name}={value}" for name, value in found.items()]

@@ -44,6 +44,12 @@ class ComposePins:
     trust: str | None  # file of certificates, in addition to those of the images
     extra: str | None  # a third compose file, with the content of `make_extra`
     data: str | None  # the server's data folder, if it is not in the state folder
+    min_free: int | None  # bytes that uploads leave on its disk; None: the server's default
+    server_memory: int  # bytes, of the server's container
+    run_timeout_s: float | None = None
+    idle_timeout_s: float | None = None
+    preload: tuple[str, ...] = ()
+    preload_free_bytes: int | None = None
 
 
 def make_values(chosen: ComposePins) -> dict[str, str]:
@@ -81,18 +87,27 @@ def make_values(chosen: ComposePins) -> dict[str, str]:
         pins.PORT: chosen.port if local else None,
         pins.APP_URL: address,
         pins.DATA: chosen.data,
+        pins.MIN_FREE: chosen.min_free,
+        pins.SERVER_MEMORY: chosen.server_memory,
         pins.CA_FILE: chosen.trust,
         variables.SWEEP: chosen.sweep,
         variables.PROGRAM: chosen.program,
+        variables.PRELOAD: json.dumps(chosen.preload) if chosen.preload else None,
         variables.PROVENANCE: chosen.provenance,
         variables.GRACE_S: chosen.grace_s,
         pins.STOP_AFTER: f"{chosen.grace_s + limits.STOP_MARGIN_S}s",
         pins.SHM_SIZE: chosen.shm_bytes,
         pins.MEMORY: chosen.memory_bytes,
-        variables.CPUS: None if chosen.cpus is None else f"{chosen.cpus:g}",
         variables.AGENTS: ",".join(agents),
         **_pin_slots(chosen, agents),
     }
+    numbers = {
+        variables.CPUS: chosen.cpus,
+        variables.RUN_TIMEOUT_S: chosen.run_timeout_s,
+        variables.IDLE_TIMEOUT_S: chosen.idle_timeout_s,
+        variables.PRELOAD_FREE: chosen.preload_free_bytes,
+    }
+    values |= {name: f"{value:.12g}" for name, value in numbers.items() if value is not None}
     return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
 

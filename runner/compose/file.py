@@ -155,7 +155,11 @@ def _to_volume(mount: Mount) -> str:
 
 def _environment() -> dict[str, str]:
     """The environment of all agents; `agent.compose_entry` adds the rest in the container."""
-    of_all = [variables.COUNT, variables.CPUS, variables.PROVENANCE]
+    limits_of_run = [
+        *(variables.RUN_TIMEOUT_S, variables.IDLE_TIMEOUT_S),
+        *(variables.PRELOAD, variables.PRELOAD_FREE),
+    ]
+    of_all = [variables.COUNT, *limits_of_run, variables.CPUS, variables.PROVENANCE]
     return {
         **{name: ask(name) for name in of_all},
         variables.DEFAULT_PROGRAM: ask(variables.PROGRAM),  # `.env` sets the project's program

@@ -9,6 +9,7 @@ from runner.backend.keys import find_key, read_own_key
 from runner.compose import pins
 from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
+from runner.guard.texts import read_text
 from runner.state.folder import State
 
 GIVEN = Path(paths.GIVEN_KEY)
@@ -46,8 +47,8 @@ def read_key(file: Path, url: str, state: State | None) -> str:
         RunnerError: the file cannot be read, has no key for it, or has our own server's key.
     """
     try:
-        text = file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(file).strip()
+    except OSError as error:
         raise RunnerError(
             f"cannot read the key: {error}", hint=f"check {pins.KEY_FILE}", code=ExitCode.AUTH
         ) from error

@@ -35,6 +35,8 @@ SERVER_NAME = "RUNNER_SERVER_NAME"
 PORT = "RUNNER_PORT"  # port on the host
 APP_URL = "RUNNER_APP_URL"
 DATA = "RUNNER_DATA"
+MIN_FREE = "RUNNER_SERVE_MIN_FREE"  # both as the setting's variable
+SERVER_MEMORY = "RUNNER_SERVE_MEMORY"
 
 
 def agent_service(number: int) -> str:

@@ -170,6 +170,9 @@ services:
       @{labels.NETWORK}: &network ${@{pins.NETWORK}:-${@{variables.COMPOSE_PROJECT}}_default}
       @{labels.IMAGE}: ${@{pins.SERVER_IMAGE}:-}
       @{labels.SCHEMA}: "@{labels.SCHEMA_VERSION}"
+    environment: {@{pins.MIN_FREE}: "${@{pins.MIN_FREE}:-}"}
+    mem_limit: ${@{pins.SERVER_MEMORY}:-@{limits.SERVER_MEMORY}}
+    memswap_limit: ${@{pins.SERVER_MEMORY}:-@{limits.SERVER_MEMORY}}
     networks: {default: {aliases: [@{servers.HOST}]}}
     ports: ["127.0.0.1:${@{pins.PORT}:-}:@{servers.PORT}"] # without @{pins.PORT} a free one
     volumes:

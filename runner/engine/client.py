@@ -4,8 +4,8 @@ Its values are in `engine.types`, its errors in `engine.errors`. Methods raise E
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
@@ -16,6 +16,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
 from runner.disk.temporary import is_abandoned, make_name
+from runner.engine.attach import Attachment, open_streams
 from runner.engine.connect import TIMEOUT_S, open_api, read_proxies
 from runner.engine.errors import (
     ImageMissing,
@@ -152,10 +153,16 @@ class Engine:
             raise NameTaken(f"cannot start `{spec.name}`: another command removed it at once")
         return started
 
-    def launch(self, spec: ContainerSpec) -> str:
-        """Make and start a container without inspecting it; return its ID. Errors as in `start`."""
-        identity = self._create(spec)
+    def launch(self, spec: ContainerSpec, *, before: Callable[[str], None] = lambda _: None) -> str:
+        """Make and start a container without inspecting it; return its ID. Errors as in `start`.
+
+        Args:
+            spec: of the container.
+            before: is called with the ID when the container exists and does not run yet.
+        """
+        identity = self.create(spec)
         try:
+            before(identity)
             self._start(identity, spec)
         except BaseException:  # also for Ctrl-C: leave no container behind
             self.remove(identity, kill=True)
@@ -243,7 +250,8 @@ class Engine:
             if is_abandoned(str(row["Names"][0]), time.time() - row["Created"]):
                 self.remove(row["Id"], kill=True)
 
-    def _create(self, spec: ContainerSpec) -> str:
+    def create(self, spec: ContainerSpec) -> str:
+        """Make a container and do not start it; return its ID. Errors as in `start`."""
         info = self.info()
         body = create_body(
             spec,
@@ -260,6 +268,20 @@ class Engine:
         except (DockerException, RequestException) as error:
             raise translate(error, f"create `{spec.name}`") from error
         return str(made["Id"])
+
+    def attach(self, identity: str, *, tty: bool) -> Attachment:
+        """Input and output of a container that does not run yet.
+
+        Raises:
+            EngineError: the engine is not on this machine.
+        """
+        with translated(f"attach to container `{identity[:12]}`"):
+            return Attachment(open_streams(self._api, identity, host=self.host), tty=tty)
+
+    def resize(self, identity: str, *, lines: int, columns: int) -> None:
+        """Set the size of a container's terminal; one that has ended needs none."""
+        with suppress(DockerException, RequestException):
+            self._api.resize(identity, lines, columns)
 
     def _start(self, identity: str, spec: ContainerSpec) -> None:
         try:

@@ -16,11 +16,11 @@ class NameTaken(EngineError):  # noqa: N818 - an answer, not a fault
     """A lost race: another container has the name, or ours was removed before it started."""
 
 
-class PortTaken(EngineError):  # noqa: N818 - likewise
+class PortTaken(EngineError):  # noqa: N818 - as above
     """A published port is in use on the host."""
 
 
-class ImageMissing(EngineError):  # noqa: N818 - likewise
+class ImageMissing(EngineError):  # noqa: N818 - as above
     """The engine does not have the image; runner never pulls."""
 
 

@@ -1,9 +1,10 @@
 """Find and tag images of the engine."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from docker.api.client import APIClient
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 from runner.engine.filters import label_filters
 from runner.engine.read import read_image
@@ -42,3 +43,25 @@ class Images:
         repository, _, name = tag.rpartition(":")
         with translated(f"tag image `{reference}`"):
             self._api.tag(reference, repository, name)
+
+    def remove(self, reference: str) -> None:
+        """Remove an image by its tag or ID. A missing one is not an error, nor one in use."""
+        with translated(f"remove image `{reference}`"):
+            try:
+                self._api.remove_image(reference)
+            except NotFound:
+                return
+            except APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT:
+                    raise  # a conflict: a container uses it by now
+
+    def read_cache_bytes(self) -> int:
+        """The size of the build cache that no build uses at the moment."""
+        with translated("measure the build cache"):
+            rows = self._api.df().get("BuildCache") or ()
+        return sum(int(row.get("Size") or 0) for row in rows if not row.get("InUse"))
+
+    def prune_cache(self) -> None:
+        """Remove the build cache that no build uses."""
+        with translated("remove the build cache"):
+            self._api.prune_builds()

@@ -37,6 +37,9 @@ def create_body(
         "ExposedPorts": {port: {} for port in spec.ports},
         "HostConfig": _host_config(spec, relabel=relabel, remapped=remapped),
     }
+    if spec.attached:
+        streams = ("OpenStdin", "StdinOnce", "AttachStdin", "AttachStdout", "AttachStderr")
+        body |= {**dict.fromkeys(streams, True), "Tty": spec.tty}
     if spec.user is not None:
         body["User"] = spec.user
     if spec.working_dir is not None:

@@ -72,6 +72,8 @@ class ContainerSpec:
     rlimits: Mapping[str, int] = field(default_factory=dict)  # "memlock": -1
     userns: str | None = None  # None: "host" if the engine remaps user IDs
     init: bool = True
+    attached: bool = False  # its input stays open for a command that attaches
+    tty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ class Agent:
     server: str = ""
     status: Status | None = None  # None if another container wrote it
     damaged: str | None = None  # what is wrong with its status file
+    more_slots: tuple[SlotId, ...] = ()  # of a command, beside `slot`
+    command: str | None = None  # of `runner run`; None: it asks a sweep for runs
+    keeps_for: str | None = None  # it is a placeholder: the name of the command whose GPU it keeps
     shared: bool = False  # from an earlier version, which keeps its files in `State.agents`
 
     @property
@@ -48,9 +51,14 @@ class Agent:
         return self.status.runs_ended if self.status else 0
 
     @property
+    def slots(self) -> tuple[SlotId, ...]:
+        """All its slots; a command may have several."""
+        return (self.slot, *self.more_slots) if self.slot else ()
+
+    @property
     def place(self) -> str:
-        """Its slot, for people."""
-        return str(self.slot or "an unknown slot")
+        """Its slots, for people."""
+        return ",".join(map(str, self.slots)) or "an unknown slot"
 
     @property
     def retired(self) -> bool:
@@ -99,7 +107,7 @@ def _state_ended(agent: Agent, why: str | None) -> tuple[str, str | None]:
         why = f"damaged: {agent.damaged}" if agent.damaged else "it wrote no status"
         return "unknown", f"exit code {agent.exit_code}, and {why}"
     if agent.exit_code == exits.AGENT_DONE:
-        return ("quarantined" if state == "quarantined" else "finished"), why
+        return (state if state in ("quarantined", "failed") else "finished"), why
     return "failed", why or _explain_code(agent.exit_code)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from runner.agent.contract import exits
@@ -11,6 +11,7 @@ from runner.console import format_duration, table
 from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agents import Agent, find_state_of
+from runner.fleet.ends import describe_failure, describe_peaks, find_last_words
 from runner.run_states import LIVE
 from runner.search.best import find_best
 from runner.sweepfile.model import Goal
@@ -68,7 +69,7 @@ def follow(
         read: gives the present; after a `RunnerError` (a server restarts) it is called again.
         first: the snapshot to start from.
     """
-    before, silent, left = first, False, LAST_LOOKS
+    before, silent, left, ends = first, False, LAST_LOOKS, _Ends()
     while True:
         try:
             after = read()
@@ -78,12 +79,32 @@ def follow(
             silent = True
         else:
             silent = False
+            if not after.ended or left > 1:
+                after = ends.hold_back(before, after)
             for line in describe_changes(before, after, search):
                 report(line)
             before, left = after, left - 1 if after.ended else LAST_LOOKS
             if after.ended and (not after.runs_live or not left):
                 return after
         time.sleep(poll_s)
+
+
+@dataclass(slots=True)
+class _Ends:
+    """Ends of which one half is known: the stream's. Its agent reports the other a moment later."""
+
+    _looks: dict[str, int] = field(default_factory=dict)  # run → how often it was held back
+
+    def hold_back(self, before: Snapshot, after: Snapshot) -> Snapshot:
+        """`after`, in which such runs are still live, for fewer looks than `LAST_LOOKS`."""
+        held = {}
+        for run in after.runs.values():
+            if not _has_ended(run, before) or not run.agent or run.host_peak_bytes is not None:
+                continue
+            self._looks[run.id] = self._looks.get(run.id, 0) + 1
+            if self._looks[run.id] < LAST_LOOKS:
+                held[run.id] = before.runs.get(run.id) or replace(run, state="running")
+        return replace(after, runs={**after.runs, **held}) if held else after
 
 
 def describe_changes(before: Snapshot, after: Snapshot, search: Search) -> list[str]:
@@ -129,9 +150,10 @@ def summarize(first: Snapshot, last: Snapshot, search: Search) -> str:
 
 
 def find_exit_code(first: Snapshot, last: Snapshot) -> ExitCode:
-    """6 if an agent was refused, 1 if one crashed, 5 if a run failed, else 0."""
+    """6 if an agent was refused or its GPU failed, 1 if one crashed, 5 if a run failed, else 0."""
     codes = {agent.exit_code for agent in last.agents.values()}
-    if exits.AGENT_REFUSED in codes:
+    states = {find_state_of(agent, now=last.now)[0] for agent in last.agents.values()}
+    if exits.AGENT_REFUSED in codes or "quarantined" in states:
         return ExitCode.UNFIT
     if codes - {exits.AGENT_DONE, exits.AGENT_STOPPED}:
         return ExitCode.FAILED
@@ -184,19 +206,15 @@ def _describe_end(run: RunInfo, search: Search) -> str:
         facts.append(f"{search.metric} {run.best:.6g}")
     if run.duration_s is not None:
         facts.append(format_duration(run.duration_s))
+    facts += describe_peaks(run.host_peak_bytes, run.gpu_peak_bytes)
     if run.failure:
         facts.append(_explain(run.failure))
     return f"run {run.id} {how}" + (f": {', '.join(facts)}" if facts else "")
 
 
 def _explain(failure: Mapping[str, object]) -> str:
-    signal, lines = failure.get("signal"), failure.get("lines")
-    why = f"killed by signal {signal}" if signal else f"exit code {failure.get('exit_code')}"
-    said = [str(line).strip() for line in lines] if isinstance(lines, list) else []
-    own = [
-        line for line in said if line and not line.startswith("wandb:")
-    ]  # the program's last lines
-    return f"{why}: {own[-1]}" if own else why
+    why, own = describe_failure(failure), find_last_words(failure.get("lines"))
+    return f"{why}: {own}" if own else why
 
 
 def _config(run: RunInfo, search: Search) -> str:

@@ -6,7 +6,7 @@ from runner.errors import RunnerError
 from runner.fleet.agents import Agent
 from runner.gpus.gpu import Gpu
 from runner.gpus.leases import read_leases
-from runner.gpus.marks import Holder, mark_gpus
+from runner.gpus.marks import Holder, describe_users, mark_gpus
 from runner.gpus.processes import find_owner
 
 
@@ -14,10 +14,11 @@ def mark_held(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
     """Mark each GPU with its holder: an agent of this engine, or a lease of another."""
     alive = [agent for agent in agents if agent.alive]
     holders = [
-        Holder(agent.place, agent.name, agent.container, f"fleet `{agent.fleet}`")
-        for agent in alive
+        Holder(str(slot), agent.keeps_for or agent.name, agent.container, f"fleet `{agent.fleet}`")
+        for agent in sorted(alive, key=lambda one: one.keeps_for is None)  # a command's own counts
+        for slot in agent.slots
     ]
-    known = {agent.place for agent in alive}
+    known = {holder.uuid for holder in holders}
     for uuid, pid in read_leases().items():
         if uuid not in known:
             note = f"pid {pid} of {find_owner(pid)} holds its lease"
@@ -25,12 +26,23 @@ def mark_held(found: Sequence[Gpu], agents: Sequence[Agent], *, foreign_mib: int
     return mark_gpus(found, holders, foreign_bytes=foreign_mib << 20)
 
 
-def read_indices() -> dict[str, int]:
-    """UUID → NVML index of GPUs and MIG slices; empty if NVML does not answer."""
+def read_present() -> Sequence[Gpu]:
+    """The GPUs as NVML shows them now; none if it does not answer."""
     from runner.gpus.nvml import read_gpus  # slow to load, and a fleet on CPUs does not need it
 
     try:
-        found = read_gpus()
+        return read_gpus()
     except RunnerError:  # show the fleet anyway; `runner gpus` shows the cause
-        return {}
-    return {uuid: gpu.index for gpu in found for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
+        return []
+
+
+def find_indices(gpus: Sequence[Gpu]) -> dict[str, int]:
+    """UUID → NVML index of GPUs and MIG slices."""
+    return {uuid: gpu.index for gpu in gpus for uuid in (gpu.uuid, *(m.uuid for m in gpu.mig))}
+
+
+def find_users(gpus: Sequence[Gpu]) -> dict[str, str]:
+    """UUID → who computes on this GPU or slice, of those that somebody computes on."""
+    whole = [(gpu.uuid, gpu.processes) for gpu in gpus]
+    places = whole + [(mig.uuid, mig.processes) for gpu in gpus for mig in gpu.mig]
+    return {uuid: describe_users(processes) for uuid, processes in places if processes}

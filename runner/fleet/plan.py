@@ -63,6 +63,21 @@ def plan_fleet(
     return [_plan_slot(slot, agents, wanted, force=force, again=again) for slot in slots]
 
 
+def plan_command(slots: Sequence[Slot], name: str, *, force: bool = False) -> list[Action]:
+    """Plan one command on all of `slots`: an action for each, of which none may be a refusal.
+
+    Args:
+        slots: the selected slots, with their present state.
+        name: of the command.
+        force: start even where another process uses a GPU.
+    """
+    refusals = [_find_refusal(slot, force=force) for slot in slots]
+    return [
+        Action("refuse" if why else "start", name, slot.uuid, why or "free", None, slot)
+        for slot, why in zip(slots, refusals, strict=True)
+    ]
+
+
 def plan_stop(agents: Sequence[Agent]) -> list[Action]:
     """Plan to stop agents that are alive and to keep those that have ended."""
     return [
@@ -105,6 +120,8 @@ def _plan_slot(
         return act("keep", "the sweep is finished: nothing to start")
     if old and old.alive and old.fleet != wanted.fleet:
         return act("refuse", f"an agent of fleet `{old.fleet}` has it")
+    if old and old.alive and old.keeps_for and old.engine_state != "created":
+        return act("refuse", f"`{old.keeps_for}` has it: `runner stop {old.keeps_for}` ends it")
     if old and old.engine_state == "created":
         return act("replace", "was never started: the `up` that made it was killed")
     if old and old.alive:
@@ -144,11 +161,13 @@ def _has_its_count(agent: Agent, wanted: Wanted) -> bool:
 
 
 def _start_cause(old: Agent | None, wanted: Wanted) -> str:
-    if old is None or old.fleet != wanted.fleet:
+    if old is None or old.fleet != wanted.fleet or old.keeps_for:
         return "no agent"
     return f"{_find_change(old, wanted) or 'the last one ended'}; was {describe_end(old)}"
 
 
 def _stop_cause(agent: Agent) -> str:
     run = agent.running_run
+    if agent.command is not None:
+        return "the command gets SIGTERM"
     return f"run {run} saves and ends" if run else "no run is under way"

@@ -62,6 +62,10 @@ class NamedGpus:
     items: tuple[range | str, ...]
 
 
+class TooFewFreeError(RunnerError):
+    """`--gpus free` finds fewer than were asked for: other commands may leave some."""
+
+
 Selection = CpuSlots | FreeGpus | AllGpus | NamedGpus
 
 
@@ -124,7 +128,7 @@ def _take_free(gpus: Sequence[Gpu], count: int | None) -> list[Slot]:
     if not slots or len(slots) < (count or 0):
         found = f"{len(slots)} of {count} GPUs are free" if count else "no GPU is free"
         hint = describe_gpus(gpus) + "; `runner gpus` shows who has them"
-        raise RunnerError(found, hint=hint, code=ExitCode.UNFIT)
+        raise TooFewFreeError(found, hint=hint, code=ExitCode.UNFIT)
     return slots[:count]
 
 

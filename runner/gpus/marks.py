@@ -52,9 +52,13 @@ def _standing(
         return {"state": "agent", "reason": holder.note, "agent": holder.agent}
     foreign = [process for process in processes if process.container not in ours]
     if sum(process.used_bytes or 0 for process in foreign) > foreign_bytes:
-        users = ", ".join(
-            f"pid {process.pid} of {process.owner} holds {format_bytes(process.used_bytes or 0)}"
-            for process in foreign
-        )
-        return {"state": "foreign", "reason": users}
+        return {"state": "foreign", "reason": describe_users(foreign)}
     return {"state": "free"}
+
+
+def describe_users(processes: Sequence[Process]) -> str:
+    """`pid 4242 of alice holds 1.2 GiB`, for each."""
+    return ", ".join(
+        f"pid {process.pid} of {process.owner} holds {format_bytes(process.used_bytes or 0)}"
+        for process in processes
+    )

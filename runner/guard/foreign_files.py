@@ -24,7 +24,6 @@ __all__ = [
     "read_foreign_object",
     "read_given",
     "read_regular",
-    "read_regular_text",
 ]
 
 PROJECT_BYTES = 64 << 20  # limit of a settings, sweep or dependency file
@@ -55,16 +54,6 @@ def _check_regular(status: os.stat_result, path: Path) -> None:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-
-
-def read_regular_text(path: Path) -> str:
-    """The UTF-8 text of a project's file.
-
-    Raises:
-        OSError: as `read_regular`.
-        UnicodeDecodeError: it is not UTF-8.
-    """
-    return read_regular(path).decode("utf-8")
 
 
 def read_given(path: Path, *, patience_s: float = 5.0) -> bytes:

@@ -55,8 +55,7 @@ def build_image(
     """
     _refuse_foreign(settings)
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
-    for note in (*recipe.files.notes, *recipe.dependencies.notes):
-        report(f"note: {note}")
+    _report_notes(recipe, report)
     found = None if no_cache else engine.images.find(recipe.tag)
     built = found is None or found.labels.get(labels.PROJECT_HASH) != recipe.digest
     if built:
@@ -79,6 +78,7 @@ def plan_build(
     tag: str | None = None,
     no_cache: bool = False,
     environ: Mapping[str, str],
+    report: Report,
 ) -> Build:
     """The call of buildx that `build_image` would make, with CONTEXT for the staged folder.
 
@@ -91,9 +91,11 @@ def plan_build(
         tag: an additional tag.
         no_cache: rebuild every step.
         environ: the process's environment.
+        report: gets each note that the build would print.
     """
     _refuse_foreign(settings)
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
+    _report_notes(recipe, report)
     pip = read_pip_settings(environ)
     plan = recipe.to_build(recipe.context or Path("CONTEXT"), tag=tag, no_cache=no_cache)
     secrets = {name: Path("SECRETS", name) for name in select_secrets(pip)}
@@ -125,9 +127,19 @@ def _build(
         report(f"note: pip's `{source}` is a path of this machine, so the build does not use it")
     report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
     with temporary_folder(state.cache) as folder:
-        plan = recipe.to_build(recipe.stage(folder), tag=tag, no_cache=no_cache)
+        plan = recipe.to_build(
+            recipe.stage(folder),
+            dockerfile=recipe.stage_dockerfile(folder),
+            tag=tag,
+            no_cache=no_cache,
+        )
         build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), environ)
         return engine.images.find(run_build(build, environ=environ, report=report))
+
+
+def _report_notes(recipe: Recipe, report: Report) -> None:
+    for note in (*recipe.files.notes, *recipe.dependencies.notes):
+        report(f"note: {note}")
 
 
 def _complete(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from runner.console import format_bytes
 from runner.errors import RunnerError
-from runner.guard.foreign_files import read_regular
 from runner.guard.git import ask_git, find_git_root
+from runner.guard.texts import read_text
 
 NEVER = frozenset({".git", ".runner", "wandb", ".env", ".netrc", "__pycache__"})
 SAID_BYTES = 200 * 10**6  # above this: a note with the largest files
@@ -131,7 +131,7 @@ def _read_dockerignore(root: Path) -> list[str]:
     file = root / ".dockerignore"
     if not file.is_file():
         return []
-    text = read_regular(file).decode("utf-8", errors="replace")
+    text = read_text(file)
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 

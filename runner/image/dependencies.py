@@ -1,6 +1,5 @@
 """From a project's dependency file, decide what the image's build installs."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,11 +9,24 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from runner.errors import ExitCode, RunnerError
-from runner.guard.foreign_files import read_regular, read_regular_text
+from runner.guard.texts import read_text
+from runner.image.other_tools import find_installable, refuse_unread
+from runner.image.requirements import (
+    Flag,
+    Line,
+    check_bounds,
+    check_lines,
+    local_path,
+    name_of,
+    needs_git,
+    read_lines,
+    without_hashes,
+)
 from runner.project.find import DEPENDENCY_FILES, Project
 from runner.project.toml_file import Toml, read_toml
 from runner.settings.model import ImageSettings
 
+LOCAL = "local.txt"  # in deps/
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 
 
@@ -26,8 +38,10 @@ class Dependencies:
     files: Mapping[str, str] = field(default_factory=dict)
     requirements: str = ""  # REQUIREMENTS: arguments of `uv pip install`, run in deps/
     export: str = ""  # EXPORT: arguments of `uv export`
-    install: str = ""  # INSTALL: arguments of `uv pip install`, run in the project's folder
+    local: str = ""  # LOCAL: the same, run in the project's folder: what is in it
+    install: str = ""  # INSTALL: the same, after LOCAL: the project itself
     torch: str | None = None  # the requirement of torch
+    needs_git: bool = False  # something is installed from a git repository
     notes: tuple[str, ...] = ()
 
 
@@ -39,10 +53,9 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     """
     file = _find_file(project, settings)
     if file is None:
-        note = f"no dependency file ({', '.join(DEPENDENCY_FILES)}): the image has Python only"
-        return _with_project(project, Dependencies(None, notes=(note,)))
+        return _without_file(project)
     for one in (file, file.parent / "pyproject.toml") if file.name == "uv.lock" else (file,):
-        _check_bounds(one, _bounds(project, settings))
+        check_bounds(one, _bounds(project, settings))
     if file.name == "uv.lock":
         found = _read_uv_lock(file, settings.extras, cpu=cpu)
     elif file.name.startswith("pylock"):
@@ -50,8 +63,20 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     elif file.name == "pyproject.toml":
         found = _read_pyproject(file, settings.extras)
     else:
-        found = _read_requirements(file, _bounds(project, settings), cpu=cpu)
+        found = _read_requirements(project, file, _bounds(project, settings), cpu=cpu)
+    if found.needs_git:
+        note = f"`{file.name}` installs from a git repository, so git goes into the image"
+        found = replace(found, notes=(*found.notes, note))
     return _with_project(project, found)
+
+
+def _without_file(project: Project) -> Dependencies:
+    if name := find_installable(project.root):
+        note = f"`{name}`: its dependencies are installed with the project"
+        return Dependencies(name, install="-e .", notes=(note,))
+    refuse_unread(project.root)
+    note = f"no dependency file ({', '.join(DEPENDENCY_FILES)}): the image has Python only"
+    return Dependencies(None, notes=(note,))
 
 
 def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
@@ -59,24 +84,6 @@ def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
     base = (project.git_root or project.root).resolve()
     named = project.root / settings.dependencies if settings.dependencies else None
     return (base,) if named is None else (base, named.resolve().parent)
-
-
-def _check_bounds(file: Path, bounds: Iterable[Path]) -> None:
-    if "\0" in str(file):
-        raise RunnerError(f"`{file}` is not a file name", code=ExitCode.USAGE)
-    if any(file.resolve().is_relative_to(one) for one in bounds):
-        return
-    raise RunnerError(
-        f"`{file}` is outside of the project (`{file.resolve()}`) but would go into the image",
-        hint="copy it into the project, or name it: `RUNNER_IMAGE_DEPENDENCIES=…`",
-        code=ExitCode.USAGE,
-    )
-
-
-def name_of(requirement: str) -> str:
-    """The package name in a requirement, normalised (PEP 503)."""
-    found = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
-    return canonicalize_name(found.group(0)) if found else ""
 
 
 def _find_file(project: Project, settings: ImageSettings) -> Path | None:
@@ -100,16 +107,16 @@ def _find_file(project: Project, settings: ImageSettings) -> Path | None:
 def _with_project(project: Project, found: Dependencies) -> Dependencies:
     """Also install the project if it can be built; its dependencies are installed before."""
     file = project.root / "pyproject.toml"
-    if not file.is_file() or re.search(r"(^|\s)\.(\[\S*\])?(\s|$)", found.install):
+    if not file.is_file() or found.install:
         return found
     content = read_toml(file)
     if not content.has("build-system") or not content.has("project"):
         return found
-    return replace(found, install=f"{found.install} --no-deps -e .".strip())
+    return replace(found, install="--no-deps -e .")
 
 
 def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependencies:
-    lock = read_toml(file)
+    lock, text = read_toml(file), read_text(file)
     versions = {one.get("name"): one.get("version") for one in lock.tables("package")}
     torch = f"torch=={versions['torch']}" if versions.get("torch") else None
     words = ["--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
@@ -119,12 +126,11 @@ def _read_uv_lock(file: Path, extras: Iterable[str], *, cpu: bool) -> Dependenci
         words += ["--no-hashes", "--prune", "torch"]
     return Dependencies(
         file.name,
-        files={
-            name: read_regular_text(file.parent / name) for name in ("pyproject.toml", file.name)
-        },
+        files={"pyproject.toml": read_text(file.parent / "pyproject.toml"), file.name: text},
         requirements=f"-r {LOCKED}",
         export=" ".join(words),
         torch=torch,
+        needs_git="source = { git = " in text,
     )
 
 
@@ -134,7 +140,7 @@ def _read_pylock(file: Path, *, cpu: bool) -> Dependencies:
         (f"torch=={p['version']}" for p in packages if name_of(p["name"]) == "torch"), None
     )
     if not (cpu and torch):
-        text = read_regular_text(file)
+        text = read_text(file)
         return Dependencies(file.name, {"pylock.toml": text}, "-r pylock.toml", torch=torch)
     lines = [_pin(one) for one in packages if not _brings_cuda(name_of(one["name"]))]
     note = f"`{file.name}` locks torch with CUDA: runner keeps its versions but not its hashes"
@@ -179,12 +185,20 @@ def _read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
     torch = next((one for one in lines if name_of(one) == "torch"), None)
     if content.has("tool", "uv"):  # uv must read the file itself: it has sources and indexes
         words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
-        files = {"pyproject.toml": read_regular_text(file)}
+        files = {"pyproject.toml": read_text(file)}
         return Dependencies(file.name, files, words, torch=torch)
     if not lines:
         return Dependencies(file.name)
-    files = {"requirements.txt": "\n".join([*lines, ""])}
-    return Dependencies(file.name, files, "-r requirements.txt", torch=torch)
+    local = [one for one in lines if local_path(one)]
+    plain = [one for one in lines if one not in local]
+    found = Dependencies(
+        file.name,
+        {"requirements.txt": _text(plain)} if plain else {},
+        "-r requirements.txt" if plain else "",
+        torch=torch,
+        needs_git=any(map(needs_git, lines)),
+    )
+    return _with_local(found, local)
 
 
 def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
@@ -223,60 +237,54 @@ def _check_extras(file: Path, extras: Iterable[str]) -> list[str]:
     return [canonicalize_name(extra) for extra in extras]
 
 
-def _read_requirements(file: Path, bounds: Sequence[Path], *, cpu: bool) -> Dependencies:
-    wanted: dict[str, list[str]] = {"-r": [], "-c": [], "local": []}
-    for flag, line in _logical_lines(file, "-r", set(), bounds):
-        wanted["local" if flag == "-r" and _is_local(line) else flag].append(line)
+def _read_requirements(
+    project: Project, file: Path, bounds: Sequence[Path], *, cpu: bool
+) -> Dependencies:
+    lines = read_lines(file, bounds)
+    check_lines(lines, project.root)
+    wanted: dict[Flag, list[str]] = {"-r": [], "-c": []}
+    local = []
+    for line in lines:
+        if line.flag == "-r" and line.is_local:
+            local.append(line)
+        else:
+            wanted[line.flag].append(line.text)
     torch = next((one for one in wanted["-r"] if name_of(one) == "torch"), None)
     if cpu:  # torch is installed and pinned already; the file's hashes would not match
-        for flag in ("-r", "-c"):
+        for flag in wanted:
             kept = [one for one in wanted[flag] if not _brings_cuda(name_of(one))]
-            wanted[flag] = [_without_hashes(one) for one in kept] if torch else kept
+            wanted[flag] = [without_hashes(one) for one in kept] if torch else kept
     elif torch and "--hash" in torch:
         torch = None  # installed with the others, where its hash is checked
-    names = {"-r": "requirements.txt", "-c": "constraints.txt"}
-    files = {names[flag]: "\n".join([*wanted[flag], ""]) for flag in names if wanted[flag]}
-    return Dependencies(
-        file.name,
-        files,
-        requirements=" ".join(f"{flag} {names[flag]}" for flag in names if names[flag] in files)
-        if wanted["-r"]
-        else "",
-        install=" ".join(wanted["local"]),
-        torch=torch,
+    names: dict[Flag, str] = {"-r": "requirements.txt", "-c": "constraints.txt"}
+    files = {names[flag]: _text(wanted[flag]) for flag in names if wanted[flag]}
+    own = [one.text for one in local if _is_project(one)]
+    return _with_local(
+        Dependencies(
+            file.name,
+            files,
+            requirements=" ".join(f"{flag} {names[flag]}" for flag in names if names[flag] in files)
+            if wanted["-r"]
+            else "",
+            install=own[0] if own else "",
+            torch=torch,
+            needs_git=any(needs_git(one.text) for one in lines),
+        ),
+        [one.text for one in local if not _is_project(one)],
     )
 
 
-def _logical_lines(
-    file: Path, flag: str, seen: set[Path], bounds: Sequence[Path]
-) -> Iterator[tuple[str, str]]:
-    """Logical lines, without comments: each is a requirement (-r) or a constraint (-c)."""
-    file = Path(os.path.normpath(file))
-    if file in seen:
-        return
-    seen.add(file)
-    _check_bounds(file, bounds)
-    try:
-        text = read_regular(file).decode("utf-8-sig")
-    except OSError as error:
-        raise RunnerError(
-            f"cannot read the requirements `{file}`: {error.strerror}",
-            hint="correct the line that includes it (`-r` or `-c`)",
-        ) from error
-    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        plain = re.sub(r"(^|\s+)#.*$", "", line).strip()
-        included = re.match(r"(-r|--requirement|-c|--constraint)[ =]*(\S+)$", plain)
-        if included:
-            inner = "-c" if included.group(1) in ("-c", "--constraint") else flag
-            yield from _logical_lines(file.parent / included.group(2), inner, seen, bounds)
-        elif plain:
-            yield flag, plain
+def _with_local(found: Dependencies, lines: Sequence[str]) -> Dependencies:
+    """Also install folders and files of the project; the lines go along as a file."""
+    if not lines:
+        return found
+    return replace(found, files={**found.files, LOCAL: _text(lines)}, local=f"-r /deps/{LOCAL}")
 
 
-def _is_local(line: str) -> bool:
-    """Whether a requirement is a folder or file, which needs the project's files first."""
-    return bool(re.match(r"(-e|--editable)\b|\.|/|file:", line)) or " @ file:" in line
+def _is_project(line: Line) -> bool:
+    """Whether it is the project itself, with nothing that a shell would read otherwise."""
+    return line.path == "." and bool(re.fullmatch(r"(-e )?\.(\[[\w,.\-]+\])?", line.text))
 
 
-def _without_hashes(line: str) -> str:
-    return re.sub(r"\s+--hash[= ]\S+", "", line)
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join([*lines, ""])

@@ -1,18 +1,24 @@
 """Find interpreter, wandb and project in an image; each image is asked once."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from runner.agent import looks
 from runner.agent.contract import paths, variables
 from runner.disk.own_files import read_json, write_json
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError
 from runner.errors import ExitCode, RunnerError
+from runner.project.command_fault import WordFacts
 from runner.state.folder import State
 
 OLDEST = (3, 10)  # for the agent's code
 _MARK = "runner-probe:"
+_LOOKS = Path(looks.__file__)  # the image's Python reads its text
 _SCRIPT = f"""
 import json, os, sys
 found = {{"python": list(sys.version_info[:3]), "interpreter": sys.executable, "wandb": None}}
@@ -30,6 +36,10 @@ if os.path.isdir({paths.PROJECT!r}):
             break
 found["files"] = files
 print("{_MARK}" + json.dumps(found))
+"""
+_SPECS = """
+import importlib.util, json
+print({mark!r} + json.dumps({{one: importlib.util.find_spec(one) is not None for one in {names}}}))
 """
 # every interpreter on the image's PATH; the one that has wandb is the project's
 _SEARCH = f"""
@@ -80,23 +90,71 @@ def probe_image(engine: Engine, image_id: str, state: State, *, ours: bool) -> P
     return _to_probe(found)
 
 
-def check_program(probe: Probe, program: str, *, image: str) -> None:
-    """Check that a run can start: the image has wandb and the program.
+def find_missing(
+    engine: Engine, image_id: str, state: State, probe: Probe, names: Sequence[str]
+) -> list[str]:
+    """Which of these top-level modules the image lacks; nothing of them is executed.
+
+    Args:
+        engine: has the image.
+        image_id: `sha256:…`.
+        state: stores the answer.
+        probe: of the image.
+        names: of modules that are not files of the project.
+    """
+    file = state.cache / "probes" / f"{image_id.partition(':')[2] or image_id}.modules.json"
+    known: dict[str, bool] = read_json(file) or {}
+    unknown = [one for one in names if one not in known]
+    if unknown:
+        script = _SPECS.format(names=unknown, mark=_MARK)
+        _, text = engine.probe(image_id, ("-I", "-c", script), entrypoint=(probe.interpreter,))
+        for line in text.splitlines():
+            if line.startswith(_MARK):
+                known |= json.loads(line.removeprefix(_MARK))
+        if not state.read_only:
+            write_json(file, known)
+    return [one for one in names if known.get(one) is False]
+
+
+def read_words(
+    engine: Engine, image_id: str, state: State, probe: Probe, words: Sequence[str]
+) -> dict[str, WordFacts]:
+    """What the words of a command are in the image, where runs start.
+
+    Args:
+        engine: has the image.
+        image_id: `sha256:…`.
+        state: stores the answer.
+        probe: of the image.
+        words: of the command.
+    """
+    digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
+    stem = image_id.partition(":")[2] or image_id
+    file = state.cache / "probes" / f"{stem}.{digest}.words.json"
+    found = read_json(file)
+    if found is None:
+        place = repr(paths.PROJECT) if probe.has_project else "os.getcwd()"
+        call = f"look({list(words)!r}, {place}, inside=True)"
+        script = f"{_LOOKS.read_text('utf-8')}\nimport json\nprint({_MARK!r} + json.dumps({call}))"
+        _, text = engine.probe(image_id, ("-I", "-c", script), entrypoint=(probe.interpreter,))
+        lines = (line for line in text.splitlines() if line.startswith(_MARK))
+        found = json.loads(next(lines, f"{_MARK}{{}}").removeprefix(_MARK))
+        if found and not state.read_only:
+            write_json(file, found)
+    return {word: WordFacts(**one) for word, one in found.items()}
+
+
+def check_wandb(probe: Probe, *, image: str) -> None:
+    """Check that a run can log.
 
     Raises:
-        RunnerError: it lacks wandb (6) or the program (3).
+        RunnerError: the image lacks wandb (6).
     """
     if probe.wandb is None:
         raise RunnerError(
             f"image `{image}` cannot import wandb ({probe.wandb_error})",
             hint="add `wandb` to the project's dependencies, then `runner build`",
             code=ExitCode.UNFIT,
-        )
-    if probe.has_project and not probe.has_program(program):
-        raise RunnerError(
-            f"the program `{program}` is not in image `{image}`",
-            hint="run `runner build`; it leaves out files that git or .dockerignore ignores",
-            code=ExitCode.NOT_FOUND,
         )
 
 

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.agent.contract import labels as contract
 from runner.errors import ExitCode, RunnerError
-from runner.guard.foreign_files import read_regular_text
+from runner.guard.foreign_files import read_regular
 from runner.guard.git import ask_git
+from runner.guard.texts import decode_text, read_text
 from runner.image.buildx import Build
 from runner.image.built import ImageKind
 from runner.image.context import Files, hash_files, list_files, stage_files
 from runner.image.dependencies import Dependencies, read_dependencies
+from runner.image.python import check_python, python_of_base, read_wanted, select_base
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name
 from runner.project.find import Project
@@ -57,10 +60,30 @@ class Recipe:
         stage_files(self.files, context / "project")
         return context
 
-    def to_build(self, context: Path, *, tag: str | None = None, no_cache: bool = False) -> Build:
+    def stage_dockerfile(self, folder: Path) -> Path:
+        """The Dockerfile in UTF-8, which is all that BuildKit reads: itself, or a copy."""
+        content = read_regular(self.dockerfile)
+        text = decode_text(content, self.dockerfile)
+        if content.removeprefix(BOM_UTF8) == text.encode():
+            return self.dockerfile
+        copy = folder / self.dockerfile.name
+        copy.write_text(text, "utf-8")
+        ignored = self.dockerfile.with_name(f"{copy.name}.dockerignore")
+        if ignored.is_file():  # BuildKit looks for it beside the Dockerfile
+            copy.with_name(ignored.name).write_bytes(read_regular(ignored))
+        return copy
+
+    def to_build(
+        self,
+        context: Path,
+        *,
+        dockerfile: Path | None = None,
+        tag: str | None = None,
+        no_cache: bool = False,
+    ) -> Build:
         """The call of buildx, without secrets and indexes of this machine."""
         return Build(
-            dockerfile=self.dockerfile,
+            dockerfile=dockerfile or self.dockerfile,
             context=context,
             tags=(self.tag, *([tag] if tag else [])),
             target=self.target,
@@ -120,20 +143,30 @@ def _ours(
                 hint="add `[image] dockerfile`, or remove it",
                 code=ExitCode.USAGE,
             )
-    cpu = variant == "cpu"
+    cpu, wanted = variant == "cpu", read_wanted(project.root)
+    named = base or settings.image.base
+    base = named or select_base(wanted, BASES[variant])
+    if version := python_of_base(base):
+        check_python(wanted, version, base=base)
     found = read_dependencies(project, settings.image, cpu=cpu)
-    args = {"BASE": base or settings.image.base or BASES[variant]}
+    if not named and base != BASES[variant]:
+        note = f"{' and '.join(wanted)}: Python {python_of_base(base)} of `{base}` is the base"
+        found = replace(found, notes=(*found.notes, note))
+    args = {"BASE": base}
     given = {
-        "APT": " ".join(settings.image.apt),
+        "APT": " ".join(dict.fromkeys([*settings.image.apt, *(["git"] * found.needs_git)])),
         "TORCH": (pinned_torch() if cpu else found.torch) if found.torch else "",
         "REQUIREMENTS": found.requirements,
         "OVERRIDES": CONSTRAINTS if cpu else "",
         "EXPORT": found.export,
+        "LOCAL": found.local,
         "INSTALL": found.install,
         "TORCH_INDEX": CUDA12_INDEX if variant == "cuda12" else "",
     }
     args |= {name: value for name, value in given.items() if value}
-    target = "installed" if found.install else "agent"
+    target = "installed" if found.local or found.install else "agent"
+    if target == "installed":
+        args["INSTALL"] = found.install  # without one, the Dockerfile would install the project
     return Recipe(
         project.name, project.root, "ours", variant, files, found, args, DOCKERFILE, target=target
     )
@@ -168,7 +201,7 @@ def _digest(recipe: Recipe) -> str:
         "variant": recipe.variant,
         "args": dict(recipe.args),
         "deps": dict(recipe.dependencies.files),
-        "dockerfile": read_regular_text(recipe.dockerfile),
+        "dockerfile": read_text(recipe.dockerfile),
         "constraints": read_constraints() if recipe.variant == "cpu" else "",
         "target": recipe.target,
         "files": hash_files(recipe.files),

@@ -8,6 +8,7 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular
 from runner.guard.git import find_git_root
 from runner.guard.ownership import walk_up
+from runner.guard.texts import read_text
 from runner.project.toml_file import read_toml
 
 SETTINGS_FILE = "runner.toml"
@@ -148,6 +149,8 @@ def _read_text(file: Path) -> str:
     if not _stays_inside(file):
         return ""
     try:
-        return read_regular(file).decode("utf-8", errors="replace")
+        return read_text(file)
     except OSError:
         return ""  # unreadable: not the file we look for
+    except RunnerError:
+        return read_regular(file).decode("latin-1")  # what we look for is ASCII

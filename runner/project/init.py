@@ -110,6 +110,9 @@ def settings_text(project: Project, data: list[str]) -> str:
             '# memory = "64g"',
             "# cpus = 8",
             "# grace_s = 30                          # from SIGTERM to SIGKILL",
+            '# timeout = "12h"                       # the longest that a run may take',
+            '# idle_timeout = "30m"                  # and may do nothing',
+            '# preload = ["off"]                     # start each run cold',
             "",
         ]
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ExitCode, RunnerError
-from runner.guard.foreign_files import read_regular_text
+from runner.guard.texts import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def read_toml(file: Path) -> Toml:
         RunnerError: it cannot be read, or is not TOML (2); the message has file and line.
     """
     try:
-        return Toml(file, tomllib.loads(read_regular_text(file)))
+        return Toml(file, tomllib.loads(read_text(file)))
     except RecursionError as error:
         raise RunnerError(
             f"`{file}` is nested too deep to be read", hint="fix it", code=ExitCode.USAGE

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from runner.agent.contract.failures import SearchNote
 from runner.run_states import RunState
 from runner.search.grid import Grid
 
@@ -19,6 +20,7 @@ class RunView:
     config: Mapping[str, object]  # {key: value}, nested parameters as mappings
     values: tuple[float, ...] = ()  # logged values of the sweep's metric, in order, with NaN
     summary: float | None = None  # the metric's value in the run's summary
+    note: SearchNote | None = None  # what its failure says about its configuration
 
 
 class Progress(Protocol):
@@ -35,5 +37,11 @@ class Progress(Protocol):
     def free_cell(self, grid: Grid) -> int | None:
         """The first cell without a run; None if all were tried."""
 
-    def views(self) -> Sequence[RunView]:
-        """All runs that were issued, in order."""
+    def views(self, limit: int) -> Sequence[RunView]:
+        """Runs in the order in which they were issued: all, or about `limit` that represent them.
+
+        Those that have not ended and the best are among them, then others from first to last.
+        """
+
+    def has_tried(self, config: Mapping[str, object]) -> bool:
+        """Whether a run got this config already."""

@@ -4,8 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from runner.errors import ExitCode, RunnerError
 from runner.settings.mounts import parse_mount
 
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_S = 366 * 86400
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -37,6 +40,36 @@ def parse_size(text: str) -> int:
     return int(float(found.group(1)) * UNITS[found.group(2)])
 
 
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `30m`, `1.5h`, `2d`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text.lower())
+    return _duration(float(found.group(1)) * SECONDS[found.group(2)] if found else 0.0)
+
+
+def _duration(value: object) -> float:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - one type for every misfit, caught at one place
+    if not 1 <= value <= LONGEST_S:
+        raise ValueError
+    return float(value)
+
+
+def read_size(where: str, text: str) -> int:
+    """The bytes of a size that `where` gives.
+
+    Raises:
+        RunnerError: it is not a size (2).
+    """
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise RunnerError(
+            f'{where} must be {SIZE.expected}, not "{text}"', code=ExitCode.USAGE
+        ) from error
+
+
 def _text(value: object) -> str:
     if isinstance(value, str) and value and "\0" not in value:
         return value
@@ -47,6 +80,13 @@ def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
         return tuple(_text(one) for one in value)
     raise ValueError
+
+
+def _modules(value: object) -> tuple[str, ...]:
+    names = _texts(value)
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError
+    return names
 
 
 def _parse_texts(text: str) -> tuple[str, ...]:
@@ -101,6 +141,7 @@ def _positive(value: object) -> float:
 
 TEXT = Kind("a string", _text, _text)
 TEXTS = Kind("a list of strings", _texts, _parse_texts)
+MODULES = Kind('a list of modules, or ["off"]', _modules, lambda text: _modules(_parse_texts(text)))
 MOUNTS = Kind(
     "a list of `SRC:DST[:ro]`",
     lambda value: tuple(parse_mount(one) for one in _texts(value)),
@@ -109,5 +150,6 @@ MOUNTS = Kind(
 MAP = Kind("a table of strings", _map, _parse_map)
 SIZE = Kind('a size like "16g"', _size, parse_size)
 SIZE_OR_UNLIMITED = Kind('a size like "8m", or -1', _size_or_unlimited, _size_or_unlimited)
+DURATION = Kind('a time like "90s", "30m" or "2h", from 1 s on', _duration, parse_duration)
 COUNT = Kind("a whole number, 0 or more", _count, lambda text: _count(int(text)))
 POSITIVE = Kind("a number above 0", _positive, lambda text: _positive(float(text)))

@@ -12,7 +12,14 @@ from runner.project.toml_file import read_toml
 from runner.settings import kinds
 from runner.settings.claims import find_claims
 from runner.settings.kinds import Kind
-from runner.settings.model import FLAG, ImageSettings, RunSettings, Settings, SyncSettings
+from runner.settings.model import (
+    FLAG,
+    ImageSettings,
+    RunSettings,
+    ServeSettings,
+    Settings,
+    SyncSettings,
+)
 from runner.settings.mounts import UserMount
 from runner.user.accepted import Claim, is_accepted
 
@@ -39,15 +46,23 @@ KEYS: Mapping[str, Kind] = {
     "run.memory": kinds.SIZE,
     "run.cpus": kinds.POSITIVE,
     "run.grace_s": kinds.COUNT,
+    "run.timeout": kinds.DURATION,
+    "run.idle_timeout": kinds.DURATION,
+    "run.preload": kinds.MODULES,
+    "run.preload_free": kinds.SIZE,
     "run.foreign_mib": kinds.COUNT,
+    "serve.min_free": kinds.SIZE,
+    "serve.memory": kinds.SIZE,
     "sync.to": kinds.TEXT,
     "sync.entity": kinds.TEXT,
     "sync.project": kinds.TEXT,
 }
+RENAMED = {"run.mounts": "--mount", "run.timeout": "--run-timeout"}  # flags of other names
 SECTIONS: Mapping[str, Callable[..., Any]] = {
     "image": ImageSettings,
     "run": RunSettings,
     "sync": SyncSettings,
+    "serve": ServeSettings,
 }
 
 
@@ -148,7 +163,7 @@ def _read_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, object, str]
     for key, value in flags.items():
         if value is None or (isinstance(value, list | tuple | Mapping) and not value):
             continue
-        where = "--" + key.rpartition(".")[2].replace("_", "-")
+        where = RENAMED.get(key) or "--" + key.rpartition(".")[2].replace("_", "-")
         if KEYS[key] is kinds.MAP and isinstance(value, list | tuple):
             yield key, _parse_pairs(key, value, where), FLAG
         elif isinstance(value, str):

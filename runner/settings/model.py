@@ -40,6 +40,10 @@ class RunSettings:
     memory: int | None = None  # bytes; None: no limit
     cpus: float | None = None
     grace_s: int = limits.GRACE_S
+    timeout: float | None = None  # seconds; None: a run may take any time
+    idle_timeout: float | None = None  # seconds
+    preload: tuple[str, ...] = ()  # modules, or "off"
+    preload_free: int | None = None  # bytes; None: the agent's default
     foreign_mib: int = 500
 
 
@@ -53,12 +57,21 @@ class SyncSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """`[serve]`: this folder's own sweep server."""
+
+    min_free: int | None = None  # bytes that uploads leave on its disk; None: the server's default
+    memory: int = limits.SERVER_MEMORY  # bytes, of its container
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, and the origin of each value by its dotted key."""
 
     image: ImageSettings = field(default_factory=ImageSettings)
     run: RunSettings = field(default_factory=RunSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     server: str | None = None  # `local` or a URL
     engine: str | None = None  # the engine's address, written as in DOCKER_HOST
     access: GpuAccess | None = None

@@ -24,6 +24,7 @@ from runner.sweepfile.model import (
 from runner.sweepfile.numbers import read_integer, read_number
 from runner.sweepfile.parameters import read_parameters
 from runner.sweepfile.source import parse
+from runner.sweepfile.texts import check_texts
 from runner.sweepfile.tree import Diagnostics, TreeNode, did_you_mean, kind, shorten
 
 _T = TypeVar("_T")
@@ -99,13 +100,16 @@ def _read_root(root: TreeNode, report: Diagnostics) -> SweepSpec | None:
     if method is None:
         return None
     _check_method(method, metric, parameters, fields, report)
+    command = _optional(fields, "command", read_command, report)
+    if not report.failed:
+        check_texts(fields["parameters"], command, report)
     return SweepSpec(
         method=method,
         parameters=parameters,
         metric=metric,
         goal=goal,
         target=target,
-        command=_optional(fields, "command", read_command, report),
+        command=command,
         run_cap=_optional(fields, "run_cap", _read_run_cap, report),
         early_terminate=stop,
         config=cast("dict[str, object]", root.plain()),

@@ -7,6 +7,7 @@ import yaml
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_given
+from runner.guard.texts import decode_text
 from runner.sweepfile import Diagnostic, SweepSpec, read_sweep
 
 
@@ -26,7 +27,7 @@ def parse_sweep_file(file: Path) -> tuple[SweepSpec | None, list[Diagnostic]]:
         RunnerError: the file does not exist (3), or cannot be read (2).
     """
     try:
-        text = read_given(file).decode("utf-8")
+        text = decode_text(read_given(file), file)
     except FileNotFoundError as error:
         raise RunnerError(
             f"there is no sweep file `{file}`",
@@ -39,12 +40,6 @@ def parse_sweep_file(file: Path) -> tuple[SweepSpec | None, list[Diagnostic]]:
             hint=f"name a file in it, such as `{file}/sweep.yaml`"
             if file.is_dir()
             else "check its owner and mode",
-            code=ExitCode.USAGE,
-        ) from error
-    except UnicodeDecodeError as error:
-        raise RunnerError(
-            f"`{file}` is not UTF-8 text, so it is not a sweep file",
-            hint="a sweep file is YAML or JSON; `runner init` writes an example",
             code=ExitCode.USAGE,
         ) from error
     return read_sweep(text)

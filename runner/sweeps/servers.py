@@ -14,6 +14,7 @@ from runner.backend.keys import get_key
 from runner.backend.reach import read_kind
 from runner.backend.wandb_files import find_home
 from runner.errors import ExitCode, RunnerError
+from runner.settings.model import ServeSettings
 from runner.state.folder import State
 from runner.sweeps.records import load_records
 
@@ -41,14 +42,16 @@ class Servers:
         environ: Mapping[str, str],
         report: Callable[[str], None],
         own: OwnServerPolicy = "renew",
+        serve: ServeSettings | None = None,
     ) -> None:
         """`own` says what this call may do with our own server.
 
         `find` uses a running one, `start` also starts one, `renew` also replaces one that runs
-        older code.
+        older code. `serve` applies to one that is started.
         """
         self.choice, self.state, self._own = choice, state, own
         self._engine, self._environ, self.report = engine, environ, report
+        self._serve = serve
         self._open: dict[str, Connection] = {}
         self._kinds: dict[str, ServerKind] = {}
 
@@ -85,7 +88,9 @@ class Servers:
                 hint="`runner sweep create` and `runner up` start it",
                 code=ExitCode.NOT_FOUND,
             )
-        server = server or ensure_server(self._engine(), self.state, report=self.report)
+        server = server or ensure_server(
+            self._engine(), self.state, report=self.report, settings=self._serve
+        )
         client = Client(server.url, server.key, kind="runner", report=self.report)
         return Connection(LOCAL, client, server.inner_url, server.key, server.network)
 

@@ -8,14 +8,14 @@ from runner.fleet.agents import Agent
 
 
 def find_agent(agents: Sequence[Agent], name: str, *, what: str = "agent") -> Agent:
-    """The agent of this name; the container's prefix `runner-` is optional.
+    """The agent of this name; the container's prefix `runner-` is optional, as is the fleet.
 
     Raises:
         RunnerError: no agent has this name (3); the hint lists the names.
     """
     wanted = name.removeprefix(NAME_PREFIX)
     for agent in agents:
-        if agent.name == wanted:
+        if wanted in (agent.name, agent.name.removeprefix(f"{agent.fleet}-")):
             return agent
     listed = ", ".join(f"`{agent.name}`" for agent in agents if not agent.retired)
     raise RunnerError(

@@ -1,19 +1,22 @@
 """`runner build`: build the project's image, tag it for Compose, and inspect it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runner.agent.contract.variables import COMPOSE_PROJECT
 from runner.compose.env_file import ENV_FILE, agent_tag, server_tag
 from runner.compose.file import FILE
+from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular
 from runner.image.build import build_image, plan_build
 from runner.image.buildx import Build
 from runner.image.built import AgentImage
-from runner.image.probe import Probe, probe_image
+from runner.image.probe import Probe, check_wandb, find_missing, probe_image
+from runner.image.python import check_python, read_wanted
 from runner.image.server import ensure_server_image
 from runner.project.env_files import read_dotenv
 from runner.project.find import Project
+from runner.project.imports import read_imports
 from runner.settings.model import Settings
 from runner.usecases.session import Session
 
@@ -30,7 +33,11 @@ class BuildRequest:
 
 
 def plan(
-    project: Project, settings: Settings, request: BuildRequest, environ: Mapping[str, str]
+    project: Project,
+    settings: Settings,
+    request: BuildRequest,
+    environ: Mapping[str, str],
+    report: Callable[[str], None],
 ) -> Build:
     """The arguments for buildx. Asks no engine and writes nothing.
 
@@ -39,6 +46,7 @@ def plan(
         settings: of the project.
         request: the flags.
         environ: the process's environment.
+        report: gets each note that the build would print.
     """
     return plan_build(
         project,
@@ -49,6 +57,7 @@ def plan(
         tag=request.tag,
         no_cache=request.no_cache,
         environ=environ,
+        report=report,
     )
 
 
@@ -71,9 +80,45 @@ def build(session: Session, request: BuildRequest) -> tuple[AgentImage, Probe]:
         no_cache=request.no_cache,
         report=session.report,
     )
-    _tag_for_compose(session, image)
     probe = probe_image(session.engine(), image.id, session.state, ours=image.kind == "ours")
+    _check_fit(session, image, probe)
+    _tag_for_compose(session, image)
     return image, probe
+
+
+def _check_fit(session: Session, image: AgentImage, probe: Probe) -> None:
+    """Refuse an image in which every run would fail at once."""
+    project = session.project
+    if image.kind == "ours":
+        check_python(read_wanted(project.root), ".".join(map(str, probe.python)))
+    check_wandb(probe, image=image.tag)
+    missing = _find_missing(session, image, probe, project.program) if project.program else []
+    if not missing:
+        return
+    wrong = f"image `{image.tag}` lacks `{'`, `'.join(missing)}`, which `{project.program}` imports"
+    if _may_come_later(session.settings):
+        session.report(f"warning: {wrong}")
+        return
+    named = project.dependencies.name if project.dependencies else "requirements.txt"
+    hint = f"add the packages that have them to `{named}`, then `runner build`"
+    raise RunnerError(wrong, hint=hint, code=ExitCode.UNFIT)
+
+
+def _find_missing(session: Session, image: AgentImage, probe: Probe, program: str) -> list[str]:
+    """The modules that the program imports, and neither image nor project has."""
+    root = session.project.root
+    places = (root, (root / program).parent, root / "src")
+
+    def is_own(name: str) -> bool:
+        return any((one / name).is_dir() or (one / f"{name}.py").is_file() for one in places)
+
+    names = [one for one in read_imports(root / program) if not is_own(one)]
+    return find_missing(session.engine(), image.id, session.state, probe, names)
+
+
+def _may_come_later(settings: Settings) -> bool:
+    """Whether a mount or a variable may bring modules that the image lacks."""
+    return bool(settings.run.mounts) or "PYTHONPATH" in settings.run.env
 
 
 def _tag_for_compose(session: Session, image: AgentImage) -> None:

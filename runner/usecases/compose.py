@@ -21,7 +21,7 @@ from runner.engine.labels import is_composed
 from runner.engine.target import read_access
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.selection import Slot, parse_selection
-from runner.guard.foreign_files import read_regular_text
+from runner.guard.texts import read_text
 from runner.image.built import find_image
 from runner.image.server import ensure_server_image, server_tag
 from runner.launchers.docker.container_spec import check_env
@@ -101,14 +101,10 @@ def _find_env(session: Session) -> Path:
 def _read_env(file: Path) -> str:
     """The text of `.env`, with its line ends unchanged."""
     try:
-        return read_regular_text(file) if file.exists() else ""
+        return read_text(file) if file.exists() else ""
     except OSError as error:
         raise RunnerError(
             f"cannot read `{file}`: {error.strerror}", hint="check its owner and mode"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise RunnerError(
-            f"`{file.name}` is not UTF-8: {error}", hint="Compose reads only UTF-8; convert it"
         ) from error
 
 
@@ -127,7 +123,7 @@ def _choose(
     session: Session, gpus: str | None, sweep: str | None, server: str | None, *, dry_run: bool
 ) -> ComposePins:
 
-    engine, run = session.engine(), session.settings.run
+    engine, run, serve = session.engine(), session.settings.run, session.settings.serve
     agents = read_agents(engine, session.state)
     selection = parse_selection(gpus) if gpus else None
     slots = tuple(find_slots(session, agents, selection)) if selection else ()
@@ -157,6 +153,10 @@ def _choose(
         slots=slots,
         driver=_choose_driver(session, slots),
         grace_s=run.grace_s,
+        run_timeout_s=run.timeout,
+        idle_timeout_s=run.idle_timeout,
+        preload=run.preload,
+        preload_free_bytes=run.preload_free,
         shm_bytes=run.shm_size or host.shm_share,
         memory_bytes=run.memory,
         cpus=cpus,
@@ -165,6 +165,8 @@ def _choose(
         extra=_write_extra(session, slots, dry_run=dry_run),
         trust=None if bundle is None else str(copy(bundle, dry_run=dry_run)),
         data=None if data == session.state.server else str(data),
+        min_free=serve.min_free,
+        server_memory=serve.memory,
     )
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from runner.backend.certificates import find_ca_bundle
+from runner.backend.client import Client
 from runner.backend.keys import find_key
 from runner.backend.wandb_files import find_home
 from runner.errors import ExitCode, RunnerError
@@ -37,6 +38,16 @@ def reach(session: Session) -> tuple[str, str, Path | None]:
     if find_kind(url, session.state, trust) == "wandb":
         raise RunnerError(f"{url} is W&B's, not a server of runner")
     return url, key, trust
+
+
+def connect(session: Session) -> Client:
+    """A client of that server, for routes that only our servers have.
+
+    Raises:
+        RunnerError: as `reach`.
+    """
+    url, key, trust = reach(session)
+    return Client(url, key, kind="runner", ca_bundle=trust, report=session.report)
 
 
 def read_status(session: Session) -> dict[str, object]:

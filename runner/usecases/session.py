@@ -94,6 +94,7 @@ class Session:
             environ=self.environ,
             report=self.report,
             own=own,
+            serve=self.settings.serve,
         )
 
     def names(self, *, entity: str | None = None, project: str | None = None) -> SweepDefaults:
@@ -138,6 +139,15 @@ class Session:
         from runner.sweeps.file import check_sweep_file
 
         return check_sweep_file(file, *self._parse_sweep(file), self.report)
+
+    def warn_of_command(self, sweep: "SweepSpec", file: Path) -> None:
+        """Report why the sweep's command cannot start in the project's folder, if so."""
+        from runner.usecases.starting import find_folder_fault, make_sample
+
+        program = sweep.program or self.settings.run.program
+        argv = make_sample(sweep.command, program, sweep.config)
+        if fault := find_folder_fault(self.project.root, argv, sweep.command):
+            self.report(f"warning: {file}: {fault.message} ({fault.hint})")
 
     def _parse_sweep(self, file: Path) -> "tuple[SweepSpec | None, list[Diagnostic]]":
         from runner.sweeps.file import parse_sweep_file

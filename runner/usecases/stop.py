@@ -7,6 +7,7 @@ from runner.engine.client import Engine
 from runner.fleet.agents import Agent
 from runner.fleet.carry_out import Result, carry_out
 from runner.fleet.plan import plan_stop
+from runner.launchers.docker.command import remove_keeping
 from runner.launchers.docker.copy_out import remove_agents
 from runner.launchers.docker.observe import read_fleet
 from runner.launchers.docker.stop import stop_agent
@@ -47,6 +48,7 @@ def take_down(session: Session, *, dry_run: bool, on_result: OnResult) -> list[R
     results = _stop(session, engine, alive, dry_run=dry_run, on_result=on_result)
     if not dry_run and all(result.outcome == "done" for result in results):
         remove_agents(engine, state, agents, report)
+        remove_keeping(engine, state.fleet)
         _remove_keys(state)
         names = ", ".join(agent.name for agent in agents)
         report(f"removed {names}" if agents else "there were no agents")

@@ -27,6 +27,11 @@ def read_sweep(
     Raises:
         RunnerError: the sweep does not exist (3), or `name` is a file (2).
     """
+    joined = _find_sweep(session, name, server)
+    return joined, list(joined.server.client.runs(joined.sweep))
+
+
+def _find_sweep(session: Session, name: str, server: str | None) -> SweepHandle:
     servers = session.servers(server, own="start")
     if is_file_spec(name):  # `resolve_sweep` would create it
         raise RunnerError(
@@ -34,8 +39,29 @@ def read_sweep(
             hint="`runner sweep list` shows the sweeps",
             code=ExitCode.USAGE,
         )
-    joined = resolve_sweep(name, servers, session.names())
-    return joined, list(joined.server.client.runs(joined.sweep))
+    return resolve_sweep(name, servers, session.names())
+
+
+def find_own_sweep(session: Session, name: str, server: str | None) -> SweepHandle:
+    """A sweep of one of our servers.
+
+    Raises:
+        RunnerError: as `read_sweep`; this folder has no server (3), or W&B has the sweep (2).
+    """
+    if session.server_choice(server).own and not session.state.root.is_dir():
+        raise RunnerError(
+            f"there is no sweep `{name}`: this folder has no server of its own",
+            hint="go to the project's folder, or name a server: `--server URL`",
+            code=ExitCode.NOT_FOUND,
+        )
+    joined = _find_sweep(session, name, server)
+    if joined.server.kind != "runner":
+        raise RunnerError(
+            f"sweep {joined.sweep.path} is on W&B's server {joined.server.client.url}",
+            hint=f"delete it on its page: {joined.url}",
+            code=ExitCode.USAGE,
+        )
+    return joined
 
 
 def get_best(joined: SweepHandle, runs: Iterable[RunInfo]) -> RunInfo:

@@ -1,6 +1,7 @@
 """`runner sync-offline`: send each run that logged offline to W&B once, and verify it."""
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,7 +23,14 @@ from runner.offline.ledger import Ledger, has_receipts, opened
 from runner.offline.lock import exclusive
 from runner.offline.log.artifacts import find_staging
 from runner.offline.log.file import LogFile
-from runner.offline.log.find import LocalRun, find_logs, find_usual_logs, group, read_chunks
+from runner.offline.log.find import (
+    LocalRun,
+    find_elsewhere,
+    find_logs,
+    find_usual_logs,
+    group,
+    read_chunks,
+)
 from runner.offline.log.read import read_sweep
 from runner.offline.log.writers import find_open
 from runner.offline.planner import Planner
@@ -88,7 +96,8 @@ def sync(
     if request.paths:
         logs = find_logs(request.paths)
     else:
-        logs = find_usual_logs(start, state.runs if state else None)
+        logs = find_usual_logs(start, state.runs if state else None, state.work if state else None)
+        _report_places(start, state, found=bool(logs), report=report)
     folder = state.root if state else find_user_folder(environ)
     staging = (state.cache if state else folder) / "sync"
     bundle = find_ca_bundle(environ)
@@ -121,6 +130,21 @@ def sync(
         )
     ended = [one for one in outcomes if isinstance(one, Outcome)]
     return Synced(target.url, ended, [one for one in outcomes if isinstance(one, Transfer)])
+
+
+def _report_places(start: Path, state: State | None, *, found: bool, report: Report) -> None:
+    """Say where nothing was found, and where else logs are."""
+    if not found:
+        ours = f"`{state.runs}`, `{state.work}` and " if state else ""
+        report(f"looked in {ours}`{start / 'wandb'}`")
+    others = find_elsewhere(start)
+    if others:
+        named = ", ".join(f"`{name}/`" for name in others)
+        count = sum(others.values())
+        report(
+            f"note: {count} more {'log is' if count == 1 else 'logs are'} in {named}: "
+            f"`runner sync-offline {shlex.join(others)}`"
+        )
 
 
 def _read_folder(

@@ -15,4 +15,4 @@ app = typer.Typer(
 
 @app.callback()
 def server() -> None:
-    """Look at this folder's sweep server, check it, back it up."""
+    """Look at this folder's sweep server, back it up, make room."""

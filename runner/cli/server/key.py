@@ -13,7 +13,7 @@ from runner.cli.options import JsonOption
 from runner.cli.session import open_session
 from runner.console.terminal import inline
 from runner.errors import ExitCode, RunnerError
-from runner.usecases.server import reach
+from runner.usecases.server import connect
 
 app = typer.Typer(
     name="key",
@@ -88,8 +88,7 @@ def revoke(
 
 
 def _client() -> Client:
-    url, key, trust = reach(open_session(create=True, read_only=True))
-    return Client(url, key, kind="runner", ca_bundle=trust, report=console.note)
+    return connect(open_session(create=True, read_only=True))
 
 
 def _day(moment: float | None) -> str:

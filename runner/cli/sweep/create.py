@@ -32,6 +32,7 @@ def create(
     session = open_session(create=True, read_only=dry_run, yes=yes, overridden=overridden)
     path = file or session.settings.run.sweep or session.project.sweep_file or Path("sweep.yaml")
     parsed = session.load_sweep(Path(path))
+    session.warn_of_command(parsed, Path(path))
     if dry_run:
         console.note(f"`{path}` is valid; nothing was created")
         return

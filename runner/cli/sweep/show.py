@@ -9,9 +9,13 @@ from runner.cli.options import JsonOption, ServerOption, SweepArgument
 from runner.cli.session import open_session
 from runner.cli.sweep.titles import title
 from runner.console.terminal import inline
+from runner.fleet.ends import describe_failure, describe_peaks, find_last_words
 from runner.search.best import find_best
 from runner.sweeps.records import SweepHandle
 from runner.usecases.sweeps import read_sweep
+
+HEADER = ("RUN", "STATE", "BEST", "LAST", "TIME", "MEMORY", "WHY")
+LONGEST_LINE = 80  # of a program's last one; `--json` has it whole
 
 
 def show(name: SweepArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
@@ -35,7 +39,7 @@ def _describe(joined: SweepHandle, runs: list[RunInfo], best: RunInfo | None) ->
         value = "none yet" if best is None else f"{best.best:.6g} by {title(best)}"
         lines.append(inline(f"best    {sweep.metric} {value}, goal {sweep.goal}"))
     if runs:
-        lines += ["", console.table(("RUN", "STATE", "BEST", "LAST", "TIME", "WHY"), _rows(runs))]
+        lines += ["", console.table(HEADER, _rows(runs))]
     return "\n".join([*lines, "", inline(f"page    {joined.url}")])
 
 
@@ -47,6 +51,7 @@ def _rows(runs: list[RunInfo]) -> list[tuple[str, ...]]:
             "-" if run.best is None else f"{run.best:.6g}",
             "-" if run.last is None else f"{run.last:.6g}",
             "-" if run.duration_s is None else console.format_duration(run.duration_s),
+            ", ".join(describe_peaks(run.host_peak_bytes, run.gpu_peak_bytes)) or "-",
             _why(run),
         )
         for run in runs
@@ -58,7 +63,5 @@ def _why(run: RunInfo) -> str:
         return "stopped early"
     if not run.failure:
         return ""
-    signal = run.failure.get("signal")
-    if signal:
-        return f"killed by signal {signal}"
-    return f"{run.failure.get('class')}, exit code {run.failure.get('exit_code')}"
+    own = find_last_words(run.failure.get("lines"))
+    return describe_failure(run.failure) + (f": {own[:LONGEST_LINE]}" if own else "")

@@ -18,6 +18,7 @@ from runner.compose.given_key import find_agents_key
 from runner.compose.inside import CA_BUNDLE, KEY, PROJECT, open_fleet, read_environ
 from runner.disk.own_files import write_atomic
 from runner.errors import ExitCode, RunnerError
+from runner.guard.texts import read_text
 from runner.guard.walk import make_folders
 from runner.launchers.docker.bundle import bundle_agent
 from runner.project.find import find_project
@@ -91,6 +92,6 @@ def _link(link: Path, target: Path) -> None:
 def _copy_trust(copy: Path) -> None:
     """Copy the caller's certificates; remove those of an earlier call."""
     if GIVEN_CA.is_file():
-        write_atomic(copy, GIVEN_CA.read_text("utf-8"), mode=0o444)
+        write_atomic(copy, read_text(GIVEN_CA), mode=0o444)
     else:
         copy.unlink(missing_ok=True)

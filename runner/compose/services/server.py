@@ -1,5 +1,6 @@
 """The service `server`: serve this folder's sweeps."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 from runner import console
 from runner.agent.contract import paths, servers
 from runner.agent.owner import become_owner
-from runner.compose.inside import KEY, read_server
+from runner.compose import pins
+from runner.compose.inside import KEY, read_environ, read_server
+from runner.settings.kinds import read_size
 
 DATA, SHARED = Path(paths.DATA), Path(paths.COMPOSE)
 
@@ -23,5 +26,12 @@ def run() -> int:
         return 0
     from runner.server.app import serve  # tens of MiB, which an idle server does not need
 
-    serve("0.0.0.0", servers.PORT, DATA, KEY)  # noqa: S104 - the container's network
+    floor = read_environ(os.environ).get(pins.MIN_FREE)
+    serve(
+        "0.0.0.0",  # noqa: S104 - the container's network
+        servers.PORT,
+        DATA,
+        KEY,
+        min_free=None if floor is None else read_size(pins.MIN_FREE, floor),
+    )
     return 0

@@ -1,13 +1,13 @@
 """Make the `ContainerSpec` of an agent from the request of `up`. Pure."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.agent.contract import labels, limits, paths, variables
-from runner.agent.contract.commands import ARGS, DEFAULT_COMMAND, INTERPRETER, PROGRAM
 from runner.agent.contract.servers import ServerKind
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import ContainerSpec, GpuAccess, Mount
@@ -30,6 +30,10 @@ class AgentOptions:
     memory_bytes: int | None = None
     cpus: float | None = None
     grace_s: int = limits.GRACE_S
+    run_timeout_s: float | None = None
+    idle_timeout_s: float | None = None
+    preload: tuple[str, ...] = ()
+    preload_free_bytes: int | None = None
     pin_index: bool = False
     memlock: int | None = None
     offline: bool = False  # runs log on disk only; the agent still asks the server
@@ -42,9 +46,11 @@ class AgentOptions:
             *(self.memory_bytes, self.cpus, self.grace_s, self.pin_index, self.memlock),
         )
         mounts = [(mount.source, mount.target, mount.read_only) for mount in self.mounts]
-        offline = {"offline": True} if self.offline else {}
+        # agents of old do not have them
+        newer = ("offline", "run_timeout_s", "idle_timeout_s", "preload", "preload_free_bytes")
+        known = {name: value for name in newer if (value := getattr(self, name))}
         return hash_settings(
-            {"asked": asked, "mounts": mounts, "env": dict(self.env or {}), **offline}
+            {"asked": asked, "mounts": mounts, "env": dict(self.env or {}), **known}
         )
 
 
@@ -53,7 +59,7 @@ class Launch:
     """Everything that the agents of one `up` have in common."""
 
     fleet: str
-    sweep: SweepPath
+    sweep: SweepPath  # of a command's container: entity and W&B project, with `NO_SWEEP`
     server: str  # "local", or its URL; stored as a label
     server_kind: ServerKind  # ours or W&B's
     base_url: str  # for use in a container
@@ -65,6 +71,7 @@ class Launch:
     options: AgentOptions
     project_dir: str | None = paths.PROJECT  # None: the image does not contain the project
     provenance: Mapping[str, Any] | None = None
+    command: tuple[str, ...] | None = None  # `runner run`: in place of a sweep's runs
     ca_bundle: Path | None = None  # for agents and runs, replaces the image's certificates
 
 
@@ -144,9 +151,14 @@ def make_spec(
         image=launch.image,
         command=(launch.interpreter, "-I", paths.CODE),
         entrypoint=(),
-        environment=make_environment(launch, slot, folders.agent, cpus),
-        labels=make_labels(launch, slot),
-        mounts=(*folders.mounts(), *_lease(slot), *_trust_mount(launch), *launch.options.mounts),
+        environment=make_environment(launch, (slot,), folders.agent, cpus),
+        labels=make_labels(launch, (slot,)),
+        mounts=(
+            *folders.mounts(),
+            *mount_lease(slot),
+            *_trust_mount(launch),
+            *launch.options.mounts,
+        ),
         user=host.user,
         network=launch.network,
         gpus=() if slot.is_cpu else (slot.uuid,),
@@ -164,7 +176,7 @@ def make_spec(
     )
 
 
-def _lease(slot: Slot) -> tuple[Mount, ...]:
+def mount_lease(slot: Slot) -> tuple[Mount, ...]:
     """Mount the lease file of this GPU only: the folder would let a program take other leases."""
     if slot.is_cpu:
         return ()
@@ -177,13 +189,13 @@ def _trust_mount(launch: Launch) -> tuple[Mount, ...]:
     return (Mount(str(launch.ca_bundle), paths.CA_BUNDLE, read_only=True),)
 
 
-def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
+def make_labels(launch: Launch, slots: Sequence[Slot]) -> dict[str, str]:
     """The labels, which are the record of an agent. They hold no secret: everyone can read them."""
     return {
         labels.ROLE: labels.AGENT_ROLE,
         labels.FLEET: launch.fleet,
-        labels.SLOT: slot.uuid,
-        labels.SWEEP: str(launch.sweep),
+        labels.SLOT: ",".join(slot.uuid for slot in slots),
+        **_work_label(launch),
         labels.SERVER: launch.server,
         labels.IMAGE: launch.image,
         labels.SETTINGS: launch.options.hash,
@@ -191,14 +203,22 @@ def make_labels(launch: Launch, slot: Slot) -> dict[str, str]:
     }
 
 
-def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None) -> dict[str, str]:
+def _work_label(launch: Launch) -> dict[str, str]:
+    if launch.command is None:
+        return {labels.SWEEP: str(launch.sweep)}
+    return {labels.COMMAND: shlex.join(launch.command)}
+
+
+def make_environment(
+    launch: Launch, slots: Sequence[Slot], agent: str, cpus: float | None
+) -> dict[str, str]:
     """The agent's environment: the user's variables, overridden by those of the contract."""
     sweep = launch.sweep
     fixed = {
         **variables.FIXED,
-        variables.SWEEP: str(sweep),
+        **({variables.SWEEP: str(sweep)} if launch.command is None else {}),
         variables.AGENT: agent,
-        variables.SLOT: slot.uuid,
+        variables.SLOT: ",".join(slot.uuid for slot in slots),
         variables.SERVER_KIND: launch.server_kind,
         variables.GRACE_S: str(launch.options.grace_s),
         variables.MOUNTS: json.dumps([mount.target for mount in launch.options.mounts]),
@@ -208,9 +228,9 @@ def make_environment(launch: Launch, slot: Slot, agent: str, cpus: float | None)
         variables.PROJECT: sweep.project,
         variables.MODE: variables.OFFLINE if launch.options.offline else variables.ONLINE,
         **_optional(launch, cpus),
-        **_devices(slot, launch),
+        **_devices(slots, launch),
     }
-    threads = {variables.THREADS: str(max(1, int(cpus)))} if cpus else {}
+    threads = {variables.THREADS: str(max(1, int(cpus / len(slots))))} if cpus else {}
     trust = dict.fromkeys(variables.TRUST, paths.CA_BUNDLE) if launch.ca_bundle else {}
     return {**variables.CACHES, **threads, **trust, **(launch.options.env or {}), **fixed}
 
@@ -237,44 +257,19 @@ def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
     return env
 
 
-def make_command(
-    template: Sequence[str] | None, program: str | None, replacement: Sequence[str]
-) -> tuple[str, ...] | None:
-    """The template of a run's command; None: the agent uses the sweep's config.
-
-    Args:
-        template: the sweep's own `command`.
-        program: the sweep's program, or the settings'.
-        replacement: the words after `--`; they replace interpreter and program.
-
-    Raises:
-        RunnerError: there is no program and no command (2).
-    """
-    own = tuple(template) if template is not None else DEFAULT_COMMAND
-    if not replacement:
-        if program is None and PROGRAM in own:
-            raise RunnerError(
-                "the sweep does not name a program (was it made in a notebook?)",
-                hint="say what to run: `runner up … -- python train.py`",
-                code=ExitCode.USAGE,
-            )
-        return own if template is not None else None
-    if any("${" in part for part in replacement):
-        return tuple(replacement)
-    replaced = (INTERPRETER, PROGRAM)
-    kept = [part for part in own if part not in replaced]
-    if template is not None and len(kept) == len(own):  # no macro to put the words at
-        return (*replacement, ARGS)
-    place = min(own.index(part) for part in replaced if part in own)
-    return (*kept[:place], *replacement, *kept[place:])
-
-
 def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
-    options = launch.options
+    options, command = launch.options, launch.command or launch.options.command
+    numbers = {
+        variables.CPUS: cpus,
+        variables.RUN_TIMEOUT_S: options.run_timeout_s,
+        variables.IDLE_TIMEOUT_S: options.idle_timeout_s,
+        variables.PRELOAD_FREE: options.preload_free_bytes,
+    }
     values = {
-        variables.CPUS: f"{cpus:g}" if cpus else None,
+        **{name: f"{value:.12g}" if value else None for name, value in numbers.items()},
         variables.COUNT: None if options.count is None else str(options.count),
-        variables.COMMAND: None if options.command is None else json.dumps(options.command),
+        variables.COMMAND: None if command is None else json.dumps(command),
+        variables.PRELOAD: json.dumps(options.preload) if options.preload else None,
         variables.PROGRAM: options.program,
         variables.PROJECT_DIR: launch.project_dir,
         # an image without the project keeps its own working folder
@@ -284,13 +279,16 @@ def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _devices(slot: Slot, launch: Launch) -> dict[str, str]:
-    if slot.is_cpu:
+def _devices(slots: Sequence[Slot], launch: Launch) -> dict[str, str]:
+    if slots[0].is_cpu:
         return {
             variables.CUDA_DEVICES: "",
             variables.NVIDIA_DEVICES: variables.NO_DEVICES,
         }
     return {
-        variables.CUDA_DEVICES: "0" if launch.options.pin_index else slot.uuid,
-        variables.NVIDIA_DEVICES: slot.uuid,
+        variables.CUDA_DEVICES: ",".join(
+            str(index) if launch.options.pin_index else slot.uuid
+            for index, slot in enumerate(slots)
+        ),
+        variables.NVIDIA_DEVICES: ",".join(slot.uuid for slot in slots),
     }

@@ -1,6 +1,7 @@
 """Read the present fleet: the engine's labels and the agents' status files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.agent.contract import labels
@@ -22,7 +23,26 @@ _Value = TypeVar("_Value")
 
 def read_agents(engine: "Engine", state: State | None) -> list[Agent]:
     """The agents of all fleets on this engine; `state` adds the status of ours."""
-    return [read_agent(container, state) for container in engine.containers(ROLE)]
+    return read_all(engine.containers(ROLE), state)
+
+
+def read_all(containers: Sequence[Container], state: State | None) -> list[Agent]:
+    """The agents of all fleets among all containers of an engine.
+
+    A placeholder never runs: it is alive as long as the container whose GPU it keeps.
+    """
+    agents = [read_agent(container, state) for container in containers]
+    by_id = {agent.container: agent for agent in agents}
+    return [_judge_placeholder(agent, by_id) for agent in agents]
+
+
+def _judge_placeholder(agent: Agent, by_id: Mapping[str, Agent]) -> Agent:
+    if agent.keeps_for is None:
+        return agent
+    main = by_id.get(agent.keeps_for)
+    if main is None:
+        return replace(agent, engine_state="exited")
+    return replace(agent, keeps_for=main.name, engine_state=main.engine_state)
 
 
 def read_fleet(engine: "Engine", state: State) -> list[Agent]:
@@ -32,8 +52,8 @@ def read_fleet(engine: "Engine", state: State) -> list[Agent]:
 
 def select_fleet(containers: Sequence[Container], state: State) -> list[Agent]:
     """The agents of this state folder among all containers of an engine."""
-    found = (read_agent(container, state) for container in containers)
-    return [agent for agent in found if agent.fleet == state.fleet]
+    found = (agent for agent in read_all(containers, state) if agent.fleet == state.fleet)
+    return [agent for agent in found if agent.keeps_for is None]
 
 
 def read_agent(container: Container, state: State | None) -> Agent:
@@ -52,6 +72,7 @@ def read_agent(container: Container, state: State | None) -> Agent:
     if status is not None and status.container != labels.short_id(container.id):
         status = None  # another container wrote it
     slot, sweep = told.get(labels.SLOT), told.get(labels.SWEEP)
+    slot, *more = slot.split(",") if slot else (None,)
     if status is not None:  # the agent reports what Compose could not know
         slot, sweep = slot or status.gpu.uuid, status.sweep or sweep
     return Agent(
@@ -67,6 +88,9 @@ def read_agent(container: Container, state: State | None) -> Agent:
         server=told.get(labels.SERVER, ""),
         status=status,
         damaged=damaged,
+        more_slots=tuple(found for one in more if (found := _parse(parse_slot, one))),
+        command=told.get(labels.COMMAND),
+        keeps_for=told.get(labels.KEEPS_FOR),
         shared=shared,
     )
 

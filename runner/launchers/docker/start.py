@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner.agent.contract import limits
+from runner.agent.contract import labels, limits
 from runner.agent.contract.labels import container_name, short_id
 from runner.agent.lease import make_lease
 from runner.agent.refusals import RefusedError
@@ -15,7 +15,7 @@ from runner.disk.own_files import write_atomic
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
 from runner.engine.target import read_access, remember_access
-from runner.engine.types import GpuAccess
+from runner.engine.types import Container, GpuAccess
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agents import Agent
 from runner.fleet.carry_out import Result
@@ -84,7 +84,7 @@ class Starter:
             self.engine.launch(spec)
             return None
         failures = []
-        for way in self._ways(slot.uuid):
+        for way in find_ways(self.engine, self.state, self.access, slot.uuid):
             spec = make_spec(self.launch, slot, folders, self.host, way)
             try:
                 self.engine.launch(spec)
@@ -94,12 +94,6 @@ class Starter:
                 remember_access(self.state, way)
                 return way
         raise failures[0]
-
-    def _ways(self, uuid: str) -> list[GpuAccess]:
-        if self.access:
-            return [self.access]
-        worked, ways = read_access(self.state), self.engine.info().access_ways(uuid)
-        return sorted(ways, key=lambda way: way != worked)
 
     def _end(self, old: Agent) -> None:
         """Stop an agent: wait for its run, or interrupt it."""
@@ -129,6 +123,14 @@ class Starter:
     def _look_at(self, agent: Agent) -> Agent | None:
         container = self.engine.find(agent.container)
         return read_agent(container, self.state) if container else None
+
+
+def find_ways(engine: Engine, state: State, access: GpuAccess | None, uuid: str) -> list[GpuAccess]:
+    """The ways to give a container this GPU: `access`, else all, first the one that last worked."""
+    if access:
+        return [access]
+    worked, ways = read_access(state), engine.info().access_ways(uuid)
+    return sorted(ways, key=lambda way: way != worked)
 
 
 def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Path) -> Folders:
@@ -177,6 +179,9 @@ def rename_ended(engine: Engine, agent: str) -> None:
     found = engine.find(name)
     if found is None or found.name != name:
         return
+    if main := found.labels.get(labels.KEEPS_FOR):
+        _clear_placeholder(engine, found, main)
+        return
     if found.alive:
         raise NameTaken(f"`{name}` runs already: another command was faster", hint="`runner ps`")
     try:
@@ -185,6 +190,15 @@ def rename_ended(engine: Engine, agent: str) -> None:
         left = engine.find(found.id)
         if left is not None and left.name == name:
             raise  # otherwise another `up` renamed it; the start reports a taken name
+
+
+def _clear_placeholder(engine: Engine, found: Container, main: str) -> None:
+    """Remove a placeholder whose command has ended."""
+    keeps_for = engine.find(main)
+    if keeps_for is not None and keeps_for.alive:
+        who = keeps_for.name.removeprefix(labels.NAME_PREFIX)
+        raise NameTaken(f"`{who}` has this GPU: another command was faster", hint="`runner ps`")
+    engine.remove(found.id)
 
 
 def make_host(engine: Engine, agents: int) -> Host:

@@ -7,6 +7,7 @@ from runner.errors import RunnerError
 from runner.fleet.carry_out import Result
 from runner.fleet.plan import Action
 from runner.guard.walk import is_empty, walk
+from runner.launchers.docker.command import release_gpus
 from runner.state.folder import State
 
 
@@ -19,6 +20,8 @@ def stop_agent(engine: Engine, state: State, action: Action, *, grace_s: int) ->
         code = engine.stop(action.old.container, grace_s=grace_s + limits.STOP_MARGIN_S)
     except RunnerError as error:
         return Result(action, "failed", error)
+    if action.old.command is not None:
+        release_gpus(engine, action.old.container)
     if code is None:
         return Result(action, "done", detail="it was gone already")
     how = "killed after the grace period, " if code == AGENT_KILLED else ""

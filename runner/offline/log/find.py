@@ -1,5 +1,10 @@
-"""Find logs, and group those of the same run."""
+"""Find logs, and group those of the same run.
 
+Where a run logs is its program's choice: `wandb.init(dir=".")` and Hydra's output folders put the
+folder `wandb` anywhere. So a search goes to any depth, and follows no link.
+"""
+
+import math
 import os
 import re
 import stat
@@ -14,6 +19,9 @@ from runner.offline.log.file import LogFile
 from runner.offline.log.read import RunLog, read_log
 
 MAX_LOGS = 1000  # per run; each resume makes one
+MAX_DEPTH = 48  # nested folders of a search
+LOOKED_AT = 50_000  # files and folders of a project, for a hint
+LEFT_OUT = {".git", ".runner", ".venv", "venv", "node_modules", "site-packages", "__pycache__"}
 HELD = 64 << 20  # approximate bytes of memory for the values of runs that are read together
 MAX_HELD = 512 << 20  # the same for the logs of one run
 _FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)", re.DOTALL)  # a name may contain any byte
@@ -40,7 +48,7 @@ class LocalRun:
 
 
 def find_logs(paths: Iterable[Path]) -> list[LogFile]:
-    """The logs at the paths (a log, a run's folder, or a folder of those), each once.
+    """The logs at and below the paths (a log, a run's folder, or any folder), each once.
 
     Follows links among `paths`, except in the runs folder of a state folder. It does not follow
     links below them: `read_log` reports those.
@@ -63,14 +71,30 @@ def find_logs(paths: Iterable[Path]) -> list[LogFile]:
     return sorted(found.values(), key=lambda log: log.path)
 
 
-def find_usual_logs(start: Path, runs: Path | None) -> list[LogFile]:
-    """The logs in `.runner/runs/wandb` and `./wandb`; neither folder may be a link."""
+def find_usual_logs(start: Path, runs: Path | None, work: Path | None) -> list[LogFile]:
+    """The logs in `.runner/runs/wandb`, in agents' working copies, and in `./wandb`.
+
+    None of these folders may be a link.
+    """
     usual = [
-        *([(runs.resolve(), True)] if runs and runs.is_dir() else []),
-        (start.resolve(), False),
+        *([(runs.resolve(), "wandb", True)] if runs and runs.is_dir() else []),
+        *([(work.resolve(), "", True)] if work and work.is_dir() else []),
+        (start.resolve(), "wandb", False),
     ]
-    found = (_logs_of(root, "wandb", foreign) for root, foreign in usual)
+    found = (_logs_of(root, base, foreign) for root, base, foreign in usual)
     return sorted((log for logs in found for log in logs), key=lambda log: log.path)
+
+
+def find_elsewhere(start: Path) -> dict[str, int]:
+    """Folders directly below `start` in which the usual search does not look, with their logs."""
+    found: dict[str, int] = {}
+    root = start.resolve()
+    with ForeignFolder(root) as folder:
+        for log in _Search(root, foreign=False, left=LOOKED_AT).below(folder, ""):
+            first, _, rest = log.inner.partition("/")
+            if first != "wandb" and rest:
+                found[first] = found.get(first, 0) + 1
+    return dict(sorted(found.items()))
 
 
 def _place(path: Path) -> tuple[Path, str, bool]:
@@ -93,40 +117,51 @@ def _logs_of(root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
         return (yield LogFile(root, base, foreign, _size(root / base)))
     try:
         with ForeignFolder(root) as top, top.folder(base) as folder:
-            if logs := list(_logs_in(folder, root, base, foreign)):
-                return (yield from logs)
-            logs = list(_runs_in(folder, root, base, foreign))
-            yield from logs or _logs_below(folder, root, base, foreign)
+            yield from _Search(root, foreign).below(folder, base)
     except FileNotFoundError:
         return
     except DamagedFile:
         yield _unreadable(root, base, foreign)
 
 
-def _logs_below(folder: ForeignFolder, root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
-    inner = _join(base, "wandb")
-    try:
-        with folder.folder("wandb") as below:
-            yield from _runs_in(below, root, inner, foreign)
-    except FileNotFoundError:
-        return
-    except DamagedFile:
-        yield _unreadable(root, inner, foreign)
+@dataclass(slots=True)
+class _Search:
+    """All logs below a folder; a folder of a run that cannot be read counts as a log."""
 
+    root: Path
+    foreign: bool
+    left: float = math.inf  # files and folders that it may still look at
 
-def _runs_in(folder: ForeignFolder, root: Path, base: str, foreign: bool) -> Iterator[LogFile]:
-    for name, status in folder.entries():
-        if not _FOLDER.fullmatch(name):
-            continue
+    def below(self, folder: ForeignFolder, base: str, depth: int = 0) -> Iterator[LogFile]:
+        """The logs in a folder, or those in the folders in it."""
+        if logs := list(_logs_in(folder, self.root, base, self.foreign)):
+            yield from logs
+            return
+        for name, status in folder.entries():
+            self.left -= 1
+            if self.left < 0:
+                return
+            is_run = _FOLDER.fullmatch(name) is not None
+            if stat.S_ISDIR(status.st_mode) and name not in LEFT_OUT:
+                yield from self._inside(folder, name, base, depth + 1, is_run=is_run)
+            elif stat.S_ISLNK(status.st_mode) and (is_run or (name == "wandb" and not depth)):
+                yield _unreadable(self.root, _join(base, name), self.foreign)
+
+    def _inside(
+        self, folder: ForeignFolder, name: str, base: str, depth: int, *, is_run: bool
+    ) -> Iterator[LogFile]:
         inner = _join(base, name)
-        if stat.S_ISLNK(status.st_mode):
-            yield _unreadable(root, inner, foreign)
-        elif stat.S_ISDIR(status.st_mode):
-            try:
-                with folder.folder(name) as run:
-                    yield from _logs_in(run, root, inner, foreign)
-            except (FileNotFoundError, DamagedFile):
-                yield _unreadable(root, inner, foreign)
+        if not is_run and depth > MAX_DEPTH:
+            return
+        try:
+            with folder.folder(name) as one:
+                if is_run:
+                    yield from _logs_in(one, self.root, inner, self.foreign)
+                else:
+                    yield from self.below(one, inner, depth)
+        except (OSError, DamagedFile):
+            if is_run or name == "wandb":
+                yield _unreadable(self.root, inner, self.foreign)
 
 
 def _logs_in(folder: ForeignFolder, root: Path, base: str, foreign: bool) -> Iterator[LogFile]:

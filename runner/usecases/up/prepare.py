@@ -1,12 +1,10 @@
 """The checks of `up` before it decides, and the launch that it then starts agents with."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from runner.agent.contract.commands import INTERPRETER, PROGRAM
+from runner.agent.contract.commands import DEFAULT_COMMAND
 from runner.agent.contract.labels import FLEET, PROJECT_COMMIT, PROJECT_DIRTY
 from runner.agent.contract.paths import PROJECT
 from runner.backend.certificates import copy_ca_bundle
@@ -15,13 +13,15 @@ from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.selection import Slot
 from runner.image.built import AgentImage
-from runner.image.probe import check_program, probe_image
-from runner.launchers.docker.container_spec import AgentOptions, Launch, check_env, make_command
+from runner.image.probe import Probe, check_wandb, probe_image, read_words
+from runner.launchers.docker.container_spec import AgentOptions, Launch, check_env
 from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
+from runner.launchers.docker.run_command import make_command
 from runner.server_container.container import network_name
 from runner.sweepfile import sweep_hash
 from runner.sweeps.records import SweepHandle
 from runner.usecases.session import Session
+from runner.usecases.starting import explain, find_folder_fault, make_sample
 from runner.usecases.up.target import SweepTarget
 
 _LEAST_MEMORY = 6 << 20  # bytes; Docker's own minimum
@@ -68,6 +68,10 @@ def make_options(
         memory_bytes=run.memory,
         cpus=run.cpus,
         grace_s=run.grace_s,
+        run_timeout_s=run.timeout,
+        idle_timeout_s=run.idle_timeout,
+        preload=run.preload,
+        preload_free_bytes=run.preload_free,
         pin_index=session.settings.pin == "index",
         memlock=session.settings.memlock,
         offline=offline,
@@ -115,26 +119,67 @@ def check_cores(slots: Sequence[Slot], engine: Engine, cpus: float | None) -> st
 
 
 def check_image(
-    session: Session, engine: Engine, image: AgentImage, options: AgentOptions
+    session: Session,
+    engine: Engine,
+    image: AgentImage,
+    options: AgentOptions,
+    config: Mapping[str, Any],
 ) -> ProjectPlace:
     """Check that a run can start in the image; return where the image has the project.
 
     Raises:
-        RunnerError: it lacks the program (3), wandb, or a recent Python (6).
+        RunnerError: its command cannot start (3), or it lacks wandb or a recent Python (6).
     """
     probe = probe_image(engine, image.id, session.state, ours=image.kind == "ours")
-    program = options.program or ""
-    uses_it = options.command is None or PROGRAM in options.command
-    if not uses_it and (named := _find_script(options.command or ())):
-        program, uses_it = named, True
-    folders = [str(folder) for folder in (WORKSPACE / program).parents]
-    mounted = any(mount.target in folders for mount in options.mounts)
-    if not uses_it or not program or program.startswith("/") or mounted:
-        program = next(iter(probe.files or ()), "")
-    check_program(probe, program, image=image.tag)
+    check_wandb(probe, image=image.tag)
+    _check_command(session, engine, image, probe, options, config)
     if probe.has_project:
         return ProjectPlace(PROJECT, image.read_only)
     return ProjectPlace(None, read_only=False)  # its working folder is in the image
+
+
+def _check_command(
+    session: Session,
+    engine: Engine,
+    image: AgentImage,
+    probe: Probe,
+    options: AgentOptions,
+    config: Mapping[str, Any],
+) -> None:
+    """Refuse a command that cannot start in the image, with the corrected line."""
+    program, root = options.program, session.project.root
+    template = options.command
+    if template in (None, DEFAULT_COMMAND) and program and probe.has_program(program):
+        return
+    made = make_sample(template, program, config, interpreter=probe.interpreter)
+    argv = [None if one is None or _is_mounted(one, options) else one for one in made]
+    words = [one for one in argv if one is not None]
+    facts = read_words(engine, image.id, session.state, probe, words)
+    fault = explain(argv, facts, template, root) if facts else None
+    if fault is None:
+        return
+    local = make_sample(template, program, config)
+    if find_folder_fault(root, local, template) is None and probe.has_project:
+        missing = next(
+            (one for one in words if facts[one].kind is None and (root / one).is_file()), ""
+        )
+        if missing:
+            raise RunnerError(
+                f"the program `{missing}` is not in image `{image.tag}`",
+                hint="run `runner build`; it leaves out files that git or .dockerignore ignores",
+                code=ExitCode.NOT_FOUND,
+            )
+    raise RunnerError(
+        f"no run can start in image `{image.tag}`: {fault.message}",
+        hint=fault.hint,
+        code=ExitCode.NOT_FOUND,
+    )
+
+
+def _is_mounted(word: str, options: AgentOptions) -> bool:
+    """Whether a mount of the user brings the file, so that the image does not show it."""
+    folders = [str(folder) for folder in (WORKSPACE / word).parents]
+    return any(mount.target in folders for mount in options.mounts)
 
 
 def make_launch(
@@ -166,7 +211,7 @@ def make_launch(
         server_kind=server.kind,
         base_url=server.inner_url,
         app_url=server.client.url if server.own else None,
-        network=_ensure_network(server, engine, session),
+        network=ensure_network(server, engine, session),
         image=image.id,
         interpreter=image.interpreter,
         read_only=place.read_only,
@@ -189,14 +234,6 @@ def _find_command(
     return command, None if program is None else str(program)
 
 
-def _find_script(command: Sequence[str]) -> str | None:
-    """The `train.py` of `python train.py`; None for a command of another form."""
-    for word, following in pairwise(command):
-        if re.fullmatch(r"(.*/)?python[0-9.]*", word) or word == INTERPRETER:
-            return following if re.fullmatch(r"[\w./-]+\.py", following) else None
-    return None
-
-
 def _make_provenance(image: AgentImage, config: Mapping[str, Any]) -> dict[str, Any]:
     """The origin of a run's code; the agent adds GPU, driver and versions."""
     found = {"commit": image.labels.get(PROJECT_COMMIT), "dirty": image.labels.get(PROJECT_DIRTY)}
@@ -207,7 +244,7 @@ def _make_provenance(image: AgentImage, config: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _ensure_network(server: Connection, engine: Engine, session: Session) -> str:
+def ensure_network(server: Connection, engine: Engine, session: Session) -> str:
     """The network of the agents: our server's, else the fleet's own."""
     if server.network is not None:
         return server.network

@@ -1,7 +1,8 @@
 """`runner up`: check everything, decide, act. If the plan refuses a GPU, nothing starts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ from runner.errors import ExitCode, RunnerError
 from runner.fleet.carry_out import Result, carry_out
 from runner.fleet.lock import locked_fleet
 from runner.fleet.plan import Action, Wanted, plan_fleet
-from runner.fleet.selection import CpuSlots, Selection
+from runner.fleet.selection import CpuSlots, Selection, Slot
 from runner.image.built import AgentImage, find_image
 from runner.launchers.docker.bundle import bundle_agent
+from runner.launchers.docker.command import remove_unstarted
 from runner.launchers.docker.container_spec import Launch
 from runner.launchers.docker.mounts import describe_outside
 from runner.launchers.docker.observe import read_agents
@@ -30,6 +32,7 @@ from runner.usecases.up.target import (
     join,
     look_again,
 )
+from runner.usecases.up.waiting import find_causes, wait_for_slots
 
 if TYPE_CHECKING:
     from runner.usecases.up.watch import Watch
@@ -52,6 +55,7 @@ class UpRequest:
     now: bool = False
     again: bool = False
     follow: bool = False
+    wait: bool = False
     dry_run: bool = False
 
 
@@ -93,14 +97,15 @@ def bring_up(
     """
     engine, run = session.engine(), session.settings.run
     check_owner(session.state)
-    agents = read_agents(engine, session.state)
-    slots = find_slots(session, agents, request.gpus)  # report a wrong selection early
+    slots = _find_slots(session, engine, request)  # report a wrong selection early
     if crowded := prepare.check_cores(slots, engine, run.cpus):
         session.report(crowded)
     own: OwnServerPolicy = "find" if request.dry_run else "renew"
     servers = session.servers(request.server, own=own)
     early = find_file_target(request.sweep, servers, session, new=request.new)
-    image = _find_agent_image(session, engine, request)
+    image = find_agent_image(
+        session, engine, request.gpus, named=request.image, build=request.build
+    )
     target = early or find_sweep_target(request.sweep, servers, session)
     options = prepare.make_options(
         session,
@@ -112,16 +117,16 @@ def bring_up(
     prepare.check_limits(options, engine)
     outside = describe_outside(run.mounts, session.project.root)
     for mount in outside:
-        session.report(_describe_mount(mount))
-    place = prepare.check_image(session, engine, image, options)
+        session.report(describe_mount(mount))
+    place = prepare.check_image(session, engine, image, options, target.config)
     _warn_of_target(session, target, request)
-    with locked_fleet(
-        session.state, "waiting for another `runner up` of this fleet", session.report
-    ):
+    with _locked(session, engine, request):
         target = look_again(target, servers, session)
         wanted = Wanted(
             session.state.fleet, target.path, image.id, options.hash, options.count, target.ended
         )
+        if not request.dry_run:
+            remove_unstarted(engine, read_agents(engine, session.state), session.state.fleet)
         actions = _decide(session, engine, wanted, request)
         planned = Planned(target.shown, actions, outside)
         if request.dry_run or planned.refused:
@@ -139,17 +144,39 @@ def bring_up(
     return Started(str(launch.sweep), results, outside, watch)
 
 
-def _find_agent_image(session: Session, engine: Engine, request: UpRequest) -> AgentImage:
-    """The image to start: the named one, else this project's; `--build` builds it first."""
+def _find_slots(session: Session, engine: Engine, request: UpRequest) -> Sequence[Slot]:
+    if request.wait and not request.dry_run:
+        return wait_for_slots(session, engine, request.gpus, force=request.force)
+    return find_slots(session, read_agents(engine, session.state), request.gpus)
+
+
+@contextmanager
+def _locked(session: Session, engine: Engine, request: UpRequest) -> Iterator[None]:
+    """The fleet's lock; with `--wait` the GPUs that were asked for are free then."""
+    waits = request.wait and not request.dry_run
+    while True:
+        with locked_fleet(
+            session.state, "waiting for another `runner up` of this fleet", session.report
+        ):
+            if not waits or not find_causes(session, engine, request.gpus, force=request.force):
+                yield
+                return
+        wait_for_slots(session, engine, request.gpus, force=request.force)
+
+
+def find_agent_image(
+    session: Session, engine: Engine, gpus: Selection, *, named: str | None, build: bool
+) -> AgentImage:
+    """The image to start: the named one, else this project's; `build` builds it first."""
     arguments = (engine, session.project, session.settings, session.state)
-    if not request.build:
-        return find_image(*arguments, override=request.image)
+    if not build:
+        return find_image(*arguments, override=named)
     from runner.image.build import build_image  # slow to load, and few calls build
 
-    return build_image(*arguments, cpu=isinstance(request.gpus, CpuSlots), report=session.report)
+    return build_image(*arguments, cpu=isinstance(gpus, CpuSlots), report=session.report)
 
 
-def _describe_mount(mount: Mapping[str, str]) -> str:
+def describe_mount(mount: Mapping[str, str]) -> str:
     """A line about a mount from outside the project: what runs can reach of the host."""
     mode = "read and write" if mount["mode"] == "rw" else "read"
     origin = "`--mount`" if mount["origin"] == "flag" else mount["origin"]
@@ -166,9 +193,12 @@ def _warn_of_target(session: Session, target: SweepTarget, request: UpRequest) -
 
 
 def _report_changes(session: Session, request: UpRequest) -> None:
+    if not request.build and not request.image:
+        report_changes(session)
+
+
+def report_changes(session: Session) -> None:
     """Report that a build would now make another image than the one that starts."""
-    if request.build or request.image:
-        return
     from runner.image.build import project_changed  # slow to load; runs while agents start
 
     try:
