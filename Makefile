@@ -4,14 +4,15 @@
 # make generated compose files, reference pages and other files made from the code and pyproject.toml
 # make demo      a fleet of real containers runs a real sweep; make clean-demo removes it
 # make bench     the benchmarks under tests/bench
+# make bench-gap the time between two runs, warm, cold and under wandb agent
 # make chaos     fails each write of the sweep server in a sweep of its own, kills it, fuzzes it (hours)
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: compile once
 
-.PHONY: install install-cli lint generated test test-fast test-amt test-others demo clean-demo bench \
-    bench-cuda chaos clean
+.PHONY: install install-cli lint generated test test-fast test-amt test-inside test-others demo \
+    clean-demo bench bench-cuda bench-gap chaos clean
 
 install-cli: .venv/.cli
 .venv/.cli: pyproject.toml
@@ -37,18 +38,24 @@ generated: install
 	$(BIN)/python -m runner.compose.clone amt/tiny_sweep.yaml
 	$(BIN)/python -m docs.generate
 
-# amt's tests run separately: every process that collects them loads torch, which takes 8 s
+# Three processes, each with a part of the tests: workers would each collect all of them, which
+# takes 8 s, and with amt's they would load torch, 8 s more.
 test-fast: install
-	$(MAKE) --jobs=2 --output-sync=target test-amt test-others
+	$(MAKE) --jobs=3 --output-sync=target test-amt test-inside test-others
 
+INSIDE := tests/runner/server tests/runner/agent tests/rig
 test-amt:
 	$(PYTEST) tests/amt
 
-test-others:
-	$(PYTEST) --ignore tests/amt -n 2 --dist loadfile
+test-inside:
+	$(PYTEST) $(INSIDE)
 
-test: lint test-fast
-	docker/with-engine.sh $(PYTEST) -m "(engine or client or reference or slow or mutants) and not gpu" \
+test-others:
+	$(PYTEST) $(patsubst %,--ignore %,tests/amt $(INSIDE))
+
+test: install
+	docker/with-engine.sh --meanwhile "$(MAKE) lint test-fast" $(PYTEST) \
+	    -m "(engine or client or reference or slow or mutants) and not gpu" \
 	    -n 3 --dist loadfile --no-loadscope-reorder --durations 30
 
 demo: install-cli
@@ -60,12 +67,16 @@ clean-demo:
 bench: install
 	docker/with-engine.sh $(BIN)/python -m tests.bench.quick
 
+bench-gap: install
+	$(BIN)/python -m tests.bench.gap
+
 bench-cuda: install-cli
 	docker/with-engine.sh $(BIN)/python -m tests.bench.cuda_image
 
 chaos: install
 	RUNNER_CHAOS_SIZE=all $(PYTEST) -m client -s tests/chaos/test_write_faults.py \
-	    tests/chaos/test_server_kills.py tests/chaos/test_server_fuzz.py
+	    tests/chaos/test_server_kills.py tests/chaos/test_server_fuzz.py tests/chaos/test_space_kills.py \
+	    tests/chaos/test_server_trouble.py tests/chaos/test_run_ends.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -71,6 +72,18 @@ def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Commands under test keep what they remember of folders where it is removed again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("user-state")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a test leaves in the environment ends with it.
+
+    W&B's client leaves the address of its core there, in fixtures of a module too. A process that
+    starts later would use that core, or look for it in vain.
+    """
+    os.environ.pop("WANDB_SERVICE", None)
+    with mock.patch.dict(os.environ):
         yield
 
 

@@ -94,14 +94,15 @@ def open_with(data: Path, faults: Faults) -> list[str]:
     return done.stdout.splitlines()
 
 
-def build_library() -> Path:
+def build_library(source: Path = SOURCE) -> Path:
     """The compiled library in a cache of the user's, by the hash of its source."""
-    tag = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:12]
-    library = Path(tempfile.gettempdir()) / f"runner-rig-{os.getuid()}" / tag / "faults.so"
+    tag = hashlib.sha256(source.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"runner-rig-{os.getuid()}" / tag
+    library = folder / f"{source.stem}.so"
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         new = library.with_suffix(f".{os.getpid()}")
-        subprocess.run(["cc", *FLAGS, "-o", new, SOURCE, "-ldl"], check=True)
+        subprocess.run(["cc", *FLAGS, "-o", new, source, "-ldl"], check=True)
         new.rename(library)
     return library
 

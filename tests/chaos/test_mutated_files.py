@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from runner import console
 from runner.agent.workcopy import fill, read_manifest
 from runner.cli import shapes
@@ -129,6 +131,7 @@ def test_mutated_status_files_cost_only_their_own_agents(tmp_path: Path) -> None
     print(f"{SIZE} mutated status files (seed {SEED}): {dict(states)}")
 
 
+@pytest.mark.slow
 def test_mutated_manifests_lead_nowhere(tmp_path: Path) -> None:
     chance, seen = random.Random(SEED), Counter[str]()
     outside, project = tmp_path / "outside", tmp_path / "project"

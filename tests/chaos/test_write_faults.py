@@ -148,14 +148,16 @@ def play_with(server: Server, faults: Faults, number: int) -> ScriptedSweep:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MiB."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of 3 MiB, or of the size that the test asks for."""
     if os.getuid() != 0:
         pytest.skip("root: only root may mount a tmpfs")
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', '3m')}", "tmpfs", folder],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f"mounts: no tmpfs can be mounted here: {mounted.stderr.strip()}")
@@ -164,8 +166,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(ballast: Path) -> None:
-    """Leave no room on the file's disk."""
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+    """Leave no room on the file's disk, and none for a moment where it is full already."""
+    with ballast.open("ab", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
 

@@ -41,6 +41,7 @@ ALLOWED: Mapping[str, str] = {  # phrase: reason
 }
 
 
+@pytest.mark.slow
 def test_strings_and_comments_are_in_plain_english() -> None:
     found = [
         f"{file}:{line}: `{form}`, write: {instead}"
@@ -95,15 +96,15 @@ def find_forms(text: str) -> Iterator[tuple[str, str]]:
 
 def read_prose(source: str) -> Iterator[tuple[int, str]]:
     """Line and text of each string and comment, without the values in f-strings."""
-    tree = ast.parse(source)
+    nodes = list(ast.walk(ast.parse(source)))
     inside = {
         id(part)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.JoinedStr)
         for part in ast.walk(node)
         if part is not node
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield node.lineno, "".join(map(_literal, node.values))
         elif (
@@ -112,6 +113,9 @@ def read_prose(source: str) -> Iterator[tuple[int, str]]:
             and id(node) not in inside
         ):
             yield node.lineno, " ".join(node.value.split())
+    behind = [line.partition("#")[2] for line in source.splitlines()]
+    if not any(form for text in behind for form in find_forms(text)):
+        return  # tokenizing all files takes seconds
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string

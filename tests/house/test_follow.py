@@ -13,6 +13,7 @@ ROW = "runner.server.stream:_take_history:chunk"
 READ_BACK = {"runner.server.sums", "runner.server.pages"}  # read back for the page
 
 
+@pytest.mark.slow
 def test_the_request_of_up_stays_within_fifteen_modules() -> None:
     trail = Trail(House(ROOT, "runner"))
 
@@ -24,6 +25,7 @@ def test_the_request_of_up_stays_within_fifteen_modules() -> None:
     assert len(list_climbs(calls, Layers(ROOT))) <= 5
 
 
+@pytest.mark.slow
 def test_a_metric_row_passes_eight_modules_from_the_stream_to_the_page() -> None:
     trail = Trail(House(ROOT, "runner"), parts=True)
 

@@ -20,9 +20,9 @@ from runner.server.app import create_app
 from runner.server.bodies import read_json
 from runner.server.budget import Budget
 from runner.server.graphql import Field, answer, read_operation
-from runner.server.handlers import refused
 from runner.server.heartbeat import Undecided
 from runner.server.protocol import carry_out
+from runner.server.replies import refused
 from runner.server.service import Service
 from runner.server.stream import Post, receive
 from runner.server.wire import Refused, dumps, local_names

@@ -17,6 +17,7 @@
  *     error = 15                    each call on this GPU fails so (15: GPU is lost)
  *     fail = nvmlDeviceGet... 3     this call on it fails so (3: not supported)
  *     xid = SERIAL CODE             an Xid; sent once per SERIAL above the last
+ *     ecc = N                       uncorrected memory errors since the driver's start
  *
  * With FAKE_NVML_NEED_DEVICE_NODE set, in containers, a GPU is there only where
  * /dev/nvidia<minor> is, a slice only where /dev/nvidia-caps/nvidia-cap<CAP> is.
@@ -73,7 +74,7 @@ struct slice { char uuid[96], name[96]; unsigned gi, ci, cap; unsigned long long
 struct gpu {
     char uuid[96], name[96], pci[32], serial[32];
     unsigned minor, total_mib, used_mib, util_gpu, util_mem, temperature, power_mw,
-        power_limit_mw, compute_mode, mig_mode, error, cc_major, cc_minor;
+        power_limit_mw, compute_mode, mig_mode, error, ecc, cc_major, cc_minor;
     struct processes compute, graphics;
     struct slice slices[8];
     struct { char function[64]; int code; } fails[8];
@@ -104,7 +105,7 @@ static const struct { const char *key; size_t offset; } numbers[] = {
 #define NUMBER(field) {#field, offsetof(struct gpu, field)}
     NUMBER(minor), NUMBER(total_mib), NUMBER(used_mib), NUMBER(util_gpu), NUMBER(util_mem),
     NUMBER(temperature), NUMBER(power_mw), NUMBER(power_limit_mw), NUMBER(compute_mode),
-    NUMBER(mig_mode), NUMBER(error),
+    NUMBER(mig_mode), NUMBER(error), NUMBER(ecc),
 };
 
 static void add_process(struct processes *to, const char *text)
@@ -376,6 +377,9 @@ API nvmlDeviceGetCudaComputeCapability(struct handle *h, int *major, int *minor)
     WITH_DEVICE(h, *major = (int)gpu->cc_major; *minor = (int)gpu->cc_minor;)
 API nvmlDeviceGetUtilizationRates(struct handle *h, struct utilization *to)
     WITH_GPU(h, to->gpu = gpu->util_gpu; to->memory = gpu->util_mem;)
+
+API nvmlDeviceGetTotalEccErrors(struct handle *h, int type, int counter, unsigned long long *to)
+    WITH_GPU(h, if (type != 1 || counter != 0) rc = NOT_SUPPORTED; else *to = gpu->ecc;)
 
 static struct memory memory_of(const struct gpu *gpu, const struct slice *slice)
 {

@@ -79,6 +79,7 @@ class FakeGpu:
     mig_mode: int | None = None
     error: int | None = None  # error code of every call on it
     xid: tuple[int, int] | None = None  # serial, code
+    ecc: int | None = None  # uncorrected memory errors
     process: tuple[FakeProcess, ...] = ()
     graphics: tuple[FakeProcess, ...] = ()
     mig: tuple[FakeSlice, ...] = ()

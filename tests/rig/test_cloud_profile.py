@@ -195,6 +195,7 @@ def test_a_client_without_its_authority_does_not_speak(cloud: Cloud, tmp_path: P
     assert len(cloud.record.requests) == requests
 
 
+@pytest.mark.slow
 def test_it_asks_for_patience_every_so_often_and_goes_and_comes_back(tmp_path: Path) -> None:
     with start_cloud(tmp_path, tls=False, limit_every=3) as cloud:
         answers = [ask(cloud, "{viewer{entity}}")[0] for _ in range(6)]

@@ -23,8 +23,9 @@ NAMES = {  # parts that change from day to day, on the page and in the output
 }
 ID = r"\b[a-z0-9]{8}\b"  # an ID may be all letters; on a page that could be a word
 TIMES = r"\b(?:\d+\.\d s|\d+ min \d\d s)\b"
+SIZES = r"\b(?:\d+ B|\d+\.\d [KMGT]iB)\b"
 _NAMED = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in NAMES.items()))
-_PARTS = re.compile(f"{_NAMED.pattern}|{TIMES}|…| {{2,}}")
+_PARTS = re.compile(f"{_NAMED.pattern}|{TIMES}|{SIZES}|…| {{2,}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,5 +116,6 @@ def _to_form(line: str, known: Mapping[str, str]) -> tuple[re.Pattern[str], list
             form += f"({ID if part.lastgroup == 'id' else NAMES[part.lastgroup]})"
             new.append(part[0])
         else:
-            form += {"…": ".*", " ": r"\s+"}.get(part[0][0], TIMES)
+            measure = SIZES if part[0].endswith("B") else TIMES
+            form += {"…": ".*", " ": r"\s+"}.get(part[0][0], measure)
     return re.compile(form + re.escape(line[at:])), new

@@ -127,7 +127,8 @@ def _become(request: dict[str, Any]) -> NoReturn:
         os.dup2(os.open(Path(request["folder"]) / name, os.O_WRONLY | os.O_CREAT), number)
     if other:
         os.execv(sys.executable, [*RUNNER, *request["words"]])
-    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
     sys.argv = ["runner", *request["words"]]
     from runner.cli import main
 
@@ -135,9 +136,13 @@ def _become(request: dict[str, Any]) -> NoReturn:
 
 
 def _at_start(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the C library and the interpreter read once, without module paths."""
+    """The variables that the C library and the interpreter read once.
+
+    Without module paths, and without those that a fork can obey or that change nothing in a file.
+    """
     names = {name for name in environ if name.startswith(("LD_", "PYTHON"))}
-    return {name: environ[name] for name in names - {"PYTHONPATH"}}
+    obeyed = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+    return {name: environ[name] for name in names - obeyed}
 
 
 def _wait(child: int, until: float) -> int | None:

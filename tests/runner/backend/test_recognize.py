@@ -42,6 +42,7 @@ def answering(status: int, body: bytes) -> Iterator[tuple[str, list[tuple[str, s
             thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

@@ -121,6 +121,7 @@ def test_an_authority_that_nobody_named_is_not_trusted(cloud: Cloud) -> None:
     assert "SSL_CERT_FILE" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path) -> None:
     lines: list[str] = []
     with start_cloud(tmp_path, tls=False, limit_every=2, lag_s=0.0) as cloud:
@@ -131,6 +132,7 @@ def test_a_rate_limit_is_waited_out_and_said_once(tmp_path: Path) -> None:
     assert lines == [f"{cloud.url} answers 429: trying again for a while"]
 
 
+@pytest.mark.slow
 def test_commands_find_key_entity_and_project(
     warm: WarmRunner, cloud: Cloud, tmp_path: Path
 ) -> None:
@@ -218,6 +220,7 @@ def test_the_callers_authorities_are_found_and_copied(tmp_path: Path) -> None:
         find_ca_bundle({"SSL_CERT_FILE": os.fspath(tmp_path / "missing")})
 
 
+@pytest.mark.slow
 def test_a_key_is_sent_to_no_host_that_it_is_not_for(
     warm: WarmRunner, cloud: Cloud, tmp_path: Path
 ) -> None:

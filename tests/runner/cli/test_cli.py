@@ -75,11 +75,14 @@ def test_a_file_of_bytes_is_told_as_such(warm: WarmRunner, tmp_path: Path) -> No
     )
 
     assert (as_sweep.returncode, as_env.returncode) == (2, 2)
-    assert "is not UTF-8 text, so it is not a sweep file\nhint: " in as_sweep.stderr
-    assert as_env.stderr.startswith("error: `sweep.yaml` is not UTF-8 text\nhint: ")
+    assert "is not UTF-8 text: line 1 has the byte 0xff\nhint: " in as_sweep.stderr
+    assert as_env.stderr.startswith(
+        "error: `sweep.yaml` is not UTF-8 text: line 1 has the byte 0xff\nhint: "
+    )
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
     (tmp_path / "runner.toml").write_text('[run]\nprogram = "größe.py"\n', "utf-8")
 
@@ -140,6 +143,7 @@ def test_a_machine_without_git_and_a_user_without_home_are_served(tmp_path: Path
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -211,6 +215,7 @@ def _interrupt(process: "subprocess.Popen[str]") -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_130(tmp_path: Path, flags: tuple[str, ...]) -> None:
     """While the engine says nothing to the first question, that for what was left behind."""
     (tmp_path / ".runner").mkdir()

@@ -61,6 +61,7 @@ def test_init_says_what_it_did_and_what_is_next(run: Run, folder: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_engine_and_leaves_nothing(run: Run, folder: Path) -> None:
     before = sorted(folder.iterdir())
 

@@ -1,10 +1,11 @@
 """`runner serve`, `server status` and `doctor` as commands."""
 
+import ctypes
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ def test_serve_refuses_what_is_no_certificate(run: Run, folder: Path) -> None:
     assert not (folder / "served").exists()
 
 
+@pytest.mark.slow
 def test_serve_says_its_url_first_answers_with_its_key_and_ends_at_sigterm(folder: Path) -> None:
     with start_runner("serve", "--port", "0", "--data", "served", cwd=folder) as server:
         assert server.stdout is not None
@@ -87,6 +89,60 @@ def test_serve_says_its_url_first_answers_with_its_key_and_ends_at_sigterm(folde
     assert health is not None
     assert code in (0, -signal.SIGTERM)
     assert [one.name for one in folder.iterdir()] == ["served"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "published", "warns"),
+    [
+        ("0.0.0.0", "", True),
+        ("127.0.0.1", "", False),
+        ("0.0.0.0", "http://127.0.0.1:8080", False),
+    ],
+)
+def test_serve_warns_where_others_can_listen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, host: str, published: str, warns: bool
+) -> None:
+    monkeypatch.setenv("RUNNER_PUBLIC_URL", published)
+    words = ("serve", "--host", host, "--port", "0", "--data", "served")
+    with start_runner(*words, cwd=folder) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        server.stdout.readline()
+        server.send_signal(signal.SIGTERM)
+        said = [line for line in server.stderr if line.startswith("warning:")]
+        server.wait(timeout=10)
+
+    assert len(said) == warns
+    assert all("`--tls-cert` and `--tls-key`" in line for line in said)
+
+
+@pytest.fixture
+def network_folder(folder: Path) -> Iterator[Path]:
+    """A folder on a network file system, whose other side is gone."""
+    if os.getuid() != 0:
+        pytest.skip("root: only root may mount a file system")
+    mounted, system = folder / "net", ctypes.CDLL(None)
+    mounted.mkdir()
+    try:
+        handle = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"mounts: no file system of a process can be mounted here: {error}")
+    options = f"fd={handle},rootmode=40000,user_id=0,group_id=0"
+    failed = system.mount(b"net", bytes(mounted), b"fuse.sshfs", 0, options.encode())
+    os.close(handle)
+    if failed:
+        pytest.skip("mounts: no file system of a process can be mounted here")
+    yield mounted
+    system.umount2(bytes(mounted), 2)  # MNT_DETACH
+
+
+def test_serve_refuses_a_network_file_system(run: Run, network_folder: Path) -> None:
+    code, _, said = run("serve", "--data", str(network_folder / "data"))
+
+    assert code == 6
+    assert f"`{network_folder / 'data'}` is on fuse.sshfs, a network file system" in said
+    assert said.endswith("hint: choose a folder on a local disk with --data\n")
 
 
 def test_serve_without_its_extra_says_what_to_install(

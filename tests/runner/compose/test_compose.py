@@ -69,6 +69,8 @@ CHOSEN = ComposePins(
     trust=None,
     extra=None,
     data=None,
+    min_free=None,
+    server_memory=2 << 30,
 )
 
 
@@ -295,6 +297,7 @@ def read_compose(text: str) -> dict[str, Any]:
     return dict(yaml.load(text, Loader))
 
 
+@pytest.mark.slow
 def test_what_is_made_is_what_is_committed() -> None:
     """`make generated` writes it anew: compose files, requirements, a block of the Dockerfile."""
     made = make_files(ROOT, cpu_sweep="amt/tiny_sweep.yaml")

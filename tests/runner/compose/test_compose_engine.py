@@ -107,10 +107,11 @@ def test_pinned_gpus_have_the_names_and_labels_of_up(
             "/run/runner-root": [],  # as root, who owns this folder
             "/": [],
         }
+        running = {(one, "running") for one in names}
         agents = folder.json("ps")["agents"]
-        assert {(one["name"], one["state"]) for one in agents} == {
-            (one, "running") for one in names
-        }
+        wait_for(
+            lambda: {(one["name"], one["state"]) for one in folder.json("ps")["agents"]} == running
+        )
         assert {one["gpus"][0]["index"] for one in agents} == {0, 2}
         _edit_the_sweep(composed, works)
         stopped = folder.json("stop", names[0])["actions"]

@@ -86,6 +86,10 @@ class Agent:
             slots=(self.slot,),
             driver="cdi" if self.access == "cdi" else "nvidia",
             grace_s=launch.options.grace_s,
+            run_timeout_s=launch.options.run_timeout_s,
+            idle_timeout_s=launch.options.idle_timeout_s,
+            preload=launch.options.preload,
+            preload_free_bytes=launch.options.preload_free_bytes,
             shm_bytes=launch.options.shm_bytes or HOST.shm_share,
             memory_bytes=launch.options.memory_bytes,
             cpus=launch.options.cpus or (HOST.cpu_share if self.slot.is_cpu else None),
@@ -94,6 +98,8 @@ class Agent:
             trust=None,
             extra="extra.yaml",
             data=None,
+            min_free=None,
+            server_memory=2 << 30,
         )
 
 
@@ -267,7 +273,17 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
     "changes",
     [
         {},
-        {"memory_bytes": 2 << 30, "cpus": 2.5, "shm_bytes": 1 << 30, "grace_s": 90, "env": {}},
+        {
+            "memory_bytes": 2 << 30,
+            "cpus": 2.5,
+            "shm_bytes": 1 << 30,
+            "grace_s": 90,
+            "env": {},
+            "run_timeout_s": 7200.0,
+            "idle_timeout_s": 90.5,
+            "preload": ("torch", "off"),
+            "preload_free_bytes": 2 << 30,
+        },
         {"memlock": -1, "pin_index": True, "read_only": False, "mounts": (), "program": "t.py"},
         {
             "server": "https://w.example",

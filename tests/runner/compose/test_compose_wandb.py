@@ -87,6 +87,8 @@ def test_two_gpus_work_on_a_sweep_of_wandb_as_by_up(
             "NO_PROXY": host,
         }
 
+        # a warm run is a fork: its command line is its parent's
+        (folder.root / "runner.toml").write_text('[run]\npreload = ["off"]\n')
         _, said = folder.run("compose", "--gpus", "0", "--sweep", "nothere1", code=3)
         folder.run("compose", "--gpus", "0,2", "--sweep", path.rpartition("/")[2])
         composed.compose("up", "--detach")

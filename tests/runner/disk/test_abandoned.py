@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -113,4 +113,5 @@ def test_a_killed_commands_containers_go_with_the_next_command(
         assert left not in there
         assert kept in there
     assert tiny_image
-    engine_env.docker("rm", "--force", kept)
+    with suppress(AssertionError):  # its own command may be removing it
+        engine_env.docker("rm", "--force", kept)

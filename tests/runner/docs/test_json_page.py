@@ -56,7 +56,7 @@ def keys(value: object) -> set[str]:
             ["action"],
             {"fleet", "sweep", "actions", "mounts", *MOUNT},
         ),
-        ("`runner ps`", ["agent"], {"fleet", "agents"}),
+        ("`runner ps`", ["agent", "last_run", "peaks"], {"fleet", "agents"}),
         ("`runner gpus`", ["gpu"], {"gpus"}),
         ("`runner sweep create`", ["sweep"], set()),
         ("`runner sweep show`", ["sweep_with_runs", "run"], set()),
@@ -65,6 +65,12 @@ def keys(value: object) -> set[str]:
             ["synced_run"],
             {"target", "runs", "synced", "already", "failed", "skipped"},
         ),
+        (
+            "`runner server usage`",
+            ["held", "usage"],
+            {"total_bytes", "free_bytes", "floor_bytes"},
+        ),
+        ("`runner sweep delete`", ["held"], {"sweep", "dry_run", "live"}),
         ("`runner doctor`", ["findings"], {"fit", "findings"}),
     ],
 )
@@ -80,4 +86,4 @@ def test_the_page_shows_the_fields_of_the_code(
 def test_every_object_of_the_page_is_json() -> None:
     blocks = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
-    assert len([json.loads(block) for block in blocks]) == 8
+    assert len([json.loads(block) for block in blocks]) == 11

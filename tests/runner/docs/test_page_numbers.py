@@ -7,8 +7,7 @@ import pytest
 
 from runner.agent import output
 from runner.agent.contract import limits
-from runner.agent.failures import pause_before_next
-from runner.agent.loop import QUICK_S
+from runner.agent.judge import QUICK_S, pause_before_next
 from runner.image.variant import BASES, CUDA13_CAPABILITY, CUDA13_DRIVER
 from runner.offline.log import values
 from runner.settings.model import Settings

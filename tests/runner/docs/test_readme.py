@@ -32,7 +32,7 @@ GENERATED = "docs/cli.md"  # shows usage, not calls
 OURS = [page for page in PAGES if page.startswith(("README", "CONTRIBUTING", "docs/"))]
 OURS.remove(GENERATED)
 FOLDERS = (".ci/", "amt/", "docker/", "docs/", "examples/", "runner/", "tests/")
-FOREIGN_OPTIONS = {"--no-deps", "--build"}  # of pip and Compose
+FOREIGN_OPTIONS = {"--no-deps", "--build", "-m"}  # of pip, Compose and Python
 ALWAYS = {"--help", "-h"}
 README = (ROOT / "README.md").read_text("utf-8")
 CONTRACT = (ROOT / "docs" / "program-contract.md").read_text("utf-8")
@@ -142,6 +142,7 @@ def test_each_command_names_its_guide_and_each_setting_its_meaning() -> None:
     assert list(MEANINGS) == list(KEYS)
 
 
+@pytest.mark.slow
 def test_the_sweep_file_page_shows_what_is_wrong_with_its_file(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "sweep-file.md").read_text("utf-8")
     (tmp_path / "bad.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from runner.gpus.leases import LEASES
+from tests.rig.command import start_runner
 from tests.rig.engine import TestEngine
 from tests.rig.nvml import FakeGpu, FakeNvml, FakeProcess
 from tests.rig.plain import Folder, PlainImage, make_folder
@@ -236,6 +237,58 @@ def test_another_fleet_and_a_stranger_keep_their_gpu(
     folder.run("stop", name_of(first))
 
 
+def test_up_waits_for_a_gpu_that_a_stranger_uses(
+    folder: Folder, gpus: Callable[..., tuple[str, ...]], engine_env: TestEngine, tmp_path: Path
+) -> None:
+    """It says what it waits for, once; nothing starts before; Ctrl-C ends the waiting."""
+    process = FakeProcess(1, 9000)
+    (uuid,) = gpus(1, process=(process,))
+    sweep, log = create(folder, "hold"), tmp_path / "log"
+    words = ("up", "--gpus", "0", "--sweep", sweep, "--wait")
+    with log.open("w") as stream:
+        waits = start_runner(*words, cwd=folder.root, env=folder.env, stderr=stream, apart=True)
+    wait_for(lambda: "waits" in log.read_text())
+    time.sleep(3)
+    listed = engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.gpu={uuid}")
+    os.killpg(waits.pid, signal.SIGINT)
+    waits.communicate(timeout=20)
+    interrupted = waits.returncode
+    with log.open("w") as stream:
+        waits = start_runner(*words, cwd=folder.root, env=folder.env, stderr=stream)
+    wait_for(lambda: "waits" in log.read_text())
+
+    config = Path(folder.env["FAKE_NVML_CONFIG"])
+    config.write_text(config.read_text().replace(f"process = {process}\n", ""))
+    waits.communicate(timeout=60)
+
+    assert (listed, interrupted, waits.returncode) == ("", 130, 0)
+    assert log.read_text().count(f"waits: {uuid}: in use: pid 1 of root holds 8.8 GiB\n") == 1
+    assert [one["state"] for one in folder.json("ps")["agents"] if one["name"] == name_of(uuid)]
+    folder.run("stop", name_of(uuid))
+
+
+def test_a_run_that_the_kernel_kills_for_memory_says_so(folder: Folder) -> None:
+    """In a container with a limit; `ps` and `sweep show` give class, signal and peak."""
+    sweep = create(folder, "any")
+    words = ("python", "-c", "held = [b'x' * (1 << 24) for _ in range(1 << 10)]")
+
+    folder.run(
+        *("up", "--gpus", "cpu", "--sweep", sweep, "--memory", "200m", "--count", "1", "--follow"),
+        *("--", *words),
+        code=5,
+    )
+
+    (run,) = folder.json("sweep", "show", sweep)["runs"]
+    (last,) = [
+        agent["last_run"] for agent in folder.json("ps")["agents"] if agent["sweep"] == sweep
+    ]
+    assert (run["failure"]["class"], run["failure"]["signal"]) == ("host_oom", signal.SIGKILL)
+    assert (last["id"], last["class"], last["signal"]) == (run["id"], "host_oom", signal.SIGKILL)
+    assert 100 << 20 < run["host_peak_bytes"] < 200 << 20
+    shown, _ = folder.run("sweep", "show", sweep)
+    assert "host_oom, killed by signal 9" in shown
+
+
 def test_what_changed_is_replaced_after_its_run(
     folder: Folder, gpus: Callable[..., tuple[str, ...]], engine_env: TestEngine
 ) -> None:
@@ -339,7 +392,9 @@ echo " $WANDB_ENTITY"
     [
         ("nope1234", 3, "there is no sweep `nope1234`", "sweep"),
         ("absent.yaml", 3, "there is no sweep file `absent.yaml`", ""),
-        ("other.yaml", 3, "the program `other.py` is not in image", "runner build"),
+        ("other.yaml", 3, "no run can start in image", "name a file of the project"),
+        ("module.yaml", 3, "no run can start in image", '"-m", "${program}", "${args}"]'),
+        ("late.yaml", 3, "the program `late.py` is not in image", "runner build"),
         ("none.yaml", 2, "the sweep does not name a program", "-- python train.py"),
         ("wrong.yaml", 2, "wrong.yaml", "nothing was created"),
     ],
@@ -350,6 +405,9 @@ def test_a_sweep_that_cannot_run_is_refused_before_anything_is_made(
     """Unknown, absent, wrong, or with a program that no run could start."""
     grid = "method: grid\nparameters: {mode: {values: [hold]}}\n"
     (folder.root / "other.yaml").write_text(f"program: other.py\n{grid}")
+    (folder.root / "module.yaml").write_text(f'program: "-m lab.train"\n{grid}')
+    (folder.root / "late.yaml").write_text(f"program: late.py\n{grid}")
+    (folder.root / "late.py").write_text("")
     (folder.root / "none.yaml").write_text(grid)
     (folder.root / "wrong.yaml").write_text("method: guess\n")
     before = [one["id"] for one in folder.json("sweep", "list")["sweeps"]]
@@ -391,8 +449,7 @@ def test_ctrl_c_while_following_only_detaches(folder: Folder) -> None:
     assert said.endswith(
         "detached: the fleet keeps running; `runner ps` shows it, `runner stop` ends it\n"
     )
-    states = {one["state"] for one in folder.json("ps")["agents"] if "cpu" in one["name"]}
-    assert "running" in states
+    wait_for(lambda: "running" in {one["state"] for one in folder.json("ps")["agents"]})
     folder.run("stop")
 
 

@@ -1,6 +1,7 @@
 """What `ps` and `up --follow` say of a fleet, from plain values."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from runner.engine.types import Container
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agents import Agent, find_state_of
 from runner.fleet.follow import (
+    LAST_LOOKS,
     Search,
     Snapshot,
     describe_changes,
@@ -27,6 +29,7 @@ from runner.fleet.follow import (
 from runner.launchers.docker.observe import read_agent
 from runner.state.folder import State
 
+MIB = 1 << 20
 NOW = 1_700_000_000.0
 SEARCH = Search("loss", "minimize", ["lr"])
 SWEEP = SweepPath("me", "p", "s1")
@@ -118,7 +121,14 @@ def test_ps_has_the_shape_that_scripts_rely_on() -> None:
         "gpus": [{"index": 1, "uuid": "cpu-1"}],
         "state": "running",
         "sweep": "me/p/s1",
-        "run": {"id": "r1", "state": "running"},
+        "command": None,
+        "run": {
+            "id": "r1",
+            "state": "running",
+            "host_peak_bytes": None,
+            "gpu_peak_bytes": None,
+        },
+        "last_run": None,
         "runs_finished": 2,
         "runs_failed": 1,
         "reason": None,
@@ -172,7 +182,7 @@ def test_each_event_is_told_once_and_in_order() -> None:
         [],
         ["agent a-0 started on GPU-a", "run r1 started on a-0: lr 0.1"],
         ["run r1 finished: loss 0.25, 12.3 s", "run r2 started on a-0: lr 0.5"],
-        ["run r2 failed: killed by signal 9: Killed", "agent a-0 finished: no more runs"],
+        ["run r2 failed: crash, killed by signal 9: Killed", "agent a-0 finished: no more runs"],
     ]
 
 
@@ -224,23 +234,74 @@ def test_following_waits_out_a_server_that_restarts() -> None:
         at(alive(), RUN),
         silence,
         silence,
-        at(ended(0, "finished"), replace(RUN, state="finished")),
+        at(ended(0, "finished"), replace(RUN, state="finished", host_peak_bytes=MIB)),
     ]
-    lines: list[str] = []
 
-    def read() -> Snapshot:
-        moment = moments.pop(0)
-        if isinstance(moment, RunnerError):
-            raise moment
-        return moment
-
-    last = follow(read, SEARCH, at(None), lines.append, poll_s=0)
+    last, lines = follow_through(moments)
 
     assert last.ended
     assert lines == [
         "agent a-0 started on GPU-a",
         "run r1 started on a-0: lr 0.1",
         "waits: no answer",
-        "run r1 finished",
+        "run r1 finished: host 1.0 MiB",
         "agent a-0 finished",
     ]
+
+
+def test_an_end_is_told_once_with_what_its_agent_reports() -> None:
+    """The stream ends first; the agent's report may correct it."""
+    finished = replace(RUN, state="finished", best=0.25)
+    failure = {"class": "crash", "signal": 9, "exit_code": None, "lines": []}
+    moments = [
+        at(alive(), RUN),
+        at(alive(), finished),
+        at(alive(), replace(finished, state="failed", host_peak_bytes=MIB, failure=failure)),
+        at(ended(0, "finished")),
+    ]
+
+    _, lines = follow_through(moments)
+
+    assert lines[2:] == [
+        "run r1 failed: loss 0.25, host 1.0 MiB, crash, killed by signal 9",
+        "agent a-0 finished",
+    ]
+
+
+def test_an_end_without_a_report_is_told_after_some_looks() -> None:
+    """Its agent was killed, or is W&B's: of these the report never comes."""
+    finished = replace(RUN, state="finished")
+    moments = [at(alive(), RUN), *[at(alive(), finished)] * LAST_LOOKS, at(ended(137, "running"))]
+
+    _, lines = follow_through([*moments, *moments[-1:] * LAST_LOOKS])
+
+    assert lines[2:] == [
+        "run r1 finished",
+        "agent a-0 failed: killed by SIGKILL (exit code 137)",
+    ]
+
+
+def test_the_last_snapshot_holds_nothing_back() -> None:
+    """A run that ends after its agent, when there are no more looks."""
+    finished = replace(RUN, state="finished")
+    late = at(ended(0, "finished"), finished)
+    moments = [at(alive(), RUN), *[at(ended(0, "finished"), RUN)] * (LAST_LOOKS - 1), late]
+
+    last, lines = follow_through(moments)
+
+    assert last == late
+    assert lines[-1] == "run r1 finished"
+
+
+def follow_through(moments: Sequence[Snapshot | RunnerError]) -> tuple[Snapshot, list[str]]:
+    """The last snapshot and what was told."""
+    lines: list[str] = []
+    left = iter(moments)
+
+    def read() -> Snapshot:
+        moment = next(left)
+        if isinstance(moment, RunnerError):
+            raise moment
+        return moment
+
+    return follow(read, SEARCH, at(None), lines.append, poll_s=0), lines

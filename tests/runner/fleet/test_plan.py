@@ -9,8 +9,11 @@ from runner.agent.contract.slots import parse_slot
 from runner.agent.contract.status import AgentState, LiveRun, SeenSlot, Status
 from runner.agent.contract.sweeps import SweepPath
 from runner.fleet.agents import Agent
-from runner.fleet.plan import Wanted, hash_settings, plan_fleet, plan_stop
+from runner.fleet.holders import mark_held
+from runner.fleet.plan import Wanted, hash_settings, plan_command, plan_fleet, plan_stop
 from runner.fleet.selection import Slot
+from runner.gpus.gpu import Gpu
+from runner.usecases.up.waiting import find_busy
 
 UUIDS = [f"GPU-{letter * 8}-0000-4000-8000-00000000000{i}" for i, letter in enumerate("abcd")]
 SLOTS = [Slot(i, parse_slot(uuid), "H100") for i, uuid in enumerate(UUIDS)]
@@ -55,6 +58,21 @@ def test_an_action_prints_what_where_and_why() -> None:
     assert [str(action) for action in plan_fleet(SLOTS[:1], [], WANTED)] == [
         f"start aaaaaaaa0000-0 on {UUIDS[0]}: no agent"
     ]
+
+
+def test_what_to_wait_for_is_named_and_a_lost_gpu_is_not_waited_for() -> None:
+    """One's own agents are no reason to wait."""
+    mine, theirs = agent(0), agent(1, fleet="other")
+    foreign = replace(SLOTS[2], state="foreign", reason="pid 7 of ann holds 9.0 GiB")
+    lost = replace(SLOTS[3], state="lost", reason="GPU is lost")
+    slots = [*SLOTS[:2], foreign]
+
+    assert find_busy(slots, [mine, theirs], "demo", force=False) == [
+        f"{UUIDS[1]}: an agent of fleet `other` has it",
+        f"{UUIDS[2]}: in use: pid 7 of ann holds 9.0 GiB",
+    ]
+    assert len(find_busy(slots, [mine, theirs], "demo", force=True)) == 1
+    assert find_busy([*slots, lost], [mine, theirs], "demo", force=False) == []
 
 
 def test_each_gpu_gets_one_agent() -> None:
@@ -196,3 +214,47 @@ def test_settings_hash_changes_with_any_value() -> None:
     """And not with the order of the keys."""
     assert hash_settings({"a": 1, "b": [2]}) == hash_settings({"b": [2], "a": 1})
     assert hash_settings({"a": 1}) != hash_settings({"a": 2})
+
+
+def test_a_command_keeps_its_gpus_from_agents_of_its_own_fleet_too() -> None:
+    """A placeholder is not replaced as an agent of this fleet would be, but gone once it is."""
+    kept = agent(0, keeps_for="demo-lab", sweep=None)
+
+    assert plan(kept) == ["refuse: `demo-lab` has it: `runner stop demo-lab` ends it"]
+    assert plan(replace(kept, engine_state="exited")) == ["start: no agent"]
+    assert plan(replace(kept, engine_state="created")) == [
+        "replace: was never started: the `up` that made it was killed"
+    ]
+    assert find_busy(SLOTS[:1], [kept], "demo", force=False) == [
+        f"{UUIDS[0]}: `demo-lab` has it: `runner stop demo-lab` ends it"
+    ]
+
+
+def test_a_command_starts_on_all_gpus_or_is_refused() -> None:
+    foreign = replace(SLOTS[1], state="foreign", reason="pid 7 of ann holds 9.0 GiB")
+    slots = [SLOTS[0], foreign]
+
+    assert [f"{one.do}: {one.cause}" for one in plan_command(slots, "demo-run")] == [
+        "start: free",
+        "refuse: in use: pid 7 of ann holds 9.0 GiB; `--force` starts beside it",
+    ]
+    assert {one.do for one in plan_command(slots, "demo-run", force=True)} == {"start"}
+
+
+def test_all_gpus_of_a_command_are_its_own() -> None:
+    """`gpus` names the command, not its placeholders."""
+    one, two = SLOTS[0].id, SLOTS[1].id
+    command = agent(0, name="demo-lab", command="sleep 9", sweep=None, more_slots=(two,))
+    kept = [agent(index, keeps_for="demo-lab", command=None) for index in (0, 1)]
+    gpus = [Gpu(index, UUIDS[index], "H100", "580.1") for index in range(3)]
+
+    marked = mark_held(gpus, [*kept, command], foreign_mib=500)
+
+    assert command.slots == (one, two)
+    assert [(gpu.state, gpu.agent) for gpu in marked] == [
+        *[("agent", "demo-lab")] * 2,
+        ("free", None),
+    ]
+    assert [str(action) for action in plan_stop([command])] == [
+        f"stop demo-lab on {UUIDS[0]},{UUIDS[1]}: the command gets SIGTERM"
+    ]

@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.errors import ExitCode, RunnerError
+from runner.fleet.holders import find_indices, find_users
 from runner.fleet.selection import CpuSlots, FreeGpus, Slot, parse_selection, select_slots
 from runner.gpus.gpu import Gpu, Mig
 from runner.gpus.leases import read_leases
@@ -171,6 +173,19 @@ def test_a_busy_slice_marks_its_gpu() -> None:
 
     assert (marked[0].state, [mig.state for mig in marked[0].mig]) == ("agent", ["agent", "free"])
     assert [slot.uuid for slot in select(marked, "free")] == [SLICES[1].uuid]
+
+
+def test_who_computes_on_a_gpu_is_named_by_uuid() -> None:
+    """For `ps`, which shows it with an agent in quarantine."""
+    process = Process(4242, GIB, "ann", None)
+    busy = replace(FOUR[1], processes=(process, Process(7, None, "root", None)))
+    split = replace(SPLIT, mig=(replace(SLICES[0], processes=(process,)), SLICES[1]))
+
+    assert find_users([FOUR[0], busy, split]) == {
+        FOUR[1].uuid: "pid 4242 of ann holds 1.0 GiB, pid 7 of root holds 0 B",
+        SLICES[0].uuid: "pid 4242 of ann holds 1.0 GiB",
+    }
+    assert find_indices([busy, split])[SLICES[1].uuid] == 4
 
 
 def test_a_lease_is_seen_without_touching_it(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_an_acceptance_is_for_one_folder_one_key_and_one_value(
     assert [one.key for one in load(folder, environ).claims] == ["server"]
 
 
+@pytest.mark.slow
 def test_what_another_could_write_is_no_acceptance(folder: Path, environ: dict[str, str]) -> None:
     (folder / "runner.toml").write_text(CLAIMS["server"])
     accept(load(folder, environ).claims, environ, remember=True)
@@ -157,6 +158,7 @@ def test_a_script_says_yes_and_nobody_is_waited_for(
     assert overridden.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_look_says_what_does_not_count(
     warm: WarmRunner, folder: Path, environ: dict[str, str]
 ) -> None:

@@ -39,6 +39,9 @@ LOOKS = (
     ("sweep", "list"),
     ("doctor",),
     ("sync-offline", "--dry-run"),
+    ("run", "--gpus", "cpu:1", "--dry-run", "--", "true"),
+    ("prune", "--dry-run"),
+    ("prune",),  # nobody answers its question: other tests use the engine
     ("stop", "--dry-run"),
     ("down", "--dry-run"),
 )
@@ -119,7 +122,9 @@ def test_the_next_agent_starts_over_it(tmp_path: Path, kind: str) -> None:
 def call(folder: Folder, *words: str, code: int | None = 0) -> str:
     """All that it says, of which nothing is raw, a traceback or a secret."""
     env = {**os.environ, "RUNNER_SERVER": "local", **folder.env}
+    begun = time.monotonic()
     done = run_runner(*words, cwd=folder.root, env=env, timeout_s=120)
+    print(f"runner {' '.join(words)}: {time.monotonic() - begun:.1f} s")
     said = done.stdout + done.stderr
     assert code in (None, done.returncode), f"runner {words}: {done.returncode}: {said}"
     assert "Traceback" not in said, f"runner {words}: {said}"
@@ -154,9 +159,7 @@ def test_commands_show_and_stop_a_fleet_of_all_of_them(
 
     with watched(home) as watch:
         for words in LOOKS:
-            begun = time.monotonic()
             call(folder, *words, code=0 if words[0] in ("ps", "stop", "down") else None)
-            print(f"runner {' '.join(words)}: {time.monotonic() - begun:.1f} s")
         shown = {one["name"]: one for one in folder.json("ps")["agents"]}
         stopped = call(folder, "stop")
         call(folder, "down")

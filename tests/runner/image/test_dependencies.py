@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.image.dependencies import Dependencies, name_of, read_dependencies
+from runner.image.dependencies import Dependencies, read_dependencies
+from runner.image.requirements import name_of
 from runner.project.find import find_project
 from runner.settings.model import ImageSettings
 
@@ -15,7 +16,8 @@ def read(root: Path, *, cpu: bool = False, **settings: object) -> Dependencies:
 
 
 def test_requirements_are_flattened_with_their_includes(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
+    for name in ("sub", "libs/own", "wheels/x.whl"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "requirements.txt").write_text(
         "-r sub/more.txt\n-c limits.txt\nwandb>=0.28 \\\n  --hash=sha256:aa  # pinned\n\n"
         "--extra-index-url https://example.org/simple\n-e ./libs/own\n./wheels/x.whl\n"
@@ -26,12 +28,13 @@ def test_requirements_are_flattened_with_their_includes(tmp_path: Path) -> None:
     found = read(tmp_path)
 
     assert found.files == {
+        "local.txt": "-e ./libs/own\n./wheels/x.whl\n",
         "requirements.txt": "numpy<3\nwandb>=0.28    --hash=sha256:aa\n"
         "--extra-index-url https://example.org/simple\n",
         "constraints.txt": "torch<2.14\n",
     }
     assert found.requirements == "-r requirements.txt -c constraints.txt"
-    assert found.install == "-e ./libs/own ./wheels/x.whl"
+    assert (found.local, found.install) == ("-r /deps/local.txt", "")
     assert found.torch is None
 
 

@@ -15,7 +15,7 @@ from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
 from runner.image.build import build_image, project_changed
 from runner.image.built import AgentImage, find_image, find_kind
-from runner.image.probe import check_program, probe_image
+from runner.image.probe import check_wandb, probe_image, read_words
 from runner.project.find import find_project
 from runner.settings.load import load_settings
 from runner.state.find import open_state
@@ -102,8 +102,11 @@ def test_a_plain_project_is_built_once_and_runs_as_anybody(
     probe = probe_image(place.engine, first.id, place.state, ours=True)
     assert (probe.wandb, probe.interpreter) == ("0.31.0", "/opt/venv/bin/python")
     assert probe.has_program("./train.py")
-    with pytest.raises(RunnerError, match=r"`gone.py` is not in image"):
-        check_program(probe, "gone.py", image=first.tag)
+    asked = ["train.py", "gone.py", "python", "nothing-like-it", "wandb", "gone"]
+    words = read_words(place.engine, first.id, place.state, probe, asked)
+    assert (words["train.py"].kind, words["gone.py"].kind) == ("file", None)
+    assert (words["python"].on_path, words["nothing-like-it"].on_path) == (True, False)
+    assert (words["wandb"].module, words["gone"].module) == (True, False)
 
     history = engine_env.docker("history", "--no-trunc", first.id)
     assert SECRET not in history + engine_env.docker("inspect", first.id)
@@ -233,7 +236,7 @@ def test_a_dockerfile_of_ones_own_is_taken_as_it_is(place: Workplace, tiny_image
     probe = probe_image(place.engine, image.id, place.state, ours=False)
     assert probe.has_program("train.py")
     with pytest.raises(RunnerError, match="cannot import wandb"):
-        check_program(probe, "train.py", image=image.tag)
+        check_wandb(probe, image=image.tag)
 
 
 @pytest.mark.engine

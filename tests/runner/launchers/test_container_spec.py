@@ -18,10 +18,10 @@ from runner.launchers.docker.container_spec import (
     Host,
     Launch,
     check_env,
-    make_command,
     make_spec,
 )
 from runner.launchers.docker.mounts import make_mount_points, resolve_mounts
+from runner.launchers.docker.run_command import make_command
 from runner.settings.mounts import parse_mount
 from runner.state.folder import State
 

@@ -304,3 +304,20 @@ def test_a_dry_run_sends_nothing(cloud: Cloud, made: Made, tmp_path: Path) -> No
         ("bad", "dry run", 20)
     ]
     assert cloud.runs("p") == []
+
+
+def test_runs_in_a_programs_own_folders_are_named_and_sent(cloud: Cloud, tmp_path: Path) -> None:
+    """Hydra's: each run has a folder of its own; without a path they are not lost from view."""
+    for name, place in (("h1", "outputs/2026-01-01/00-00-00"), ("h2", "multirun/a/0")):
+        assert wait(start_runs(tmp_path / place, "good", name)) == 0
+
+    unnamed = sync(cloud, tmp_path)
+    named = sync(cloud, tmp_path, "outputs", "multirun")
+    again = sync(cloud, tmp_path, "outputs", "multirun")
+
+    assert (unnamed.code, unnamed.told["runs"]) == (0, [])
+    assert f"looked in `{tmp_path / 'wandb'}`" in unnamed.narration
+    hint = "2 more logs are in `multirun/`, `outputs/`: `runner sync-offline multirun outputs`"
+    assert hint in unnamed.narration
+    assert (named.code, named.told["synced"]) == (0, 2)
+    assert (again.told["synced"], again.told["already"]) == (0, 2)

@@ -209,6 +209,7 @@ def test_a_terminal_shows_how_far_it_is_and_a_line_what_reached_where(
     assert output == f"{cloud.url}: 2 synced (40 rows), 0 already there, 1 skipped\n"
 
 
+@pytest.mark.slow
 def test_the_key_of_one_host_is_not_sent_to_another(warm: WarmRunner, tmp_path: Path) -> None:
     """`--to` a host that no key is for, and one that a key is for and that sends on to it."""
     log = tmp_path / "wandb" / "offline-run-20260101_000000-a"

@@ -88,7 +88,10 @@ def find_files(scan: Scan, files: Iterable[Path]) -> list[str]:
 def test_keys_are_found_nowhere_but_in_a_run_and_in_their_files(
     folder: Folder, engine_env: TestEngine, fleet: str
 ) -> None:
-    """Containers, images with their layers, the network, processes, logs, the state folder."""
+    """Containers, images with their layers, the network, processes, logs, the state folder.
+
+    A warm run gets its variables when it exists already: no process was started with a key.
+    """
     image = folder.json("build", "--cpu")
     sweep = folder.write_sweep("sweep.yaml", "wandb", "hold")
     folder.run("up", "--gpus", "cpu", "--sweep", sweep, "--server", "local")
@@ -97,7 +100,7 @@ def test_keys_are_found_nowhere_but_in_a_run_and_in_their_files(
         (state / "work" / f"{fleet}-cpu-0" / "ready").exists
     )  # the first run has logged and ended
     own = (state / "secrets" / "server").read_text().strip()
-    scan, own_scan = Scan(own, folder.env["WANDB_API_KEY"]), Scan(own)
+    scan = Scan(own, folder.env["WANDB_API_KEY"])
     boxes = engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.fleet={fleet}").split()
     server = engine_env.docker("inspect", "--format", "{{.Image}}", f"runner-{fleet}-server")
     images = [image["tag"], server.strip()]
@@ -124,10 +127,30 @@ def test_keys_are_found_nowhere_but_in_a_run_and_in_their_files(
     assert not in_layers
     assert in_files == []
     assert [pid for pid, command in commands.items() if scan.finds(command)] == []
-    holders = [pid for pid, environ in environments.items() if scan.finds(environ)]
-    assert [b"train.py" in commands[pid] for pid in holders] == [True]
-    assert own_scan.finds(environments[holders[0]])
+    assert [commands[pid] for pid, environ in environments.items() if scan.finds(environ)] == []
     folders = {state / "secrets" / "agents": 0o700}
     keys = {state / "secrets" / "server": 0o600, state / "secrets/agents" / f"{fleet}-cpu-0": 0o400}
     assert modes == folders | keys
     assert not list((state / "secrets" / "agents").iterdir())  # `down` took them
+
+
+def test_of_all_processes_only_a_run_that_starts_cold_has_a_key(
+    folder: Folder, plain_image: PlainImage, fleet: str
+) -> None:
+    folder.use_image(plain_image)
+    (folder.root / "runner.toml").write_text('[run]\npreload = ["off"]\n')
+    sweep = folder.write_sweep("sweep.yaml", "wandb", "hold")
+    folder.run("up", "--gpus", "cpu", "--sweep", sweep, "--server", "local")
+    state = folder.root / ".runner"
+    wait_for((state / "work" / f"{fleet}-cpu-0" / "ready").exists)
+    own = (state / "secrets" / "server").read_text().strip()
+    scan = Scan(own, folder.env["WANDB_API_KEY"])
+
+    environments = read_processes("environ")
+    commands = read_processes("cmdline")
+    folder.run("stop")
+    folder.run("down")
+
+    [holder] = [pid for pid, environ in environments.items() if scan.finds(environ)]
+    assert b"train.py" in commands[holder]
+    assert Scan(own).finds(environments[holder])

@@ -8,6 +8,7 @@ from runner.search import suggest as search
 from runner.search.best import best_of, best_value
 from runner.search.grid import Grid, make_grid
 from runner.search.hyperband import is_hopeless, last_band
+from runner.search.points import canonical_json
 from runner.search.progress import RunView
 from runner.sweepfile import Hyperband, SweepSpec
 from runner.sweepfile.model import Goal
@@ -36,9 +37,14 @@ class Listed:
         cell = next(number for number in range(len(taken) + 1) if number not in taken)
         return cell if cell < grid.size else None
 
-    def views(self) -> Sequence[RunView]:
-        """All."""
+    def views(self, limit: int) -> Sequence[RunView]:
+        """All of a short list."""
+        assert len(self.runs) <= limit
         return self.runs
+
+    def has_tried(self, config: Mapping[str, object]) -> bool:
+        """By looking at each."""
+        return any(canonical_json(run.config) == canonical_json(config) for run in self.runs)
 
 
 def next_config(

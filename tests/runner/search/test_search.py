@@ -5,10 +5,12 @@ import math
 import random
 import statistics
 import time
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
+from runner.agent.contract.failures import SearchNote
 from runner.run_states import RunState
 from runner.search.best import best_value, reaches
 from runner.search.progress import RunView
@@ -155,6 +157,7 @@ def check_every(config: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
+@pytest.mark.slow
 def test_every_distribution_stays_in_its_range_and_is_plain_json(method: str) -> None:
     one = sweep(method, EVERY)
     runs: list[RunView] = []
@@ -180,6 +183,7 @@ def test_the_same_runs_and_seed_give_the_same_config(method: str) -> None:
     assert next_config(one, runs[:-1], seed=5) != again[0]
 
 
+@pytest.mark.slow
 def test_random_draws_follow_their_distribution() -> None:
     parameters: dict[str, object] = {
         "log": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1},
@@ -213,6 +217,7 @@ def loss_of(config: dict[str, object]) -> float:
     return (math.log10(lr) + 3) ** 2 + abs(depth - 7) / 3 + (config["size"] != "m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["minimize", "maximize"])
 def test_bayes_does_better_than_chance(goal: str) -> None:
     """Means of the last 15 of 40 runs; chance gives about 4.5."""
@@ -257,6 +262,25 @@ def test_bayes_repeats_no_point_while_a_small_space_has_others() -> None:
         runs.append(run(number, config, float(number)))
 
     assert len({json.dumps(dict(view.config)) for view in runs}) >= 11
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("note", ["infeasible", "bad"])
+def test_bayes_leaves_a_region_where_runs_fail(note: SearchNote) -> None:
+    """Half of the space cannot be, although the values that were logged there are the best."""
+    one = sweep("bayes", {"x": {"min": 0.0, "max": 1.0}})
+    runs: list[RunView] = []
+    for number in range(50):
+        config = next_config(one, runs, seed=3)
+        assert config is not None
+        x = float(str(config["x"]))
+        ended = run(number, config, x)
+        runs.append(replace(ended, state="failed", note=note) if x < 0.5 else ended)
+
+    later = [float(str(view.config["x"])) for view in runs[30:]]
+
+    assert sum(x < 0.4 for x in later) <= 4
+    assert 0.45 < statistics.median(later) < 0.65
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.generate import read_commands, read_options
 from runner.errors import ExitCode, RunnerError
 from runner.project.find import find_project
 from runner.settings.load import load_settings
@@ -89,6 +90,26 @@ def test_a_mistake_names_file_and_key(tmp_path: Path, text: str, message: str, h
     assert caught.value.code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("1.5h", 5400), (" 30 M ", 1800), ("2d", 172_800), ("1", 1)],
+)
+def test_a_time_has_a_unit_or_is_in_seconds(tmp_path: Path, text: str, seconds: float) -> None:
+    assert load(tmp_path, flags={"run.timeout": text}).run.timeout == seconds
+    assert load(tmp_path, f'[run]\nidle_timeout = "{text}"').run.idle_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "0", "-5", "0.5s", "1h30m", "nan", "inf", "1e9", "400d", "5 parsecs"]
+)
+@pytest.mark.parametrize("key", ["run.timeout", "run.idle_timeout"])
+def test_what_is_no_time_is_refused(tmp_path: Path, key: str, text: str) -> None:
+    with pytest.raises(RunnerError, match=f"`{key}` must be a time like") as caught:
+        load(tmp_path, flags={key: text})
+
+    assert caught.value.code == ExitCode.USAGE
+
+
 def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunnerError, match="RUNNER_RUN_SHMSIZE") as caught:
         load(tmp_path, environ={"RUNNER_RUN_SHMSIZE": "1g"})
@@ -98,5 +119,31 @@ def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
 
 def test_variables_of_the_agent_are_none_of_ours(tmp_path: Path) -> None:
     environ = {"RUNNER_SWEEP": "e/p/id", "RUNNER_HOME": "/x", "RUNNER_GRACE_S": "30"}
+    environ |= {"RUNNER_TIMEOUT_S": "5", "RUNNER_IDLE_TIMEOUT_S": "5"}
 
     assert load(tmp_path, environ=environ).origins == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "flag"),
+    [
+        ("run.timeout", "banana", "--run-timeout"),
+        ("run.idle_timeout", "0", "--idle-timeout"),
+        ("run.env", ["A"], "--env"),
+        ("run.shm_size", "1x", "--shm-size"),
+        ("run.memory", "1x", "--memory"),
+        ("run.cpus", "x", "--cpus"),
+        ("access", "x", "--access"),
+        ("pin", "x", "--pin"),
+    ],
+)
+def test_a_wrong_value_is_named_by_the_flag_that_gave_it(
+    tmp_path: Path, key: str, value: object, flag: str
+) -> None:
+    with pytest.raises(RunnerError) as caught:
+        load_settings(find_project(tmp_path), environ={}, flags={key: value})
+
+    assert caught.value.message.startswith(f"{flag}: ")
+    assert flag in {
+        name for one in read_commands() if one.path == "up" for name in read_options(one)
+    }

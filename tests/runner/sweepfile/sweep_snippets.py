@@ -29,8 +29,8 @@ HYPERBAND = "metric: {name: loss}\nearly_terminate: "
 SNIPPETS = [
     # every distribution
     Snippet(parameter("{value: 3}"), "ok", "ok"),
-    Snippet(parameter("{value: null}"), "ok", "ok"),
-    Snippet(parameter("{values: [1, a, null, [2], {k: v}]}"), "ok", "ok"),
+    Snippet(parameter("{value: null}"), "ok", "warned"),
+    Snippet(parameter("{values: [1, a, null, [2], {k: v}]}"), "ok", "warned"),
     Snippet(parameter("{values: [1, 2], probabilities: [0.3, 0.7]}"), "ok", "ok"),
     Snippet(parameter("{min: 1, max: 5}"), "ok", "ok"),
     Snippet(parameter("{min: 1, max: 5.0}"), "ok", "ok"),

@@ -201,6 +201,7 @@ def test_what_is_no_sweep_file_is_one_clear_error(
     assert part in finding.message
 
 
+@pytest.mark.slow
 def test_aliases_that_multiply_are_cut_off() -> None:
     doubling = "".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 9)}]\n" for n in range(1, 12))
 
@@ -280,6 +281,7 @@ def test_a_macro_inside_a_word_is_warned_of() -> None:
     assert line.startswith("warning: line 3: `command[2]`: `${args}` is replaced only as")
 
 
+@pytest.mark.slow
 def test_no_text_makes_it_raise() -> None:
     """300 seeded mutations of a valid file."""
     rng = random.Random(5)

@@ -1,0 +1,99 @@
+"""Builds of projects as people write them: libraries in folders, git, modules that are missing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode
+from tests.rig.engine import TestEngine
+from tests.rig.plain import Folder
+
+SETUPTOOLS = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, engine_env: TestEngine) -> Iterator[Folder]:
+    """A project; its images are removed at the end."""
+    root = tmp_path / f"inputs-{os.getpid()}"
+    root.mkdir()
+    (root / "train.py").write_text("import wandb\n")
+    yield Folder(root, "", dict(engine_env.env))
+    tags = engine_env.docker("images", "-q", f"runner-{root.name}").split()
+    if tags:
+        engine_env.docker("rmi", "-f", *tags)
+
+
+def make_library(root: Path, name: str) -> None:
+    (root / name).mkdir(parents=True)
+    (root / name / "__init__.py").write_text("ANSWER = 42\n")
+    project = f'[project]\nname = "{name}"\nversion = "1"\n'
+    (root / "pyproject.toml").write_text(SETUPTOOLS + project)
+
+
+@pytest.mark.engine
+def test_libraries_in_folders_are_installed_whatever_a_shell_would_make_of_their_lines(
+    folder: Folder, engine_env: TestEngine
+) -> None:
+    make_library(folder.root / "libs" / "posekit", "posekit")
+    make_library(folder.root / "libs" / "hand kit", "handkit")
+    make_library(folder.root / "libs" / "own", "own")
+    (folder.root / "requirements.txt").write_text(
+        "wandb==0.31.0\n"
+        "posekit @ file:libs/posekit\n"
+        '-e ./libs/own ; python_version >= "3.10"\n'
+        "handkit @ file:libs/hand%20kit\n"
+        "./libs/posekit ; python_version < '3'\n"
+    )
+    (folder.root / "train.py").write_text("import wandb, posekit, handkit, own\n")
+
+    tag = folder.run("build", "--cpu")[0].splitlines()[0]
+
+    words = ("run", "--rm", "--network", "none", tag, "python", "/opt/project/train.py")
+    engine_env.docker(*words)
+
+
+@pytest.mark.engine
+def test_an_image_without_a_module_of_the_program_is_not_called_built(folder: Folder) -> None:
+    (folder.root / "requirements.txt").write_text("wandb==0.31.0\n")
+    (folder.root / "train.py").write_text("import wandb\nimport omegaconf\nimport json, own\n")
+    (folder.root / "own.py").touch()
+
+    _, said = folder.run("build", "--cpu", code=ExitCode.UNFIT)
+
+    error, hint = said.splitlines()[-2:]
+    assert error.endswith("lacks `omegaconf`, which `train.py` imports")
+    assert "`requirements.txt`" in hint
+    _, said = folder.run("build", "--cpu", code=ExitCode.UNFIT)  # from what was remembered
+    assert "lacks `omegaconf`" in said
+
+    (folder.root / "runner.toml").write_text('[run]\nenv = { PYTHONPATH = "/elsewhere" }\n')
+    _, said = folder.run("build", "--cpu")
+    assert "warning: image " in said
+
+
+@pytest.mark.engine
+def test_an_image_without_wandb_is_not_called_built(folder: Folder) -> None:
+    (folder.root / "requirements.txt").write_text("idna\n")
+
+    _, said = folder.run("build", "--cpu", code=ExitCode.UNFIT)
+
+    assert "cannot import wandb" in said.splitlines()[-2]
+
+
+@pytest.mark.engine
+def test_git_comes_along_for_a_requirement_in_a_repository(folder: Folder) -> None:
+    """It is asked, and nothing answers at that address."""
+    (folder.root / "requirements.txt").write_text(
+        "wandb==0.31.0\nkit @ git+http://127.0.0.1:9/kit.git\n"
+    )
+
+    _, planned = folder.run("build", "--cpu", "--dry-run")
+    _, said = folder.run("build", "--cpu", code=1)
+
+    note = "note: `requirements.txt` installs from a git repository, so git goes into the image"
+    assert note in planned
+    assert note in said
+    assert "Git executable not found" not in said
+    assert "127.0.0.1" in said
