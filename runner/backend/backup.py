@@ -7,6 +7,7 @@ from pathlib import Path
 from runner.backend.http import ErrorAnswer, Http, NoAnswer
 from runner.errors import ExitCode, RunnerError
 
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 TIMEOUT_S = 600.0  # the server copies its database before it answers
 
 
@@ -22,13 +23,14 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
     Raises:
         RunnerError: the file exists, the server refuses (4) or breaks off, or the disk is full (1).
     """
-    if file.exists():
+    if os.path.lexists(file):
         raise RunnerError(f"`{file}` exists already", hint="name another file")
     part = file.with_name(f"{file.name}.part")
+    _clear(part)
     try:
         with (
             Http(url, key, ca_bundle=ca_bundle).stream("/backup", timeout_s=TIMEOUT_S) as pieces,
-            os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target,
+            os.fdopen(os.open(part, _NEW_FILE, 0o600), "wb") as target,
         ):
             target.writelines(pieces)
             target.flush()
@@ -47,6 +49,16 @@ def fetch_backup(url: str, key: str, file: Path, *, ca_bundle: Path | None = Non
     finally:
         part.unlink(missing_ok=True)
     return file
+
+
+def _clear(part: Path) -> None:
+    """Remove what a killed call has left; of a link that a stranger left, the link alone."""
+    try:
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunnerError(
+            f"cannot write `{part}`: {error.strerror}", hint="name a file elsewhere"
+        ) from error
 
 
 def _check(part: Path) -> None:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-LINK, FILE, FOLDER = "a link", "a file", "a folder"
+LINK, FILE, FOLDER, GONE = "a link", "a file", "a folder", "gone"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _KINDS = {
     stat.S_IFLNK: LINK,
@@ -79,5 +79,5 @@ def find_kind(name: str, folder: int | None) -> str:
     try:
         found = os.lstat(name, dir_fd=folder)
     except OSError:
-        return "gone"
+        return GONE
     return _KINDS.get(stat.S_IFMT(found.st_mode), "something else")

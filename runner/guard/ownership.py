@@ -27,7 +27,7 @@ def walk_up(start: Path) -> Iterator[Path]:
     to the caller (for root: also to the owner of `start`) and not everybody can write to it.
     """
     yield start
-    owners = _trusted(start)
+    owners = find_trusted(start)
     for folder in start.parents:
         try:
             found = folder.stat()
@@ -50,12 +50,12 @@ def check_state_folder(root: Path, start: Path, *, read_only: bool) -> None:
         RunnerError: it is a link or contains links, belongs to another user, others can write to
             it, or git tracks files in it (6).
     """
-    owners = _trusted(start)
+    owners = find_trusted(start)
     theirs = {root / name for name in (*_CONTAINERS, "cache/agents")}
     for folder in (root, *_own_folders(root)):
-        _check_owner(folder, owners)
+        check_owner(folder, owners)
         if folder not in theirs:
-            _check_mode(folder, read_only=read_only)
+            check_mode(folder, read_only=read_only)
     _check_untracked(root)
 
 
@@ -72,7 +72,7 @@ def as_user(uid: int) -> str:
     return f"`sudo -u {shlex.quote(name_user(uid))} runner …`"
 
 
-def _trusted(start: Path) -> frozenset[int]:
+def find_trusted(start: Path) -> frozenset[int]:
     """The trusted owners: the caller; for root also the user who called sudo or owns `start`."""
     me = os.geteuid()
     if me != 0:
@@ -100,7 +100,12 @@ def _own_folders(root: Path) -> Iterator[Path]:
                 yield folder / entry.name
 
 
-def _check_owner(folder: Path, owners: Iterable[int]) -> None:
+def check_owner(folder: Path, owners: Iterable[int]) -> None:
+    """Check that one of these users owns the folder, and that it is no link.
+
+    Raises:
+        RunnerError: it is a link, or another user's (6).
+    """
     found = folder.lstat()
     if stat.S_ISLNK(found.st_mode):
         raise RunnerError(
@@ -117,7 +122,12 @@ def _check_owner(folder: Path, owners: Iterable[int]) -> None:
         )
 
 
-def _check_mode(folder: Path, *, read_only: bool) -> None:
+def check_mode(folder: Path, *, read_only: bool) -> None:
+    """Check that no other user can write to the folder; `read_only` as in `check_state_folder`.
+
+    Raises:
+        RunnerError: somebody can (6).
+    """
     found = folder.stat()
     others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if not others:

@@ -9,19 +9,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import RunnerError
+from runner.guard.by_handle import FILE, GONE, find_kind
+from runner.guard.data_folder import check_data_folder
+from runner.guard.walk import InTheWay
 from runner.server.disk import sync_folder
 
 KEY_LENGTH = 40  # what W&B's client takes for a key
 LONGEST_KEY = 1024
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """Hold the folder, made where there is none; refused while another server holds it."""
+    """Hold the folder, made where there is none; refused while another server holds it.
+
+    Raises:
+        RunnerError: another server holds it, it cannot be written, or it is not to be trusted.
+    """
     handle = _open_lock(data)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            check_data_folder(data)
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
@@ -72,10 +81,14 @@ def _how_to_stop(lock: int) -> str:
 
 
 def _open_lock(data: Path) -> int:
+    lock = data / "lock"
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(lock, _LOCK, 0o600)
     except OSError as error:
+        kind = find_kind(str(lock), None)
+        if kind not in (FILE, GONE):
+            raise InTheWay(lock, kind, "a file of its own") from error
         raise _unwritable(data, error) from error
 
 

@@ -205,6 +205,30 @@ def linked_runs(scene: Scene) -> None:
     scene.link("wandb/offline-run-20260101_000001-evil0002", scene.outside)
 
 
+def linked_server_data(scene: Scene) -> None:
+    """A server removes what its database does not know, three folders below `runs`."""
+    state(scene)
+    draft = scene.outside / "papers" / "2026" / "draft.txt"
+    draft.parent.mkdir(parents=True)
+    draft.write_text("months of work\n")
+    scene.write(".runner/server/artifacts/readme", "")
+    scene.link(".runner/server/runs", scene.outside.parent)
+
+
+def linked_server_files(scene: Scene) -> None:
+    state(scene)
+    for name in ("lock", "server.db", "server.db-wal", "key"):
+        scene.link(f".runner/server/{name}", scene.outside / "secret.txt")
+
+
+def linked_targets(scene: Scene) -> None:
+    """Links in the places of files that commands write; none leads to a file that is there."""
+    scene.link("backup.tar.part", scene.outside / "secret.txt")
+    for name in ("backup.tar", "runner.toml", "sweep_config.yaml", ".env", "wandb"):
+        scene.link(name, scene.outside / f"new-{name}")
+    scene.link("sweep.yaml", scene.outside / "new-sweep")
+
+
 REPOSITORIES: dict[str, Callable[[Scene], None]] = {
     one.__name__: one
     for one in (
@@ -213,6 +237,7 @@ REPOSITORIES: dict[str, Callable[[Scene], None]] = {
         *(another_server, settings_of_wandb, git_settings, requirements_outside),
         *(linked_requirements, context_outside, linked_env, endless_files, pipes),
         *(escapes_everywhere, bombs, wrong_types, names_that_climb, linked_runs),
+        *(linked_server_data, linked_server_files, linked_targets),
     )
 }
 

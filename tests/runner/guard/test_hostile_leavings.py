@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,13 @@ from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
 from tests.rig.waiting import wait_for
 from tests.rig.watch import watched
+from tests.runner.guard.every_command import SERVE, find_untyped, serve_briefly
 from tests.runner.guard.leavings import IN_THE_WAY, LEAVINGS, Scene, make_status
 from tests.runner.guard.repositories import describe, make_home
 
 RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+SLOTS = 8
+UP = ("up", "--gpus", f"cpu:{SLOTS}", "--count", "1", "--again", "--follow", "--sweep")
 MOUNTS = {"/workspace/ext/data": False, "/workspace/etc/conf.txt": True}  # target: is a file
 LOOKS = (
     ("ps",),
@@ -36,8 +40,24 @@ LOOKS = (
     ("gpus",),
     ("logs", "-n", "1"),
     ("config",),
-    ("sweep", "list"),
+    ("env",),
     ("doctor",),
+    ("sweep", "list"),
+    ("sweep", "show", "abc123"),
+    ("sweep", "best", "abc123"),
+    ("sweep", "delete", "abc123", "--dry-run"),
+    ("sweep", "create", "--dry-run"),
+    ("server", "status"),
+    ("server", "usage"),
+    ("server", "prune", "--older-than", "1d", "--dry-run"),
+    ("server", "key", "create", "--read-only"),
+    ("server", "key", "list"),
+    ("server", "key", "revoke", "abc123"),
+    ("server", "backup", "backup.tar"),
+    ("server", "check"),  # of a server that runs
+    ("init", "--dry-run"),
+    ("build", "--cpu", "--dry-run"),
+    ("compose", "--gpus", "cpu:1", "--dry-run"),
     ("sync-offline", "--dry-run"),
     ("run", "--gpus", "cpu:1", "--dry-run", "--", "true"),
     ("prune", "--dry-run"),
@@ -119,18 +139,29 @@ def test_the_next_agent_starts_over_it(tmp_path: Path, kind: str) -> None:
 # the commands, on the engine
 
 
+def test_every_command_is_typed_below() -> None:
+    assert find_untyped(LOOKS, [SERVE, UP]) == set()
+
+
 def call(folder: Folder, *words: str, code: int | None = 0) -> str:
     """All that it says, of which nothing is raw, a traceback or a secret."""
-    env = {**os.environ, "RUNNER_SERVER": "local", **folder.env}
     begun = time.monotonic()
-    done = run_runner(*words, cwd=folder.root, env=env, timeout_s=120)
+    done = run_runner(*words, cwd=folder.root, env=environ(folder), timeout_s=120)
     print(f"runner {' '.join(words)}: {time.monotonic() - begun:.1f} s")
     said = done.stdout + done.stderr
     assert code in (None, done.returncode), f"runner {words}: {done.returncode}: {said}"
+    check_words(words, said)
+    return said
+
+
+def environ(folder: Folder) -> dict[str, str]:
+    return {**os.environ, "RUNNER_SERVER": "local", **folder.env}
+
+
+def check_words(words: Sequence[str], said: str) -> None:
     assert "Traceback" not in said, f"runner {words}: {said}"
     assert not RAW.search(said), f"runner {words}: {said!r}"
     assert "SECRET-" not in said, f"runner {words}: {said}"
-    return said
 
 
 @pytest.fixture
@@ -141,9 +172,15 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.mark.engine
 def test_commands_show_and_stop_a_fleet_of_all_of_them(
-    tmp_path: Path, home: Path, engine_env: TestEngine, tiny_image: str, fleet: str
+    tmp_path: Path,
+    home: Path,
+    engine_env: TestEngine,
+    tiny_image: str,
+    server_image: str,
+    fleet: str,
 ) -> None:
     """A container for each kind, and a good one beside them."""
+    assert server_image
     folder = make_folder(tmp_path / "plain", fleet, engine_env.env)
     kinds, root = list(LEAVINGS), folder.root / ".runner"
     with ThreadPoolExecutor(4) as pool:
@@ -163,6 +200,8 @@ def test_commands_show_and_stop_a_fleet_of_all_of_them(
         shown = {one["name"]: one for one in folder.json("ps")["agents"]}
         stopped = call(folder, "stop")
         call(folder, "down")
+        call(folder, "server", "check")
+        check_words(SERVE, "".join(serve_briefly(folder.root, environ(folder))[1:]))
         touched = watch.touched()
 
     for kind, scene in scenes.items():
@@ -186,17 +225,13 @@ def start_box(engine: TestEngine, fleet: str, number: int, image: str) -> Contai
     return replace(made, id=identity)
 
 
-SLOTS = 8
-
-
 @pytest.mark.engine
 def test_up_starts_the_next_agents_over_all_of_them(
     tmp_path: Path, home: Path, engine_env: TestEngine, plain_image: PlainImage, fleet: str
 ) -> None:
     """A few kinds at a time for the same sweep; then another one, whose copies are empty."""
     folder = make_project(tmp_path / "plain", fleet, engine_env, plain_image)
-    up = ("up", "--gpus", f"cpu:{SLOTS}", "--count", "1", "--again", "--follow", "--sweep")
-    call(folder, *up, "one.yaml")
+    call(folder, *UP, "one.yaml")
     before, kinds = describe(home), list(LEAVINGS)
 
     for first in range(0, len(kinds), SLOTS):
@@ -206,7 +241,7 @@ def test_up_starts_the_next_agents_over_all_of_them(
         }
         for kind, scene in scenes.items():
             LEAVINGS[kind](scene)
-        said = call(folder, *up, "one.yaml", code=None)
+        said = call(folder, *UP, "one.yaml", code=None)
         shown = wait_for_all(folder)  # where one could not start, `up` does not follow the others
         for kind, scene in scenes.items():
             blocked = LEAVINGS[kind] in IN_THE_WAY
@@ -216,7 +251,7 @@ def test_up_starts_the_next_agents_over_all_of_them(
             for name in ("ext", "etc"):  # the way out
                 if blocked and (scene.work / name).exists():
                     (scene.work / name).rename(scene.work / f"{name}.aside")
-    call(folder, *up, "two.yaml")
+    call(folder, *UP, "two.yaml")
 
     agents = folder.json("ps")["agents"]
     assert {(one["state"], one["runs_finished"]) for one in agents} == {("finished", 1)}

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from tests.rig.engine import TestEngine
 from tests.rig.plain import PlainImage
 from tests.rig.warm import WarmRunner
 from tests.rig.watch import watched
+from tests.runner.guard.every_command import SERVE, find_untyped, serve_briefly
 from tests.runner.guard.repositories import (
     REPOSITORIES,
     Scene,
@@ -36,6 +37,8 @@ LOOKS: tuple[tuple[str, ...], ...] = (
     ("sweep", "list"),
     ("sweep", "show", "abc123"),
     ("sweep", "best", "abc123"),
+    ("sweep", "delete", "abc123", "--dry-run"),
+    ("server", "check"),
     ("init", "--dry-run"),
     ("build", "--cpu", "--dry-run"),
     ("sweep", "create", "--dry-run"),
@@ -57,10 +60,20 @@ ACTS: tuple[tuple[str, ...], ...] = (
     ("run", "--gpus", "cpu:1", "--", "true"),
     ("ps",),
     ("logs", "-n", "1"),
+    ("sweep", "show", "SWEEP"),
+    ("sweep", "best", "SWEEP"),
+    ("server", "usage"),
+    ("server", "key", "create", "--read-only"),
+    ("server", "key", "list"),
+    ("server", "key", "revoke", "abc123"),
+    ("server", "prune", "--older-than", "1d", "--yes"),
+    ("server", "backup", "backup.tar"),
     ("sync-offline",),
+    ("sweep", "delete", "SWEEP", "--force", "--yes"),
     ("prune",),  # nobody answers its question: other tests use the engine
     ("stop",),
     ("down",),
+    ("server", "check", "--repair"),
     ("build", "--cpu"),
 )
 RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -113,23 +126,38 @@ def scene(tmp_path: Path, evil: Listener) -> Scene:
     return made
 
 
-def call(warm: WarmRunner, scene: Scene, env: dict[str, str], *words: str) -> float:
-    """The seconds that it takes."""
-    whole = {
+def environ(scene: Scene, env: dict[str, str]) -> dict[str, str]:
+    """The user's environment, with `env`."""
+    return {
         "PATH": os.environ["PATH"],
         "HOME": str(scene.outside),
         "XDG_STATE_HOME": str(scene.outside.parent / "state"),
         "WANDB_API_KEY": KEY,
         **env,
     }
-    done = warm.call(*words, cwd=scene.folder, env=whole)
+
+
+def find_sweep(scene: Scene) -> str:
+    """The ID of a sweep of this folder."""
+    return next((one.stem for one in scene.folder.glob(".runner/sweeps/*.json")), "abc123")
+
+
+def call(warm: WarmRunner, scene: Scene, env: dict[str, str], *line: str) -> float:
+    """The seconds that it takes."""
+    words = [find_sweep(scene) if word == "SWEEP" else word for word in line]
+    done = warm.call(*words, cwd=scene.folder, env=environ(scene, env))
     said = done.out.decode() + done.err.decode()
     assert done.code is not None, f"runner {words} hangs: {said}"
+    check_words(words, said)
+    return done.seconds
+
+
+def check_words(words: Sequence[str], said: str) -> None:
+    """Nothing of what a command said harms a terminal, or is a secret."""
     assert "Traceback" not in said, f"runner {words}: {said}"
     assert not RAW.search(said), f"runner {words}: {said!r}"
     assert "SECRET-" not in said, f"runner {words}: {said}"
     assert KEY not in said
-    return done.seconds
 
 
 def check(scene: Scene, evil: Listener, before: object) -> None:
@@ -139,6 +167,27 @@ def check(scene: Scene, evil: Listener, before: object) -> None:
     assert describe(scene.outside) == before
     kept = [one for one in scene.folder.rglob("*") if one.is_file() and not one.is_symlink()]
     assert not [one for one in kept if b"SECRET-" in one.read_bytes()]
+
+
+def test_every_command_is_typed_below() -> None:
+    assert find_untyped(LOOKS, ACTS, [SERVE]) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", REPOSITORIES)
+def test_serving_does_no_harm_in(kind: str, scene: Scene, evil: Listener) -> None:
+    """The server of this folder, on the host and not in a container."""
+    make_repository(scene, kind)
+    before = describe(scene.outside)
+
+    with watched(scene.outside) as watch:
+        code, out, err = serve_briefly(scene.folder, environ(scene, {}))
+        touched = watch.touched()
+
+    check_words(SERVE, out + err)
+    assert (code == 0) == out.startswith("http://127.0.0.1:"), out + err
+    check(scene, evil, before)
+    assert {one for one in touched if one.name in ("id_rsa", "secret.txt")} == set()
 
 
 @pytest.mark.engine

@@ -117,6 +117,27 @@ def test_a_backup_of_a_running_server_is_a_server(server: Server, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_a_backup_is_written_over_no_link(server: Server, tmp_path: Path) -> None:
+    """A stranger's folder may have links where a backup is written, or a folder in its way."""
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    for name in ("a.tar", "b.tar.part"):
+        (tmp_path / name).symlink_to(kept)
+    (tmp_path / "c.tar.part").mkdir()
+
+    with pytest.raises(RunnerError, match="exists already"):
+        fetch_backup(server.url, server.key, tmp_path / "a.tar")
+    file = fetch_backup(server.url, server.key, tmp_path / "b.tar")
+    with pytest.raises(RunnerError, match=r"cannot write .*c\.tar\.part"):
+        fetch_backup(server.url, server.key, tmp_path / "c.tar")
+
+    assert kept.read_text() == "mine"
+    assert tarfile.is_tarfile(file)
+    assert not file.is_symlink()
+    assert not (tmp_path / "b.tar.part").is_symlink()
+
+
+@pytest.mark.slow
 def test_a_backup_that_is_refused_or_breaks_off_leaves_nothing(
     server: Server, tmp_path: Path
 ) -> None:
