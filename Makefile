@@ -56,7 +56,7 @@ test-others:
 test: install
 	docker/with-engine.sh --meanwhile "$(MAKE) lint test-fast" $(PYTEST) \
 	    -m "(engine or client or reference or slow or mutants) and not gpu" \
-	    -n 3 --dist loadfile --no-loadscope-reorder --durations 30
+	    -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 1 --durations 30
 
 demo: install-cli
 	docker/demo.sh up

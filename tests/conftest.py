@@ -1,5 +1,6 @@
 """Fixtures of all tests. Those of an engine skip, and say why, where there is none."""
 
+import faulthandler
 import json
 import os
 import secrets
@@ -39,12 +40,47 @@ LONG = (
     *("runner/guard/test_hostile_repositories.py", "runner/product/test_wheel_outside.py"),
     *("chaos/test_command_kills.py", "chaos/test_amt_kills.py", "amt/test_amt_judge.py"),
 )
+GRACE_S = 120  # to clean up after a test that took too long
 REQUIRED = pytest.StashKey[frozenset[str]]()
+STDERR = pytest.StashKey[int]()  # outside of what is captured of a test
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read which skips are failures."""
     config.stash[REQUIRED] = read_required()
+    config.stash[STDERR] = os.dup(2)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailureLines(config))
+
+
+class FailureLines:
+    """Says of each failure at once what failed, for whom sees a part of the output alone."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            out = self._config.get_terminal_writer()
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = crash.message.partition("\n")[0] if crash else ""
+            out.line(f"\n{report.nodeid}: {report.when} failed ({report.duration:.0f} s) {why}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End a process whose test ignores its time limit, with a traceback of each thread.
+
+    pytest-timeout interrupts a test once, so it does not end one that then waits in its cleanup.
+    """
+    mark = item.get_closest_marker("timeout")
+    limit = float(mark.args[0] if mark else item.config.getini("timeout"))
+    file = item.config.stash[STDERR]
+    faulthandler.dump_traceback_later(limit + GRACE_S, exit=True, file=file)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

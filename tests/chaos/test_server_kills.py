@@ -90,7 +90,7 @@ def make_seed() -> int:
 
 
 @pytest.mark.client
-@pytest.mark.timeout(4 * 3600)
+@pytest.mark.timeout(4 * 3600 if SIZE == "all" else 300)
 def test_a_server_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
     seed, server = make_seed(), Server(tmp_path / "data")
     server.start()
@@ -104,7 +104,7 @@ def test_a_server_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.client
-@pytest.mark.timeout(4 * 3600)
+@pytest.mark.timeout(4 * 3600 if SIZE == "all" else 300)
 def test_a_server_whose_writes_fail_loses_and_doubles_nothing(tmp_path: Path) -> None:
     seed, server = make_seed(), Server(tmp_path / "data")
     faults, rng = Faults(tmp_path / "faults", server.data), random.Random(seed)

@@ -59,7 +59,7 @@ def assert_whole(place: Place, found: Check) -> None:
 
 
 @pytest.mark.client
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3600 if SIZE == "all" else 300)
 def test_a_clock_that_jumps_an_hour_ends_no_run(tmp_path: Path) -> None:
     seed = int(os.environ.get("RUNNER_CHAOS_SEED", str(time.time_ns() % 100_000)))
     rng = random.Random(seed)
@@ -93,7 +93,7 @@ def test_a_clock_that_jumps_an_hour_ends_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.client
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3600 if SIZE == "all" else 300)
 @pytest.mark.parametrize("small_disk", ["48m"], indirect=True)
 def test_a_full_disk_under_load_loses_and_doubles_nothing(small_disk: Path) -> None:
     ballast, server, again_s = small_disk / "ballast", Server(small_disk / "data"), -1.0

@@ -90,7 +90,7 @@ def test_a_sweep_in_which_every_write_fails_at_first_is_stored_once(folder: Path
 
 
 @pytest.mark.client
-@pytest.mark.timeout(4 * 3600)
+@pytest.mark.timeout(4 * 3600 if SIZE == "all" else 300)
 def test_a_sweep_in_which_one_write_fails_is_stored_once(folder: Path) -> None:
     seed = int(os.environ.get("RUNNER_CHAOS_SEED", str(time.time_ns() % 100_000)))
     starts, writes = count_writes(folder / "count")

@@ -1,7 +1,6 @@
 """Type every command of `runner` in one folder."""
 
 import signal
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +31,6 @@ def serve_briefly(folder: Path, env: Mapping[str, str]) -> tuple[int, str, str]:
                     pass  # it is at work: before, a signal ends it at once
             process.send_signal(signal.SIGTERM)
             rest, errors = process.communicate(timeout=60)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        finally:
             process.kill()
-            raise
     return process.returncode, first + rest, errors
