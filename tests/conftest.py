@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,7 +47,8 @@ STDERR = pytest.StashKey[int]()  # outside of what is captured of a test
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read which skips are failures."""
+    """Read which skips are failures; let the commands under test take Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     config.stash[REQUIRED] = read_required()
     config.stash[STDERR] = os.dup(2)
     if not hasattr(config, "workerinput"):

@@ -4,10 +4,7 @@ import asyncio
 import gc
 import logging
 import math
-import signal
-import socket
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
@@ -21,7 +18,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner import __version__
-from runner.errors import RunnerError
 from runner.server.access import Access, Keys, Meter, url_secret
 from runner.server.backup import remove_copies
 from runner.server.bodies import largest_body
@@ -29,6 +25,7 @@ from runner.server.connections import HttpConnection, limit_connections
 from runner.server.disk import remove_incoming
 from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers
+from runner.server.listen import announce, ended_by_signals, listen
 from runner.server.logs import configure, note, reason, warn
 from runner.server.oldlogs import take_old_logs
 from runner.server.removal import empty_trash
@@ -68,39 +65,38 @@ def serve(
         remove_copies(data)
         empty_trash(data)
         key = read_key(key_file or data / "key")
-        with closing(Store(data)) as store, _listen(host, port) as listener:
+        with closing(Store(data)) as store, listen(host, port) as listener:
             tokens = Tokens(key, url_secret(store, Tokens(key).first_secret))
             service = Service(store, tokens, min_free=min_free)
             take_old_logs(service)
-            url = _announce(host, listener, "http" if tls is None else "https")
-            note(log, "started", url=url, data=data, version=__version__)
             HttpConnection.most = limit_connections()
             quieten()
-            config = uvicorn.Config(
-                create_app(service),
-                loop="uvloop",
-                http=HttpConnection,
-                ws="none",
-                ssl_certfile=tls.certificate if tls else None,
-                ssl_keyfile=tls.key if tls else None,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=GRACE_S,
-                timeout_keep_alive=75,
-                proxy_headers=False,  # `handlers` reads the one that counts
-                server_header=False,
-                lifespan="on",
-            )
-            # uvicorn raises the signal again once it has shut down; the store is to be closed first
-            before = {one: signal.signal(one, _ignore) for one in (signal.SIGTERM, signal.SIGINT)}
+            server = uvicorn.Server(_configure(create_app(service), tls))
             gc.freeze()  # what is imported stays: the collector need not look at it again and again
-            try:
-                uvicorn.Server(config).run(sockets=[listener])
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-                note(log, "stopped")
+            with ended_by_signals(server):
+                url = announce(host, listener, "http" if tls is None else "https")
+                note(log, "started", url=url, data=data, version=__version__)
+                server.run(sockets=[listener])
+            note(log, "stopped")
+
+
+def _configure(app: Starlette, tls: Tls | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=HttpConnection,
+        ws="none",
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=75,
+        proxy_headers=False,  # `handlers` reads the one that counts
+        server_header=False,
+        lifespan="on",
+    )
 
 
 def create_app(service: Service) -> Starlette:
@@ -250,38 +246,3 @@ def _lifespan(
         writer.close()
 
     return lifespan
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a taken port is said before anything is promised."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(256)
-        except OSError:
-            listener.close()
-            raise
-    except (OSError, OverflowError) as error:
-        raise RunnerError(
-            f"the server cannot listen on {host}:{port}: {error}",
-            hint="choose another --host or --port; port 0 takes a free one",
-        ) from error
-    return listener
-
-
-def _announce(host: str, listener: socket.socket, scheme: str) -> str:
-    """Say the URL."""
-    shown = f"[{host}]" if ":" in host else host
-    url = f"{scheme}://{shown}:{listener.getsockname()[1]}"
-    sys.stdout.write(f"{url}\n")
-    sys.stdout.flush()
-    return url
-
-
-def _ignore(*_: object) -> None:
-    """Nothing: uvicorn has done what the signal asked for."""

@@ -20,8 +20,8 @@ def run() -> int:
     become_owner(DATA)
     chosen = read_server(SHARED)
     if not chosen.own:
-        console.note(f"the sweep server is {chosen.url}: nothing to do here")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        console.note(f"the sweep server is {chosen.url}: nothing to do here")
         signal.pause()
         return 0
     from runner.server.app import serve  # tens of MiB, which an idle server does not need

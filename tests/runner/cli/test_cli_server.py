@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,11 +111,32 @@ def test_serve_warns_where_others_can_listen(
         assert server.stderr is not None
         server.stdout.readline()
         server.send_signal(signal.SIGTERM)
-        said = [line for line in server.stderr if line.startswith("warning:")]
-        server.wait(timeout=10)
+        _, errors = server.communicate(timeout=20)
 
+    said = [line for line in errors.splitlines() if line.startswith("warning:")]
     assert len(said) == warns
     assert all("`--tls-cert` and `--tls-key`" in line for line in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after_s", [0, 0.003, 0.01, 0.03, 0.1, 0.3])
+def test_a_signal_ends_a_server_at_any_moment_from_its_url_on(
+    folder: Path, number: signal.Signals, after_s: float
+) -> None:
+    """Before, one that came while the server got ready was lost, and it stayed."""
+    with start_runner("serve", "--port", "0", "--data", "served", cwd=folder) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("http://")
+        time.sleep(after_s)
+        server.send_signal(number)
+        try:
+            _, errors = server.communicate(timeout=20)
+        finally:
+            server.kill()
+
+    assert server.returncode == 0, errors
+    assert "event=stopped" in errors
 
 
 @pytest.fixture
