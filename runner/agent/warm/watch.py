@@ -7,6 +7,7 @@ import resource
 import signal
 import struct
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ SAFE_LIBRARIES = ("openblas",)
 
 GNU's OpenMP is not one of them: once it has threads, a parallel region in a child waits for ever.
 """
+SETTLES_S = 2.0  # a new thread waits for its first work by then
 GPU_FILES = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
 
 
@@ -86,11 +88,13 @@ def read_open_files() -> "dict[int, str]":
 def is_safe_thread(thread: int) -> bool:
     """Whether it belongs to one of `SAFE_LIBRARIES`: its stack has addresses of its code.
 
-    A thread that waits shows its stack's pointer. What cannot be read is not safe.
+    Only a thread that waits shows its stack's pointer: a new one of OpenBLAS looks for work for a
+    tenth of a second first. What cannot be read is not safe.
     """
+    until = time.monotonic() + SETTLES_S
     try:
-        with open(f"/proc/self/task/{thread}/syscall") as stream:  # noqa: PTH123 - as above
-            words = stream.read().split()
+        while (words := _read_system_call(thread)) == ["running"] and time.monotonic() < until:
+            time.sleep(0.002)
         with open("/proc/self/mem", "rb", buffering=0) as memory:  # noqa: PTH123 - as above
             memory.seek(int(words[-2], 16))
             stack = memory.read(4096)
@@ -99,6 +103,12 @@ def is_safe_thread(thread: int) -> bool:
     addresses = struct.unpack(f"{len(stack) // 8}Q", stack[: len(stack) // 8 * 8])
     ranges = _read_code_ranges()
     return any(low <= one < high for one in addresses for low, high in ranges)
+
+
+def _read_system_call(thread: int) -> "list[str]":
+    """Number and arguments of the call in which it waits, its stack's pointer and its place."""
+    with open(f"/proc/self/task/{thread}/syscall") as stream:  # noqa: PTH123 - as above
+        return stream.read().split()
 
 
 def _read_code_ranges() -> "list[tuple[int, int]]":
