@@ -15,7 +15,8 @@ from runner.guard.texts import decode_text, read_text
 from runner.image.buildx import Build
 from runner.image.built import ImageKind
 from runner.image.context import Files, hash_files, list_files, stage_files
-from runner.image.dependencies import Dependencies, read_dependencies
+from runner.image.dependencies import read_dependencies
+from runner.image.formats.model import Dependencies
 from runner.image.python import check_python, python_of_base, read_wanted, select_base
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name
