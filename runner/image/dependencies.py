@@ -4,15 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import ExitCode, RunnerError
-from runner.image.formats.model import Dependencies
+from runner.image.formats.model import Dependencies, Layout
 from runner.image.formats.pylock import read_pylock
 from runner.image.formats.pyproject import read_pyproject
 from runner.image.formats.requirements_txt import read_requirements
 from runner.image.formats.uv_lock import read_uv_lock
+from runner.image.formats.uv_sources import has_folders
 from runner.image.other_tools import find_installable, refuse_unread
 from runner.image.requirements import check_bounds
 from runner.project.find import DEPENDENCY_FILES, Project
 from runner.project.toml_file import read_toml
+from runner.project.workspace import find_workspace
 from runner.settings.model import ImageSettings
 
 
@@ -25,16 +27,17 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     file = _find_file(project, settings)
     if file is None:
         return _without_file(project)
+    layout = _find_layout(project, settings)
     for one in (file, file.parent / "pyproject.toml") if file.name == "uv.lock" else (file,):
-        check_bounds(one, _bounds(project, settings))
+        check_bounds(one, layout.bounds)
     if file.name == "uv.lock":
-        found = read_uv_lock(file, settings.extras, cpu=cpu)
+        found = read_uv_lock(file, layout, settings.extras, cpu=cpu)
     elif file.name.startswith("pylock"):
         found = read_pylock(file, cpu=cpu)
     elif file.name == "pyproject.toml":
-        found = read_pyproject(file, settings.extras)
+        found = read_pyproject(file, layout, settings.extras)
     else:
-        found = read_requirements(project, file, _bounds(project, settings), cpu=cpu)
+        found = read_requirements(project, file, layout.bounds, cpu=cpu)
     if found.needs_git:
         note = f"`{file.name}` installs from a git repository, so git goes into the image"
         found = replace(found, notes=(*found.notes, note))
@@ -50,11 +53,12 @@ def _without_file(project: Project) -> Dependencies:
     return Dependencies(None, notes=(note,))
 
 
-def _bounds(project: Project, settings: ImageSettings) -> tuple[Path, ...]:
-    """The folders that may contain dependency files: the repository, and an accepted file's."""
-    base = (project.git_root or project.root).resolve()
+def _find_layout(project: Project, settings: ImageSettings) -> Layout:
+    """What may contain dependency files: the repository or workspace, and an accepted file's."""
+    base = project.git_root or find_workspace(project.root) or project.root
     named = project.root / settings.dependencies if settings.dependencies else None
-    return (base,) if named is None else (base, named.resolve().parent)
+    bounds = (base.resolve(), *([named.resolve().parent] if named else []))
+    return Layout(project.root, base, bounds)
 
 
 def _find_file(project: Project, settings: ImageSettings) -> Path | None:
@@ -83,4 +87,6 @@ def _with_project(project: Project, found: Dependencies) -> Dependencies:
     content = read_toml(file)
     if not content.has("build-system") or not content.has("project"):
         return found
-    return replace(found, install="--no-deps -e .")
+    # its sources may name a workspace that is not around it in the image
+    alone = "--no-deps --no-sources" if has_folders(content) else "--no-deps"
+    return replace(found, install=f"{alone} -e .")

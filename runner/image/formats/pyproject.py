@@ -1,19 +1,24 @@
 """`[project]` of pyproject.toml, with its extras."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from runner.agent.contract import paths
 from runner.errors import ExitCode, RunnerError
 from runner.guard.texts import read_text
-from runner.image.formats.model import Dependencies, as_lines, with_local
+from runner.image.formats.model import Dependencies, Layout, as_lines, with_local
+from runner.image.formats.uv_sources import LocalSources, find_local_sources, is_plain
 from runner.image.requirements import local_path, name_of, needs_git
 from runner.project.toml_file import Toml, read_toml
 
 
-def read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
+def read_pyproject(file: Path, layout: Layout, extras: Iterable[str]) -> Dependencies:
+    """What `[project]` needs, and what the extras add."""
     content = read_toml(file)
     wanted = check_extras(file, extras)
     named = f"`{file.name}`" + "".join(f" [{extra}]" for extra in wanted)
@@ -23,6 +28,9 @@ def read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
         return Dependencies(file.name, install=f"-e .{chosen}", notes=(note,))
     lines = list(_flatten(content, wanted))
     torch = next((one for one in lines if name_of(one) == "torch"), None)
+    sources = find_local_sources(file, layout, lines)
+    if sources.folders:
+        return _read_by_uv(content, layout, wanted, lines, sources)
     if content.has("tool", "uv"):  # uv must read the file itself: it has sources and indexes
         words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
         files = {"pyproject.toml": read_text(file)}
@@ -31,14 +39,41 @@ def read_pyproject(file: Path, extras: Iterable[str]) -> Dependencies:
         return Dependencies(file.name)
     local = [one for one in lines if local_path(one)]
     plain = [one for one in lines if one not in local]
-    found = Dependencies(
-        file.name,
-        {"requirements.txt": as_lines(plain)} if plain else {},
-        "-r requirements.txt" if plain else "",
-        torch=torch,
-        needs_git=any(map(needs_git, lines)),
+    found = _from_lines(file.name, plain)
+    return with_local(replace(found, torch=torch, needs_git=any(map(needs_git, lines))), local)
+
+
+def _read_by_uv(
+    content: Toml,
+    layout: Layout,
+    extras: Iterable[str],
+    lines: Iterable[str],
+    sources: LocalSources,
+) -> Dependencies:
+    """uv reads the file where the folders are; what needs none of them is installed before."""
+    own, folders, beside, place = content.file, sources.folders, {}, paths.PROJECT
+    if not all(map(layout.is_inside, folders)):  # all of them, as the file's paths are relative
+        files = [one for one in {own, *sources.files} if folders.isdisjoint(one.parents)]
+        beside = {str(one.relative_to(layout.base)): one for one in (*files, *folders)}
+        place = paths.BESIDE
+    base = layout.base if beside else layout.root
+    plain = [one for one in lines if name_of(one) not in sources.named] if is_plain(content) else []
+    named = ", ".join(sorted(f"`{os.path.relpath(one, layout.root)}`" for one in folders))
+    return replace(
+        _from_lines(own.name, plain),
+        local=" ".join(
+            [f"-r {Path(place, own.relative_to(base))}", *(f"--extra {one}" for one in extras)]
+        ),
+        beside=beside,
+        torch=next((one for one in lines if name_of(one) == "torch"), None),
+        needs_git=any(map(needs_git, [*lines, read_text(own)])),
+        notes=(f"`{own.name}`: installed from folders: {named}",),
     )
-    return with_local(found, local)
+
+
+def _from_lines(name: str, lines: list[str]) -> Dependencies:
+    files = {"requirements.txt": as_lines(lines)} if lines else {}
+    return Dependencies(name, files, "-r requirements.txt" if lines else "")
 
 
 def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
