@@ -60,6 +60,7 @@ def _read_blocks(root: Path) -> Mapping[str, str]:
     agreed = {
         "VENV": paths.VENV,
         "PROJECT_DIR": paths.PROJECT,
+        "BESIDE_DIR": paths.BESIDE,
         "CACHE_DIR": paths.CACHE,
         "HOME_DIR": paths.HOME,
         "USER_NAME": variables.USER,

@@ -125,7 +125,8 @@ def _build(
     pip = read_pip_settings(environ)
     for source in pip.left_out:
         report(f"note: pip's `{source}` is a path of this machine, so the build does not use it")
-    report(f"building {recipe.tag} ({recipe.variant}, {len(recipe.files.files)} files)")
+    count = sum(len(one.files) for one in (recipe.files, *(files for _, files in recipe.beside)))
+    report(f"building {recipe.tag} ({recipe.variant}, {count} files)")
     with temporary_folder(state.cache) as folder:
         plan = recipe.to_build(
             recipe.stage(folder),
@@ -138,7 +139,8 @@ def _build(
 
 
 def _report_notes(recipe: Recipe, report: Report) -> None:
-    for note in (*recipe.files.notes, *recipe.dependencies.notes):
+    beside = [note for _, files in recipe.beside for note in files.notes]
+    for note in (*recipe.files.notes, *beside, *recipe.dependencies.notes):
         report(f"note: {note}")
 
 

@@ -65,6 +65,11 @@ def list_files(root: Path, *, leave_out: Iterable[Path] = ()) -> Files:
     return Files(root, kept, (*files.notes, *_weigh(files)))
 
 
+def list_file(file: Path) -> Files:
+    """One file by itself."""
+    return Files(file.parent, tuple(_read(file.parent, file.name)))
+
+
 def hash_files(files: Files) -> str:
     """A digest of paths, modes, link targets and contents."""
     digest = hashlib.sha256()
@@ -79,7 +84,7 @@ def hash_files(files: Files) -> str:
 
 def stage_files(files: Files, target: Path) -> None:
     """Copy the files into `target`; folders 0755, files 0644 or 0755; keeps symlinks."""
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     for file in files.files:
         place = target / file.path
         place.parent.mkdir(parents=True, exist_ok=True)

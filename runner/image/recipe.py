@@ -3,7 +3,7 @@
 import hashlib
 import json
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from runner.guard.git import ask_git
 from runner.guard.texts import decode_text, read_text
 from runner.image.buildx import Build
 from runner.image.built import ImageKind
-from runner.image.context import Files, hash_files, list_files, stage_files
-from runner.image.dependencies import Dependencies, read_dependencies
+from runner.image.context import Files, hash_files, list_file, list_files, stage_files
+from runner.image.dependencies import read_dependencies
+from runner.image.formats.model import Dependencies
 from runner.image.python import check_python, python_of_base, read_wanted, select_base
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name
@@ -39,6 +40,7 @@ class Recipe:
     dockerfile: Path
     context: Path | None = None  # build context of the user's own Dockerfile
     target: str | None = None
+    beside: tuple[tuple[str, Files], ...] = ()  # where below BESIDE → the files there
     labels: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
 
@@ -54,10 +56,15 @@ class Recipe:
         context = folder / "context"
         (context / "deps").mkdir(parents=True)
         for name, text in self.dependencies.files.items():
-            (context / "deps" / name).write_text(text, "utf-8")
+            file = context / "deps" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, "utf-8")
         if self.variant == "cpu":
             (context / "deps" / CONSTRAINTS).write_text(read_constraints(), "utf-8")
         stage_files(self.files, context / "project")
+        (context / "beside").mkdir()
+        for path, files in self.beside:
+            stage_files(files, context / "beside" / path)
         return context
 
     def stage_dockerfile(self, folder: Path) -> Path:
@@ -168,8 +175,32 @@ def _ours(
     if target == "installed":
         args["INSTALL"] = found.install  # without one, the Dockerfile would install the project
     return Recipe(
-        project.name, project.root, "ours", variant, files, found, args, DOCKERFILE, target=target
+        project.name,
+        project.root,
+        "ours",
+        variant,
+        files,
+        found,
+        args,
+        DOCKERFILE,
+        target=target,
+        beside=tuple(_list_beside(found)),
     )
+
+
+def _list_beside(found: Dependencies) -> Iterator[tuple[str, Files]]:
+    """Where below BESIDE → the files there; a folder brings those in it, named or not."""
+    folders = {one for one in found.beside.values() if one.is_dir()}
+    for path, one in found.beside.items():
+        if folders.isdisjoint(one.parents):
+            yield (
+                (path, list_files(one))
+                if one in folders
+                else (
+                    str(Path(path).parent),
+                    list_file(one),
+                )
+            )
 
 
 def _from_dockerfile(
@@ -205,6 +236,7 @@ def _digest(recipe: Recipe) -> str:
         "constraints": read_constraints() if recipe.variant == "cpu" else "",
         "target": recipe.target,
         "files": hash_files(recipe.files),
+        "beside": [(path, hash_files(files)) for path, files in recipe.beside],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

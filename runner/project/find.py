@@ -10,6 +10,7 @@ from runner.guard.git import find_git_root
 from runner.guard.ownership import walk_up
 from runner.guard.texts import read_text
 from runner.project.toml_file import read_toml
+from runner.project.workspace import find_workspace
 
 SETTINGS_FILE = "runner.toml"
 DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
@@ -25,7 +26,7 @@ class Project:
     settings_file: Path | None  # `runner.toml`, or a `pyproject.toml` with `[tool.runner]`
     git_root: Path | None  # the innermost repository that contains `root`
     program: str | None  # relative to `root`
-    dependencies: Path | None
+    dependencies: Path | None  # a workspace's uv.lock lies above `root`
     sweep_file: Path | None
 
     @property
@@ -54,7 +55,7 @@ def find_project(start: Path) -> Project:
         settings_file=find_settings_file(root),
         git_root=git_root,
         program=find_program(root, sweep_file),
-        dependencies=find_dependencies(root),
+        dependencies=_find_workspace_lock(root) or find_dependencies(root),
         sweep_file=sweep_file,
     )
 
@@ -101,6 +102,12 @@ def find_program(folder: Path, sweep_file: Path | None) -> str | None:
             return name
     found = [one.name for one in sorted(folder.glob("*.py")) if "wandb.init" in _read_text(one)]
     return found[0] if len(found) == 1 else None
+
+
+def _find_workspace_lock(root: Path) -> Path | None:
+    """The uv.lock of the workspace around `root`, if there is one."""
+    above = find_workspace(root)
+    return above / "uv.lock" if above and (above / "uv.lock").is_file() else None
 
 
 def _find_root(start: Path, git_root: Path | None) -> Path:

@@ -86,7 +86,8 @@ def find_metric(source: str) -> str | None:
 
 def settings_text(project: Project, data: list[str]) -> str:
     """The text of runner.toml: sets what was found, and lists other settings as comments."""
-    found = project.dependencies.name if project.dependencies else None
+    file = project.dependencies
+    found = file.name if file and file.parent == project.root else None  # a workspace's lies above
     mounts = [f"./{name}:{WORKSPACE}/{name}:ro" for name in data]
     sweep = project.sweep_file.name if project.sweep_file else SWEEP_FILE
     return "\n".join(
@@ -151,10 +152,17 @@ def sweep_text(project: Project) -> str:
 def _describe(project: Project) -> Iterator[str]:
     yield f"project {project.root}"
     yield f"program: {project.program or 'none found (train.py, main.py, or one that uses wandb)'}"
-    name = project.dependencies.name if project.dependencies else None
-    yield f"dependencies: {name or 'none found: the image would have Python only'}"
+    yield f"dependencies: {_name_dependencies(project)}"
     for folder in find_data_folders(project.root):
         yield f"data: {folder}/ is mounted read-only, not built into the image"
+
+
+def _name_dependencies(project: Project) -> str:
+    file = project.dependencies
+    if file is None:
+        return "none found: the image would have Python only"
+    above = "" if file.parent == project.root else f" of the workspace in {file.parent}"
+    return f"{file.name}{above}"
 
 
 def _parameter_lines(parameter: ProgramOption) -> list[str]:

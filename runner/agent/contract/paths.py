@@ -25,6 +25,7 @@ HOME = "/home/runner"
 
 # our images
 PROJECT = "/opt/project"
+BESIDE = "/opt/beside"  # folders beside the project that it needs: members of its workspace
 VENV = "/opt/venv"
 INTERPRETER = f"{VENV}/bin/python"
 

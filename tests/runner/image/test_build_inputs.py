@@ -1,6 +1,8 @@
 """Builds of projects as people write them: libraries in folders, git, modules that are missing."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,3 +99,62 @@ def test_git_comes_along_for_a_requirement_in_a_repository(folder: Folder) -> No
     assert note in said
     assert "Git executable not found" not in said
     assert "127.0.0.1" in said
+
+
+WORKSPACE = '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+MEMBER = """
+[project]
+name = "member"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["wandb==0.31.0", "posekit", "handkit"]
+[tool.uv.sources]
+posekit = { workspace = true }
+handkit = { path = "../../libs/hand kit" }
+"""
+
+
+@pytest.fixture
+def member(tmp_path: Path, engine_env: TestEngine) -> Iterator[Folder]:
+    """A member of a workspace that needs another one, and a folder that is not a member."""
+    make_library(tmp_path / "packages" / "posekit", "posekit")
+    make_library(tmp_path / "libs" / "hand kit", "handkit")
+    (tmp_path / "pyproject.toml").write_text(WORKSPACE)
+    root = tmp_path / "packages" / f"member-{os.getpid()}"
+    root.mkdir()
+    (root / "pyproject.toml").write_text(MEMBER)
+    (root / "train.py").write_text("import wandb, posekit, handkit\nprint(posekit.ANSWER)\n")
+    yield Folder(root, "", dict(engine_env.env))
+    tags = engine_env.docker("images", "-q", f"runner-{root.name}").split()
+    if tags:
+        engine_env.docker("rmi", "-f", *tags)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("locked", [True, False])
+def test_other_members_of_a_workspace_go_into_the_image(
+    member: Folder, engine_env: TestEngine, *, locked: bool
+) -> None:
+    above = member.root.parents[1]
+    if locked:
+        make_lock(above)
+    tag, said = member.run("build", "--cpu")
+    words = ("run", "--rm", "--network=none", "--user=4242", "--read-only", "--tmpfs=/tmp")
+    program = ("python", "/opt/project/train.py")
+
+    assert engine_env.docker(*words, tag.splitlines()[0], *program).strip() == "42"
+    assert ("`uv.lock`: installed from folders" in said) == locked
+
+    (above / "packages" / "posekit" / "posekit" / "__init__.py").write_text("ANSWER = 43\n")
+    edited, said = member.run("build", "--cpu")
+
+    assert engine_env.docker(*words, edited.splitlines()[0], *program).strip() == "43"
+    assert "what the project depends on" not in said, "an edit installs no dependency again"
+
+
+def make_lock(root: Path) -> None:
+    """Lock a workspace, as its author has done."""
+    venv = root.parent / "uv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    subprocess.run([venv / "bin" / "pip", "install", "-q", "uv>=0.8,<1"], check=True)
+    subprocess.run([venv / "bin" / "uv", "lock", "--quiet"], cwd=root, check=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.image.dependencies import Dependencies, read_dependencies
+from runner.image.dependencies import read_dependencies
+from runner.image.formats.model import Dependencies
 from runner.image.requirements import name_of
 from runner.project.find import find_project
 from runner.settings.model import ImageSettings

@@ -40,6 +40,21 @@ def test_a_folder_gets_settings_and_a_sweep(tmp_path: Path) -> None:
     assert (sweep is not None, findings) == (True, [])
 
 
+def test_the_lock_of_a_workspace_is_named_and_not_written_as_a_file_of_the_project(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "packages" / "train"
+    root.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["packages/*"]\n')
+    (tmp_path / "uv.lock").write_text("version = 1\n")
+    (root / "pyproject.toml").write_text('[project]\nname = "train"\n')
+
+    said = init_project(find_project(root))
+
+    assert f"dependencies: uv.lock of the workspace in {tmp_path}" in said
+    assert load_settings(find_project(root), environ={}).image.dependencies is None
+
+
 def test_a_second_time_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(PROGRAM)
     init_project(find_project(tmp_path))

@@ -1,0 +1,128 @@
+"""uv.lock: exported by uv in the build; folders that it names are installed with the project."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from runner.guard.texts import read_text
+from runner.image.formats.model import LOCAL, Dependencies, Layout, as_lines
+from runner.image.formats.pyproject import check_extras
+from runner.project.toml_file import Toml, read_toml
+
+LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
+ALONE = "--no-deps --no-sources"  # a project beside the lock that says what it needs
+
+
+def read_uv_lock(file: Path, layout: Layout, extras: Iterable[str], *, cpu: bool) -> Dependencies:
+    """What the project needs; `file` may lie above it, in the root of its workspace.
+
+    Args:
+        file: the lock.
+        layout: of the project.
+        extras: of the project.
+        cpu: install no CUDA.
+    """
+    own = layout.root / "pyproject.toml"
+    lock = read_toml(file)
+    packages = [Toml(file, one) for one in lock.tables("package")]
+    mine = next((one for one in packages if _lies_in(one, file.parent, layout.root)), None)
+    wanted = check_extras(own, extras)
+    needed = _select_needed(lock, packages, mine, wanted)
+    torch = next((f"torch=={one.text('version')}" for one in needed if _name(one) == "torch"), None)
+    local = [one for one in needed if one is not mine and _find_path(one)]
+    words = ["--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
+    if mine and layout.root != file.parent:
+        words += ["--package", _name(mine)]
+    for name in sorted({_name(one) for one in packages if _find_path(one)}):
+        words += ["--no-emit-package", name]
+    for extra in wanted:
+        words += ["--extra", extra]
+    if cpu and torch:
+        words += ["--no-hashes", "--prune", "torch"]
+    files = {one: read_text(file.parent / one) for one in _list_files(file, own)}
+    found = Dependencies(
+        file.name,
+        files=files,
+        requirements=f"-r {LOCKED}",
+        export=" ".join(words),
+        torch=torch,
+        needs_git=any(one.has("source", "git") for one in needed),
+    )
+    return _with_folders(found, file, layout, local)
+
+
+def _with_folders(
+    found: Dependencies, file: Path, layout: Layout, packages: Sequence[Toml]
+) -> Dependencies:
+    if not packages:
+        return found
+    folders = [layout.find(file, _find_path(one) or "") for one in packages]
+    lines = [
+        layout.as_line(folder, editable=one.has("source", "editable"))
+        for one, folder in zip(packages, folders, strict=True)
+    ]
+    named = ", ".join(sorted({f"`{_name(one)}`" for one in packages}))
+    return replace(
+        found,
+        files={**found.files, LOCAL: as_lines(lines)},
+        local=f"{ALONE} -r /deps/{LOCAL}",
+        beside=layout.list_beside(folders),
+        notes=(*found.notes, f"`{file.name}`: installed from folders: {named}"),
+    )
+
+
+def _list_files(file: Path, own: Path) -> Iterator[str]:
+    """What uv reads to export the lock, by the path from its folder."""
+    yield file.name
+    yield "pyproject.toml"
+    if own.parent != file.parent:
+        yield str(own.relative_to(file.parent))
+
+
+def _name(package: Toml) -> str:
+    return canonicalize_name(package.text("name") or "")
+
+
+def _find_path(package: Toml) -> str | None:
+    """The folder or file that is installed; none for a folder without a build system."""
+    kinds = ("editable", "directory", "path")
+    return next((path for kind in kinds if (path := package.text("source", kind))), None)
+
+
+def _lies_in(package: Toml, base: Path, root: Path) -> bool:
+    path = package.text("source", "virtual") or package.text("source", "editable")
+    return path is not None and (base / path) == root
+
+
+def _select_needed(
+    lock: Toml, packages: Sequence[Toml], mine: Toml | None, extras: Iterable[str]
+) -> list[Toml]:
+    """The packages that the project needs, itself included; all members' without a project."""
+    by_name: dict[str, list[Toml]] = defaultdict(list)
+    for one in packages:
+        by_name[_name(one)].append(one)
+    members = [canonicalize_name(one) for one in lock.texts("manifest", "members")]
+    todo = [(one, "") for one in ([_name(mine)] if mine else members or by_name)]
+    todo += [(_name(mine), one) for one in extras] if mine else []
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        name, extra = todo.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for one in by_name.get(name, []):
+            for line in _list_dependencies(one, extra):
+                inner = Toml(one.file, line)
+                todo += [(_name(inner), more) for more in ("", *inner.texts("extra"))]
+    names = {name for name, _ in seen}
+    return [one for one in packages if _name(one) in names]
+
+
+def _list_dependencies(package: Toml, extra: str) -> list[dict[str, Any]]:
+    if not extra:
+        return package.tables("dependencies")
+    return package.tables("optional-dependencies", extra)
