@@ -77,6 +77,7 @@ chaos: install
 	RUNNER_CHAOS_SIZE=all $(PYTEST) -m client -s tests/chaos/test_write_faults.py \
 	    tests/chaos/test_server_kills.py tests/chaos/test_server_fuzz.py tests/chaos/test_space_kills.py \
 	    tests/chaos/test_server_trouble.py tests/chaos/test_run_ends.py
+	RUNNER_CHAOS_SIZE=all docker/with-engine.sh $(PYTEST) -m engine -s tests/chaos/test_agent_kills.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

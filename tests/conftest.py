@@ -179,6 +179,12 @@ def server_image(engine_env: TestEngine) -> str:
             return ensure_server_image(engine, report=lambda _: None)
 
 
+@pytest.fixture(scope="session")
+def server_tag(engine_env: TestEngine, server_image: str) -> str:
+    """A name of it."""
+    return engine_env.docker("inspect", "--format", "{{index .RepoTags 0}}", server_image).strip()
+
+
 @pytest.fixture
 def fleet(engine_env: TestEngine) -> Iterator[str]:
     """A fleet name of the test's own; whatever carries it is removed afterwards."""

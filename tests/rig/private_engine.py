@@ -3,8 +3,12 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from tests.rig.engine import SCRIPT, TestEngine
 from tests.rig.waiting import wait_for
@@ -66,3 +70,26 @@ def _is_zombie(pid: int) -> bool:
         return ") Z " in Path("/proc", str(pid), "stat").read_text()
     except OSError:
         return True
+
+
+@contextmanager
+def private_engine(first: TestEngine, *tags: str) -> Iterator[PrivateEngine]:
+    """A second engine with these images of the first one, which is not touched."""
+    folder = Path(first.env["DOCKER_HOST"].removeprefix("unix://")).parent
+    if os.getuid() != 0:
+        pytest.skip("root: only root can start an engine")
+    if not (folder / "root/usr/sbin/dockerd").exists():
+        pytest.skip(
+            "own: the tests' engine is not of `docker/engine.sh`: its programs are not there"
+        )
+    before = first.docker("info", "--format", "{{.ID}}").strip()
+    made = PrivateEngine(Path(f"/tmp/runner-private-{os.getpid()}"))
+    try:
+        made.take_programs(folder)
+        made.call("up")
+        made.load(first, *tags)
+        yield made
+    finally:
+        made.call("down")
+    assert not made.folder.exists()
+    assert first.docker("info", "--format", "{{.ID}}").strip() == before

@@ -1,54 +1,26 @@
 """An engine that is restarted, and one that is killed: running agents come back, runs go on."""
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from runner.engine.client import Engine
-from runner.image.server import ensure_server_image
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage, make_folder
-from tests.rig.private_engine import PrivateEngine
+from tests.rig.private_engine import PrivateEngine, private_engine
 from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-def private(engine_env: TestEngine, plain_image: PlainImage) -> Iterator[PrivateEngine]:
-    """A second engine with the images that agents and server need; the first is not touched."""
-    first = Path(engine_env.env["DOCKER_HOST"].removeprefix("unix://")).parent
-    if os.getuid() != 0:
-        pytest.skip("root: only root can start an engine")
-    if not (first / "root/usr/sbin/dockerd").exists():
-        pytest.skip(
-            "own: the tests' engine is not of `docker/engine.sh`: its programs are not there"
-        )
-    before = engine_env.docker("info", "--format", "{{.ID}} {{.ContainersRunning}}").split()
-    made = PrivateEngine(Path(f"/tmp/runner-restart-{os.getpid()}"))
-    try:
-        made.take_programs(first)
-        made.call("up")
-        made.load(engine_env, plain_image.record["tag"], *find_server_tags(engine_env))
+def private(
+    engine_env: TestEngine, plain_image: PlainImage, server_tag: str
+) -> Iterator[PrivateEngine]:
+    """An engine with the images that agents and server need."""
+    with private_engine(engine_env, plain_image.record["tag"], server_tag) as made:
         yield made
-    finally:
-        made.call("down")
-    assert not made.folder.exists()
-    assert engine_env.docker("info", "--format", "{{.ID}}").strip() == before[0]
-
-
-def find_server_tags(engine_env: TestEngine) -> tuple[str, ...]:
-    """The server's image, built if need be."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in engine_env.env.items():
-            patch.setenv(name, value)  # for `docker buildx`
-        with Engine.connect(environ=os.environ) as engine:
-            found = engine.images.find(ensure_server_image(engine, report=print))
-    assert found is not None
-    return found.tags
 
 
 def attempts(folder: Folder) -> list[list[str]]:
