@@ -1,6 +1,7 @@
 """Which Python a project wants, and which one a base image has."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -45,6 +46,17 @@ def python_of_base(base: str) -> str | None:
     """The Python (`3.11`) that a base's distribution has; None: unknown before it is built."""
     name = base.rpartition("/")[2]
     return next((version for part, (version, _) in _BASES.items() if part in name), None)
+
+
+def base_with_python(versions: Iterable[str], *, later: bool = False) -> str | None:
+    """A base that has one of these Pythons (`3.11`), or a later one; the newest of them."""
+    wanted = [_numbers(one) for one in versions]
+    found = [
+        base
+        for minor, base in _BASES.values()
+        if any(_numbers(minor) == one or (later and _numbers(minor) > one) for one in wanted)
+    ]
+    return found[-1] if found else None
 
 
 def select_base(wanted: dict[str, SpecifierSet], base: str) -> str:
@@ -92,6 +104,10 @@ def check_python(wanted: dict[str, SpecifierSet], version: str, *, base: str | N
             else "choose a base whose distribution has one (`[image] base`), or change that file",
             code=ExitCode.USAGE,
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _suits_all(wanted: dict[str, SpecifierSet], minor: str) -> bool:
