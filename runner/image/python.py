@@ -8,6 +8,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.texts import read_text
+from runner.image.formats.pixi import read_pixi_python
+from runner.image.formats.poetry import read_poetry_python
 from runner.project.toml_file import read_toml
 
 _BASES = {  # part of a base's name: the Python of its distribution, and a base of that Python
@@ -34,11 +36,24 @@ def read_wanted(root: Path) -> dict[str, SpecifierSet]:
                 hint='write it as `requires-python = ">=3.11"`',
                 code=ExitCode.USAGE,
             ) from None
+    found = {**_read_tools(root), **found}
     file = root / ".python-version"
     if file.is_file():
         version = re.match(r"\s*(?:cpython-)?(\d+\.\d+)", read_text(file))
         if version:
             found[file.name] = SpecifierSet(f"=={version.group(1)}.*")
+    return found
+
+
+def _read_tools(root: Path) -> dict[str, SpecifierSet]:
+    """What Poetry's and pixi's tables say."""
+    found = {}
+    for name in ("pyproject.toml", "pixi.toml"):
+        if (root / name).is_file():
+            content = read_toml(root / name)
+            wanted = read_poetry_python(content) or read_pixi_python(content)
+            if wanted:
+                found[name] = wanted
     return found
 
 
