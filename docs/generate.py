@@ -117,7 +117,7 @@ MEANINGS = {  # by key: what applies without it ("" if the code has a default), 
     "pin": ("", "what `CUDA_VISIBLE_DEVICES` holds; `index` is for libraries that parse integers"),
     "memlock": ("the engine's", "locked memory of an agent; -1 is unlimited"),
     "image.dependencies": ("found", "the file with the [dependencies](images.md#dependencies)"),
-    "image.extras": ("none", "extras of `pyproject.toml` to install"),
+    "image.extras": ("none", "extras and groups of `pyproject.toml` to install"),
     "image.base": (
         ", ".join(f"`{BASES[name]}` ({name})" for name in BASES),
         "the base image, any Debian or Ubuntu",

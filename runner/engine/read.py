@@ -8,6 +8,8 @@ from typing import Any, cast
 from runner.engine.types import Container, ContainerState, EngineInfo, Image, Places
 
 _EXITED = re.compile(r"(?:Exited|Restarting) \((\d+)\)")
+# the engine's names of machines → those of images
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 _NEVER = "0001-01-01T00:00:00Z"  # the engine's time for an event that has not happened
 
 
@@ -79,6 +81,7 @@ def read_info(found: Mapping[str, Any], *, api_version: str, host: str) -> Engin
         host=host,
         operating_system=found.get("OperatingSystem") or "unknown",
         system_time=found.get("SystemTime") or "",
+        architecture=_ARCHITECTURES.get(found.get("Architecture") or "", ""),
     )
 
 
@@ -95,6 +98,7 @@ def read_image(found: Mapping[str, Any]) -> Image:
         environment={key: value for key, _, value in environment},
         working_dir=config.get("WorkingDir") or "/",
         user=config.get("User") or "",
+        architecture=found.get("Architecture") or "",
     )
 
 

@@ -96,6 +96,7 @@ class EngineInfo:
     host: str
     operating_system: str
     system_time: str  # its clock, RFC 3339
+    architecture: str = ""  # of the machine, as in images: "amd64"; empty: unknown
 
     def user(self, uid: int, gid: int) -> str:
         """The user of a container, chosen so that its files belong to the caller."""
@@ -123,6 +124,7 @@ class Image:
     environment: Mapping[str, str]  # of its containers
     working_dir: str
     user: str
+    architecture: str = ""  # "amd64"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Build the agents' image if something has changed, and compare it with the project."""
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +99,7 @@ def plan_build(
     recipe = read_recipe(project, settings, variant=choose_variant(cpu=cpu, cuda=cuda), base=base)
     _report_notes(recipe, report)
     pip = read_pip_settings(environ)
+    _report_left_out(pip, report)
     plan = recipe.to_build(recipe.context or Path("CONTEXT"), tag=tag, no_cache=no_cache)
     secrets = {name: Path("SECRETS", name) for name in select_secrets(pip)}
     return _complete(plan, recipe, pip, secrets | ({"ca": pip.ca} if pip.ca else {}), environ)
@@ -128,20 +131,41 @@ def _build(
     count = sum(len(one.files) for one in (recipe.files, *(files for _, files in recipe.beside)))
     report(f"building {recipe.tag} ({recipe.variant}, {count} files)")
     with temporary_folder(state.cache) as folder:
-        plan = recipe.to_build(
-            recipe.stage(folder),
-            dockerfile=recipe.stage_dockerfile(folder),
-            tag=tag,
-            no_cache=no_cache,
-        )
+        with _staging(state.cache):
+            context, dockerfile = recipe.stage(folder), recipe.stage_dockerfile(folder)
+        plan = recipe.to_build(context, dockerfile=dockerfile, tag=tag, no_cache=no_cache)
         build = _complete(plan, recipe, pip, add_secrets(pip, folder / "secrets"), environ)
         return engine.images.find(run_build(build, environ=environ, report=report))
+
+
+@contextmanager
+def _staging(cache: Path) -> Iterator[None]:
+    """Translate what may go wrong while the project's files are copied."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunnerError(
+                f"the image was not built: no room for a copy of the project in `{cache}`",
+                hint="make room on that disk (`runner prune`), or mount large files "
+                "(`[run] mounts`) so that they stay out of the image",
+                code=ExitCode.UNFIT,
+            ) from error
+        raise RunnerError(
+            f"the image was not built: cannot copy `{error.filename}`: {error.strerror}",
+            hint="try again once nothing changes the project's files",
+        ) from error
 
 
 def _report_notes(recipe: Recipe, report: Report) -> None:
     beside = [note for _, files in recipe.beside for note in files.notes]
     for note in (*recipe.files.notes, *beside, *recipe.dependencies.notes):
         report(f"note: {note}")
+
+
+def _report_left_out(pip: PipSettings, report: Report) -> None:
+    for source in pip.left_out:
+        report(f"note: pip's `{source}` is a path of this machine, so the build does not use it")
 
 
 def _complete(

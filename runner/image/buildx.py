@@ -15,8 +15,10 @@ from runner.console import format_duration
 from runner.console.narration import Report
 from runner.disk.temporary import temporary_folder
 from runner.errors import ExitCode, RunnerError
+from runner.image.failure import explain_failure
 
-LOG_LINES = 20  # of a failed step
+LOG_LINES = 20  # of a failed step, to be shown
+KEPT_LINES = 400  # to be read for the reason: a compiler may say much after it
 LONG_S = 20  # seconds between progress lines of a running step
 
 
@@ -69,7 +71,7 @@ class BuildProgress:
     logs: dict[str, deque[str]] = field(default_factory=dict)
     failed: str | None = None
     exit_code: int | None = None  # of the failed step's command
-    rest: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    rest: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
 
     def read(self, line: str) -> None:
         """Read one line of output."""
@@ -91,7 +93,7 @@ class BuildProgress:
             if step not in self.logs:
                 self._log(step, text)
         else:
-            self._log(step, re.sub(r"^\d+\.\d+ ", "", text))
+            self._log(step, re.sub(r"^\d+\.\d+(?: |$)", "", text))
 
     def beat(self) -> None:
         """Report the steps that have been running for `LONG_S`."""
@@ -100,9 +102,13 @@ class BuildProgress:
             if now - since >= LONG_S and not _is_inner(self.names[step]):
                 self.report(f"  {self.names[step]}: {format_duration(now - since)} so far")
 
-    def tail(self) -> list[str]:
-        """The last lines of the failed step, or of buildx itself."""
+    def log(self) -> list[str]:
+        """What the failed step wrote, or buildx itself."""
         return list(self.logs.get(self.failed or "", self.rest))
+
+    def tail(self) -> list[str]:
+        """The last lines of it, to be shown."""
+        return self.log()[-LOG_LINES:]
 
     def _fail(self, step: str, text: str) -> None:
         if self.failed is None:
@@ -117,7 +123,9 @@ class BuildProgress:
             self.report(f"  {name}: {format_duration(seconds)}")
 
     def _log(self, step: str, text: str) -> None:
-        self.logs.setdefault(step, deque(maxlen=LOG_LINES)).append(text)
+        if text.startswith("note: ") and self.names[step].startswith("[resolved "):
+            self.report(text)
+        self.logs.setdefault(step, deque(maxlen=KEPT_LINES)).append(text)
 
 
 def run_build(build: Build, *, environ: Mapping[str, str], report: Report) -> str:
@@ -151,11 +159,16 @@ def _explain(progress: BuildProgress, report: Report) -> RunnerError:
     said = dict(line.split(": ", 1) for line in progress.tail() if ": " in line)
     if progress.exit_code == ExitCode.UNFIT and {"error", "hint"} <= said.keys():
         return RunnerError(said["error"], hint=said["hint"], code=ExitCode.UNFIT)
+    where = progress.names.get(progress.failed or "")
+    ended = f" with exit code {progress.exit_code}" if progress.exit_code else ""
+    report(f"{f'`{where}`' if where else 'the build'} failed{ended}; its last lines:")
     for line in progress.tail():
         report(f"  | {line}")
-    where = progress.names.get(progress.failed or "", "before its first step")
+    if failure := explain_failure(where or "", progress.log()):
+        message = f"the image was not built: {failure.message}"
+        return RunnerError(message, hint=failure.hint, code=failure.code)
     return RunnerError(
-        f"the image was not built: `{where}` failed",
+        f"the image was not built: `{where or 'before its first step'}` failed",
         hint="the lines above say why; `runner build --dry-run` prints the whole command",
     )
 

@@ -17,6 +17,9 @@ from runner.guard.texts import read_text
 NEVER = frozenset({".git", ".runner", "wandb", ".env", ".netrc", "__pycache__"})
 SAID_BYTES = 200 * 10**6  # above this: a note with the largest files
 MOST_BYTES = 5 * 10**9  # above this: refused, as it must be data
+KEYS = frozenset(  # names of files with keys or passwords
+    {".env", ".netrc", ".pypirc", ".git-credentials", "id_rsa", "id_ecdsa", "id_ed25519"}
+)
 LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -63,6 +66,23 @@ def list_files(root: Path, *, leave_out: Iterable[Path] = ()) -> Files:
     kept = _without_environments(found)
     files = Files(root, kept, (*notes, *_odd_files(root, kept)))
     return Files(root, kept, (*files.notes, *_weigh(files)))
+
+
+def name_keys(files: Files) -> list[str]:
+    """Notes for files with keys that go into the image."""
+    found = [one.path for one in files.files if Path(one.path).name in KEYS]
+    way = "ignore it in `.gitignore` (without git in `.dockerignore`), or mount it"
+    return [f"`{one}` looks like a key and goes into the image: {way}" for one in found]
+
+
+def name_exposed_keys(context: Path) -> list[str]:
+    """Notes for files with keys at the top of a build context that its .dockerignore lets in."""
+    from docker.utils.build import PatternMatcher
+
+    ignored = PatternMatcher(_read_dockerignore(context))
+    found = [one for one in sorted(KEYS) if (context / one).is_file() and not ignored.matches(one)]
+    why = "is in the build context, so that `COPY . …` puts it into the image"
+    return [f"`{one}` {why}: name it in `.dockerignore`" for one in found]
 
 
 def list_file(file: Path) -> Files:

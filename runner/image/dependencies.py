@@ -1,16 +1,19 @@
 """From a project's dependency file, decide what the image's build installs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import ExitCode, RunnerError
 from runner.image.formats.model import Dependencies, Layout
+from runner.image.formats.pixi import read_pixi
+from runner.image.formats.poetry import has_package, read_poetry
 from runner.image.formats.pylock import read_pylock
 from runner.image.formats.pyproject import read_pyproject
 from runner.image.formats.requirements_txt import read_requirements
 from runner.image.formats.uv_lock import read_uv_lock
 from runner.image.formats.uv_sources import has_folders
-from runner.image.other_tools import find_installable, refuse_unread
+from runner.image.other_tools import find_installable, refuse_file, refuse_unread
 from runner.image.requirements import check_bounds
 from runner.project.find import DEPENDENCY_FILES, Project
 from runner.project.toml_file import read_toml
@@ -34,14 +37,28 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
         found = read_uv_lock(file, layout, settings.extras, cpu=cpu)
     elif file.name.startswith("pylock"):
         found = read_pylock(file, cpu=cpu)
+    elif file.name == "pixi.toml":
+        found = read_pixi(file, layout, settings.extras, cpu=cpu)
     elif file.name == "pyproject.toml":
-        found = read_pyproject(file, layout, settings.extras)
+        found = _read_by_tables(file, layout, settings.extras, cpu=cpu)
     else:
         found = read_requirements(project, file, layout.bounds, cpu=cpu)
     if found.needs_git:
         note = f"`{file.name}` installs from a git repository, so git goes into the image"
         found = replace(found, notes=(*found.notes, note))
     return _with_project(project, found)
+
+
+def _read_by_tables(
+    file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool
+) -> Dependencies:
+    """A pyproject.toml by the tool whose tables it has."""
+    content = read_toml(file)
+    if content.has("tool", "pixi"):
+        return read_pixi(file, layout, extras, cpu=cpu)
+    if content.has("tool", "poetry") and not (content.has("project") and content.has("tool", "uv")):
+        return read_poetry(file, layout, extras, cpu=cpu)
+    return read_pyproject(file, layout, extras)
 
 
 def _without_file(project: Project) -> Dependencies:
@@ -71,6 +88,7 @@ def _find_file(project: Project, settings: ImageSettings) -> Path | None:
             hint="correct `[image] dependencies`",
             code=ExitCode.NOT_FOUND,
         )
+    refuse_file(file.name)
     if file.suffix in (".yaml", ".yml"):
         raise RunnerError(
             f"`{file.name}`: runner does not read conda environments",
@@ -85,7 +103,11 @@ def _with_project(project: Project, found: Dependencies) -> Dependencies:
     if not file.is_file() or found.install:
         return found
     content = read_toml(file)
-    if not content.has("build-system") or not content.has("project"):
+    named = content.has("project") or content.has("tool", "poetry")
+    if not content.has("build-system") or not named:
+        return found
+    backend = content.text("build-system", "build-backend") or ""
+    if "poetry" in backend and not has_package(project.root, content):
         return found
     # its sources may name a workspace that is not around it in the image
     alone = "--no-deps --no-sources" if has_folders(content) else "--no-deps"

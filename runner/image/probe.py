@@ -168,6 +168,7 @@ def _ask(engine: Engine, image_id: str, *, ours: bool) -> dict[str, Any]:
     answers = _read_answers(engine, image_id, ours=ours)
     if found := select_interpreter(answers):
         return found
+    _check_architecture(engine, image_id)
     versions = ", ".join(".".join(map(str, one["python"])) for one in answers)
     raise RunnerError(
         f"image `{image_id[:19]}` has no Python of {OLDEST[0]}.{OLDEST[1]} or newer"
@@ -175,6 +176,18 @@ def _ask(engine: Engine, image_id: str, *, ours: bool) -> dict[str, Any]:
         hint=f"choose an image with a newer Python, or set `{variables.PYTHON}` in it",
         code=ExitCode.UNFIT,
     )
+
+
+def _check_architecture(engine: Engine, image_id: str) -> None:
+    """Refuse an image of another architecture, unless the engine can run it all the same."""
+    image, machine = engine.images.find(image_id), engine.info().architecture
+    if image and machine and image.architecture not in ("", machine):
+        named = image.tags[0] if image.tags else image_id[:19]
+        raise RunnerError(
+            f"image `{named}` is for {image.architecture}, and this machine is {machine}",
+            hint=f"`docker pull --platform linux/{machine} …`, or build it for {machine}",
+            code=ExitCode.UNFIT,
+        )
 
 
 def _read_answers(engine: Engine, image_id: str, *, ours: bool) -> list[dict[str, Any]]:

@@ -1,12 +1,15 @@
 """Which Python a project wants, and which one a base image has."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from runner.errors import ExitCode, RunnerError
 from runner.guard.texts import read_text
+from runner.image.formats.pixi import read_pixi_python
+from runner.image.formats.poetry import read_poetry_python
 from runner.project.toml_file import read_toml
 
 _BASES = {  # part of a base's name: the Python of its distribution, and a base of that Python
@@ -33,6 +36,7 @@ def read_wanted(root: Path) -> dict[str, SpecifierSet]:
                 hint='write it as `requires-python = ">=3.11"`',
                 code=ExitCode.USAGE,
             ) from None
+    found = {**_read_tools(root), **found}
     file = root / ".python-version"
     if file.is_file():
         version = re.match(r"\s*(?:cpython-)?(\d+\.\d+)", read_text(file))
@@ -41,10 +45,33 @@ def read_wanted(root: Path) -> dict[str, SpecifierSet]:
     return found
 
 
+def _read_tools(root: Path) -> dict[str, SpecifierSet]:
+    """What Poetry's and pixi's tables say."""
+    found = {}
+    for name in ("pyproject.toml", "pixi.toml"):
+        if (root / name).is_file():
+            content = read_toml(root / name)
+            wanted = read_poetry_python(content) or read_pixi_python(content)
+            if wanted:
+                found[name] = wanted
+    return found
+
+
 def python_of_base(base: str) -> str | None:
     """The Python (`3.11`) that a base's distribution has; None: unknown before it is built."""
     name = base.rpartition("/")[2]
     return next((version for part, (version, _) in _BASES.items() if part in name), None)
+
+
+def base_with_python(versions: Iterable[str], *, later: bool = False) -> str | None:
+    """A base that has one of these Pythons (`3.11`), or a later one; the newest of them."""
+    wanted = [_numbers(one) for one in versions]
+    found = [
+        base
+        for minor, base in _BASES.values()
+        if any(_numbers(minor) == one or (later and _numbers(minor) > one) for one in wanted)
+    ]
+    return found[-1] if found else None
 
 
 def select_base(wanted: dict[str, SpecifierSet], base: str) -> str:
@@ -92,6 +119,10 @@ def check_python(wanted: dict[str, SpecifierSet], version: str, *, base: str | N
             else "choose a base whose distribution has one (`[image] base`), or change that file",
             code=ExitCode.USAGE,
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _suits_all(wanted: dict[str, SpecifierSet], minor: str) -> bool:

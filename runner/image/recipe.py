@@ -14,7 +14,15 @@ from runner.guard.git import ask_git
 from runner.guard.texts import decode_text, read_text
 from runner.image.buildx import Build
 from runner.image.built import ImageKind
-from runner.image.context import Files, hash_files, list_file, list_files, stage_files
+from runner.image.context import (
+    Files,
+    hash_files,
+    list_file,
+    list_files,
+    name_exposed_keys,
+    name_keys,
+    stage_files,
+)
 from runner.image.dependencies import read_dependencies
 from runner.image.formats.model import Dependencies
 from runner.image.python import check_python, python_of_base, read_wanted, select_base
@@ -156,6 +164,7 @@ def _ours(
     if version := python_of_base(base):
         check_python(wanted, version, base=base)
     found = read_dependencies(project, settings.image, cpu=cpu)
+    found = replace(found, notes=(*found.notes, *name_keys(files)))
     if not named and base != BASES[variant]:
         note = f"{' and '.join(wanted)}: Python {python_of_base(base)} of `{base}` is the base"
         found = replace(found, notes=(*found.notes, note))
@@ -213,16 +222,17 @@ def _from_dockerfile(
             hint="correct `[image] dockerfile`",
             code=ExitCode.NOT_FOUND,
         )
+    context = project.root / (settings.image.context or ".")
     return Recipe(
         project.name,
         project.root,
         "dockerfile",
         variant,
         files,
-        Dependencies(None),
+        Dependencies(None, notes=tuple(name_exposed_keys(context))),
         settings.image.args,
         file,
-        context=project.root / (settings.image.context or "."),
+        context=context,
         target=settings.image.target,
     )
 

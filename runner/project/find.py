@@ -13,7 +13,7 @@ from runner.project.toml_file import read_toml
 from runner.project.workspace import find_workspace
 
 SETTINGS_FILE = "runner.toml"
-DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
+DEPENDENCY_FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "pixi.toml")
 SWEEP_FILES = ("sweep.yaml", "sweep.yml", "sweep_config.yaml", "sweep_config.yml")
 PROGRAMS = ("train.py", "main.py")
 
@@ -71,17 +71,23 @@ def find_settings_file(folder: Path) -> Path | None:
 
 
 def find_dependencies(folder: Path) -> Path | None:
-    """The first of uv.lock, pylock.toml, requirements.txt, pyproject.toml with `[project]`."""
+    """The first of `DEPENDENCY_FILES`; a pyproject.toml must have a table of dependencies."""
     for name in DEPENDENCY_FILES:
         file = folder / name
         if not file.is_file():
             continue
         if name == "uv.lock" and not (folder / "pyproject.toml").is_file():
             continue
-        if name == "pyproject.toml" and not read_toml(_check_link(file)).has("project"):
+        if name == "pyproject.toml" and not _has_dependencies(file):
             continue  # it only configures tools
         return file
     return None
+
+
+def _has_dependencies(file: Path) -> bool:
+    content = read_toml(_check_link(file))
+    tools = (content.has("tool", one) for one in ("poetry", "pixi"))
+    return content.has("project") or any(tools)
 
 
 def find_sweep_file(folder: Path) -> Path | None:

@@ -96,7 +96,7 @@ def settings_text(project: Project, data: list[str]) -> str:
             "",
             "[image]",
             _line("dependencies", found, "requirements.txt"),
-            '# extras = ["train"]                    # of pyproject.toml',
+            '# extras = ["train"]                    # extras and groups of pyproject.toml',
             '# apt = ["libgl1"]                      # Debian packages',
             '# base = "debian:bookworm-slim"         # instead of the default base image',
             '# dockerfile = "Dockerfile"             # your own instead (context, target, args)',

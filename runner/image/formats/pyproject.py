@@ -2,37 +2,39 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from runner.agent.contract import paths
-from runner.errors import ExitCode, RunnerError
 from runner.guard.texts import read_text
 from runner.image.formats.model import Dependencies, Layout, as_lines, with_local
+from runner.image.formats.selection import Additions, list_group, select
 from runner.image.formats.uv_sources import LocalSources, find_local_sources, is_plain
 from runner.image.requirements import local_path, name_of, needs_git
 from runner.project.toml_file import Toml, read_toml
 
 
-def read_pyproject(file: Path, layout: Layout, extras: Iterable[str]) -> Dependencies:
-    """What `[project]` needs, and what the extras add."""
+def read_pyproject(file: Path, layout: Layout, extras: Sequence[str]) -> Dependencies:
+    """What `[project]` needs, and what extras and groups add."""
     content = read_toml(file)
-    wanted = check_extras(file, extras)
-    named = f"`{file.name}`" + "".join(f" [{extra}]" for extra in wanted)
+    wanted = select(content, extras)
+    named = f"`{file.name}`" + "".join(f" [{extra}]" for extra in wanted.extras)
+    grouped = [one for group in wanted.groups for one in list_group(content, group)]
     if "dependencies" in content.texts("project", "dynamic"):
         note = f"{named}: its dependencies are dynamic, so they are installed with the project"
-        chosen = f"[{','.join(wanted)}]" if wanted else ""
-        return Dependencies(file.name, install=f"-e .{chosen}", notes=(note,))
-    lines = list(_flatten(content, wanted))
+        chosen = f"[{','.join(wanted.extras)}]" if wanted.extras else ""
+        found = _from_lines(file.name, grouped)
+        return replace(found, install=f"-e .{chosen}", notes=(note,))
+    lines = [*flatten(content, wanted.extras), *grouped]
     torch = next((one for one in lines if name_of(one) == "torch"), None)
     sources = find_local_sources(file, layout, lines)
     if sources.folders:
         return _read_by_uv(content, layout, wanted, lines, sources)
     if content.has("tool", "uv"):  # uv must read the file itself: it has sources and indexes
-        words = " ".join(["-r pyproject.toml", *(f"--extra {extra}" for extra in wanted)])
+        words = " ".join(["-r pyproject.toml", *wanted.as_options()])
         files = {"pyproject.toml": read_text(file)}
         return Dependencies(file.name, files, words, torch=torch)
     if not lines:
@@ -46,7 +48,7 @@ def read_pyproject(file: Path, layout: Layout, extras: Iterable[str]) -> Depende
 def _read_by_uv(
     content: Toml,
     layout: Layout,
-    extras: Iterable[str],
+    wanted: Additions,
     lines: Iterable[str],
     sources: LocalSources,
 ) -> Dependencies:
@@ -56,14 +58,12 @@ def _read_by_uv(
         files = [one for one in {own, *sources.files} if folders.isdisjoint(one.parents)]
         beside = {str(one.relative_to(layout.base)): one for one in (*files, *folders)}
         place = paths.BESIDE
-    base = layout.base if beside else layout.root
+    there = str(Path(place, own.relative_to(layout.base if beside else layout.root)))
     plain = [one for one in lines if name_of(one) not in sources.named] if is_plain(content) else []
     named = ", ".join(sorted(f"`{os.path.relpath(one, layout.root)}`" for one in folders))
     return replace(
         _from_lines(own.name, plain),
-        local=" ".join(
-            [f"-r {Path(place, own.relative_to(base))}", *(f"--extra {one}" for one in extras)]
-        ),
+        local=" ".join([f"-r {there}", *wanted.as_options(there)]),
         beside=beside,
         torch=next((one for one in lines if name_of(one) == "torch"), None),
         needs_git=any(map(needs_git, [*lines, read_text(own)])),
@@ -76,7 +76,7 @@ def _from_lines(name: str, lines: list[str]) -> Dependencies:
     return Dependencies(name, files, "-r requirements.txt" if lines else "")
 
 
-def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
+def flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
     """Dependencies and those of the extras; follows an extra that names the project itself."""
     own = name_of(content.text("project", "name") or "")
     optional = ("project", "optional-dependencies")
@@ -96,17 +96,3 @@ def _flatten(content: Toml, extras: Iterable[str]) -> Iterator[str]:
             more = [canonicalize_name(one.strip()) for one in named]
             todo += [one for one in more if one not in seen]
             seen.update(more)
-
-
-def check_extras(file: Path, extras: Iterable[str]) -> list[str]:
-    """The extras by their normalised names (PEP 685), as in uv and pip."""
-    known = read_toml(file).table("project", "optional-dependencies")
-    names = {canonicalize_name(name) for name in known}
-    for extra in extras:
-        if canonicalize_name(extra) not in names:
-            raise RunnerError(
-                f"`{file.name}` has no extra `{extra}`",
-                hint=f"it has: {', '.join(sorted(known)) or 'none'} (`[image] extras`)",
-                code=ExitCode.USAGE,
-            )
-    return [canonicalize_name(extra) for extra in extras]

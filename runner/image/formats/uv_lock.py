@@ -1,7 +1,7 @@
 """uv.lock: exported by uv in the build; folders that it names are installed with the project."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,37 +10,41 @@ from packaging.utils import canonicalize_name
 
 from runner.guard.texts import read_text
 from runner.image.formats.model import LOCAL, Dependencies, Layout, as_lines
-from runner.image.formats.pyproject import check_extras
+from runner.image.formats.selection import Additions, select
 from runner.project.toml_file import Toml, read_toml
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
 ALONE = "--no-deps --no-sources"  # a project beside the lock that says what it needs
 
 
-def read_uv_lock(file: Path, layout: Layout, extras: Iterable[str], *, cpu: bool) -> Dependencies:
+def read_uv_lock(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool) -> Dependencies:
     """What the project needs; `file` may lie above it, in the root of its workspace.
 
     Args:
         file: the lock.
         layout: of the project.
-        extras: of the project.
+        extras: of the project, or groups.
         cpu: install no CUDA.
     """
     own = layout.root / "pyproject.toml"
     lock = read_toml(file)
     packages = [Toml(file, one) for one in lock.tables("package")]
     mine = next((one for one in packages if _lies_in(one, file.parent, layout.root)), None)
-    wanted = check_extras(own, extras)
+    wanted = select(read_toml(own), extras)
     needed = _select_needed(lock, packages, mine, wanted)
     torch = next((f"torch=={one.text('version')}" for one in needed if _name(one) == "torch"), None)
     local = [one for one in needed if one is not mine and _find_path(one)]
-    words = ["--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
+    words = [
+        "--frozen",
+        *([] if "dev" in wanted.groups else ["--no-dev"]),
+        "--no-emit-workspace",
+        "--no-header",
+    ]
     if mine and layout.root != file.parent:
         words += ["--package", _name(mine)]
     for name in sorted({_name(one) for one in packages if _find_path(one)}):
         words += ["--no-emit-package", name]
-    for extra in wanted:
-        words += ["--extra", extra]
+    words += wanted.as_options()
     if cpu and torch:
         words += ["--no-hashes", "--prune", "torch"]
     files = {one: read_text(file.parent / one) for one in _list_files(file, own)}
@@ -99,7 +103,7 @@ def _lies_in(package: Toml, base: Path, root: Path) -> bool:
 
 
 def _select_needed(
-    lock: Toml, packages: Sequence[Toml], mine: Toml | None, extras: Iterable[str]
+    lock: Toml, packages: Sequence[Toml], mine: Toml | None, wanted: Additions
 ) -> list[Toml]:
     """The packages that the project needs, itself included; all members' without a project."""
     by_name: dict[str, list[Toml]] = defaultdict(list)
@@ -107,7 +111,10 @@ def _select_needed(
         by_name[_name(one)].append(one)
     members = [canonicalize_name(one) for one in lock.texts("manifest", "members")]
     todo = [(one, "") for one in ([_name(mine)] if mine else members or by_name)]
-    todo += [(_name(mine), one) for one in extras] if mine else []
+    todo += [(_name(mine), one) for one in wanted.extras] if mine else []
+    if mine:
+        lines = [one for group in wanted.groups for one in mine.tables("dev-dependencies", group)]
+        todo += [pair for line in lines for pair in _follow(Toml(mine.file, line))]
     seen: set[tuple[str, str]] = set()
     while todo:
         name, extra = todo.pop()
@@ -116,10 +123,13 @@ def _select_needed(
         seen.add((name, extra))
         for one in by_name.get(name, []):
             for line in _list_dependencies(one, extra):
-                inner = Toml(one.file, line)
-                todo += [(_name(inner), more) for more in ("", *inner.texts("extra"))]
+                todo += _follow(Toml(one.file, line))
     names = {name for name, _ in seen}
     return [one for one in packages if _name(one) in names]
+
+
+def _follow(line: Toml) -> list[tuple[str, str]]:
+    return [(_name(line), extra) for extra in ("", *line.texts("extra"))]
 
 
 def _list_dependencies(package: Toml, extra: str) -> list[dict[str, Any]]:

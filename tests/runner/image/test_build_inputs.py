@@ -158,3 +158,81 @@ def make_lock(root: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     subprocess.run([venv / "bin" / "pip", "install", "-q", "uv>=0.8,<1"], check=True)
     subprocess.run([venv / "bin" / "uv", "lock", "--quiet"], cwd=root, check=True)
+
+
+POETRY = """
+[tool.poetry]
+name = "handpose"
+version = "0.1.0"
+[tool.poetry.dependencies]
+python = "^3.11"
+wandb = "^0.31"
+posekit = {path = "libs/posekit", develop = true}
+[tool.poetry.group.more.dependencies]
+omegaconf = "~2.3"
+[build-system]
+requires = ["poetry-core"]
+build-backend = "poetry.core.masonry.api"
+"""
+POETRY_LOCK = """
+[[package]]
+name = "omegaconf"
+version = "2.3.0"
+[[package]]
+name = "wandb"
+version = "0.31.0"
+"""
+PIXI = """
+[project]
+name = "lab"
+channels = ["conda-forge"]
+[dependencies]
+python = ">=3.11"
+[pypi-dependencies]
+wandb = "==0.31.0"
+posekit = {path = "libs/posekit"}
+[feature.more.pypi-dependencies]
+omegaconf = "==2.3.0"
+"""
+UV = """
+[project]
+name = "lab"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["wandb==0.31.0"]
+[dependency-groups]
+more = ["omegaconf==2.3.0", {include-group = "kit"}]
+kit = ["posekit"]
+[tool.uv.sources]
+posekit = { path = "libs/posekit" }
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": POETRY, "poetry.lock": POETRY_LOCK, "handpose/__init__.py": ""},
+        {"pixi.toml": PIXI},
+        {"pyproject.toml": UV},
+    ],
+    ids=["poetry", "pixi", "groups"],
+)
+def test_tables_and_groups_of_other_tools_are_installed(
+    folder: Folder, engine_env: TestEngine, files: dict[str, str]
+) -> None:
+    make_library(folder.root / "libs" / "posekit", "posekit")
+    for name, text in files.items():
+        (folder.root / name).parent.mkdir(exist_ok=True)
+        (folder.root / name).write_text(text)
+    own = ", handpose" if "poetry.lock" in files else ""
+    (folder.root / "train.py").write_text(
+        f"import omegaconf, posekit, wandb{own}\nprint(omegaconf.__version__, wandb.__version__)\n"
+    )
+    (folder.root / "runner.toml").write_text('[image]\nextras = ["more"]\n')
+
+    tag = folder.run("build", "--cpu")[0].splitlines()[0]
+
+    words = ("run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--workdir=/", tag)
+    said = engine_env.docker(*words, "python", "/opt/project/train.py")
+    assert said.split() == ["2.3.0", "0.31.0"]

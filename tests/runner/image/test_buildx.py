@@ -70,6 +70,27 @@ def test_what_our_own_script_says_is_the_error(tmp_path: Path) -> None:
         told = (caught.value.message, caught.value.hint, caught.value.code)
         assert (told == ours) == (code == 6)
     assert "  | error: no torch" in said
+    assert "`[agent 6/6] RUN false` failed with exit code 1; its last lines:" in said
+
+
+def test_only_the_last_lines_are_shown_and_the_reason_is_read_from_all() -> None:
+    noise = "".join(f"#10 0.2 line {number}\n" for number in range(100))
+    first = "#10 0.101 error: Failed to build `kit==1`\n"
+    progress, _ = read(LOG.replace("#10 0.101 the reason\n", first + noise))
+
+    assert len(progress.tail()) == 20
+    assert progress.log()[0] == "error: Failed to build `kit==1`"
+
+
+def test_notes_of_the_first_step_are_passed_on_and_a_compilers_are_not() -> None:
+    said: list[str] = []
+    progress = BuildProgress(said.append)
+    progress.read("#8 [resolved 1/1] RUN : 'versions' && uv pip")
+    progress.read("#8 0.412 note: `kit` has no wheel")
+    progress.read("#9 [agent 4/6] RUN : 'dependencies' && uv pip")
+    progress.read("#9 0.412 note: in expansion of macro")
+
+    assert said == ["note: `kit` has no wheel"]
 
 
 def test_a_long_step_is_told_while_it_runs() -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunnerError
-from runner.image.context import Files, hash_files, list_files, stage_files
+from runner.image.context import (
+    Files,
+    hash_files,
+    list_files,
+    name_exposed_keys,
+    name_keys,
+    stage_files,
+)
 
 GIT = {
     "GIT_AUTHOR_NAME": "a",
@@ -169,3 +176,30 @@ def test_the_hash_follows_content_mode_and_name(tmp_path: Path) -> None:
     (tmp_path / "b.py").rename(tmp_path / "c.py")
 
     assert len({first, second, third, hash_files(list_files(tmp_path))}) == 4
+
+
+def test_files_with_keys_are_named(tmp_path: Path) -> None:
+    repository(tmp_path, "train.py", "deploy/id_rsa", ".gitignore")
+    write(tmp_path, ".gitignore", text=".pypirc\n")
+    write(tmp_path, ".env", ".pypirc", "id_rsa.pub")
+
+    (note,) = name_keys(list_files(tmp_path))
+
+    assert note.startswith("`deploy/id_rsa` looks like a key and goes into the image")
+
+
+@pytest.mark.parametrize(
+    ("ignored", "named"),
+    [(None, [".env", ".netrc"]), (".env*\n", [".netrc"]), ("*\n!train.py\n", [])],
+)
+def test_keys_in_the_context_of_ones_own_dockerfile_are_named(
+    tmp_path: Path, ignored: str | None, named: list[str]
+) -> None:
+    write(tmp_path, "train.py", ".env", ".netrc", "sub/.env")
+    if ignored:
+        write(tmp_path, ".dockerignore", text=ignored)
+
+    notes = name_exposed_keys(tmp_path)
+
+    assert [one.split("`")[1] for one in notes] == named
+    assert all("name it in `.dockerignore`" in one for one in notes)

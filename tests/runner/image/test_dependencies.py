@@ -87,10 +87,66 @@ def test_an_unknown_extra_is_refused_with_those_that_exist(tmp_path: Path) -> No
         '[project]\nname = "x"\n[project.optional-dependencies]\ntrain = []\n'
     )
 
-    with pytest.raises(RunnerError, match="no extra `trian`") as caught:
+    with pytest.raises(RunnerError, match="no extra or group `trian`") as caught:
         read(tmp_path, extras=("trian",))
 
     assert "train" in (caught.value.hint or "")
+
+
+GROUPS = """
+[project]
+name = "x"
+dependencies = ["wandb"]
+[project.optional-dependencies]
+data = ["numpy"]
+[dependency-groups]
+Train_Me = ["torch<2.14", {include-group = "log"}]
+log = ["rich", {include-group = "train-me"}]
+data = ["pandas"]
+"""
+
+
+def test_groups_are_added_with_those_that_they_include(tmp_path: Path) -> None:
+    """PEP 735; a name may be an extra and a group."""
+    (tmp_path / "pyproject.toml").write_text(GROUPS)
+
+    found = read(tmp_path, extras=("train.me", "data"))
+
+    lines = "wandb\nnumpy\ntorch<2.14\nrich\npandas\n"
+    assert (found.files, found.torch) == ({"requirements.txt": lines}, "torch<2.14")
+
+
+def test_a_group_with_something_else_is_refused(tmp_path: Path) -> None:
+    text = '[project]\nname = "x"\n[dependency-groups]\nlog = [{include = "x"}]\n'
+    (tmp_path / "pyproject.toml").write_text(text)
+
+    with pytest.raises(RunnerError, match=r"`dependency-groups.log` has") as caught:
+        read(tmp_path, extras=("log",))
+
+    assert "include-group" in (caught.value.hint or "")
+
+
+def test_uv_is_given_groups_and_its_own_dev_dependencies(tmp_path: Path) -> None:
+    text = GROUPS + '[tool.uv]\ndev-dependencies = ["pytest"]\n'
+    (tmp_path / "pyproject.toml").write_text(text)
+
+    found = read(tmp_path, extras=("log", "dev"))
+
+    assert found.requirements == "-r pyproject.toml --group log --group dev"
+
+
+def test_groups_of_a_lock_are_exported(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(GROUPS.replace("Train_Me", "dev"))
+    (tmp_path / "uv.lock").write_text(
+        '[[package]]\nname = "x"\nsource = { virtual = "." }\n'
+        '[package.dev-dependencies]\nlog = [{ name = "torch" }]\n'
+        '[[package]]\nname = "torch"\nversion = "2.9.0"\n'
+    )
+
+    assert "--group" not in read(tmp_path).export
+    assert (read(tmp_path).torch, read(tmp_path, extras=("log",)).torch) == (None, "torch==2.9.0")
+    assert {"--no-dev", "--group"} < set(read(tmp_path, extras=("log",)).export.split())
+    assert "--no-dev" not in read(tmp_path, extras=("dev",)).export.split()
 
 
 def test_a_project_that_can_be_built_is_installed_without_its_dependencies(tmp_path: Path) -> None:

@@ -12,18 +12,6 @@ from runner.project.find import find_project
 from runner.project.imports import read_imports
 from runner.settings.model import ImageSettings
 
-POETRY = """
-[tool.poetry]
-name = "posekit"
-version = "1"
-[tool.poetry.dependencies]
-python = "^3.11"
-"""
-POETRY_CORE = """
-[build-system]
-requires = ["poetry-core"]
-build-backend = "poetry.core.masonry.api"
-"""
 PROGRAM = """
 from __future__ import annotations
 import numpy as np, torch.nn
@@ -53,10 +41,7 @@ def write(root: Path, **files: str) -> None:
 @pytest.mark.parametrize(
     ("files", "named", "way"),
     [
-        ({"pyproject_dot_toml": POETRY}, "[tool.poetry]", "poetry export"),
-        ({"pyproject_dot_toml": POETRY + POETRY_CORE}, "[tool.poetry]", "poetry export"),
-        ({"pyproject_dot_toml": "[tool.pixi.dependencies]\n"}, "[tool.pixi]", "pixi run"),
-        ({"pixi_dot_toml": ""}, "pixi.toml", "pixi run"),
+        ({"pixi_dot_toml": "[dependencies]\nnumpy = '*'\n"}, "pixi.toml", "pixi run"),
         ({"environment_dot_yml": "name: x\n"}, "environment.yml", "pip list"),
         ({"Pipfile": ""}, "Pipfile", "pipenv requirements"),
         (
@@ -84,21 +69,41 @@ def test_a_file_that_is_not_read_is_named_with_the_way_out(
     [
         {"setup_dot_py": "from setuptools import setup\nsetup()\n"},
         {"setup_dot_cfg": "[metadata]\nname = x\n"},
-        {"pyproject_dot_toml": POETRY + POETRY_CORE, "posekit____init___dot_py": ""},
         {"pyproject_dot_toml": '[build-system]\nrequires = ["setuptools"]\n', "setup_dot_py": ""},
     ],
 )
 def test_what_an_installer_can_install_is_installed(tmp_path: Path, files: dict[str, str]) -> None:
-    if "posekit____init___dot_py" in files:
-        files = {**files}
-        del files["posekit____init___dot_py"]
-        (tmp_path / "posekit").mkdir()
     write(tmp_path, **files)
 
     found = read_dependencies(find_project(tmp_path), ImageSettings(), cpu=True)
 
     assert found.install == "-e ."
     assert "installed with the project" in found.notes[0]
+
+
+@pytest.mark.parametrize("named", ["Pipfile", "environment.yaml"])
+def test_a_file_that_is_not_read_is_refused_by_its_name_too(tmp_path: Path, named: str) -> None:
+    (tmp_path / named).touch()
+    settings = ImageSettings(dependencies=named)
+
+    with pytest.raises(RunnerError, match="does not read"):
+        read_dependencies(find_project(tmp_path), settings, cpu=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pixi.toml", ""),
+        ("pyproject.toml", "[tool.pixi.dependencies]\npython = '3.11.*'\n"),
+        ("pyproject.toml", "[tool.poetry.dependencies]\npython = '^3.11'\n"),
+    ],
+)
+def test_a_table_without_dependencies_is_named(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+
+    found = read_dependencies(find_project(tmp_path), ImageSettings(), cpu=True)
+
+    assert f"`{name}` names no dependencies: the image has Python only" in found.notes
 
 
 def test_a_folder_without_any_has_python_only(tmp_path: Path) -> None:

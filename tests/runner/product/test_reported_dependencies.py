@@ -15,6 +15,7 @@ POETRY = (
     'python = "^3.10"\nwandb = "*"\n[build-system]\nrequires = ["poetry-core"]\n'
     'build-backend = "poetry.core.masonry.api"\n'
 )
+IN_A_GROUP = POETRY.replace("[tool.poetry.dependencies]", "[tool.poetry.group.run.dependencies]")
 pytestmark = pytest.mark.slow
 HASH = "0123456789abcdef0123456789abcdef01234567"
 
@@ -28,7 +29,14 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("files", "parts"),
     [
-        ({"pyproject.toml": POETRY}, ["[tool.poetry]", "poetry export"]),
+        (
+            {"pyproject.toml": POETRY.replace('"*"', '"<0.20 || >0.27"')},
+            ["pyproject.toml", "wandb", "poetry export"],
+        ),
+        (
+            {"pixi.toml": '[dependencies]\npytorch = "*"\n[pypi-dependencies]\nwandb = "*"\n'},
+            ["pixi.toml", "`pytorch`", "pixi run pip list"],
+        ),
         ({"Pipfile": ""}, ["Pipfile", "pipenv requirements"]),
         ({"environment.yml": "dependencies: [numpy]\n"}, ["environment.yml", "pip list"]),
         (
@@ -74,6 +82,29 @@ def test_git_comes_along_for_a_requirement_from_git(ask: Ask, line: str) -> None
     assert code == 0, said
     assert "git goes into the image" in said
     assert "APT=git" in out
+
+
+@pytest.mark.parametrize(
+    ("files", "extras"),
+    [
+        ({"pyproject.toml": POETRY}, ""),
+        (
+            {"pyproject.toml": POETRY.replace("[tool.poetry.dep", "[tool.poetry.group.run.dep")},
+            "run",
+        ),
+        ({"pixi.toml": '[pypi-dependencies]\nwandb = ">=0.28"\n'}, ""),
+    ],
+)
+def test_tables_of_other_tools_are_converted(
+    ask: Ask, files: dict[str, str | bytes], extras: str
+) -> None:
+    named = f'[image]\nextras = ["{extras}"]\n' if extras else ""
+    write(Path(), {**files, "runner.toml": named})
+
+    code, out, said = ask("build", "--cpu", "--dry-run")
+
+    assert code == 0, said
+    assert "'REQUIREMENTS=-r requirements.txt'" in out
 
 
 @pytest.mark.parametrize("form", ["utf-8-sig", "utf-16", "utf-16-be"])
