@@ -130,6 +130,33 @@ def read_values(line: str) -> list[Any]:
     return found
 
 
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
+def test_each_run_has_the_temporary_folders_of_imports_for_itself(
+    tmp_path: Path, door: Door, end: str
+) -> None:
+    """W&B's client makes one for pictures and tables when it is imported, and removes it at the end."""
+    program = f"""
+import os, pathlib, sys
+from wandb.sdk.data_types._private import MEDIA_TMP
+folder = pathlib.Path(MEDIA_TMP.name)
+print(sorted(folder.iterdir()), oct(folder.stat().st_mode & 0o777), flush=True)
+(folder / "picture").touch()
+{end}
+"""
+    for run in ("r1", "r2", "r3"):
+        door.add(run)
+    hand = make_hand(tmp_path, door, program, "", {}, TMPDIR=str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+
+    code, out, err = hand.start().finish(120)
+
+    assert code == 0, err
+    assert err.count("starts warm") == 3, err
+    assert [line.partition(" | ")[2] for line in out.splitlines()] == ["[] 0o700"] * 3, err
+    left = list((tmp_path / "temporary").glob("*wandb-media"))
+    assert len(left) <= 1, left  # of a killed run, or of the parent's last child
+
+
 WAITS = """
 import threading, time
 threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()
