@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 
-class Folders:
+class TemporaryFolders:
     """The `tempfile.TemporaryDirectory` objects of this process, found by their finalizers."""
 
     def __init__(self) -> None:
