@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from runner.agent.contract.additions import ADDITIONS, BY_WANDB, is_yours
 from runner.agent.contract.failures import BROKEN_AFTER, HARMLESS_XIDS, POLICIES
 from runner.cli.app import app
 from runner.cli.catalog import COMMANDS
@@ -195,6 +196,25 @@ Xids that a program causes are not the GPU's fault: {xids}. The kernel's count w
 cgroups of version 1; that of version 2 is read by the format of its files, and was not tried.
 """
 
+ENVIRONMENT = """\
+# The environment of a run
+
+{made}
+Under `wandb agent` a program finds its caller's environment, and in addition
+{by_wandb}.
+A run of `runner` finds its image's environment and the same six. This page lists what else it
+finds. What you set with `--env`, `--env-file` or `run.env` is there too, and wins where the last
+column says so; the other variables name, connect or pin an agent.
+
+| variables | when | for what | yours wins |
+|---|---|---|---|
+{rows}
+
+`<…>` differs from run to run. If you have a proxy, `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` come
+in as you have them, and `NO_PROXY` with our server in it, each in lower case too. The agent keeps
+its other variables from its runs: [its container](container.md#environment).
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -325,6 +345,21 @@ def render_failures() -> str:
     )
 
 
+def render_environment() -> str:
+    """`environment.md`."""
+    rows = []
+    for one in ADDITIONS:
+        shown = ", ".join(_cell(f"`{name}={value}`") for name, value in one.values.items())
+        wins = "yes" if any(map(is_yours, one.values)) else "no"
+        rows.append(f"| {shown} | {one.when} | {one.meaning} | {wins} |")
+    names = [f"`{name}`" for name in BY_WANDB]
+    return ENVIRONMENT.format(
+        made=MADE.format(source="runner/agent/contract/additions.py"),
+        by_wandb=f"{', '.join(names[:-1])} and {names[-1]}",
+        rows="\n".join(rows),
+    )
+
+
 def make_pages() -> dict[str, str]:
     """Name in this folder → text."""
     return {
@@ -332,6 +367,7 @@ def make_pages() -> dict[str, str]:
         "settings.md": render_settings(),
         "exit-codes.md": render_exit_codes(),
         "failures.md": render_failures(),
+        "environment.md": render_environment(),
     }
 
 

@@ -19,21 +19,7 @@ from runner.agent.warm.client import Warm
 from runner.agent.warm.command import Cold
 from runner.agent.warm.handles import Forked
 
-_ALWAYS = {
-    "PYTHONUNBUFFERED": "1",
-    "WANDB_ERROR_REPORTING": "false",
-    "WANDB_HTTP_TIMEOUT": "600",  # the default of 19 s does not outlast a restart of the server
-}
-# a killed run loses at most a second of its log; where W&B has the rows, its own interval stays
-_OWN_LOG = {"WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "1"}
-# too often for W&B's cloud, which limits rates
-_OUR_SERVER = {
-    "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "5",
-    "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "2",
-    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "5",
-    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "5",
-}
-_NOT_INHERITED = (variables.API_KEY, "WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
+_NOT_INHERITED = (variables.API_KEY, "WANDB_SERVICE", variables.RESUME, variables.RUN_ID)
 
 
 @dataclass(frozen=True)
@@ -148,12 +134,12 @@ def make_environ(
     """
     env = make_common_environ(environ, settings, command.run)
     env |= {
-        "WANDB_SWEEP_ID": settings.sweep.id,
-        "WANDB_RUN_ID": command.run,
-        "WANDB_SWEEP_PARAM_PATH": str(params),
+        variables.SWEEP_ID: settings.sweep.id,
+        variables.RUN_ID: command.run,
+        variables.RUN_VALUES: str(params),
     }
     if command.type == "resume":
-        env["WANDB_RESUME"] = "allow"
+        env[variables.RESUME] = "allow"
     if not settings.slot.is_cpu:
         env.setdefault(variables.CUDA_DEVICES, settings.slot.text)
     return env
@@ -169,7 +155,7 @@ def make_common_environ(
         if key not in _NOT_INHERITED and not key.startswith(variables.PREFIX)
     }
     return {
-        **_ALWAYS,
+        **variables.OF_RUNS,
         **_intervals(settings),
         **inherited,
         variables.BASE_URL: settings.base_url,
@@ -183,5 +169,7 @@ def make_common_environ(
 
 def _intervals(settings: AgentSettings) -> Mapping[str, str]:
     if settings.offline:
-        return _OWN_LOG
-    return {**_OWN_LOG, **_OUR_SERVER} if settings.server_kind == "runner" else {}
+        return variables.OF_OWN_LOGS
+    if settings.server_kind == "runner":
+        return {**variables.OF_OWN_LOGS, **variables.OF_OUR_SERVER}
+    return {}

@@ -59,6 +59,10 @@ RUNS_DIR = "WANDB_DIR"
 DATA_DIR = "WANDB_DATA_DIR"
 CONFIG_DIR = "WANDB_CONFIG_DIR"  # of its settings file
 API_KEY = "WANDB_API_KEY"  # a run's only, never a container's
+SWEEP_ID = "WANDB_SWEEP_ID"
+RUN_ID = "WANDB_RUN_ID"
+RUN_VALUES = "WANDB_SWEEP_PARAM_PATH"  # a file, which `wandb.init` reads
+RESUME = "WANDB_RESUME"
 
 # devices and threads
 CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
@@ -106,6 +110,24 @@ FIXED: Mapping[str, str] = {
     CUDA_ORDER: "PCI_BUS_ID",  # NVML's and the host's order
 }
 """The same in every agent, whoever starts it and wherever it runs."""
+
+OF_RUNS: Mapping[str, str] = {
+    "PYTHONUNBUFFERED": "1",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_HTTP_TIMEOUT": "600",  # the default of 19 s does not outlast a restart of the server
+}
+"""The same in every run."""
+
+OF_OWN_LOGS: Mapping[str, str] = {"WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "1"}
+"""A killed run loses a second of its log at most; where W&B has the rows, W&B's interval stays."""
+
+OF_OUR_SERVER: Mapping[str, str] = {
+    "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "5",
+    "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "2",
+    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "5",
+    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "5",
+}
+"""Too often for W&B's cloud, which limits rates."""
 
 MAY_BE_EMPTY = (
     *(COUNT, RUN_TIMEOUT_S, IDLE_TIMEOUT_S, PRELOAD, PRELOAD_FREE),

@@ -17,6 +17,7 @@ from runner.agent.warm.core import Core, start_core
 from runner.agent.warm.ending import Ending
 from runner.agent.warm.places import is_from_installed
 from runner.agent.warm.reveal import Hidden
+from runner.agent.warm.temporary import TemporaryFolders
 from runner.agent.warm.units import Unit
 
 _ADOPTED_S = 10.0
@@ -47,6 +48,7 @@ def become(
         os.dup2(file, target)
         os.close(file)
     randomness.refresh()
+    folders = TemporaryFolders()
     core = start_core(order["own_variables"]) if order["core"] else None
     run = _Run(order, core)
     known = {name for unit in units for name in unit.modules}
@@ -68,6 +70,7 @@ def become(
             core.end()
         os._exit(0)
     run.start(*message)
+    folders.make()
     sys.meta_path.insert(0, hidden)
     if core:
         core.offer()

@@ -8,8 +8,8 @@ PYTHON_PATH = "RUNNER_WARM_PYTHONPATH"  # variable: `PYTHONPATH` as runs have it
 OWN_VARIABLES = (
     variables.CHECKPOINT_DIR,
     variables.API_KEY,
-    "WANDB_RESUME",
-    "WANDB_RUN_ID",
-    "WANDB_SWEEP_PARAM_PATH",
+    variables.RESUME,
+    variables.RUN_ID,
+    variables.RUN_VALUES,
 )
 """What each run has of its own: neither the parent nor a waiting child has them."""

@@ -18,7 +18,8 @@ from runner.agent.warm.units import Unit, list_tops
 class Hidden:
     """Finds hidden modules for the import system; stands first in `sys.meta_path`.
 
-    Units come into sight in the order in which they were imported: with one, all before it.
+    Units come into sight in the order in which they were imported: with one, all before it. What
+    they have of the standard library does so without them: it does not depend on them.
     """
 
     def __init__(
@@ -91,14 +92,20 @@ class Hidden:
         if not self._units[last].name:
             self._show_alone(name)
             return name in sys.modules
+        if _is_pythons(name) and not any(map(self._find_conflict, range(last + 1))):
+            self._show_pythons(last)
+        else:
+            self._show_units(last)
+        if not self._modules:
+            sys.meta_path.remove(self)
+        return name in sys.modules
+
+    def _show_units(self, last: int) -> None:
         for number in range(last + 1):
             conflict = self._find_conflict(number)
             if conflict and not self._settle(number, conflict):
                 break
             self._show(number)
-        if not self._modules:
-            sys.meta_path.remove(self)
-        return name in sys.modules
 
     def _find_conflict(self, number: int) -> "tuple[str, str] | None":
         """Package and reason, if an import would now give something else."""
@@ -145,6 +152,12 @@ class Hidden:
             self._show_module(name)
             waiting += [name.rpartition(".")[0], *_list_sources(module)]
 
+    def _show_pythons(self, last: int) -> None:
+        """What these units have of the standard library, and nothing that packages have set."""
+        for name in [name for name, unit in self._unit_of.items() if unit <= last]:
+            if _is_pythons(name):
+                self._show_module(name)
+
     def _show_module(self, name: str) -> None:
         module = self._modules[name]
         sys.modules.setdefault(name, module)
@@ -167,6 +180,10 @@ class Hidden:
                 self._environ[name] = value
             else:
                 self._environ.pop(name, None)
+
+
+def _is_pythons(name: str) -> bool:
+    return name.partition(".")[0] in sys.stdlib_module_names
 
 
 def _list_sources(module: ModuleType) -> "list[str]":

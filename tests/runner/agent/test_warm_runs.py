@@ -20,13 +20,19 @@ OFF = '["off"]'
 
 
 def run_twice(
-    folder: Path, program: str, *, command: str = "", files: dict[str, str] | None = None
+    folder: Path,
+    program: str,
+    *,
+    command: str = "",
+    files: dict[str, str] | None = None,
+    site: Path | None = None,
 ) -> Iterator[tuple[Hand, str, str]]:
     """The agent, its stdout and stderr, of one run cold and one warm, at the same place."""
     for preload in (OFF, "[]"):
         with serve() as door:
             door.add("r1", lr=0.1)
-            hand = make_hand(folder, door, program, command, files or {}, RUNNER_PRELOAD=preload)
+            more = {"RUNNER_PRELOAD": preload} | ({"PYTHONPATH": str(site)} if site else {})
+            hand = make_hand(folder, door, program, command, files or {}, **more)
             code, out, err = hand.start().finish(timeout_s=120)
         assert code == 0, err
         assert ("r1 starts warm" in err) == (preload != OFF), err
@@ -92,6 +98,32 @@ json.dump([before, after, *last], open("seen", "w"))
     assert cold[2:] == warm[2:]
 
 
+@pytest.mark.parametrize("command", ["", "${env} ${interpreter} -m pack.train"])
+def test_what_a_package_sets_is_there_from_its_own_import_on(tmp_path: Path, command: str) -> None:
+    """Not from that of a module of Python's that the package imported; `-m` needs some itself."""
+    site = tmp_path / "env" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "moody.py").write_text(
+        "import importlib.util, os, pkgutil, warnings\n"
+        "os.environ['MOOD'] = 'good'\nwarnings.simplefilter('ignore')\n"
+    )
+    program = """
+import importlib, os, sys, warnings
+__import__("pkgutil")  # so that the parent has it from the package
+before = os.environ.get("MOOD"), "moody" in sys.modules, len(warnings.filters)
+importlib.util.find_spec("json")
+import moody
+print(before, os.environ["MOOD"], len(warnings.filters) - before[2])
+"""
+    files = {"pack/__init__.py": "", "pack/train.py": program}
+    seen = [
+        out for _, out, _ in run_twice(tmp_path, program, command=command, files=files, site=site)
+    ]
+
+    assert seen[0] == seen[1]
+    assert "(None, False, " in seen[0]
+
+
 def test_seeded_draws_are_equal_and_others_differ(tmp_path: Path) -> None:
     program = """
 import json, random, sys, tempfile, uuid, multiprocessing, multiprocessing.process
@@ -128,6 +160,33 @@ def read_values(line: str) -> list[Any]:
     found = json.loads(line.partition(" | ")[2])
     assert isinstance(found, list)
     return found
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
+def test_each_run_has_the_temporary_folders_of_imports_for_itself(
+    tmp_path: Path, door: Door, end: str
+) -> None:
+    """W&B's client makes one when it is imported, for pictures, and removes it at the end."""
+    program = f"""
+import os, pathlib, sys
+from wandb.sdk.data_types._private import MEDIA_TMP
+folder = pathlib.Path(MEDIA_TMP.name)
+print(sorted(folder.iterdir()), oct(folder.stat().st_mode & 0o777), flush=True)
+(folder / "picture").touch()
+{end}
+"""
+    for run in ("r1", "r2", "r3"):
+        door.add(run)
+    hand = make_hand(tmp_path, door, program, "", {}, TMPDIR=str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+
+    code, out, err = hand.start().finish(120)
+
+    assert code == 0, err
+    assert err.count("starts warm") == 3, err
+    assert [line.partition(" | ")[2] for line in out.splitlines()] == ["[] 0o700"] * 3, err
+    left = list((tmp_path / "temporary").glob("*wandb-media"))
+    assert len(left) <= 1, left  # of a killed run, or of the parent's last child
 
 
 WAITS = """
