@@ -20,15 +20,20 @@ def client_python(version: str) -> Path:
     """The interpreter of an environment with that `wandb`, kept in the user's cache."""
     if version == OURS:
         return Path(sys.executable)
+    return environment_python(f"wandb-{version}", f"wandb=={version}")
+
+
+def environment_python(name: str, *requirements: str) -> Path:
+    """The interpreter of an environment with these packages, kept in the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner-tests"
-    home = cache / f"wandb-{version}-py{sys.version_info.major}{sys.version_info.minor}"
+    home = cache / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "complete").exists():
             shutil.rmtree(home, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", home], check=True)
-            subprocess.run([home / "bin/pip", "install", "-q", f"wandb=={version}"], check=True)
+            subprocess.run([home / "bin/pip", "install", "-q", *requirements], check=True)
             (home / "complete").touch()
     return home / "bin/python"
 
