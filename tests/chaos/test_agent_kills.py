@@ -1,7 +1,7 @@
 """SIGKILL of agents, and of the whole engine, at random moments of a sweep; then one `up`.
 
-`RUNNER_CHAOS_SIZE`: how many of each (5; `make chaos`: 100, over a sweep of 100 runs). The runs log
-by the real client to this folder's own server, whose container dies with the engine, too.
+`RUNNER_CHAOS_SIZE`: how many of each (5; `make chaos`: 100, over sweeps of 100 and 200 runs). The
+runs log by the real client to this folder's own server, whose container dies with the engine, too.
 """
 
 import base64
@@ -24,15 +24,15 @@ from tests.rig.waiting import wait_for
 
 ASKED = os.environ.get("RUNNER_CHAOS_SIZE", "5")
 KILLS = 100 if ASKED == "all" else int(ASKED)
-RUNS = max(12, KILLS)
 AGENTS = 2
+RUNS = {"agent": max(12, KILLS), "engine": max(12, AGENTS * KILLS)}
 ROWS = 10  # of each run
-SWEEP = f"""\
+SWEEP = """\
 program: train.py
 method: grid
 parameters:
-  mode: {{value: steady}}
-  cell: {{values: {list(range(RUNS))}}}
+  mode: {value: steady}
+  cell: {values: CELLS}
 """
 UP = ("up", "--gpus", f"cpu:{AGENTS}", "--sweep", "sweep.yaml")
 
@@ -55,15 +55,21 @@ def test_after_each_kill_one_up_goes_on(
     """Each cell of the grid is finished once, with each of its rows once."""
     seed = int(os.environ.get("RUNNER_CHAOS_SEED", str(time.time_ns() % 100_000)))
     chance, begun = random.Random(seed), time.monotonic()
-    folder = make_folder(tmp_path / "plain", "killed", private.engine.env)
+    folder = make_folder(tmp_path / "plain", f"killed-{victim}", private.engine.env)
     folder.use_image(plain_image)
-    (folder.root / "sweep.yaml").write_text(SWEEP)
+    cells = list(range(RUNS[victim]))
+    (folder.root / "sweep.yaml").write_text(SWEEP.replace("CELLS", str(cells)))
     folder.run(*UP)
 
-    for _ in range(KILLS):
-        wait_for_a_run(folder)  # the server gives a run up after its fifth attempt
+    for number in range(KILLS):
+        # the server gives a run up after its fifth attempt: each agent has time for one between
+        wait_for_runs(folder, 1 if victim == "agent" else AGENTS)
         time.sleep(chance.uniform(0, 3))
-        kill(private, victim, chance)
+        if victim == "agent":
+            private.engine.docker("kill", f"runner-{folder.fleet}-cpu-{number % AGENTS}")
+        else:
+            private.end(signal.SIGKILL)
+            private.call("up")
         folder.run(*UP)
     path = wait_for_the_end(folder)
 
@@ -76,18 +82,18 @@ def test_after_each_kill_one_up_goes_on(
     )
     unfinished = [one for one in shown if one["state"] != "finished"]
     assert not unfinished, "\n".join([json.dumps(unfinished), *folder.run("logs", "-n", "1000")])
-    assert sorted(run["cell"] for run in runs) == list(range(RUNS))
-    assert [run["steps"] for run in runs] == [list(range(ROWS))] * RUNS
+    assert sorted(run["cell"] for run in runs) == cells
+    assert [run["steps"] for run in runs] == [list(range(ROWS))] * len(cells)
     folder.run("down")
     folder.run("server", "check")
     assert not private.engine.docker("ps", "-aq").strip()
 
 
-def wait_for_a_run(folder: Folder) -> None:
-    """Until one more run has finished, or the sweep has."""
+def wait_for_runs(folder: Folder, more: int) -> None:
+    """Until so many more runs have finished, or the sweep has."""
     before = count_finished(folder)
     wait_for(
-        lambda: count_finished(folder) > before or read_state(folder) == "FINISHED",
+        lambda: count_finished(folder) >= before + more or read_state(folder) == "FINISHED",
         60,
         pause_s=0.3,
         otherwise=lambda: folder.run("ps", "--all"),
@@ -100,17 +106,6 @@ def count_finished(folder: Folder) -> int:
     return sum(one["state"] == "finished" for one in folder.json("sweep", "show", path)["runs"])
 
 
-def kill(private: PrivateEngine, victim: str, chance: random.Random) -> None:
-    """End one agent's container with all in it, or the engine's daemon and all containers."""
-    if victim == "engine":
-        private.end(signal.SIGKILL)
-        private.call("up")
-        return
-    agents = private.engine.docker("ps", "-q", "--filter", "label=dev.runner.role=agent").split()
-    if agents:
-        private.engine.docker("kill", chance.choice(agents))
-
-
 def read_state(folder: Folder) -> str:
     """The sweep's state."""
     return str(folder.json("sweep", "list")["sweeps"][0]["state"])
@@ -120,7 +115,7 @@ def wait_for_the_end(folder: Folder) -> str:
     """The sweep's path, once all of it is done."""
     wait_for(
         lambda: read_state(folder) == "FINISHED",
-        60 + 5 * RUNS,
+        60 + 10 * KILLS,
         pause_s=1,
         otherwise=lambda: folder.run("ps", "--all"),
     )
