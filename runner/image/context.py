@@ -17,6 +17,7 @@ from runner.guard.texts import read_text
 NEVER = frozenset({".git", ".runner", "wandb", ".env", ".netrc", "__pycache__"})
 SAID_BYTES = 200 * 10**6  # above this: a note with the largest files
 MOST_BYTES = 5 * 10**9  # above this: refused, as it must be data
+PACKAGES = (".whl", ".tar.gz", ".zip")
 KEYS = frozenset(  # names of files with keys or passwords
     {".env", ".netrc", ".pypirc", ".git-credentials", "id_rsa", "id_ecdsa", "id_ed25519"}
 )
@@ -83,6 +84,20 @@ def name_exposed_keys(context: Path) -> list[str]:
     found = [one for one in sorted(KEYS) if (context / one).is_file() and not ignored.matches(one)]
     why = "is in the build context, so that `COPY . …` puts it into the image"
     return [f"`{one}` {why}: name it in `.dockerignore`" for one in found]
+
+
+def list_wheels(folder: Path) -> Files:
+    """The packages in a folder of wheels, whatever git ignores."""
+    names = sorted(one.name for one in folder.iterdir() if one.name.endswith(PACKAGES))
+    return Files(folder, tuple(file for name in names for file in _read(folder, name)))
+
+
+def with_named(files: Files, named: Iterable[Path]) -> Files:
+    """Also the files of the project that are named, whatever git ignores."""
+    listed = {one.path for one in files.files}
+    paths = [str(one.relative_to(files.root)) for one in named if one.is_file()]
+    more = [file for path in paths if path not in listed for file in _read(files.root, path)]
+    return Files(files.root, (*files.files, *more), files.notes)
 
 
 def list_file(file: Path) -> Files:

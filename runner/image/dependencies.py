@@ -42,7 +42,7 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     elif file.name == "pyproject.toml":
         found = _read_by_tables(file, layout, settings.extras, cpu=cpu)
     else:
-        found = read_requirements(project, file, layout.bounds, cpu=cpu)
+        found = read_requirements(project, file, layout, cpu=cpu)
     if found.needs_git:
         note = f"`{file.name}` installs from a git repository, so git goes into the image"
         found = replace(found, notes=(*found.notes, note))

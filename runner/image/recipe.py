@@ -19,9 +19,11 @@ from runner.image.context import (
     hash_files,
     list_file,
     list_files,
+    list_wheels,
     name_exposed_keys,
     name_keys,
     stage_files,
+    with_named,
 )
 from runner.image.dependencies import read_dependencies
 from runner.image.formats.model import Dependencies
@@ -69,6 +71,8 @@ class Recipe:
             file.write_text(text, "utf-8")
         if self.variant == "cpu":
             (context / "deps" / CONSTRAINTS).write_text(read_constraints(), "utf-8")
+        for name, folder in self.dependencies.links.items():
+            stage_files(list_wheels(folder), context / "deps" / name)
         stage_files(self.files, context / "project")
         (context / "beside").mkdir()
         for path, files in self.beside:
@@ -165,6 +169,7 @@ def _ours(
         check_python(wanted, version, base=base)
     found = read_dependencies(project, settings.image, cpu=cpu)
     found = replace(found, notes=(*found.notes, *name_keys(files)))
+    files = with_named(files, found.named)
     if not named and base != BASES[variant]:
         note = f"{' and '.join(wanted)}: Python {python_of_base(base)} of `{base}` is the base"
         found = replace(found, notes=(*found.notes, note))
@@ -246,6 +251,9 @@ def _digest(recipe: Recipe) -> str:
         "constraints": read_constraints() if recipe.variant == "cpu" else "",
         "target": recipe.target,
         "files": hash_files(recipe.files),
+        "links": [
+            (name, hash_files(list_wheels(one))) for name, one in recipe.dependencies.links.items()
+        ],
         "beside": [(path, hash_files(files)) for path, files in recipe.beside],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

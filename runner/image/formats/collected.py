@@ -17,6 +17,7 @@ class Collected:
     lines: list[str] = field(default_factory=list)  # PEP 508
     folders: dict[Path, bool] = field(default_factory=dict)  # or files → whether editable
     indexes: list[str] = field(default_factory=list)  # options of a requirements file
+    links: dict[str, Path] = field(default_factory=dict)  # below deps/: a folder of wheels
     pins: list[str] = field(default_factory=list)  # versions from a lock
     left_out: list[str] = field(default_factory=list)  # groups that are not wanted
     notes: list[str] = field(default_factory=list)
@@ -50,10 +51,12 @@ class Collected:
             torch=pinned if torch else None,
             needs_git=any(map(needs_git, lines)),
             beside=layout.list_beside(self.folders),
+            links=self.links,
+            named=tuple(filter(layout.is_inside, self.folders)),
             notes=tuple(self.notes),
         )
         folders = [layout.as_line(one, editable=edit) for one, edit in self.folders.items()]
-        return with_local(found, [*local, *folders])
+        return with_local(found, [*local, *folders], layout)
 
 
 def _without_cuda(lines: Iterable[str], cpu: bool) -> list[str]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from runner.agent.contract import paths
 from runner.errors import ExitCode, RunnerError
-from runner.image.requirements import check_bounds
+from runner.image.requirements import check_bounds, local_path
 
 LOCAL = "local.txt"  # in deps/
 
@@ -26,6 +26,8 @@ class Dependencies:
     torch: str | None = None  # the requirement of torch
     needs_git: bool = False  # something is installed from a git repository
     beside: Mapping[str, Path] = field(default_factory=dict)  # below BESIDE: a folder, or one file
+    links: Mapping[str, Path] = field(default_factory=dict)  # below deps/: a folder of wheels
+    named: tuple[Path, ...] = ()  # files that go into the image even if git ignores them
     notes: tuple[str, ...] = ()
 
 
@@ -72,11 +74,23 @@ class Layout:
         return {str(one.relative_to(self.base)): one for one in found if not self.is_inside(one)}
 
 
-def with_local(found: Dependencies, lines: Sequence[str]) -> Dependencies:
-    """Also install folders and files of the project; the lines go along as a file."""
+def with_local(found: Dependencies, lines: Sequence[str], layout: Layout) -> Dependencies:
+    """Also install folders and files of the project; the lines go along as a file.
+
+    Args:
+        found: all else.
+        lines: of a requirements file, with paths from the project's folder or in the image.
+        layout: of the project.
+    """
     if not lines:
         return found
-    return replace(found, files={**found.files, LOCAL: as_lines(lines)}, local=f"-r /deps/{LOCAL}")
+    named = [layout.root / path for one in lines if (path := local_path(one))]
+    return replace(
+        found,
+        files={**found.files, LOCAL: as_lines(lines)},
+        local=f"-r /deps/{LOCAL}",
+        named=(*found.named, *filter(layout.is_inside, named)),
+    )
 
 
 def as_lines(lines: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from runner.image.formats.collected import Collected
 from runner.image.formats.model import Dependencies, Layout
 from runner.image.formats.pyproject import flatten
 from runner.image.formats.selection import list_group, select
+from runner.image.formats.wheel_folders import list_pixi_folders
 from runner.image.requirements import name_of
 from runner.project.toml_file import Toml, read_toml
 
@@ -61,8 +62,11 @@ def read_pixi(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool) -
         for name, value in content.table(*table, "pypi-dependencies").items():
             _add(found, content, layout, name, value)
     _check_conda(found, content, tables)
-    if content.has(*_table(content), "pypi-options"):
-        found.indexes = list(_list_indexes(content, (*_table(content), "pypi-options")))
+    options = (*_table(content), "pypi-options")
+    found.indexes = list(_list_indexes(content, options))
+    for number, path in enumerate(list_pixi_folders(content, *options)):
+        found.links[f"links/{number}"] = layout.find(file, path)
+        found.indexes.append(f"--find-links /deps/links/{number}")
     if file.with_name("pixi.lock").is_file():
         found.notes.append("`pixi.lock` is not read: versions are those of the ranges")
     return found.to_dependencies(file.name, layout, cpu=cpu)

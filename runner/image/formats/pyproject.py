@@ -13,6 +13,7 @@ from runner.guard.texts import read_text
 from runner.image.formats.model import Dependencies, Layout, as_lines, with_local
 from runner.image.formats.selection import Additions, list_group, select
 from runner.image.formats.uv_sources import LocalSources, find_local_sources, is_plain
+from runner.image.formats.wheel_folders import list_uv_folders
 from runner.image.requirements import local_path, name_of, needs_git
 from runner.project.toml_file import Toml, read_toml
 
@@ -30,19 +31,21 @@ def read_pyproject(file: Path, layout: Layout, extras: Sequence[str]) -> Depende
         return replace(found, install=f"-e .{chosen}", notes=(note,))
     lines = [*flatten(content, wanted.extras), *grouped]
     torch = next((one for one in lines if name_of(one) == "torch"), None)
-    sources = find_local_sources(file, layout, lines)
+    sources, links = find_local_sources(file, layout, lines), list_uv_folders(content, layout)
     if sources.folders:
-        return _read_by_uv(content, layout, wanted, lines, sources)
+        return replace(_read_by_uv(content, layout, wanted, lines, sources), links=links)
     if content.has("tool", "uv"):  # uv must read the file itself: it has sources and indexes
         words = " ".join(["-r pyproject.toml", *wanted.as_options()])
         files = {"pyproject.toml": read_text(file)}
-        return Dependencies(file.name, files, words, torch=torch)
+        return Dependencies(file.name, files, words, torch=torch, links=links)
     if not lines:
         return Dependencies(file.name)
     local = [one for one in lines if local_path(one)]
     plain = [one for one in lines if one not in local]
     found = _from_lines(file.name, plain)
-    return with_local(replace(found, torch=torch, needs_git=any(map(needs_git, lines))), local)
+    return with_local(
+        replace(found, torch=torch, needs_git=any(map(needs_git, lines))), local, layout
+    )
 
 
 def _read_by_uv(
@@ -65,6 +68,7 @@ def _read_by_uv(
         _from_lines(own.name, plain),
         local=" ".join([f"-r {there}", *wanted.as_options(there)]),
         beside=beside,
+        named=tuple(filter(layout.is_inside, folders)),
         torch=next((one for one in lines if name_of(one) == "torch"), None),
         needs_git=any(map(needs_git, [*lines, read_text(own)])),
         notes=(f"`{own.name}`: installed from folders: {named}",),

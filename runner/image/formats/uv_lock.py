@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from runner.guard.texts import read_text
 from runner.image.formats.model import LOCAL, Dependencies, Layout, as_lines
 from runner.image.formats.selection import Additions, select
+from runner.image.formats.wheel_folders import list_uv_folders
 from runner.project.toml_file import Toml, read_toml
 
 LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its own
@@ -55,6 +56,7 @@ def read_uv_lock(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool
         export=" ".join(words),
         torch=torch,
         needs_git=any(one.has("source", "git") for one in needed),
+        links=list_uv_folders(read_toml(file.with_name("pyproject.toml")), layout),
     )
     return _with_folders(found, file, layout, local)
 
@@ -75,6 +77,7 @@ def _with_folders(
         files={**found.files, LOCAL: as_lines(lines)},
         local=f"{ALONE} -r /deps/{LOCAL}",
         beside=layout.list_beside(folders),
+        named=tuple(filter(layout.is_inside, folders)),
         notes=(*found.notes, f"`{file.name}`: installed from folders: {named}"),
     )
 

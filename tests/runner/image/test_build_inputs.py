@@ -11,6 +11,7 @@ import pytest
 from runner.errors import ExitCode
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder
+from tests.runner.image.wheel import make_wheel
 
 SETUPTOOLS = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
 
@@ -236,3 +237,36 @@ def test_tables_and_groups_of_other_tools_are_installed(
     words = ("run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--workdir=/", tag)
     said = engine_env.docker(*words, "python", "/opt/project/train.py")
     assert said.split() == ["2.3.0", "0.31.0"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "--find-links ./wheels\nwandb==0.31.0\nown\n"},
+        {"requirements.txt": "wandb==0.31.0\nown @ file:wheels/own-1.0-py3-none-any.whl\n"},
+        {
+            "pyproject.toml": '[project]\nname = "lab"\nversion = "1"\n'
+            'dependencies = ["wandb==0.31.0", "own"]\n[tool.uv]\nfind-links = ["wheels"]\n'
+            '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+            '[tool.hatch.build.targets.wheel]\nonly-include = ["train.py"]\n'
+        },
+    ],
+    ids=["find-links", "file", "uv"],
+)
+def test_wheels_that_git_ignores_are_installed(
+    folder: Folder, engine_env: TestEngine, files: dict[str, str]
+) -> None:
+    (folder.root / "wheels").mkdir()
+    make_wheel(folder.root / "wheels", "1.0")
+    subprocess.run(["git", "init", "-q", str(folder.root)], check=True)
+    (folder.root / ".gitignore").write_text("*.whl\n")
+    for name, text in files.items():
+        (folder.root / name).write_text(text)
+    (folder.root / "train.py").write_text("import wandb, own\nprint(own.VERSION)\n")
+
+    tag = folder.run("build", "--cpu")[0].splitlines()[0]
+
+    words = ("run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp", tag)
+    assert engine_env.docker(*words, "python", "/opt/project/train.py").strip() == "1.0"
+    assert "deps" not in engine_env.docker(*words, "ls", "-l", "/opt/project", "/opt/project/..")

@@ -39,6 +39,33 @@ def test_requirements_are_flattened_with_their_includes(tmp_path: Path) -> None:
     assert found.torch is None
 
 
+@pytest.mark.parametrize(
+    ("line", "installed"),
+    [
+        ("-e ../kit[fast]", "-e /opt/beside/kit[fast]"),
+        ("../kit ; python_version > '3'", "/opt/beside/kit ; python_version > '3'"),
+        ("kit @ file:../kit", "kit @ file:///opt/beside/kit"),
+        ("./../lab/own", "./../lab/own"),
+    ],
+)
+def test_a_folder_of_the_repository_beside_the_project_goes_along(
+    tmp_path: Path, line: str, installed: str
+) -> None:
+    lab = tmp_path / "lab"
+    for folder in (tmp_path / "kit", tmp_path / ".git", lab / "own"):
+        folder.mkdir(parents=True)
+    (lab / "requirements.txt").write_text(f"{line}\n")
+
+    found = read(lab)
+
+    assert found.files == {"local.txt": f"{installed}\n"}
+    assert found.beside == ({"kit": tmp_path / "kit"} if "kit" in line else {})
+    (tmp_path / ".git").rmdir()
+    if "kit" in line:
+        with pytest.raises(RunnerError, match="outside of the project"):
+            read(lab)
+
+
 def test_a_missing_include_is_named(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("-r gone.txt\n")
 

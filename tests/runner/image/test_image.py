@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from runner.settings.load import load_settings
 from runner.state.find import open_state
 from tests.rig.command import start_runner
 from tests.rig.engine import TINY, TestEngine
+from tests.runner.image.wheel import make_wheel
 
 PROGRAM = "import wandb\nprint(wandb.__version__)\n"
 SECRET = "pa55word.example"
@@ -145,20 +145,6 @@ def test_a_project_with_a_build_system_is_installed(
 
     words = ("sh", "-c", "cd / && python -c 'import helpers; print(helpers.ANSWER)'")
     assert run_in(engine_env, image, *words).strip() == "42"
-
-
-def make_wheel(folder: Path, version: str) -> None:
-    """A wheel of the package `own`, whose module says its version."""
-    info = f"own-{version}.dist-info"
-    files = {
-        "own.py": f"VERSION = {version!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: own\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
-    with zipfile.ZipFile(folder / f"own-{version}-py3-none-any.whl", "w") as wheel:
-        for name, text in files.items():
-            wheel.writestr(name, text)
 
 
 @pytest.mark.engine
