@@ -2,6 +2,7 @@
 # make test      every test except those that need a GPU; starts an engine if none answers
 # make lint      ruff, the layers of packages, and mypy
 # make generated compose files, reference pages and other files made from the code and pyproject.toml
+# make test-examples  every project of examples/ in containers, and under wandb agent (10 minutes)
 # make demo      a fleet of real containers runs a real sweep; make clean-demo removes it
 # make bench     the benchmarks under tests/bench
 # make bench-gap the time between two runs, warm, cold and under wandb agent
@@ -11,8 +12,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: compile once
 
-.PHONY: install install-cli lint generated test test-fast test-amt test-inside test-others demo \
-    clean-demo bench bench-cuda bench-gap chaos clean
+.PHONY: install install-cli lint generated test test-fast test-amt test-inside test-others \
+    test-examples demo clean-demo bench bench-cuda bench-gap chaos clean
 
 install-cli: .venv/.cli
 .venv/.cli: pyproject.toml
@@ -53,9 +54,12 @@ test-inside:
 test-others:
 	$(PYTEST) $(patsubst %,--ignore %,tests/amt $(INSIDE))
 
+test-examples: install
+	docker/with-engine.sh $(PYTEST) -m engine tests/runner/product/test_examples.py --durations 0
+
 test: install
 	docker/with-engine.sh --meanwhile "$(MAKE) lint test-fast" $(PYTEST) \
-	    -m "(engine or client or reference or slow or mutants) and not gpu" \
+	    -m "(engine or client or reference or slow or mutants) and not gpu and not minutes" \
 	    -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 1 --durations 30
 
 demo: install-cli

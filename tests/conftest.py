@@ -39,6 +39,7 @@ LONG = (
         "runner/state/test_upgrade.py",
     ),
     *("runner/guard/test_hostile_repositories.py", "runner/product/test_wheel_outside.py"),
+    "runner/product/test_examples.py",
     *("chaos/test_command_kills.py", "chaos/test_amt_kills.py", "amt/test_amt_judge.py"),
 )
 GRACE_S = 120  # to clean up after a test that took too long

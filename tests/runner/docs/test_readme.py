@@ -26,6 +26,7 @@ PAGES = (
     *sorted(one.name for one in ROOT.glob("*.md")),
     *sorted(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md")),
     "amt/README.md",
+    "examples/README.md",
     "tests/bench/README.md",
 )
 GENERATED = "docs/cli.md"  # shows usage, not calls

@@ -2,16 +2,11 @@
 
 import hashlib
 import os
-import subprocess
-import sys
-import sysconfig
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.rig.command import ROOT
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder, PlainImage
 
@@ -46,30 +41,6 @@ metric: {name: loss, goal: minimize}
 parameters:
   rate: {values: [0.1, 0.2, 0.3, 0.4]}
 """
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command of an environment with this wheel; of this one it has the dependencies only."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
-    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
-    venv.create(folder / "env", with_pip=False)
-    python = folder / "env" / "bin" / "python"
-    install = ["install", "--quiet", "--no-deps", "--no-index", *map(str, folder.glob("*.whl"))]
-    pip = [sys.executable, "-m", "pip", "--python", str(python)]
-    subprocess.run([*pip, *install], check=True, capture_output=True)
-    site = Path(ask(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    assert ask(python, "import runner; print(runner.__file__)").startswith(f"{site}/")
-    return python.with_name("runner")
-
-
-def ask(python: Path, code: str) -> str:
-    """What a line of Python prints there."""
-    command = [str(python), "-c", code]
-    done = subprocess.run(command, cwd="/", check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 @pytest.fixture
