@@ -101,7 +101,7 @@ def _own_folders(root: Path) -> Iterator[Path]:
 
 
 def check_owner(folder: Path, owners: Iterable[int]) -> None:
-    """Check that one of these users owns the folder, and that it is no link.
+    """Check that one of these users owns the folder, and that it is not a link.
 
     Raises:
         RunnerError: it is a link, or another user's (6).

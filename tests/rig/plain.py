@@ -61,7 +61,7 @@ if mode.startswith("patient"):  # however often it is interrupted, until it may 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
     while not (folder.parent / "finish").exists():
         time.sleep(0.1)
-if mode == "steady":  # ten rows; goes on behind the last one that is saved and sent
+if mode == "steady":  # ten rows; continues behind the last one that is saved and sent
     import wandb
     saved = pathlib.Path(os.environ["RUNNER_CHECKPOINT_DIR"], "row")
     run = wandb.init()
