@@ -1,5 +1,6 @@
 """From a project's dependency file, decide what the image's build installs."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from runner.project.find import DEPENDENCY_FILES, Project
 from runner.project.toml_file import read_toml
 from runner.project.workspace import find_workspace
 from runner.settings.model import ImageSettings
+
+_NEVER = (".lock", ".yaml", ".yml", ".py", ".cfg", ".json")  # suffixes of no requirements file
 
 
 def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -> Dependencies:
@@ -81,18 +84,22 @@ def _find_layout(project: Project, settings: ImageSettings) -> Layout:
 def _find_file(project: Project, settings: ImageSettings) -> Path | None:
     if settings.dependencies is None:
         return project.dependencies
-    file = project.root / settings.dependencies
+    file = Path(os.path.normpath(project.root / settings.dependencies))
     if not file.is_file():
         raise RunnerError(
             f"the dependency file `{settings.dependencies}` does not exist",
             hint="correct `[image] dependencies`",
             code=ExitCode.NOT_FOUND,
         )
+    if file.name == "poetry.lock" and file.with_name("pyproject.toml").is_file():
+        return file.with_name("pyproject.toml")  # which takes its versions from that lock
     refuse_file(file.name)
-    if file.suffix in (".yaml", ".yml"):
+    if file.suffix in _NEVER and file.name not in DEPENDENCY_FILES:
         raise RunnerError(
-            f"`{file.name}`: runner does not read conda environments",
-            hint="write a requirements.txt, or use a Dockerfile (`[image] dockerfile`)",
+            f"the build does not read `{settings.dependencies}` (`[image] dependencies`)",
+            hint=f"name a requirements file, or one of {', '.join(DEPENDENCY_FILES)}; or build "
+            "with a Dockerfile (`[image] dockerfile`)",
+            code=ExitCode.USAGE,
         )
     return file
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from runner.errors import ExitCode, RunnerError
 from runner.guard.ownership import walk_up
 from runner.project.toml_file import Toml, read_toml
 
@@ -29,12 +30,22 @@ def list_members(root: Path) -> Iterator[Path]:
     if content.has("project"):
         yield root
     for pattern in content.texts("tool", "uv", "workspace", "members"):
-        if not pattern or Path(pattern).is_absolute():
-            continue
-        for folder in sorted(root.glob(pattern)):
+        for folder in _expand(root, pattern):
             path = folder.relative_to(root)
             if ".." not in path.parts and _is_project(folder) and not _is_excluded(content, path):
                 yield folder
+
+
+def _expand(root: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(root.glob(pattern))
+    except (ValueError, NotImplementedError) as error:  # empty, absolute, or `**a`
+        raise RunnerError(
+            f"`{root / 'pyproject.toml'}`: `tool.uv.workspace.members` has the pattern "
+            f"{pattern!r:.60}, which names no folders: {error}",
+            hint='write it as `members = ["packages/*"]`',
+            code=ExitCode.USAGE,
+        ) from error
 
 
 def _is_project(folder: Path) -> bool:

@@ -27,10 +27,10 @@ def read_uv_lock(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool
         extras: of the project, or groups.
         cpu: install no CUDA.
     """
-    own = layout.root / "pyproject.toml"
     lock = read_toml(file)
     packages = [Toml(file, one) for one in lock.tables("package")]
-    mine = next((one for one in packages if _lies_in(one, file.parent, layout.root)), None)
+    home = layout.root if _find_package(packages, file.parent, layout.root) else file.parent
+    own, mine = home / "pyproject.toml", _find_package(packages, file.parent, home)
     wanted = select(read_toml(own), extras)
     needed = _select_needed(lock, packages, mine, wanted)
     torch = next((f"torch=={one.text('version')}" for one in needed if _name(one) == "torch"), None)
@@ -41,7 +41,7 @@ def read_uv_lock(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool
         "--no-emit-workspace",
         "--no-header",
     ]
-    if mine and layout.root != file.parent:
+    if mine and home != file.parent:
         words += ["--package", _name(mine)]
     for name in sorted({_name(one) for one in packages if _find_path(one)}):
         words += ["--no-emit-package", name]
@@ -100,9 +100,13 @@ def _find_path(package: Toml) -> str | None:
     return next((path for kind in kinds if (path := package.text("source", kind))), None)
 
 
-def _lies_in(package: Toml, base: Path, root: Path) -> bool:
-    path = package.text("source", "virtual") or package.text("source", "editable")
-    return path is not None and (base / path) == root
+def _find_package(packages: Sequence[Toml], base: Path, home: Path) -> Toml | None:
+    """The package of the folder `home`."""
+    for one in packages:
+        path = one.text("source", "virtual") or one.text("source", "editable")
+        if path is not None and base / path == home:
+            return one
+    return None
 
 
 def _select_needed(

@@ -102,6 +102,28 @@ def test_git_comes_along_for_a_requirement_in_a_repository(folder: Folder) -> No
     assert "127.0.0.1" in said
 
 
+@pytest.mark.engine
+def test_another_requirement_leaves_the_layer_of_torch_and_a_dry_run_prints_the_same_notes(
+    folder: Folder,
+) -> None:
+    (folder.root / "requirements.txt").write_text("wandb==0.31.0\n")
+    (folder.root / "id_rsa").touch()
+    (folder.root / ".python-version").write_text("3.11\n")
+    folder.run("build", "--cpu")
+    (folder.root / "requirements.txt").write_text("wandb==0.31.0\nidna\n")
+
+    _, planned = folder.run("build", "--cpu", "--dry-run")
+    _, said = folder.run("build", "--cpu")
+
+    assert "what the project depends on" in said
+    assert "] torch" not in said
+    assert notes(planned) == notes(said) != []
+
+
+def notes(said: str) -> list[str]:
+    return [one for one in said.splitlines() if one.startswith("note: ")]
+
+
 WORKSPACE = '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
 MEMBER = """
 [project]

@@ -81,7 +81,9 @@ def test_what_an_installer_can_install_is_installed(tmp_path: Path, files: dict[
     assert "installed with the project" in found.notes[0]
 
 
-@pytest.mark.parametrize("named", ["Pipfile", "environment.yaml"])
+@pytest.mark.parametrize(
+    "named", ["Pipfile", "environment.yaml", "pixi.lock", "setup.py", "conda-lock.yml"]
+)
 def test_a_file_that_is_not_read_is_refused_by_its_name_too(tmp_path: Path, named: str) -> None:
     (tmp_path / named).touch()
     settings = ImageSettings(dependencies=named)

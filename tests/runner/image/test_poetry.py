@@ -157,6 +157,13 @@ def test_versions_are_those_of_the_lock(tmp_path: Path) -> None:
     }
 
 
+def test_a_lock_that_the_settings_name_is_read_with_its_table(tmp_path: Path) -> None:
+    write(tmp_path, f'{HEAD}[tool.poetry.dependencies]\nwandb = "*"\n')
+    (tmp_path / "poetry.lock").write_text('[[package]]\nname = "wandb"\nversion = "0.31.0"\n')
+
+    assert read(tmp_path, dependencies="poetry.lock") == read(tmp_path)
+
+
 def test_sources_count_and_those_of_cuda_only_with_it(tmp_path: Path) -> None:
     written = (
         'wandb = "*"\n[[tool.poetry.source]]\nname = "lab"\nurl = "https://pypi.example.org/"\n'

@@ -245,3 +245,50 @@ def test_a_path_in_the_project_is_installed_from_there(tmp_path: Path) -> None:
 
     assert (found.local, found.beside) == ("-r /opt/project/pyproject.toml", {})
     assert found.files == {"requirements.txt": "six\nnumpy\n"}
+
+
+@pytest.mark.parametrize("pattern", ["", "/srv/*", "**x"])
+def test_a_pattern_that_names_no_folders_is_one_line(tmp_path: Path, pattern: str) -> None:
+    train = make_workspace(tmp_path, lock=None)
+    write(tmp_path, pyproject_dot_toml=ROOT.replace('["', f'["{pattern}", "'))
+
+    with pytest.raises(RunnerError, match=r"tool\.uv\.workspace\.members"):
+        read(train)
+
+
+def test_a_workspace_may_lie_deeper_in_its_repository(tmp_path: Path) -> None:
+    train = make_workspace(tmp_path / "ml")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+
+    found = read(train)
+
+    assert "-e file:///opt/beside/ml/packages/lib" in local_lines(found)
+    assert "ml/packages/lib" in found.beside
+    assert "packages/train/pyproject.toml" in found.files
+
+
+def test_a_lock_that_the_settings_name_is_that_of_the_workspace(tmp_path: Path) -> None:
+    train = make_workspace(tmp_path)
+
+    assert read(train, dependencies="../../uv.lock") == read(train)
+
+
+@pytest.mark.parametrize("where", ["..", "../other"])
+def test_a_lock_of_another_project_is_taken_as_it_is(tmp_path: Path, where: str) -> None:
+    """Named in the settings by a folder that the lock does not know."""
+    lab = tmp_path / "lab"
+    write(lab, train_dot_py="", pyproject_dot_toml='[project]\nname = "lab"\n')
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    write(
+        lab / where,
+        pyproject_dot_toml='[project]\nname = "other"\nversion = "1"\n',
+        uv_dot_lock='[[package]]\nname = "other"\nsource = { virtual = "." }\n'
+        'dependencies = [{ name = "torch" }]\n[[package]]\nname = "torch"\nversion = "2.9.0"\n',
+    )
+
+    found = read(lab, dependencies=f"{where}/uv.lock")
+
+    assert set(found.files) == {"uv.lock", "pyproject.toml"}
+    assert "other" in found.files["pyproject.toml"]
+    assert "--package" not in found.export.split()
+    assert found.torch == "torch==2.9.0"
