@@ -36,7 +36,7 @@ from runner.server.space import SpaceHandlers
 from runner.server.store import Store
 from runner.server.tls import Tls
 from runner.server.tokens import Tokens
-from runner.server.upkeep import clear_lost, reap_for_ever, seal_for_ever
+from runner.server.upkeep import clear_lost, reap_for_ever, seal_for_ever, shrink_for_ever
 from runner.server.wire import Refused
 from runner.server.writer import Writer
 
@@ -238,6 +238,7 @@ def _lifespan(
         tasks = [
             asyncio.create_task(reap_for_ever(service, writer)),
             asyncio.create_task(seal_for_ever(service, writer)),
+            asyncio.create_task(shrink_for_ever(service, writer)),
             asyncio.create_task(clear_lost(service)),
         ]
         yield

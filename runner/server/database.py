@@ -111,6 +111,11 @@ class Database:
         with self.transaction():
             self._committed.append(tell)
 
+    def give_back(self, pages: int) -> None:
+        """Shorten the file by up to so many free pages; in a transaction."""
+        for _ in range(pages):  # each call moves one page, whatever it asks for
+            self._writer.execute("pragma incremental_vacuum(1)")
+
     def take_turn(self, *, wait: bool) -> bool:
         """Become who changes something; to be followed by `begin` and, in the end, `end_turn`."""
         return self._turn.acquire(blocking=wait)

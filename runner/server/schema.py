@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from runner.disk.migrations import Migration, check_format, migrate, read_migrations
@@ -11,6 +11,7 @@ from runner.server.disk import sync_folder
 
 STATEMENTS = 512  # prepared ones that a connection keeps
 READER_CACHE_KIB = 4096
+VACUUM_BYTES = 64 << 20  # of an earlier version's database that is rewritten; takes under a second
 BACKUP = "backup-format"  # and its number: what a database was before it went on to the next
 
 
@@ -54,6 +55,8 @@ def _prepare(database: sqlite3.Connection, path: Path, known: Sequence[Migration
     try:
         database.execute("pragma busy_timeout=5000")
         found = check_format(database, path, known)
+        if found == 0:
+            database.execute("pragma auto_vacuum=incremental")  # its free pages can be given back
         database.execute("pragma journal_mode=wal")
         database.execute("pragma synchronous=full")
         if 0 < found < known[-1].number:
@@ -61,6 +64,19 @@ def _prepare(database: sqlite3.Connection, path: Path, known: Sequence[Migration
     except (sqlite3.Error, OSError) as error:
         raise _unusable(path, error) from error
     migrate(database, path, known, found=found)
+    _allow_to_shrink(database)
+
+
+def _allow_to_shrink(database: sqlite3.Connection) -> None:
+    """Rewrite a small database of an earlier version, whose file could only grow."""
+    [mode], [size], [count] = (
+        database.execute(f"pragma {name}").fetchone()
+        for name in ("auto_vacuum", "page_size", "page_count")
+    )
+    if mode == 0 and size * count <= VACUUM_BYTES:
+        with suppress(sqlite3.Error):  # no room for a second one: it stays as it is
+            database.execute("pragma auto_vacuum=incremental")
+            database.execute("vacuum")
 
 
 def _keep_copy(database: sqlite3.Connection, copy: Path) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from starlette.concurrency import run_in_threadpool
 
+from runner.server.database import Database
 from runner.server.heartbeat import reap
 from runner.server.logs import reason, warn
 from runner.server.records import Run
@@ -20,6 +21,9 @@ from runner.server.writer import Writer
 log = logging.getLogger(__name__)
 REAP_EVERY_S = 5.0
 SEAL_EVERY_S = 1.0
+SHRINK_EVERY_S = 1.0
+KEPT_PAGES = 1024  # free ones for the next rows
+PAGES_AT_ONCE = 256  # that are given back in one transaction, some 10 ms
 
 
 async def reap_for_ever(service: Service, writer: Writer) -> None:
@@ -47,6 +51,28 @@ async def seal_for_ever(service: Service, writer: Writer) -> None:
                 service.due.setdefault(path, run)
                 warn(log, "rows were not sealed", error=reason(error))
                 break
+
+
+async def shrink_for_ever(service: Service, writer: Writer) -> None:
+    """Give the disk back what the removal of runs has freed, a little at a time."""
+    database = service.store.database
+    while True:
+        await asyncio.sleep(SHRINK_EVERY_S)
+        try:
+            while (free := await run_in_threadpool(_count_free, database)) > KEPT_PAGES:
+                pages = min(PAGES_AT_ONCE, free - KEPT_PAGES)
+                await writer.run_apart(partial(database.give_back, pages))
+                await asyncio.sleep(SHRINK_EVERY_S / 20)  # others come first
+        except (sqlite3.Error, OSError) as error:  # a full disk may have room again
+            warn(log, "free pages were not given back", error=reason(error))
+
+
+def _count_free(database: Database) -> int:
+    """Free pages that can be given back; a large database of an earlier version keeps them."""
+    [(mode,)], [(free,)] = (
+        database.execute(f"pragma {name}") for name in ("auto_vacuum", "freelist_count")
+    )
+    return int(free) if mode else 0
 
 
 async def clear_lost(service: Service) -> None:

@@ -14,7 +14,7 @@ import pytest
 from runner.backend.backup import fetch_backup
 from runner.disk.migrations import Migration, read_migrations
 from runner.errors import RunnerError
-from runner.server import oldlogs
+from runner.server import oldlogs, schema
 from runner.server.check import check
 from runner.server.disk import sync_folder
 from runner.server.records import Run
@@ -53,6 +53,56 @@ def read(player: Player) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 def losses(run: dict[str, Any]) -> list[float]:
     """What a run has logged."""
     return [json.loads(line)["loss"] for line in run["history"]]
+
+
+def make_old(file: Path) -> None:
+    """A database of a version whose files could only grow, with many free pages."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("pragma journal_mode=wal")
+        for one in read_migrations("runner.server"):
+            database.executescript(f"begin;{one.sql};pragma user_version={one.number};commit")
+        database.execute(
+            "create table ballast as with recursive n(at) as (select 1 union all "
+            "select at + 1 from n where at < 500) select randomblob(4000) from n"
+        )
+        database.execute("drop table ballast")
+
+
+@pytest.mark.parametrize(("size", "mode", "free"), [(1 << 30, 2, 0), (1 << 20, 0, 500)])
+def test_a_small_database_of_an_earlier_version_is_made_one_that_shrinks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, mode: int, free: int
+) -> None:
+    """To rewrite a large one would keep its agents waiting."""
+    make_old(tmp_path / "server.db")
+    monkeypatch.setattr(schema, "VACUUM_BYTES", size)
+
+    with closing(connect(tmp_path / "server.db")) as database:
+        found = [
+            database.execute(f"pragma {name}").fetchone()[0]
+            for name in ("auto_vacuum", "freelist_count")
+        ]
+
+    assert found[0] == mode
+    assert found[1] >= free
+    assert (found[1] < 10) == (free == 0)
+
+
+def test_a_small_database_that_finds_no_room_to_be_rewritten_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_old(tmp_path / "server.db")
+    monkeypatch.setattr(schema, "migrate", forbid_copies)
+
+    with closing(connect(tmp_path / "server.db")) as database:
+        assert database.execute("pragma auto_vacuum").fetchone() == (0,)
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def forbid_copies(database: sqlite3.Connection, *_: object, **__: object) -> None:
+    """A connection that cannot make the second database that `vacuum` needs."""
+    database.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else 0
+    )
 
 
 def test_migrations_are_numbered_without_a_gap() -> None:
