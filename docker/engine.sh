@@ -17,6 +17,8 @@
 #   RUNNER_ENGINE_BRIDGE   its default bridge                      rnr0
 #   RUNNER_ENGINE_ADDRESS  the bridge's address, a /16             a free one
 #   RUNNER_ENGINE_POOL     for further networks, a /16             a free one
+#   RUNNER_ENGINE_IPTABLES true, or false: its containers reach      true
+#                          no network but their own
 #   RUNNER_ENGINE_MIRROR   Debian's archive                        the one of apt's sources
 #   RUNNER_ENGINE_GROUP    group with access to the socket         root
 #   RUNNER_ENGINE_HOOKS    a folder at the start of its PATH,      none
@@ -33,6 +35,7 @@ BRIDGE=${RUNNER_ENGINE_BRIDGE:-rnr0}
 GROUP=${RUNNER_ENGINE_GROUP:-root}
 ADDRESS=${RUNNER_ENGINE_ADDRESS:-}
 POOL=${RUNNER_ENGINE_POOL:-}
+IPTABLES=${RUNNER_ENGINE_IPTABLES:-true}
 NAME=runner-engine-$(cksum <<<"$D" | cut -d ' ' -f 1) # its cgroup, and its entry below
 SHARED=/run/runner-engines                             # the machine's state before the first engine
 PACKAGES=(ca-certificates e2fsprogs iproute2 iptables mount nftables runc tini)
@@ -160,7 +163,8 @@ settle() {
     POOL=${POOL:-$(free_net 27 25 23 20 19).0/16}
     [[ $ADDRESS$POOL =~ ^[0-9.]+/16[0-9.]+/16$ ]] ||
         fail "\`$ADDRESS\`, \`$POOL\`: the engine's networks must be of the form a.b.c.d/16" "give both, or neither"
-    printf '%s=%q\n' SUITE "$SUITE" GROUP "$GROUP" BRIDGE "$BRIDGE" ADDRESS "$ADDRESS" POOL "$POOL" >"$D/settings"
+    printf '%s=%q\n' SUITE "$SUITE" GROUP "$GROUP" BRIDGE "$BRIDGE" ADDRESS "$ADDRESS" POOL "$POOL" \
+        IPTABLES "$IPTABLES" >"$D/settings"
 }
 
 # Prints the processes of this engine: those in its cgroups, its own programs, and
@@ -293,6 +297,7 @@ write_config() {
   "exec-opts": ["native.cgroupdriver=cgroupfs"],
   "features": {"cdi": true},
   "ip6tables": false,
+  "iptables": $IPTABLES,
   "log-driver": "json-file",
   "log-opts": {"max-size": "10m", "max-file": "2"},
   "mtu": $mtu,
@@ -308,6 +313,14 @@ bridge_mac() { # locally administered, from the address
     printf '02:42:%02x:%02x:%02x:%02x' "$a" "$b" "$c" "$d"
 }
 
+allow_own() { # networks; another engine's policy drops what passes a bridge
+    local net
+    for net; do
+        iptables -C FORWARD -s "$net" -d "$net" -j ACCEPT 2>/dev/null ||
+            iptables -I FORWARD -s "$net" -d "$net" -j ACCEPT
+    done
+}
+
 start_daemon() {
     local loop
     loop=$(losetup -f) || fail "this machine has no loop devices" "as a container it must be privileged"
@@ -317,6 +330,7 @@ start_daemon() {
     ip link show "$BRIDGE" >/dev/null 2>&1 || ip link add name "$BRIDGE" address "$(bridge_mac)" type bridge
     ip -4 addr show dev "$BRIDGE" | grep -F " $ADDRESS " >/dev/null || ip addr add "$ADDRESS" dev "$BRIDGE"
     ip link set "$BRIDGE" up
+    [ "$IPTABLES" = true ] || allow_own "$POOL" "${ADDRESS%.*.*}.0.0/16"
     rm -f "$D/docker.pid" "$D/docker.sock"
     # an executable `nvidia-container-runtime-hook` in $D/hooks before the start lets
     # the engine accept `--gpus` and Compose's `driver: nvidia`

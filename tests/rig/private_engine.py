@@ -36,7 +36,9 @@ class PrivateEngine:
     def call(self, command: str) -> None:
         """`docker/engine.sh up` or `down`."""
         bridge = f"rt{os.getpid() % 0xFFFFFF:x}"
-        env = {"RUNNER_ENGINE_DIR": str(self.folder), "RUNNER_ENGINE_BRIDGE": bridge}
+        place = {"RUNNER_ENGINE_DIR": str(self.folder), "RUNNER_ENGINE_BRIDGE": bridge}
+        # a daemon that starts removes the rules of all other engines: their ports, their networks
+        env = {**place, "RUNNER_ENGINE_IPTABLES": "false"}
         done = subprocess.run(
             [str(SCRIPT), command],
             env=os.environ | env,
