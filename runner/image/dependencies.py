@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import ExitCode, RunnerError
+from runner.image.formats.locked import ImagePython
 from runner.image.formats.model import Dependencies, Layout
 from runner.image.formats.pixi import read_pixi
 from runner.image.formats.poetry import has_package, read_poetry
@@ -24,8 +25,16 @@ from runner.settings.model import ImageSettings
 _NEVER = (".lock", ".yaml", ".yml", ".py", ".cfg", ".json")  # suffixes of no requirements file
 
 
-def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -> Dependencies:
-    """What to install for this project; with `cpu`, nothing may install CUDA.
+def read_dependencies(
+    project: Project, settings: ImageSettings, *, cpu: bool, target: ImagePython | None = None
+) -> Dependencies:
+    """What to install for this project.
+
+    Args:
+        project: has the files.
+        settings: of the project.
+        cpu: nothing may install CUDA.
+        target: Python and machine of the image; None: not known before it is built.
 
     Raises:
         RunnerError: the file or an extra is missing, or its format is not supported (2, 3).
@@ -37,9 +46,9 @@ def read_dependencies(project: Project, settings: ImageSettings, *, cpu: bool) -
     for one in (file, file.parent / "pyproject.toml") if file.name == "uv.lock" else (file,):
         check_bounds(one, layout.bounds)
     if file.name == "uv.lock":
-        found = read_uv_lock(file, layout, settings.extras, cpu=cpu)
+        found = read_uv_lock(file, layout, settings.extras, cpu=cpu, target=target)
     elif file.name.startswith("pylock"):
-        found = read_pylock(file, cpu=cpu)
+        found = read_pylock(file, cpu=cpu, target=target)
     elif file.name == "pixi.toml":
         found = read_pixi(file, layout, settings.extras, cpu=cpu)
     elif file.name == "pyproject.toml":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import platform
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from runner.image.context import (
     with_named,
 )
 from runner.image.dependencies import read_dependencies
+from runner.image.formats.locked import ImagePython
 from runner.image.formats.model import Dependencies
 from runner.image.python import check_python, python_of_base, read_wanted, select_base
 from runner.image.server import DOCKERFILE, PACKAGE
@@ -165,9 +167,11 @@ def _ours(
     cpu, wanted = variant == "cpu", read_wanted(project.root)
     named = base or settings.image.base
     base = named or select_base(wanted, BASES[variant])
+    fits = None
     if version := python_of_base(base):
         check_python(wanted, version, base=base)
-    found = read_dependencies(project, settings.image, cpu=cpu)
+        fits = ImagePython(version, platform.machine())
+    found = read_dependencies(project, settings.image, cpu=cpu, target=fits)
     found = replace(found, notes=(*found.notes, *name_keys(files)))
     files = with_named(files, found.named)
     if not named and base != BASES[variant]:

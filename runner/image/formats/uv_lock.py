@@ -9,6 +9,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from runner.guard.texts import read_text
+from runner.image.formats.locked import ImagePython, compare_wheels
 from runner.image.formats.model import LOCAL, Dependencies, Layout, as_lines
 from runner.image.formats.selection import Additions, select
 from runner.image.formats.wheel_folders import list_uv_folders
@@ -18,7 +19,14 @@ LOCKED = "/tmp/locked.txt"  # noqa: S108 - inside the build, on a tmpfs of its o
 ALONE = "--no-deps --no-sources"  # a project beside the lock that says what it needs
 
 
-def read_uv_lock(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool) -> Dependencies:
+def read_uv_lock(
+    file: Path,
+    layout: Layout,
+    extras: Sequence[str],
+    *,
+    cpu: bool,
+    target: ImagePython | None = None,
+) -> Dependencies:
     """What the project needs; `file` may lie above it, in the root of its workspace.
 
     Args:
@@ -26,13 +34,18 @@ def read_uv_lock(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool
         layout: of the project.
         extras: of the project, or groups.
         cpu: install no CUDA.
+        target: Python and machine of the image; None: not known before it is built.
+
+    Raises:
+        RunnerError: an extra is missing, or a package has no wheel that fits and no source (2); a
+            folder does not exist (3).
     """
     lock = read_toml(file)
     packages = [Toml(file, one) for one in lock.tables("package")]
     home = layout.root if _find_package(packages, file.parent, layout.root) else file.parent
     own, mine = home / "pyproject.toml", _find_package(packages, file.parent, home)
     wanted = select(read_toml(own), extras)
-    needed = _select_needed(lock, packages, mine, wanted)
+    needed = _select_needed(lock, packages, mine, wanted, target)
     torch = next((f"torch=={one.text('version')}" for one in needed if _name(one) == "torch"), None)
     local = [one for one in needed if one is not mine and _find_path(one)]
     words = [
@@ -58,6 +71,9 @@ def read_uv_lock(file: Path, layout: Layout, extras: Sequence[str], *, cpu: bool
         needs_git=any(one.has("source", "git") for one in needed),
         links=list_uv_folders(read_toml(file.with_name("pyproject.toml")), layout),
     )
+    if target:
+        notes = compare_wheels(file, (one.content for one in needed), target, cpu=cpu)
+        found = replace(found, notes=tuple(notes))
     return _with_folders(found, file, layout, local)
 
 
@@ -110,7 +126,11 @@ def _find_package(packages: Sequence[Toml], base: Path, home: Path) -> Toml | No
 
 
 def _select_needed(
-    lock: Toml, packages: Sequence[Toml], mine: Toml | None, wanted: Additions
+    lock: Toml,
+    packages: Sequence[Toml],
+    mine: Toml | None,
+    wanted: Additions,
+    target: ImagePython | None,
 ) -> list[Toml]:
     """The packages that the project needs, itself included; all members' without a project."""
     by_name: dict[str, list[Toml]] = defaultdict(list)
@@ -130,7 +150,8 @@ def _select_needed(
         seen.add((name, extra))
         for one in by_name.get(name, []):
             for line in _list_dependencies(one, extra):
-                todo += _follow(Toml(one.file, line))
+                if target is None or target.admits(line.get("marker")):
+                    todo += _follow(Toml(one.file, line))
     names = {name for name, _ in seen}
     return [one for one in packages if _name(one) in names]
 
