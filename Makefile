@@ -2,7 +2,7 @@
 # make test      every test except those that need a GPU; starts an engine if none answers
 # make lint      ruff, the layers of packages, and mypy
 # make generated compose files, reference pages and other files made from the code and pyproject.toml
-# make test-examples  every project of examples/ in containers, and under wandb agent (10 minutes)
+# make test-examples  every project of examples/ in containers, and under wandb agent (10 to 20 minutes)
 # make demo      a fleet of real containers runs a real sweep; make clean-demo removes it
 # make bench     the benchmarks under tests/bench
 # make bench-gap the time between two runs, warm, cold and under wandb agent
