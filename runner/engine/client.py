@@ -219,13 +219,16 @@ class Engine:
             return int(self._api.wait(identity, timeout=timeout_s)["StatusCode"])
 
     def probe(
-        self, image: str, command: tuple[str, ...], *, entrypoint: tuple[str, ...] = ()
+        self,
+        image: str,
+        command: tuple[str, ...],
+        *,
+        entrypoint: tuple[str, ...],
+        environment: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
         """Run a short-lived container without network; return its exit code and output."""
-        tmpfs = {"/tmp": "exec"}  # noqa: S108
-        with self.short_lived(
-            ContainerSpec("", image, command, entrypoint=entrypoint, tmpfs=tmpfs)
-        ) as box:
+        spec = ContainerSpec("", image, command, environment or {}, entrypoint=entrypoint)
+        with self.short_lived(replace(spec, tmpfs={"/tmp": "exec"})) as box:  # noqa: S108
             code = self.wait(box.id, timeout_s=TIMEOUT_S)
             return code, "\n".join(line.text for line in self.logs.of(box.id))
 

@@ -67,7 +67,9 @@ def build_image(
     if found is None:
         raise RunnerError(f"the engine does not have `{recipe.tag}` that it just built")
     _remember(state, recipe, found, base)
-    return replace(to_agent_image(engine, found, recipe.tag, recipe.kind, state), built=built)
+    return replace(
+        to_agent_image(engine, found, recipe.tag, recipe.kind, state, project), built=built
+    )
 
 
 def plan_build(

@@ -1,7 +1,7 @@
 """Find the image for a project's agents: the last one built, or a named one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +10,9 @@ from runner.disk.own_files import read_json
 from runner.engine.client import Engine
 from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
-from runner.image.probe import probe_image
+from runner.image.probe import Probe, probe_image
 from runner.project.find import Project
+from runner.project.imports import read_imports
 from runner.settings.model import Settings
 from runner.state.folder import State
 
@@ -29,6 +30,7 @@ class AgentImage:
     kind: ImageKind
     labels: Mapping[str, str]
     read_only: bool = False  # its programs do not write into it
+    activation: Mapping[str, str] = field(default_factory=dict)  # of the interpreter's environment
     size_bytes: int = 0
     built: bool = False  # this call built it
 
@@ -61,7 +63,7 @@ def find_image(
                 hint=f"`docker pull {name}`, or correct the name",
                 code=ExitCode.NOT_FOUND,
             )
-        return to_agent_image(engine, found, name, find_kind(found), state)
+        return to_agent_image(engine, found, name, find_kind(found), state, project)
     record = read_record(state)
     found = engine.images.find(record["id"]) if record else None
     if record is None or found is None:
@@ -71,20 +73,35 @@ def find_image(
             code=ExitCode.NOT_FOUND,
         )
     kind: ImageKind = "dockerfile" if record["kind"] == "dockerfile" else "ours"
-    return to_agent_image(engine, found, record["tag"], kind, state)
+    return to_agent_image(engine, found, record["tag"], kind, state, project)
 
 
 def to_agent_image(
-    engine: Engine, image: Image, tag: str, kind: ImageKind, state: State
+    engine: Engine, image: Image, tag: str, kind: ImageKind, state: State, project: Project
 ) -> AgentImage:
     """Make an `AgentImage`; finds the interpreter of images that we did not build."""
-    interpreter, read_only = paths.INTERPRETER, kind == "ours"
-    if kind != "ours":
-        probe = probe_image(engine, image.id, state, ours=False)
-        interpreter, read_only = probe.interpreter, kind == "dockerfile" and probe.has_project
-    return AgentImage(
-        image.id, tag, interpreter, kind, image.labels, read_only, size_bytes=image.size_bytes
+    made = AgentImage(
+        image.id, tag, paths.INTERPRETER, kind, image.labels, True, size_bytes=image.size_bytes
     )
+    if kind == "ours":
+        return made
+    probe = probe_agent_image(engine, made, state, project)
+    return replace(
+        made,
+        interpreter=probe.interpreter,
+        read_only=kind == "dockerfile" and probe.has_project,
+        activation=probe.activation,
+    )
+
+
+def probe_agent_image(engine: Engine, image: AgentImage, state: State, project: Project) -> Probe:
+    """Ask the image; of several interpreters that of the project's program answers.
+
+    Raises:
+        RunnerError: it has no Python 3.10 or newer (6).
+    """
+    imports = read_imports(project.root / project.program) if project.program else ()
+    return probe_image(engine, image.id, state, ours=image.kind == "ours", imports=imports)
 
 
 def find_kind(image: Image) -> ImageKind:

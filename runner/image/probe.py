@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,41 +11,23 @@ from runner.agent import looks
 from runner.agent.contract import paths, variables
 from runner.disk.own_files import read_json, write_json
 from runner.engine.client import Engine
-from runner.engine.errors import EngineError
+from runner.engine.types import Image
 from runner.errors import ExitCode, RunnerError
+from runner.image.interpreters import (
+    MARK,
+    OLDEST,
+    PLACES,
+    make_activation,
+    read_interpreters,
+    select_interpreter,
+)
 from runner.project.command_fault import WordFacts
 from runner.state.folder import State
 
-OLDEST = (3, 10)  # for the agent's code
-_MARK = "runner-probe:"
 _LOOKS = Path(looks.__file__)  # the image's Python reads its text
-_SCRIPT = f"""
-import json, os, sys
-found = {{"python": list(sys.version_info[:3]), "interpreter": sys.executable, "wandb": None}}
-try:
-    import wandb
-    found["wandb"] = wandb.__version__
-except Exception as error:
-    found["wandb_error"] = "%s: %s" % (type(error).__name__, error)
-files = None
-if os.path.isdir({paths.PROJECT!r}):
-    files = []
-    for folder, _, names in os.walk({paths.PROJECT!r}):
-        files += [os.path.relpath(os.path.join(folder, name), {paths.PROJECT!r}) for name in names]
-        if len(files) > 20000:
-            break
-found["files"] = files
-print("{_MARK}" + json.dumps(found))
-"""
 _SPECS = """
 import importlib.util, json
 print({mark!r} + json.dumps({{one: importlib.util.find_spec(one) is not None for one in {names}}}))
-"""
-# every interpreter on the image's PATH; the one that has wandb is the project's
-_SEARCH = f"""
-for one in "${variables.PYTHON}" python python3 {paths.INTERPRETER} /opt/conda/bin/python; do
-    if [ -n "$one" ] && command -v "$one" >/dev/null 2>&1; then "$one" -c "$1"; fi
-done
 """
 
 
@@ -58,6 +40,8 @@ class Probe:
     wandb: str | None  # version; None: cannot be imported
     wandb_error: str | None
     files: frozenset[str] | None  # of /opt/project; None: no such folder
+    activation: Mapping[str, str]  # variables that the image lacks for this interpreter
+    others: tuple[str, ...]  # interpreters that it has besides
 
     @property
     def has_project(self) -> bool:
@@ -69,7 +53,9 @@ class Probe:
         return self.files is not None and program.removeprefix("./") in self.files
 
 
-def probe_image(engine: Engine, image_id: str, state: State, *, ours: bool) -> Probe:
+def probe_image(
+    engine: Engine, image_id: str, state: State, *, ours: bool, imports: Sequence[str] = ()
+) -> Probe:
     """Ask the image in a short-lived container without network; caches the answer by image ID.
 
     Args:
@@ -77,17 +63,23 @@ def probe_image(engine: Engine, image_id: str, state: State, *, ours: bool) -> P
         image_id: `sha256:…`.
         state: stores the answer.
         ours: `runner build` made it, so its interpreter is known.
+        imports: modules that the project's program imports; they decide between interpreters.
 
     Raises:
         RunnerError: it has no Python 3.10 or newer (6).
     """
-    file = state.cache / "probes" / f"{image_id.partition(':')[2] or image_id}.json"
-    found = read_json(file)
-    if found is None:
-        found = _ask(engine, image_id, ours=ours)
-        if not state.read_only:
-            write_json(file, found)
-    return _to_probe(found)
+    stem = image_id.partition(":")[2] or image_id
+    file = state.cache / "probes" / f"{stem}.pythons.json"
+    known = read_json(file)
+    answers: list[dict[str, Any]] = (
+        read_interpreters(engine, image_id, ours=ours) if known is None else known["answers"]
+    )
+    chosen = select_interpreter(answers, imports)
+    if chosen is None:
+        raise _explain_lack(engine, image_id, answers)
+    if known is None and not state.read_only:
+        write_json(file, {"answers": answers})
+    return _to_probe(chosen, answers)
 
 
 def find_missing(
@@ -106,11 +98,16 @@ def find_missing(
     known: dict[str, bool] = read_json(file) or {}
     unknown = [one for one in names if one not in known]
     if unknown:
-        script = _SPECS.format(names=unknown, mark=_MARK)
-        _, text = engine.probe(image_id, ("-I", "-c", script), entrypoint=(probe.interpreter,))
+        script = _SPECS.format(names=unknown, mark=MARK)
+        _, text = engine.probe(
+            image_id,
+            ("-I", "-c", script),
+            entrypoint=(probe.interpreter,),
+            environment=probe.activation,
+        )
         for line in text.splitlines():
-            if line.startswith(_MARK):
-                known |= json.loads(line.removeprefix(_MARK))
+            if line.startswith(MARK):
+                known |= json.loads(line.removeprefix(MARK))
         if not state.read_only:
             write_json(file, known)
     return [one for one in names if known.get(one) is False]
@@ -135,77 +132,82 @@ def read_words(
     if found is None:
         place = repr(paths.PROJECT) if probe.has_project else "os.getcwd()"
         call = f"look({list(words)!r}, {place}, inside=True)"
-        script = f"{_LOOKS.read_text('utf-8')}\nimport json\nprint({_MARK!r} + json.dumps({call}))"
-        _, text = engine.probe(image_id, ("-I", "-c", script), entrypoint=(probe.interpreter,))
-        lines = (line for line in text.splitlines() if line.startswith(_MARK))
-        found = json.loads(next(lines, f"{_MARK}{{}}").removeprefix(_MARK))
+        script = f"{_LOOKS.read_text('utf-8')}\nimport json\nprint({MARK!r} + json.dumps({call}))"
+        _, text = engine.probe(
+            image_id,
+            ("-I", "-c", script),
+            entrypoint=(probe.interpreter,),
+            environment=probe.activation,
+        )
+        lines = (line for line in text.splitlines() if line.startswith(MARK))
+        found = json.loads(next(lines, f"{MARK}{{}}").removeprefix(MARK))
         if found and not state.read_only:
             write_json(file, found)
     return {word: WordFacts(**one) for word, one in found.items()}
 
 
-def check_wandb(probe: Probe, *, image: str) -> None:
+def check_wandb(probe: Probe, *, image: str, ours: bool) -> None:
     """Check that a run can log.
 
     Raises:
         RunnerError: the image lacks wandb (6).
     """
-    if probe.wandb is None:
-        raise RunnerError(
-            f"image `{image}` cannot import wandb ({probe.wandb_error})",
-            hint="add `wandb` to the project's dependencies, then `runner build`",
-            code=ExitCode.UNFIT,
+    if probe.wandb is not None:
+        return
+    hint = "add `wandb` to the project's dependencies, then `runner build`"
+    if not ours:
+        hint = (
+            f"install it there: `{probe.interpreter} -m pip install wandb`; no other Python has it"
         )
-
-
-def select_interpreter(answers: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The first new enough interpreter that has wandb, else the first new enough one."""
-    able = [one for one in answers if tuple(one["python"][:2]) >= OLDEST]
-    return next((one for one in able if one["wandb"]), able[0] if able else None)
-
-
-def _ask(engine: Engine, image_id: str, *, ours: bool) -> dict[str, Any]:
-    answers = _read_answers(engine, image_id, ours=ours)
-    if found := select_interpreter(answers):
-        return found
-    _check_architecture(engine, image_id)
-    versions = ", ".join(".".join(map(str, one["python"])) for one in answers)
+        if probe.others:
+            hint += f" (`{'`, `'.join(probe.others[:4])}`)"
     raise RunnerError(
-        f"image `{image_id[:19]}` has no Python of {OLDEST[0]}.{OLDEST[1]} or newer"
-        + (f" (it has {versions})" if versions else ""),
-        hint=f"choose an image with a newer Python, or set `{variables.PYTHON}` in it",
+        f"image `{image}` cannot import wandb ({probe.wandb_error})",
+        hint=hint,
         code=ExitCode.UNFIT,
     )
 
 
-def _check_architecture(engine: Engine, image_id: str) -> None:
-    """Refuse an image of another architecture, unless the engine can run it all the same."""
-    image, machine = engine.images.find(image_id), engine.info().architecture
-    if image and machine and image.architecture not in ("", machine):
-        named = image.tags[0] if image.tags else image_id[:19]
-        raise RunnerError(
-            f"image `{named}` is for {image.architecture}, and this machine is {machine}",
-            hint=f"`docker pull --platform linux/{machine} …`, or build it for {machine}",
+def _explain_lack(
+    engine: Engine, image_id: str, answers: Sequence[Mapping[str, Any]]
+) -> RunnerError:
+    """The error for an image in which no agent can run."""
+    image = engine.images.find(image_id)
+    named = image.tags[0] if image and image.tags else image_id[:19]
+    asked = image.environment.get(variables.PYTHON) if image else None
+    if other := _find_architecture(engine, image):
+        return RunnerError(
+            f"image `{named}` is for {other[0]}, and this machine is {other[1]}",
+            hint=f"`docker pull --platform linux/{other[1]} …`, or build it for {other[1]}",
             code=ExitCode.UNFIT,
         )
+    versions = ", ".join(".".join(map(str, one["python"])) for one in answers)
+    has = f" (it has {versions})" if versions else ""
+    oldest = ".".join(map(str, OLDEST))
+    if asked:
+        wrong = "is older than" if versions else "does not start as"
+        return RunnerError(
+            f"image `{named}` sets `{variables.PYTHON}={asked}`, which {wrong} a Python of "
+            f"{oldest} or newer{has}",
+            hint=f"correct `ENV {variables.PYTHON}=…` in its Dockerfile, or leave it out",
+            code=ExitCode.UNFIT,
+        )
+    return RunnerError(
+        f"image `{named}` has no Python of {oldest} or newer{has}",
+        hint=f"runner looked in {PLACES}: install one, or name it by `ENV {variables.PYTHON}=…`",
+        code=ExitCode.UNFIT,
+    )
 
 
-def _read_answers(engine: Engine, image_id: str, *, ours: bool) -> list[dict[str, Any]]:
-    try:
-        if ours:
-            _, text = engine.probe(image_id, ("-I", "-c", _SCRIPT), entrypoint=(paths.INTERPRETER,))
-        else:
-            command = ("-c", _SEARCH, "sh", _SCRIPT)
-            _, text = engine.probe(image_id, command, entrypoint=("/bin/sh",))
-    except EngineError:
-        if ours:
-            raise
-        return []  # an image without a shell
-    lines = (line for line in text.splitlines() if line.startswith(_MARK))
-    return [json.loads(line.removeprefix(_MARK)) for line in lines]
+def _find_architecture(engine: Engine, image: Image | None) -> tuple[str, str] | None:
+    """The image's architecture and the machine's, if they differ."""
+    machine = engine.info().architecture
+    if image is None or not machine or image.architecture in ("", machine):
+        return None
+    return image.architecture, machine
 
 
-def _to_probe(found: dict[str, Any]) -> Probe:
+def _to_probe(found: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> Probe:
     files = found.get("files")
     major, minor, micro = found["python"]
     return Probe(
@@ -214,4 +216,6 @@ def _to_probe(found: dict[str, Any]) -> Probe:
         wandb=found.get("wandb"),
         wandb_error=found.get("wandb_error"),
         files=None if files is None else frozenset(files),
+        activation=make_activation(found),
+        others=tuple(one["interpreter"] for one in answers if one is not found),
     )

@@ -10,8 +10,8 @@ from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_regular
 from runner.image.build import build_image, plan_build
 from runner.image.buildx import Build
-from runner.image.built import AgentImage
-from runner.image.probe import Probe, check_wandb, find_missing, probe_image
+from runner.image.built import AgentImage, probe_agent_image
+from runner.image.probe import Probe, check_wandb, find_missing
 from runner.image.python import check_python, read_wanted
 from runner.image.server import ensure_server_image
 from runner.project.env_files import read_dotenv
@@ -80,7 +80,7 @@ def build(session: Session, request: BuildRequest) -> tuple[AgentImage, Probe]:
         no_cache=request.no_cache,
         report=session.report,
     )
-    probe = probe_image(session.engine(), image.id, session.state, ours=image.kind == "ours")
+    probe = probe_agent_image(session.engine(), image, session.state, session.project)
     _check_fit(session, image, probe)
     _tag_for_compose(session, image)
     return image, probe
@@ -91,7 +91,7 @@ def _check_fit(session: Session, image: AgentImage, probe: Probe) -> None:
     project = session.project
     if image.kind == "ours":
         check_python(read_wanted(project.root), ".".join(map(str, probe.python)))
-    check_wandb(probe, image=image.tag)
+    check_wandb(probe, image=image.tag, ours=image.kind == "ours")
     missing = _find_missing(session, image, probe, project.program) if project.program else []
     if not missing:
         return

@@ -15,8 +15,7 @@ from runner.fleet.agents import Agent
 from runner.fleet.lock import locked_fleet
 from runner.fleet.plan import plan_command
 from runner.fleet.selection import Selection
-from runner.image.built import AgentImage
-from runner.image.probe import probe_image
+from runner.image.built import AgentImage, probe_agent_image
 from runner.launchers.docker.bundle import bundle_agent
 from runner.launchers.docker.command import CommandStarter, release_gpus, remove_unstarted
 from runner.launchers.docker.command_spec import Streams
@@ -191,7 +190,7 @@ def _make_launch(
     entity = names.entity or default_entity(server)
     check_may_write(server, entity)
     project = names.project or names.find_file_project() or names.fallback_project
-    probe = probe_image(engine, image.id, session.state, ours=image.kind == "ours")
+    probe = probe_agent_image(engine, image, session.state, session.project)
     bundle = server.ca_bundle and copy_ca_bundle(server.ca_bundle, session.state.cache)
     return Launch(
         fleet=session.state.fleet,
@@ -203,6 +202,7 @@ def _make_launch(
         network=ensure_network(server, engine, session),
         image=image.id,
         interpreter=image.interpreter,
+        activation=image.activation,
         read_only=image.read_only and probe.has_project,
         options=options,
         command=command,

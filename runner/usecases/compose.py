@@ -162,7 +162,7 @@ def _choose(
         cpus=cpus,
         program=run.program,
         provenance=json.dumps(labels),
-        extra=_write_extra(session, slots, dry_run=dry_run),
+        extra=_write_extra(session, slots, image.activation, dry_run=dry_run),
         trust=None if bundle is None else str(copy(bundle, dry_run=dry_run)),
         data=None if data == session.state.server else str(data),
         min_free=serve.min_free,
@@ -170,12 +170,14 @@ def _choose(
     )
 
 
-def _write_extra(session: Session, slots: tuple[Slot, ...], *, dry_run: bool) -> str | None:
+def _write_extra(
+    session: Session, slots: tuple[Slot, ...], activation: Mapping[str, str], *, dry_run: bool
+) -> str | None:
     """Write the file for settings that compose.yaml has no variables for; None if none is set."""
     settings, run = session.settings, session.settings.run
     own = (*paths.OWN_MOUNTS, paths.COMPOSE)
     mounts = resolve_mounts(run.mounts, session.project.root, own=own)
-    env = check_env(run.env)
+    env = {**activation, **check_env(run.env)}
     pin_index = settings.pin == "index" and not any(slot.is_cpu for slot in slots)
     file = shared_folder(session.state) / paths.EXTRA_FILE
     needed = mounts or env or pin_index or settings.memlock is not None

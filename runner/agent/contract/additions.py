@@ -19,6 +19,7 @@ When = Literal[
     "the run goes on",
     "you have certificates of your own",
     "people see the server at another address",
+    "the image has an environment that it does not activate",
 ]
 
 BY_WANDB = (
@@ -106,6 +107,16 @@ ADDITIONS = (
         dict.fromkeys(variables.TRUST, paths.CA_BUNDLE),
         "you have certificates of your own",
         "OpenSSL, Go, requests and curl trust them",
+    ),
+    Addition(
+        {
+            "PATH": "<its bin>:<the image's>",
+            "VIRTUAL_ENV": "<its folder>",
+            "CONDA_PREFIX": "<its folder>",
+            "CONDA_DEFAULT_ENV": "<its name>",
+        },
+        "the image has an environment that it does not activate",
+        "`python` and the commands of packages are the environment's; a venv or conda's",
     ),
 )
 

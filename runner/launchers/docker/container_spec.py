@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class Launch:
     project_dir: str | None = paths.PROJECT  # None: the image does not contain the project
     provenance: Mapping[str, Any] | None = None
     command: tuple[str, ...] | None = None  # `runner run`: in place of a sweep's runs
+    activation: Mapping[str, str] = field(default_factory=dict)  # of the interpreter's environment
     ca_bundle: Path | None = None  # for agents and runs, replaces the image's certificates
 
 
@@ -232,7 +233,8 @@ def make_environment(
     }
     threads = {variables.THREADS: str(max(1, int(cpus / len(slots))))} if cpus else {}
     trust = dict.fromkeys(variables.TRUST, paths.CA_BUNDLE) if launch.ca_bundle else {}
-    return {**variables.CACHES, **threads, **trust, **(launch.options.env or {}), **fixed}
+    ours = {**variables.CACHES, **launch.activation, **threads, **trust}
+    return {**ours, **(launch.options.env or {}), **fixed}
 
 
 def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -12,8 +12,8 @@ from runner.backend.connection import Connection
 from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.selection import Slot
-from runner.image.built import AgentImage
-from runner.image.probe import Probe, check_wandb, probe_image, read_words
+from runner.image.built import AgentImage, probe_agent_image
+from runner.image.probe import Probe, check_wandb, read_words
 from runner.launchers.docker.container_spec import AgentOptions, Launch, check_env
 from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
 from runner.launchers.docker.run_command import make_command
@@ -130,8 +130,8 @@ def check_image(
     Raises:
         RunnerError: its command cannot start (3), or it lacks wandb or a recent Python (6).
     """
-    probe = probe_image(engine, image.id, session.state, ours=image.kind == "ours")
-    check_wandb(probe, image=image.tag)
+    probe = probe_agent_image(engine, image, session.state, session.project)
+    check_wandb(probe, image=image.tag, ours=image.kind == "ours")
     _check_command(session, engine, image, probe, options, config)
     if probe.has_project:
         return ProjectPlace(PROJECT, image.read_only)
@@ -159,19 +159,27 @@ def _check_command(
     if fault is None:
         return
     local = make_sample(template, program, config)
-    if find_folder_fault(root, local, template) is None and probe.has_project:
-        missing = next(
-            (one for one in words if facts[one].kind is None and (root / one).is_file()), ""
-        )
-        if missing:
-            raise RunnerError(
-                f"the program `{missing}` is not in image `{image.tag}`",
-                hint="run `runner build`; it leaves out files that git or .dockerignore ignores",
-                code=ExitCode.NOT_FOUND,
-            )
+    missing = next((one for one in words if facts[one].kind is None and (root / one).is_file()), "")
+    if missing and find_folder_fault(root, local, template) is None:
+        raise _explain_absence(missing, image, probe)
     raise RunnerError(
         f"no run can start in image `{image.tag}`: {fault.message}",
         hint=fault.hint,
+        code=ExitCode.NOT_FOUND,
+    )
+
+
+def _explain_absence(program: str, image: AgentImage, probe: Probe) -> RunnerError:
+    """The error for a program that the project's folder has, and the image has not."""
+    hint = "run `runner build`; it leaves out files that git or .dockerignore ignores"
+    if not probe.has_project:
+        hint = (
+            f"a Dockerfile of two lines, `FROM {image.tag}` and `COPY . {PROJECT}`, named by "
+            "`[image] dockerfile`, makes an image with it"
+        )
+    return RunnerError(
+        f"the program `{program}` is not in image `{image.tag}`",
+        hint=hint,
         code=ExitCode.NOT_FOUND,
     )
 
@@ -214,6 +222,7 @@ def make_launch(
         network=ensure_network(server, engine, session),
         image=image.id,
         interpreter=image.interpreter,
+        activation=image.activation,
         read_only=place.read_only,
         options=options,
         project_dir=place.folder,

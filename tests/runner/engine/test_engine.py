@@ -186,7 +186,7 @@ def test_what_a_container_changed_is_found_and_copied(engine: Engine, tmp_path: 
 
 @pytest.mark.engine
 def test_a_probe_answers_and_is_gone(engine: Engine) -> None:
-    code, said = engine.probe(TINY, ("sh", "-c", "echo here; exit 7"))
+    code, said = engine.probe(TINY, ("-c", "echo here; exit 7"), entrypoint=("sh",))
 
     assert (code, said) == (7, "here")
     image = engine.images.find(TINY)

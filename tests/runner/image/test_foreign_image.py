@@ -9,6 +9,7 @@ import pytest
 
 from tests.rig.engine import TestEngine
 from tests.rig.plain import PlainImage, make_folder
+from tests.runner.image.layouts import environment, make_shelf
 
 pytestmark = pytest.mark.engine
 
@@ -74,3 +75,47 @@ def test_what_it_wrote_is_copied_before_its_container_goes(
     assert f"{agent}: its files are in `{work / agent}`" in said
     assert [one.name for one in (work / agent).iterdir()] == ["ready"]
     assert (work / agent / "ready").stat().st_uid == os.getuid()
+
+
+WAYWARD = f"""
+FROM @base
+{environment("/opt/conda", packages=False, conda=True)}
+{environment("/opt/conda/envs/train", conda=True)}
+RUN mkdir -p /srv/lab && chmod 1777 /srv/lab && echo 'echo started; exit 9' > /entry.sh
+ENV PATH=/opt/conda/bin:$PATH
+COPY <<'PROGRAM' /srv/lab/train.py
+import pathlib, sys
+import wandb
+pathlib.Path("prefix").write_text(sys.prefix)
+with wandb.init() as run:
+    run.log({{"loss": 1.0}})
+PROGRAM
+USER agent
+WORKDIR /srv/lab
+ENTRYPOINT ["sh", "/entry.sh"]
+CMD ["--help"]
+"""
+
+
+def test_an_image_with_entrypoint_user_folder_and_conda_works_as_it_is(
+    engine_env: TestEngine, plain_image: PlainImage, tmp_path: Path, fleet: str
+) -> None:
+    """The entrypoint would end it; `python` on the image's PATH has no wandb."""
+    shelf = make_shelf(engine_env, plain_image.record["tag"])
+    tag = shelf.build("wayward", WAYWARD)
+    folder = make_folder(tmp_path / "plain", fleet, engine_env.env)
+    (folder.root / "sweep.yaml").write_text(
+        "program: train.py\nmethod: grid\nmetric: {name: loss, goal: minimize}\n"
+        "parameters: {a: {values: [1]}}\n"
+        "command: [python, '${program}']\n"
+    )
+    start = ("up", "--gpus", "cpu", "--image", tag, "--sweep", "sweep.yaml", "--follow")
+
+    _, said = folder.run(*start)
+    folder.run("down")
+    shelf.remove()
+
+    assert "finished: loss 1" in said
+    work = folder.root / ".runner" / "work" / f"{fleet}-cpu-0"
+    assert (work / "prefix").read_text() == "/opt/conda/envs/train"
+    assert (work / "prefix").stat().st_uid == os.getuid()

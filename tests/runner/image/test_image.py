@@ -222,7 +222,7 @@ def test_a_dockerfile_of_ones_own_is_taken_as_it_is(place: Workplace, tiny_image
     probe = probe_image(place.engine, image.id, place.state, ours=False)
     assert probe.has_program("train.py")
     with pytest.raises(RunnerError, match="cannot import wandb"):
-        check_wandb(probe, image=image.tag)
+        check_wandb(probe, image=image.tag, ours=False)
 
 
 @pytest.mark.engine
