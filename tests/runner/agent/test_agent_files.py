@@ -157,8 +157,8 @@ def test_a_package_that_is_gone_is_no_package_any_more(copy: Copy) -> None:
         folder.mkdir()
         (folder / "mod.py").write_text("x")
     copy.fill()
-    for folder in ("pkg", "outputs"):
-        cache = copy.work / folder / "__pycache__"
+    for name in ("pkg", "outputs"):
+        cache = copy.work / name / "__pycache__"
         cache.mkdir()
         (cache / "mod.cpython-311.pyc").write_text("compiled")
     (copy.work / "outputs" / "last.pt").write_text("a run's")
