@@ -148,6 +148,7 @@ MEANINGS = {  # by key: what applies without it ("" if the code has a default), 
     ),
     "run.preload_free": ("1 GiB", "with less free memory nothing is imported ahead"),
     "run.foreign_mib": ("", "MiB; a GPU on which foreign processes hold more is refused"),
+    "run.live": ("", "runs work in the project's folder itself: [live](fleet.md#live)"),
     "serve.min_free": (
         "5 % of the disk, 1 GiB at most",
         "its server refuses files, never rows, below this free space: [space](server.md#space)",
@@ -273,7 +274,8 @@ def _render_table(purpose: str, commands: Sequence[Command]) -> str:
 
 def read_options(command: Command) -> set[str]:
     """All names of its options."""
-    return {name for one in command.command.params for name in one.opts if name.startswith("-")}
+    names = {name for one in command.command.params for name in (*one.opts, *one.secondary_opts)}
+    return {name for name in names if name.startswith("-")}
 
 
 def _render_command(one: Command) -> str:

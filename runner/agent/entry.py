@@ -29,12 +29,14 @@ from runner.agent.protocol import (
     read_template,
 )
 from runner.agent.refusals import RefusedError, StopRequestedError, describe_os_error
-from runner.agent.report import StatusFile, say
+from runner.agent.report import StatusFile, say, show_name
 from runner.agent.settings import AgentSettings, read_container, read_settings
 from runner.agent.signals import Inbox
 from runner.agent.wandb_settings import write_wandb_settings
 from runner.agent.watch import RunWatch
 from runner.agent.workcopy import fill, rotate
+
+SHOWN = 10  # names of files in the log
 
 
 def main(lease: Lease | None = None) -> int:
@@ -168,7 +170,14 @@ def fill_workspace(settings: AgentSettings) -> None:
             f"cannot fill the working copy `{settings.workspace}`: {describe_os_error(error)}"
         ) from error
     if done.kept:
-        say(f"left as a run changed them: {', '.join(done.kept[:10])}")
+        say(f"left as a run changed them: {', '.join(map(show_name, done.kept[:SHOWN]))}")
+    for path, name in done.beside[:SHOWN]:
+        say(
+            f"warning: a run and the new image both changed `{show_name(path)}`: the image's is "
+            f"used, the run's is kept as `{show_name(name)}`"
+        )
+    if len(done.beside) > SHOWN:
+        say(f"warning: likewise {len(done.beside) - SHOWN} more: the runs' are named `*.kept`")
 
 
 def _read_command(settings: AgentSettings, link: Link) -> tuple[tuple[str, ...], str | None]:

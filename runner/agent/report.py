@@ -22,6 +22,13 @@ def say(text: str) -> None:
         return
 
 
+def show_name(name: str) -> str:
+    """A file's name in a line: a program may have put line ends and escapes into it."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in name
+    )
+
+
 class StatusFile:
     """An agent's status on disk, replaced as a whole; nothing is kept where there is no folder."""
 

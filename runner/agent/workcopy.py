@@ -1,8 +1,9 @@
 """The working copy: the project's files beside what its runs write.
 
 A manifest in the status folder lists what was placed, with hashes: only that is ever replaced or
-deleted, and only while it is still as placed. A program may write there, so the host believes
-nothing of it: which sweep a copy is of it remembers itself.
+deleted, and only while it is still as placed. What a run wrote in the place of a file that the
+project has changed is renamed. A program may write the manifest, so the host believes nothing of
+it: which sweep a copy is of it remembers itself.
 """
 
 import fcntl
@@ -19,6 +20,9 @@ from runner.agent.contract.status import is_plain
 from runner.agent.foreign import MANIFEST_BYTES, read_foreign_text
 from runner.agent.report import write_atomic
 
+_EXECUTABLE = "x"  # behind the hash of such a file
+_LONGEST_NAME = 240  # bytes, which leave room for a suffix
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -29,8 +33,9 @@ class Manifest:
     placing: Mapping[str, str] = field(default_factory=dict)  # of a filling that did not end
 
     def holds(self, path: str, digest: str) -> bool:
-        """Whether the file is as it was placed."""
-        return digest in (self.files.get(path), self.placing.get(path))
+        """Whether the file's content is as it was placed; a file system may have no modes."""
+        known = (self.files.get(path, ""), self.placing.get(path, ""))
+        return digest.rstrip(_EXECUTABLE) in [one.rstrip(_EXECUTABLE) for one in known if one]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Filled:
 
     placed: int
     deleted: int
-    kept: tuple[str, ...]  # a run changed these, so they stay as they are
+    kept: tuple[str, ...] = ()  # only a run changed these, so they stay as they are
+    beside: "tuple[tuple[str, str], ...]" = ()  # both changed these: path, and where the run's is
 
 
 def read_manifest(file: Path) -> Manifest | None:
@@ -69,7 +75,7 @@ def fill(
     copy.mkdir(parents=True, exist_ok=True)
     old = (manifest_file and read_manifest(manifest_file)) or Manifest(sweep, {})
     wanted = {
-        path: hash_file(source / path)
+        path: _hash_with_mode(source / path)
         for path in _walk(source)
         if not _is_below(PurePosixPath(path), mounts)
     }
@@ -77,20 +83,24 @@ def fill(
     deleted = [
         path for path in old.files if path not in wanted and _delete(copy, path, old, mounts)
     ]
-    placed, kept = [], []
+    placed, kept, beside = 0, [], []
     for path, digest in wanted.items():
         there = _hash_there(copy, path)
         if there == digest:
             continue
-        if there is None or old.holds(path, there):
-            _place(source / path, copy / path)
-            placed.append(path)
-        else:
-            kept.append(path)
+        if there is not None and not old.holds(path, there):
+            unchanged = old.files.get(path) == digest
+            aside = None if unchanged else _set_beside(copy, path, mounts)
+            if aside is None:
+                kept.append(path)
+                continue
+            beside.append((path, aside))
+        _place(source / path, copy / path)
+        placed += 1
     changed = {path: old.files[path] for path in kept if path in old.files}
     mine = {path: digest for path, digest in wanted.items() if path not in set(kept)}
     _write(manifest_file, {"sweep": sweep, "files": {**mine, **changed}})
-    return Filled(len(placed), len(deleted), tuple(kept))
+    return Filled(placed, len(deleted), tuple(kept), tuple(beside))
 
 
 def rotate(copy: Path, manifest_file: Path | None, *, sweep: str) -> Path | None:
@@ -173,27 +183,57 @@ def _walk(source: Path) -> Iterator[str]:
                 yield path.relative_to(source).as_posix()
 
 
+def _hash_with_mode(path: Path) -> str:
+    executable = not path.is_symlink() and path.stat().st_mode & 0o100
+    return hash_file(path) + (_EXECUTABLE if executable else "")
+
+
 def _hash_there(copy: Path, path: str) -> str | None:
     """The hash of what lies at `path`: None for nothing, "" for what is no file of ours."""
-    parents = [copy / parent for parent in list(PurePosixPath(path).parents)[:-1]]
-    if any(parent.is_symlink() or (parent.exists() and not parent.is_dir()) for parent in parents):
-        return ""  # a run put something else in the way of a folder
+    if _find_obstacle(copy, path):
+        return ""
     there = copy / path
     if not there.is_symlink() and not there.exists():
         return None
-    return hash_file(there) if there.is_symlink() or there.is_file() else ""
+    return _hash_with_mode(there) if there.is_symlink() or there.is_file() else ""
+
+
+def _find_obstacle(copy: Path, path: str) -> Path | None:
+    """What a run put in the place of one of the file's folders."""
+    for parent in reversed(list(PurePosixPath(path).parents)[:-1]):
+        place = copy / parent
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            return place
+    return None
+
+
+def _set_beside(copy: Path, path: str, mounts: Sequence[PurePosixPath]) -> str | None:
+    """Rename what a run put in a file's place; its new path, None where a mount lies in it."""
+    place = _find_obstacle(copy, path) or copy / path
+    inner = PurePosixPath(place.relative_to(copy))
+    if any(inner in mount.parents for mount in mounts):
+        return None
+    name = os.fsdecode(os.fsencode(place.name)[:_LONGEST_NAME])
+    aside = _free_name(place.with_name(f"{name}.kept"))
+    place.rename(aside)
+    return str(aside.relative_to(copy))
 
 
 def _place(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(f".{target.name[:200]}.new")
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()  # the name may have any length
+    fresh = target.with_name(f".{digest[:16]}.new")
     fresh.unlink(missing_ok=True)
-    if source.is_symlink():
-        fresh.symlink_to(source.readlink())
-    else:
-        shutil.copyfile(source, fresh)
-        fresh.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
-    fresh.replace(target)
+    try:
+        if source.is_symlink():
+            fresh.symlink_to(source.readlink())
+        else:
+            shutil.copyfile(source, fresh)
+            fresh.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+        fresh.replace(target)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def _delete(copy: Path, path: str, old: Manifest, mounts: Sequence[PurePosixPath]) -> bool:
@@ -203,11 +243,24 @@ def _delete(copy: Path, path: str, old: Manifest, mounts: Sequence[PurePosixPath
     if not there or not old.holds(path, there):
         return False
     (copy / path).unlink()
+    _delete_compiled(copy / path)
     for parent in list(PurePosixPath(path).parents)[:-1]:
         if parent in mounts or any((copy / parent).iterdir()):
             break
         (copy / parent).rmdir()
     return True
+
+
+def _delete_compiled(source: Path) -> None:
+    """What Python made of a module: with it, a folder without modules would still be a package."""
+    cache = source.with_name("__pycache__")
+    if source.suffix != ".py" or cache.is_symlink() or not cache.is_dir():
+        return
+    for file in list(cache.iterdir()):
+        if file.suffix == ".pyc" and file.name.startswith(f"{source.stem}.") and file.is_file():
+            file.unlink()
+    if not any(cache.iterdir()):
+        cache.rmdir()
 
 
 def _is_below(path: PurePosixPath, mounts: Sequence[PurePosixPath]) -> bool:
@@ -216,7 +269,7 @@ def _is_below(path: PurePosixPath, mounts: Sequence[PurePosixPath]) -> bool:
 
 def _free_name(path: Path) -> Path:
     number, name = 1, path
-    while name.exists():
+    while name.is_symlink() or name.exists():
         number += 1
         name = path.with_name(f"{path.name}.{number}")
     return name

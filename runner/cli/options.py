@@ -26,6 +26,10 @@ BuildOption = Annotated[bool, typer.Option("--build", help="Build the image firs
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Log runs on disk, for `sync-offline` later.")
 ]
+LiveOption = Annotated[
+    bool | None,
+    typer.Option("--live/--no-live", help="Work in the project's own folder, not in a copy."),
+]
 EnvFileOption = Annotated[Path | None, typer.Option("--env-file", help="Read lines of NAME=VALUE.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Start beside other processes.")]
 AgentsArgument = Annotated[

@@ -17,6 +17,7 @@ from runner.cli.options import (
     ForceOption,
     GpusOption,
     ImageOption,
+    LiveOption,
     OfflineOption,
     ServerOption,
     YesOption,
@@ -58,6 +59,7 @@ def run(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set a variable.")
     ] = None,
     env_file: EnvFileOption = None,
+    live: LiveOption = None,
     shm_size: Annotated[str | None, typer.Option(help="Shared memory: `16g`.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory: `64g`.")] = None,
     cpus: Annotated[float | None, typer.Option(help="CPU cores.")] = None,
@@ -76,6 +78,7 @@ def run(
         flags={
             "run.mounts": [absolute_mount(text, Path.cwd()) for text in mount or ()],
             "run.env": [*(read_env_file(env_file) if env_file else ()), *(env or ())],
+            "run.live": live,
             "run.shm_size": shm_size,
             "run.memory": memory,
             "run.cpus": cpus,
@@ -123,10 +126,10 @@ def _attach(session: Session, request: CommandRequest) -> int:
 
 
 def _report_start(session: Session, done: StartedCommand) -> None:
-    folder = session.state.work / done.name
-    if done.in_copy:
-        console.note(f"{done.name} works in `{folder}`")
+    if done.folder:
+        console.note(f"{done.name} works in `{done.folder}`")
     else:
+        folder = session.state.work / done.name
         console.note(
             f"{done.name} works in its image; `{folder}` gets its files when it is removed"
         )

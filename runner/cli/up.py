@@ -18,6 +18,7 @@ from runner.cli.options import (
     GpusOption,
     ImageOption,
     JsonOption,
+    LiveOption,
     OfflineOption,
     ServerOption,
     SweepOption,
@@ -56,6 +57,7 @@ def up(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set a variable for the runs.")
     ] = None,
     env_file: EnvFileOption = None,
+    live: LiveOption = None,
     shm_size: Annotated[str | None, typer.Option(help="Shared memory per agent: `16g`.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory per agent: `64g`.")] = None,
     cpus: Annotated[float | None, typer.Option(help="CPU cores per agent.")] = None,
@@ -101,6 +103,7 @@ def up(
         flags={
             "run.mounts": [absolute_mount(text, Path.cwd()) for text in mount or ()],
             "run.env": [*(read_env_file(env_file) if env_file else ()), *(env or ())],
+            "run.live": live,
             "run.shm_size": shm_size,
             "run.memory": memory,
             "run.cpus": cpus,

@@ -18,9 +18,6 @@ NEVER = frozenset({".git", ".runner", "wandb", ".env", ".netrc", "__pycache__"})
 SAID_BYTES = 200 * 10**6  # above this: a note with the largest files
 MOST_BYTES = 5 * 10**9  # above this: refused, as it must be data
 PACKAGES = (".whl", ".tar.gz", ".zip")
-KEYS = frozenset(  # names of files with keys or passwords
-    {".env", ".netrc", ".pypirc", ".git-credentials", "id_rsa", "id_ecdsa", "id_ed25519"}
-)
 LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -69,21 +66,13 @@ def list_files(root: Path, *, leave_out: Iterable[Path] = ()) -> Files:
     return Files(root, kept, (*files.notes, *_weigh(files)))
 
 
-def name_keys(files: Files) -> list[str]:
-    """Notes for files with keys that go into the image."""
-    found = [one.path for one in files.files if Path(one.path).name in KEYS]
-    way = "ignore it in `.gitignore` (without git in `.dockerignore`), or mount it"
-    return [f"`{one}` looks like a key and goes into the image: {way}" for one in found]
-
-
-def name_exposed_keys(context: Path) -> list[str]:
-    """Notes for files with keys at the top of a build context that its .dockerignore lets in."""
+def list_top(context: Path) -> list[str]:
+    """Names of the files at the top of a build context that its .dockerignore lets in."""
     from docker.utils.build import PatternMatcher
 
     ignored = PatternMatcher(_read_dockerignore(context))
-    found = [one for one in sorted(KEYS) if (context / one).is_file() and not ignored.matches(one)]
-    why = "is in the build context, so that `COPY . …` puts it into the image"
-    return [f"`{one}` {why}: name it in `.dockerignore`" for one in found]
+    names = sorted(one.name for one in context.iterdir() if one.is_file() and not one.is_symlink())
+    return [one for one in names if not ignored.matches(one)]
 
 
 def list_wheels(folder: Path) -> Files:

@@ -21,14 +21,13 @@ from runner.image.context import (
     list_file,
     list_files,
     list_wheels,
-    name_exposed_keys,
-    name_keys,
     stage_files,
     with_named,
 )
 from runner.image.dependencies import read_dependencies
 from runner.image.formats.locked import ImagePython
 from runner.image.formats.model import Dependencies
+from runner.image.key_files import name_exposed_keys, name_keys
 from runner.image.python import check_python, python_of_base, read_wanted, select_base
 from runner.image.server import DOCKERFILE, PACKAGE
 from runner.image.variant import BASES, CUDA12_INDEX, Name

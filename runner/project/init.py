@@ -114,6 +114,7 @@ def settings_text(project: Project, data: list[str]) -> str:
             '# timeout = "12h"                       # the longest that a run may take',
             '# idle_timeout = "30m"                  # and may do nothing',
             '# preload = ["off"]                     # start each run cold',
+            "# live = true                           # for development: no copies, runs work here",
             "",
         ]
     )

@@ -37,6 +37,9 @@ def find_claims(
         if isinstance(value, str) and not is_inside(project, value):
             effect = f"files outside of the project are read: {project.root / value}"
             yield Claim(folder, key, value, origin, effect)
+    if values.get("run.live"):
+        effect = "runs read and change the project's folder itself, not a copy"
+        yield Claim(folder, "run.live", "true", origin, effect)
     yield from find_wandb_claims(home, Path.cwd(), environ)
 
 

@@ -139,6 +139,19 @@ def _positive(value: object) -> float:
     raise ValueError
 
 
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def _parse_switch(text: str) -> bool:
+    if text in ("true", "false"):
+        return text == "true"
+    raise ValueError
+
+
+SWITCH = Kind("true or false", _switch, _parse_switch)
 TEXT = Kind("a string", _text, _text)
 TEXTS = Kind("a list of strings", _texts, _parse_texts)
 MODULES = Kind('a list of modules, or ["off"]', _modules, lambda text: _modules(_parse_texts(text)))

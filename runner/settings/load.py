@@ -51,6 +51,7 @@ KEYS: Mapping[str, Kind] = {
     "run.preload": kinds.MODULES,
     "run.preload_free": kinds.SIZE,
     "run.foreign_mib": kinds.COUNT,
+    "run.live": kinds.SWITCH,
     "serve.min_free": kinds.SIZE,
     "serve.memory": kinds.SIZE,
     "sync.to": kinds.TEXT,

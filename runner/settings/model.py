@@ -45,6 +45,7 @@ class RunSettings:
     preload: tuple[str, ...] = ()  # modules, or "off"
     preload_free: int | None = None  # bytes; None: the agent's default
     foreign_mib: int = 500
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runner.agent.contract.commands import NO_SWEEP
 from runner.agent.contract.paths import PROJECT
@@ -16,24 +17,28 @@ from runner.fleet.lock import locked_fleet
 from runner.fleet.plan import plan_command
 from runner.fleet.selection import Selection
 from runner.image.built import AgentImage, probe_agent_image
+from runner.image.probe import Probe
 from runner.launchers.docker.bundle import bundle_agent
 from runner.launchers.docker.command import CommandStarter, release_gpus, remove_unstarted
 from runner.launchers.docker.command_spec import Streams
-from runner.launchers.docker.container_spec import AgentOptions, Launch, check_env
+from runner.launchers.docker.container_spec import AgentOptions, Launch
 from runner.launchers.docker.copy_out import remove_agents
-from runner.launchers.docker.mounts import describe_outside, resolve_mounts
+from runner.launchers.docker.live import LiveFolder
+from runner.launchers.docker.mounts import resolve_mounts
 from runner.launchers.docker.observe import read_agent, read_agents
 from runner.launchers.docker.start import make_host, prepare_folders
+from runner.launchers.docker.user_env import check_env
 from runner.state.owner import check_owner
 from runner.sweeps.place import check_may_write, default_entity
 from runner.usecases.session import Session
 from runner.usecases.slots import find_slots
+from runner.usecases.up.live import choose_live, report_live
 from runner.usecases.up.prepare import check_limits, ensure_network
 from runner.usecases.up.request import (
     Planned,
-    describe_mount,
     find_agent_image,
     report_changes,
+    report_mounts,
 )
 from runner.usecases.up.target import check_reachable
 
@@ -64,7 +69,7 @@ class StartedCommand:
 
     name: str
     container: str
-    in_copy: bool  # it works in a working copy, not in a folder of the image
+    folder: Path | None  # where it works; None: in a folder of the image
 
 
 def start_command(
@@ -86,12 +91,12 @@ def start_command(
     image = find_agent_image(
         session, engine, request.gpus, named=request.image, build=request.build
     )
-    options = _make_options(session, offline=request.offline)
+    probe = probe_agent_image(engine, image, state, session.project)
+    live = report_live(session, choose_live(session, installed=probe.has_project), 1)
+    options = _make_options(session, offline=request.offline, live=live)
     check_limits(options, engine)
-    outside = describe_outside(session.settings.run.mounts, session.project.root)
-    for mount in outside:
-        session.report(describe_mount(mount))
-    if not (request.build or request.image):
+    outside = report_mounts(session)
+    if not (request.build or request.image or live):
         report_changes(session)
     wait = "waiting for another `runner up` of this fleet"
     with locked_fleet(state, wait, session.report):
@@ -104,7 +109,7 @@ def start_command(
         if request.dry_run or planned.refused:
             return planned
         server = session.servers(request.server).get()
-        launch = _make_launch(session, engine, server, image, options, request.command)
+        launch = _make_launch(session, engine, server, image, probe, options, request.command)
         code = bundle_agent(state.cache)
         starter = CommandStarter(
             engine=engine,
@@ -117,7 +122,8 @@ def start_command(
             before_start=before_start,
         )
         container = starter.start(slots)
-        return StartedCommand(name, container, launch.project_dir is not None)
+        copy = state.work / name if launch.in_workspace else None
+        return StartedCommand(name, container, live.root if live else copy)
 
 
 def discard(session: Session, container: str) -> None:
@@ -162,7 +168,7 @@ def choose_name(wanted: str | None, agents: Sequence[Agent], fleet: str) -> str:
     return name
 
 
-def _make_options(session: Session, *, offline: bool) -> AgentOptions:
+def _make_options(session: Session, *, offline: bool, live: LiveFolder | None) -> AgentOptions:
     run = session.settings.run
     return AgentOptions(
         mounts=resolve_mounts(run.mounts, session.project.root),
@@ -174,6 +180,7 @@ def _make_options(session: Session, *, offline: bool) -> AgentOptions:
         pin_index=session.settings.pin == "index",
         memlock=session.settings.memlock,
         offline=offline,
+        live=live,
     )
 
 
@@ -182,6 +189,7 @@ def _make_launch(
     engine: Engine,
     server: Connection,
     image: AgentImage,
+    probe: Probe,
     options: AgentOptions,
     command: tuple[str, ...],
 ) -> Launch:
@@ -190,7 +198,6 @@ def _make_launch(
     entity = names.entity or default_entity(server)
     check_may_write(server, entity)
     project = names.project or names.find_file_project() or names.fallback_project
-    probe = probe_agent_image(engine, image, session.state, session.project)
     bundle = server.ca_bundle and copy_ca_bundle(server.ca_bundle, session.state.cache)
     return Launch(
         fleet=session.state.fleet,
@@ -203,9 +210,9 @@ def _make_launch(
         image=image.id,
         interpreter=image.interpreter,
         activation=image.activation,
-        read_only=image.read_only and probe.has_project,
+        read_only=image.read_only and (probe.has_project or options.live is not None),
         options=options,
         command=command,
-        project_dir=PROJECT if probe.has_project else None,
+        project_dir=PROJECT if probe.has_project and options.live is None else None,
         ca_bundle=bundle,
     )

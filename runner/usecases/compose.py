@@ -24,10 +24,10 @@ from runner.fleet.selection import Slot, parse_selection
 from runner.guard.texts import read_text
 from runner.image.built import find_image
 from runner.image.server import ensure_server_image, server_tag
-from runner.launchers.docker.container_spec import check_env
 from runner.launchers.docker.mounts import resolve_mounts
 from runner.launchers.docker.observe import read_agents
 from runner.launchers.docker.start import make_host
+from runner.launchers.docker.user_env import check_env
 from runner.server_container.container import find_server, network_name
 from runner.server_container.files import find_data, make_data
 from runner.server_container.port import select_port
@@ -124,6 +124,8 @@ def _choose(
 ) -> ComposePins:
 
     engine, run, serve = session.engine(), session.settings.run, session.settings.serve
+    if run.live:
+        session.report("warning: `run.live` counts for `up` and `run` only: Compose's agents copy")
     agents = read_agents(engine, session.state)
     selection = parse_selection(gpus) if gpus else None
     slots = tuple(find_slots(session, agents, selection)) if selection else ()

@@ -11,9 +11,9 @@ from runner.agent.contract import labels, limits, paths, variables
 from runner.agent.contract.servers import ServerKind
 from runner.agent.contract.sweeps import SweepPath
 from runner.engine.types import ContainerSpec, GpuAccess, Mount
-from runner.errors import ExitCode, RunnerError
 from runner.fleet.plan import hash_settings
 from runner.fleet.selection import Slot
+from runner.launchers.docker.live import LiveFolder
 from runner.state.folder import State
 
 
@@ -37,6 +37,7 @@ class AgentOptions:
     pin_index: bool = False
     memlock: int | None = None
     offline: bool = False  # runs log on disk only; the agent still asks the server
+    live: LiveFolder | None = None  # None: each agent works in a copy
 
     @property
     def hash(self) -> str:
@@ -49,6 +50,8 @@ class AgentOptions:
         # agents of old do not have them
         newer = ("offline", "run_timeout_s", "idle_timeout_s", "preload", "preload_free_bytes")
         known = {name: value for name in newer if (value := getattr(self, name))}
+        if self.live:
+            known["live"] = str(self.live.root)
         return hash_settings(
             {"asked": asked, "mounts": mounts, "env": dict(self.env or {}), **known}
         )
@@ -69,11 +72,16 @@ class Launch:
     interpreter: str
     read_only: bool  # mount the root read-only: only for images that `build` made
     options: AgentOptions
-    project_dir: str | None = paths.PROJECT  # None: the image does not contain the project
+    project_dir: str | None = paths.PROJECT  # to be copied; None: the image has no project
     provenance: Mapping[str, Any] | None = None
     command: tuple[str, ...] | None = None  # `runner run`: in place of a sweep's runs
     activation: Mapping[str, str] = field(default_factory=dict)  # of the interpreter's environment
     ca_bundle: Path | None = None  # for agents and runs, replaces the image's certificates
+
+    @property
+    def in_workspace(self) -> bool:
+        """Whether runs work on the host, and not in a folder of the image."""
+        return self.project_dir is not None or self.options.live is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ class Folders:
     state: State
     agent: str
     code: Path  # `.runner/cache/agent-<hash>`
+    live: LiveFolder | None = None
 
     @property
     def workspace(self) -> Path:
@@ -123,7 +132,7 @@ class Folders:
         """The mounts that docs/container.md lists."""
         return (
             Mount(str(self.state.runs), paths.RUNS),
-            Mount(str(self.workspace), paths.WORKSPACE),
+            *(self.live.mounts() if self.live else [Mount(str(self.workspace), paths.WORKSPACE)]),
             Mount(str(self.state.checkpoints), paths.CHECKPOINTS),
             Mount(str(self.cache), paths.CACHE),
             Mount(str(self.state.status / self.agent), paths.STATUS),
@@ -169,10 +178,13 @@ def make_spec(
         cpus=cpus,
         pids_limit=limits.AGENT_PIDS,
         read_only=launch.read_only,
-        tmpfs=dict.fromkeys((paths.TEMPORARY, paths.HOME), limits.AGENT_TMPFS),
+        tmpfs={
+            **dict.fromkeys((paths.TEMPORARY, paths.HOME), limits.AGENT_TMPFS),
+            **(folders.live.tmpfs() if folders.live else {}),
+        },
         restart=limits.RESTART,
         stop_timeout_s=launch.options.grace_s + limits.STOP_MARGIN_S,
-        working_dir=paths.WORKSPACE if launch.project_dir else None,
+        working_dir=paths.WORKSPACE if launch.in_workspace else None,
         rlimits=rlimits,
     )
 
@@ -237,28 +249,6 @@ def make_environment(
     return {**ours, **(launch.options.env or {}), **fixed}
 
 
-def check_env(env: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Check the user's variables against those that the contract sets or keeps secret.
-
-    Raises:
-        RunnerError: one would be lost, or would show a key in `docker inspect` (2).
-    """
-    env = env or {}
-    if fixed := sorted(name for name in env if variables.is_reserved(name)):
-        raise RunnerError(
-            f"runner sets `{fixed[0]}` in every agent; `--env` and `[run] env` cannot change it",
-            hint="`--gpus`, `--sweep`, `--server` and `--pin` do",
-            code=ExitCode.USAGE,
-        )
-    if variables.API_KEY in env:
-        raise RunnerError(
-            f"`{variables.API_KEY}` as `--env` or `[run] env` would show in `docker inspect`",
-            hint="leave it out: each run gets the key of its server from a file",
-            code=ExitCode.USAGE,
-        )
-    return env
-
-
 def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
     options, command = launch.options, launch.command or launch.options.command
     numbers = {
@@ -275,7 +265,7 @@ def _optional(launch: Launch, cpus: float | None) -> dict[str, str]:
         variables.PROGRAM: options.program,
         variables.PROJECT_DIR: launch.project_dir,
         # an image without the project keeps its own working folder
-        variables.WORKSPACE: paths.WORKSPACE if launch.project_dir else None,
+        variables.WORKSPACE: paths.WORKSPACE if launch.in_workspace else None,
         variables.APP_URL: launch.app_url,
     }
     return {name: value for name, value in values.items() if value is not None}

@@ -8,6 +8,7 @@ from runner.engine.types import Mount
 from runner.errors import ExitCode, RunnerError
 from runner.guard.sources import find_danger
 from runner.guard.walk import make_file, walk
+from runner.launchers.docker.live import LiveFolder
 from runner.settings.model import FLAG
 from runner.settings.mounts import UserMount, not_a_mount
 from runner.state.folder import State
@@ -56,17 +57,28 @@ def _find_source(mount: UserMount, base: Path) -> Path:
     return (base / Path(mount.source).expanduser()).resolve()
 
 
-def make_mount_points(mounts: Sequence[Mount], state: State, agent: str) -> None:
+def make_mount_points(
+    mounts: Sequence[Mount], state: State, agent: str, *, live: LiveFolder | None = None
+) -> None:
     """Make the mount points in the working copy: the engine would make them as root.
+
+    Args:
+        mounts: of the user.
+        state: the state folder of the fleet.
+        agent: whose working copy it is.
+        live: the folder in which runs work instead.
 
     Raises:
         RunnerError: a program has put something else in the way.
     """
     for mount in mounts:
-        make_point(state, agent, mount.target, is_file=not Path(mount.source).is_dir())
+        is_file = not Path(mount.source).is_dir()
+        make_point(state, agent, mount.target, is_file=is_file, live=live.root if live else None)
 
 
-def make_point(state: State, agent: str, target: str, *, is_file: bool) -> None:
+def make_point(
+    state: State, agent: str, target: str, *, is_file: bool, live: Path | None = None
+) -> None:
     """Make the folder or file in a working copy on which something is mounted.
 
     Args:
@@ -74,6 +86,7 @@ def make_point(state: State, agent: str, target: str, *, is_file: bool) -> None:
         agent: whose working copy it is.
         target: path in the container; outside of the working copy nothing is made.
         is_file: a file is mounted there.
+        live: the folder in which runs work instead.
 
     Raises:
         RunnerError: a program has put something else in the way.
@@ -81,10 +94,11 @@ def make_point(state: State, agent: str, target: str, *, is_file: bool) -> None:
     if WORKSPACE not in PurePosixPath(target).parents:
         return
     parts = PurePosixPath(target).relative_to(WORKSPACE).parts
-    folders = ("work", agent, *(parts[:-1] if is_file else parts))
-    with walk(state.root, *folders, mode=0o755) as folder:
+    start, above = (live, ()) if live else (state.root, ("work", agent))
+    folders = (*above, *(parts[:-1] if is_file else parts))
+    with walk(start, *folders, mode=0o755) as folder:
         if is_file:
-            make_file(parts[-1], folder, state.root.joinpath(*folders, parts[-1]))
+            make_file(parts[-1], folder, start.joinpath(*folders, parts[-1]))
 
 
 def _resolve(mount: UserMount, base: Path, own: Sequence[str]) -> Mount:

@@ -75,8 +75,9 @@ class Starter:
 
     def _check_points(self, agent: str) -> None:
         """Refuse a link in place of a mount point before a run is ended for it."""
-        if find_copied_sweep(self.state, agent) == self.launch.sweep.id:
-            make_mount_points(self.launch.options.mounts, self.state, agent)
+        options = self.launch.options
+        if options.live or find_copied_sweep(self.state, agent) == self.launch.sweep.id:
+            make_mount_points(options.mounts, self.state, agent, live=options.live)
 
     def _start(self, slot: Slot, folders: Folders) -> GpuAccess | None:
         if slot.is_cpu:
@@ -146,12 +147,14 @@ def prepare_folders(state: State, launch: Launch, agent: str, key: str, code: Pa
     Raises:
         RunnerError: something else is in the place of one of them.
     """
-    folders = Folders(state, agent, code)
+    live = launch.options.live
+    folders = Folders(state, agent, code, live)
     for shared in (state.runs, state.checkpoints, folders.cache):
         make_folders(state.root, *shared.relative_to(state.root).parts)
     prepare_exchange(state, agent)
-    prepare_copy(state, agent, launch.sweep.id)
-    make_mount_points(launch.options.mounts, state, agent)
+    if live is None:
+        prepare_copy(state, agent, launch.sweep.id)
+    make_mount_points(launch.options.mounts, state, agent, live=live)
     make_folders(state.root, "secrets", "agents", mode=0o700)
     write_atomic(folders.key, key, mode=0o400)
     return folders

@@ -14,14 +14,17 @@ from runner.errors import ExitCode, RunnerError
 from runner.fleet.selection import Slot
 from runner.image.built import AgentImage, probe_agent_image
 from runner.image.probe import Probe, check_wandb, read_words
-from runner.launchers.docker.container_spec import AgentOptions, Launch, check_env
+from runner.launchers.docker.container_spec import AgentOptions, Launch
+from runner.launchers.docker.live import LiveFolder
 from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
 from runner.launchers.docker.run_command import make_command
+from runner.launchers.docker.user_env import check_env
 from runner.server_container.container import network_name
 from runner.sweepfile import sweep_hash
 from runner.sweeps.records import SweepHandle
 from runner.usecases.session import Session
 from runner.usecases.starting import explain, find_folder_fault, make_sample
+from runner.usecases.up.live import choose_live, see_live
 from runner.usecases.up.target import SweepTarget
 
 _LEAST_MEMORY = 6 << 20  # bytes; Docker's own minimum
@@ -34,6 +37,7 @@ class ProjectPlace:
 
     folder: str | None  # None: the image does not contain the project
     read_only: bool  # mount the root read-only: runs write nowhere else in the image
+    live: LiveFolder | None = None  # runs work there instead
 
 
 def make_options(
@@ -132,7 +136,10 @@ def check_image(
     """
     probe = probe_agent_image(engine, image, session.state, session.project)
     check_wandb(probe, image=image.tag, ours=image.kind == "ours")
+    live = choose_live(session, installed=probe.has_project)
     _check_command(session, engine, image, probe, options, config)
+    if live:
+        return ProjectPlace(None, image.read_only, live)
     if probe.has_project:
         return ProjectPlace(PROJECT, image.read_only)
     return ProjectPlace(None, read_only=False)  # its working folder is in the image
@@ -148,22 +155,24 @@ def _check_command(
 ) -> None:
     """Refuse a command that cannot start in the image, with the corrected line."""
     program, root = options.program, session.project.root
-    template = options.command
-    if template in (None, DEFAULT_COMMAND) and program and probe.has_program(program):
+    template, live = options.command, session.settings.run.live
+    if not live and template in (None, DEFAULT_COMMAND) and program and probe.has_program(program):
         return
     made = make_sample(template, program, config, interpreter=probe.interpreter)
     argv = [None if one is None or _is_mounted(one, options) else one for one in made]
     words = [one for one in argv if one is not None]
     facts = read_words(engine, image.id, session.state, probe, words)
+    if live:
+        facts = see_live(facts, root)
     fault = explain(argv, facts, template, root) if facts else None
     if fault is None:
         return
     local = make_sample(template, program, config)
     missing = next((one for one in words if facts[one].kind is None and (root / one).is_file()), "")
-    if missing and find_folder_fault(root, local, template) is None:
+    if missing and not live and find_folder_fault(root, local, template) is None:
         raise _explain_absence(missing, image, probe)
     raise RunnerError(
-        f"no run can start in image `{image.tag}`: {fault.message}",
+        f"no run can start in {f'`{root}`' if live else f'image `{image.tag}`'}: {fault.message}",
         hint=fault.hint,
         code=ExitCode.NOT_FOUND,
     )
@@ -226,7 +235,7 @@ def make_launch(
         read_only=place.read_only,
         options=options,
         project_dir=place.folder,
-        provenance=_make_provenance(image, config),
+        provenance=_make_provenance(image, config, live=place.live is not None),
         ca_bundle=bundle,
     )
 
@@ -243,8 +252,10 @@ def _find_command(
     return command, None if program is None else str(program)
 
 
-def _make_provenance(image: AgentImage, config: Mapping[str, Any]) -> dict[str, Any]:
+def _make_provenance(image: AgentImage, config: Mapping[str, Any], *, live: bool) -> dict[str, Any]:
     """The origin of a run's code; the agent adds GPU, driver and versions."""
+    if live:  # the image's commit says nothing of the folder
+        return {"image": image.id, "live": True, "sweep_hash": sweep_hash(config)}
     found = {"commit": image.labels.get(PROJECT_COMMIT), "dirty": image.labels.get(PROJECT_DIRTY)}
     return {
         "image": image.id,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runner.engine.client import Engine
@@ -25,6 +25,7 @@ from runner.sweeps.servers import OwnServerPolicy
 from runner.usecases.session import Session
 from runner.usecases.slots import find_slots
 from runner.usecases.up import prepare
+from runner.usecases.up.live import report_live
 from runner.usecases.up.target import (
     SweepTarget,
     find_file_target,
@@ -115,10 +116,9 @@ def bring_up(
         offline=request.offline,
     )
     prepare.check_limits(options, engine)
-    outside = describe_outside(run.mounts, session.project.root)
-    for mount in outside:
-        session.report(describe_mount(mount))
+    outside = report_mounts(session)
     place = prepare.check_image(session, engine, image, options, target.config)
+    options = replace(options, live=report_live(session, place.live, len(slots)))
     _warn_of_target(session, target, request)
     with _locked(session, engine, request):
         target = look_again(target, servers, session)
@@ -176,11 +176,14 @@ def find_agent_image(
     return build_image(*arguments, cpu=isinstance(gpus, CpuSlots), report=session.report)
 
 
-def describe_mount(mount: Mapping[str, str]) -> str:
-    """A line about a mount from outside the project: what runs can reach of the host."""
-    mode = "read and write" if mount["mode"] == "rw" else "read"
-    origin = "`--mount`" if mount["origin"] == "flag" else mount["origin"]
-    return f"runs {mode} `{mount['source']}` at `{mount['target']}` ({origin})"
+def report_mounts(session: Session) -> list[dict[str, str]]:
+    """Report the mounts from outside the project: what runs can reach of the host. Returns them."""
+    outside = describe_outside(session.settings.run.mounts, session.project.root)
+    for one in outside:
+        mode = "read and write" if one["mode"] == "rw" else "read"
+        origin = "`--mount`" if one["origin"] == "flag" else one["origin"]
+        session.report(f"runs {mode} `{one['source']}` at `{one['target']}` ({origin})")
+    return outside
 
 
 def _warn_of_target(session: Session, target: SweepTarget, request: UpRequest) -> None:
@@ -193,7 +196,7 @@ def _warn_of_target(session: Session, target: SweepTarget, request: UpRequest) -
 
 
 def _report_changes(session: Session, request: UpRequest) -> None:
-    if not request.build and not request.image:
+    if not request.build and not request.image and not session.settings.run.live:
         report_changes(session)
 
 

@@ -22,9 +22,9 @@ from runner.launchers.docker.container_spec import (
     Folders,
     Host,
     Launch,
-    check_env,
     make_spec,
 )
+from runner.launchers.docker.user_env import check_env
 from runner.state.folder import State
 
 GPU = Slot(3, parse_slot("GPU-dddddddd-0000-4000-8000-000000000003"), "H100")

@@ -62,7 +62,7 @@ def test_files_links_and_modes_arrive(copy: Copy) -> None:
 
     done = copy.fill()
 
-    assert done == Filled(placed=3, deleted=0, kept=())
+    assert done == Filled(placed=3, deleted=0)
     assert (copy.work / "pkg" / "mod.py").read_text() == "x"
     assert (copy.work / "run.sh").stat().st_mode & 0o777 == 0o755
     assert (copy.work / "pkg" / "mod.py").stat().st_mode & 0o777 == 0o644
@@ -70,32 +70,155 @@ def test_files_links_and_modes_arrive(copy: Copy) -> None:
     record = json.loads(copy.manifest.read_text())
     assert record["sweep"] == "s1"
     assert set(record["files"]) == {"pkg/mod.py", "run.sh", "link"}
-    assert copy.fill() == Filled(0, 0, ())
+    assert copy.fill() == Filled(0, 0)
 
 
-def test_a_new_version_replaces_only_what_is_as_it_was_placed(copy: Copy) -> None:
-    copy.write(a="1", b="1", c="1", d="1", gone="1", changed="1")
+def test_what_both_sides_changed_is_kept_beside_the_new_version(copy: Copy) -> None:
+    copy.write(a="1", b="1", c="1", d="1", e="1", gone="1", changed="1")
     copy.fill()
     (copy.work / "b").write_text("a run wrote this")
+    (copy.work / "e").write_text("this stays: the image's is the same")
+    (copy.work / "new").write_text("the image had no such file")
     (copy.work / "changed").write_text("and this")
     (copy.work / "d").unlink()
     (copy.work / "out.log").write_text("kept")
     (copy.project / "gone").unlink()
     (copy.project / "changed").unlink()
-    copy.write(a="2", b="2", d="2")
+    copy.write(a="2", b="2", d="2", new="2")
 
     done = copy.fill()
 
-    assert done == Filled(placed=2, deleted=1, kept=("b",))
+    beside = (("b", "b.kept"), ("new", "new.kept"))
+    assert done == Filled(placed=4, deleted=1, kept=("e",), beside=beside)
     texts = {file.name: file.read_text() for file in copy.work.iterdir()}
     assert texts == {
         "a": "2",
-        "b": "a run wrote this",
+        "b": "2",
+        "b.kept": "a run wrote this",
         "c": "1",
         "d": "2",
+        "e": "this stays: the image's is the same",
+        "new": "2",
+        "new.kept": "the image had no such file",
         "changed": "and this",
         "out.log": "kept",
     }
+    assert copy.fill() == Filled(0, 0, kept=("e",))
+    (copy.work / "b").write_text("again")
+    copy.write(b="3")
+    assert copy.fill().beside == (("b", "b.kept.2"),)
+
+
+def test_a_mode_alone_is_a_change_and_no_work_of_a_run(copy: Copy) -> None:
+    copy.write(tool="1", script="1", output="1")
+    (copy.project / "script").chmod(0o755)
+    copy.fill()
+    (copy.project / "tool").chmod(0o755)
+    (copy.project / "script").chmod(0o644)
+    (copy.work / "output").chmod(0o755)
+
+    assert copy.fill() == Filled(placed=3, deleted=0)
+    modes = [(copy.work / name).stat().st_mode & 0o777 for name in ("tool", "script", "output")]
+    assert modes == [0o755, 0o644, 0o644]
+
+
+NAMES = [
+    *(b"\xff\xfe", b"a\nb", b"-rf", b"#!", b"x" * 255, b"caf\xe9.py", b"~ $`"),
+    "ä".encode() * 127,
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_names_of_any_bytes_survive(copy: Copy, name: bytes) -> None:
+    source, work = (os.path.join(os.fsencode(one), name) for one in (copy.project, copy.work))  # noqa: PTH118 - bytes
+
+    def write(path: bytes, text: bytes) -> None:
+        with open(path, "wb") as file:  # noqa: PTH123 - bytes
+            file.write(text)
+
+    write(source, b"1")
+    assert copy.fill() == Filled(placed=1, deleted=0)
+    write(source, b"2")
+    assert copy.fill() == Filled(placed=1, deleted=0)
+    write(source, b"3")
+    write(work, b"a run's")
+    ((changed, aside),) = copy.fill().beside
+    assert (os.fsencode(changed), (copy.work / aside).read_bytes()) == (name, b"a run's")
+    assert os.listdir(os.fsencode(copy.project)) == [name]  # noqa: PTH208 - bytes
+    os.unlink(source)  # noqa: PTH108 - bytes
+    assert copy.fill() == Filled(placed=0, deleted=1)
+    assert os.listdir(copy.work) == [aside]  # noqa: PTH208 - bytes
+
+
+def test_a_package_that_is_gone_is_no_package_any_more(copy: Copy) -> None:
+    """Python would import a folder with nothing but compiled modules in it."""
+    package, outputs = copy.project / "pkg", copy.project / "outputs"
+    for folder in (package, outputs):
+        folder.mkdir()
+        (folder / "mod.py").write_text("x")
+    copy.fill()
+    for name in ("pkg", "outputs"):
+        cache = copy.work / name / "__pycache__"
+        cache.mkdir()
+        (cache / "mod.cpython-311.pyc").write_text("compiled")
+    (copy.work / "outputs" / "last.pt").write_text("a run's")
+    for folder in (package, outputs):
+        shutil.rmtree(folder)
+
+    assert copy.fill().deleted == 2
+    left = sorted(str(one.relative_to(copy.work)) for one in copy.work.rglob("*"))
+    assert left == ["outputs", "outputs/last.pt"]
+
+
+def test_folders_and_files_change_places(copy: Copy) -> None:
+    (copy.project / "one").mkdir()
+    (copy.project / "one" / "mod.py").write_text("1")
+    copy.write(two="1")
+    copy.fill()
+    (copy.work / "one" / "out.log").write_text("a run's")
+    (copy.work / "two").write_text("a run's")
+    shutil.rmtree(copy.project / "one")
+    (copy.project / "two").unlink()
+    copy.write(one="2")
+    (copy.project / "two").mkdir()
+    (copy.project / "two" / "mod.py").write_text("2")
+
+    done = copy.fill()
+
+    assert done == Filled(2, 1, beside=(("one", "one.kept"), ("two/mod.py", "two.kept")))
+    assert (copy.work / "one").read_text() == "2"
+    assert (copy.work / "two" / "mod.py").read_text() == "2"
+    assert (copy.work / "one.kept" / "out.log").read_text() == "a run's"
+    assert (copy.work / "two.kept").read_text() == "a run's"
+
+
+def test_a_folder_with_a_mount_in_it_stays_where_it_is(copy: Copy) -> None:
+    copy.fill()
+    (copy.work / "data" / "coco").mkdir(parents=True)
+    copy.write(data="1")
+
+    assert copy.fill("data/coco") == Filled(0, 0, kept=("data",))
+    assert (copy.work / "data" / "coco").is_dir()
+
+
+def test_a_write_that_fails_leaves_no_part_of_a_file(copy: Copy) -> None:
+    copy.write(a="1")
+    copy.fill()
+    copy.write(a="2" * 100_000)
+    program = """if True:
+        import resource, signal, sys
+        from pathlib import Path
+        from runner.agent.workcopy import fill
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        fill(*map(Path, sys.argv[1:]), sweep="s1")
+    """
+    words = (sys.executable, "-c", program, copy.project, copy.work, copy.manifest)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert "OSError: [Errno 27]" in done.stderr
+    assert [(one.name, one.read_text()) for one in copy.work.iterdir()] == [("a", "1")]
+    assert copy.fill() == Filled(placed=1, deleted=0)
 
 
 def test_an_interrupted_filling_is_no_run_s_work(copy: Copy) -> None:
@@ -109,7 +232,7 @@ def test_an_interrupted_filling_is_no_run_s_work(copy: Copy) -> None:
     (copy.work / "b").write_text("1")
     copy.write(a="3", b="3")
 
-    assert copy.fill() == Filled(placed=2, deleted=0, kept=())
+    assert copy.fill() == Filled(placed=2, deleted=0)
 
 
 def test_nothing_below_a_mount_is_touched(copy: Copy) -> None:
@@ -134,7 +257,9 @@ def test_a_link_that_a_run_put_in_a_folder_s_place_is_not_written_through(
     (copy.project / "pkg").mkdir()
     (copy.project / "pkg" / "mod.py").write_text("x")
 
-    assert copy.fill().kept == ("pkg/mod.py",)
+    assert copy.fill().beside == (("pkg/mod.py", "pkg.kept"),)
+    assert (copy.work / "pkg.kept").readlink() == outside
+    assert (copy.work / "pkg" / "mod.py").read_text() == "x"
     assert list(outside.iterdir()) == []
 
 
@@ -189,7 +314,7 @@ def test_a_manifest_of_a_programs_own_is_none(
     assert prepare_copy(state, "a-0", "s2") is None
     assert (copy.work / "a").read_text() == "mine"
     copy.write(a="1")
-    assert fill(copy.project, copy.work, manifest, sweep="s2").kept == ("a",)
+    assert fill(copy.project, copy.work, manifest, sweep="s2").beside == (("a", "a.kept"),)
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "x" * 300, "\ud800", "", "a\0b"])
@@ -203,7 +328,7 @@ def test_a_manifest_removes_nothing_outside_of_the_copy(
     record["files"][path] = record["files"]["a"]
     copy.manifest.write_text(json.dumps(record))
 
-    assert copy.fill() == Filled(0, 0, ())
+    assert copy.fill() == Filled(0, 0)
     assert (tmp_path / "x").read_text() == "1"
 
 

@@ -24,6 +24,7 @@ CLAIMS = {
     "image.dockerfile": '[image]\ndockerfile = "/etc/passwd"\n',
     "image.dependencies": '[image]\ndependencies = "../requirements.txt"\n',
     "run.sweep": '[run]\nsweep = "../../sweep.yaml"\n',
+    "run.live": "[run]\nlive = true\n",
 }
 
 
@@ -56,7 +57,7 @@ def test_what_a_file_says_counts_when_it_was_accepted(
     after = load(folder, environ)
 
     assert [claim.key for claim in before.claims] == [key]
-    assert before.get(key) is None
+    assert before.get(key) == Settings().get(key)
     assert after.claims == ()
     assert after.get(key)
 
@@ -105,6 +106,7 @@ def test_what_another_could_write_is_no_acceptance(folder: Path, environ: dict[s
         ('server = "https://wandb.mine.example"\n', ".config/wandb/settings", "[default]\n"),
         ('engine = "unix:///var/run/docker.sock"\n', None, ""),
         ('[image]\ndependencies = "deps/requirements.txt"\n', None, ""),
+        ("[run]\nlive = false\n", None, ""),
     ],
 )
 def test_what_is_ones_own_is_not_asked_for(

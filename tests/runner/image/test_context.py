@@ -11,10 +11,9 @@ from runner.image.context import (
     Files,
     hash_files,
     list_files,
-    name_exposed_keys,
-    name_keys,
     stage_files,
 )
+from runner.image.key_files import name_exposed_keys, name_keys
 
 GIT = {
     "GIT_AUTHOR_NAME": "a",
@@ -186,6 +185,34 @@ def test_files_with_keys_are_named(tmp_path: Path) -> None:
     (note,) = name_keys(list_files(tmp_path))
 
     assert note.startswith("`deploy/id_rsa` looks like a key and goes into the image")
+
+
+HEAD = "-----BEGIN RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "is_key"),
+    [
+        ("deploy/server.pem", f"{HEAD}\nMIIEpAIBAAKCAQEA7b\n", True),
+        ("deploy/windows.key", f"{HEAD}\r\nMIIEpAIBAAKCAQEA7b\r\n", True),
+        ("old.pem", f"{HEAD}\nProc-Type: 4,ENCRYPTED\n", True),
+        ("account.json", f'{{"private_key": "{HEAD}\\nMIIEpAIBAAKCAQEA7b"}}', True),
+        (".env.production", "A=1", True),
+        (".aws/credentials", "[default]", True),
+        ("kaggle.json", "{}", True),
+        (".env.example", "A=", False),
+        ("train.py", f'HEAD = "{HEAD}"\nprint(HEAD)\n', False),
+        ("server.crt", "-----BEGIN CERTIFICATE-----\nMIIEpAIBAAKCAQEA7b\n", False),
+        ("credentials", "[default]", False),
+        ("large.pem", f"{HEAD}\nMIIEpAIBAAKCAQEA7b\n" + "x" * 20_000, False),
+    ],
+)
+def test_a_key_is_known_by_its_name_or_content(
+    tmp_path: Path, path: str, text: str, is_key: bool
+) -> None:
+    write(tmp_path, path, text=text)
+
+    assert [one.split("`")[1] for one in name_keys(list_files(tmp_path))] == [path] * is_key
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from runner.launchers.docker.container_spec import (
     Folders,
     Host,
     Launch,
-    check_env,
     make_spec,
 )
 from runner.launchers.docker.mounts import make_mount_points, resolve_mounts
 from runner.launchers.docker.run_command import make_command
+from runner.launchers.docker.user_env import check_env
 from runner.settings.mounts import parse_mount
 from runner.state.folder import State
 

@@ -75,6 +75,7 @@ def test_pyproject_holds_the_same_keys(tmp_path: Path) -> None:
         ("[run]\ngrace_s = '30'", '`run.grace_s` must be a whole number, 0 or more, not "30"', ""),
         ("[run]\nshm_size = '1 potato'", "`run.shm_size` must be a size", ""),
         ("[image]\nextras = 'train'", "`image.extras` must be a list of strings", ""),
+        ("[run]\nlive = 'true'", '`run.live` must be true or false, not "true"', ""),
         ("run = 3", "`run` must be a table, not 3", ""),
         ("access = 'magic'", '`access` must be one of "cdi", "runtime", "gpus"', ""),
         ("[image]\nname = 'a'\ndockerfile = 'b'", "exclude each other", ""),
