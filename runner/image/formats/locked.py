@@ -113,6 +113,8 @@ def _list_names(package: Mapping[str, Any]) -> list[str]:
     wheels = package.get("wheels")
     found = []
     for one in wheels if isinstance(wheels, list) else []:
+        if not isinstance(one, dict):
+            continue
         place = next((one[key] for key in ("name", "filename", "path", "url") if key in one), None)
         if isinstance(place, str):
             found.append(unquote(urlsplit(place).path.rpartition("/")[2]))

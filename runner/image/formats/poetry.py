@@ -6,7 +6,7 @@ Poetry's own grammar, with corner cases in each. It is pure Python and needs not
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
@@ -170,9 +170,11 @@ def _list_indexes(content: Toml, *, cpu: bool) -> Iterator[str]:
 
 def _list_pins(lock: Toml) -> Iterator[str]:
     """The versions of packages from indexes; not of those that it has in several versions."""
-    packages: dict[str, list[Mapping[str, Any]]] = {}
-    for one in lock.tables("package"):
-        packages.setdefault(canonicalize_name(str(one.get("name", ""))), []).append(one)
-    for name, found in packages.items():
-        if len(found) == 1 and found[0].get("source", {}).get("type", "legacy") == "legacy":
-            yield f"{name}=={found[0].get('version')}"
+    packages: dict[str, list[Toml]] = {}
+    for table in lock.tables("package"):
+        one = Toml(lock.file, table)
+        packages.setdefault(canonicalize_name(one.text("name") or ""), []).append(one)
+    for name, (first, *others) in packages.items():
+        version = first.text("version")
+        if version and not others and first.text("source", "type") in (None, "legacy"):
+            yield f"{name}=={version}"

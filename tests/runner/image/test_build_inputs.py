@@ -110,7 +110,8 @@ def test_another_requirement_leaves_the_layer_of_torch_and_a_dry_run_prints_the_
     (folder.root / "id_rsa").touch()
     (folder.root / ".python-version").write_text("3.11\n")
     folder.run("build", "--cpu")
-    (folder.root / "requirements.txt").write_text("wandb==0.31.0\nidna\n")
+    more = f"idna!=0.0.{os.getpid()}"  # a layer that no cache has
+    (folder.root / "requirements.txt").write_text(f"wandb==0.31.0\n{more}\n")
 
     _, planned = folder.run("build", "--cpu", "--dry-run")
     _, said = folder.run("build", "--cpu")

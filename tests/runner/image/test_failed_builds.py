@@ -24,7 +24,10 @@ def folder(tmp_path: Path, engine_env: TestEngine) -> Iterator[Folder]:
     (root / "train.py").write_text("import wandb\n")
     (root / "requirements.txt").write_text("wandb\n")
     yield Folder(root, "", dict(engine_env.env))
-    assert engine_env.docker("images", "-q", f"runner-{root.name}") == ""
+    made = engine_env.docker("images", "-q", f"runner-{root.name}").split()
+    if made:
+        engine_env.docker("rmi", "-f", *made)
+    assert made == []
     assert [one.name for one in (root / ".runner" / "cache").glob("*runner-tmp-*")] == []
     assert not (root / ".runner" / "cache" / "image.json").exists()
 
@@ -65,6 +68,8 @@ def test_what_cannot_be_installed_is_named_with_the_way_out(
 
 @pytest.mark.engine
 def test_an_index_that_does_not_answer_is_named_without_its_password(folder: Folder) -> None:
+    fresh = f"wandb!=0.0.{os.getpid()}\n"  # a layer that no cache has
+    (folder.root / "requirements.txt").write_text(fresh)
     folder.env.update(NO_INDEX)
 
     _, said = folder.run("build", "--cpu", code=ExitCode.FAILED)

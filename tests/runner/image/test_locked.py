@@ -125,6 +125,16 @@ def test_packages_of_other_systems_do_not_count(tmp_path: Path, write: Write) ->
     assert read(tmp_path).notes == ()
 
 
+@pytest.mark.parametrize("write", [write_uv, write_pylock])
+@pytest.mark.parametrize("wheels", ["5", "[5]", "[{url = 3}]", "[{}]", '[{url = "x"}]'])
+def test_an_entry_that_cannot_be_read_is_left_to_uv(
+    tmp_path: Path, write: Write, wheels: str
+) -> None:
+    write(tmp_path, rest=f"wheels = {wheels}\n")
+
+    assert read(tmp_path).notes == ()
+
+
 def test_a_package_in_several_versions_is_left_to_uv(tmp_path: Path) -> None:
     another = (
         '[[package]]\nname = "kit"\nversion = "2.0"\nsource = { registry = "x" }\n'

@@ -157,6 +157,15 @@ def test_versions_are_those_of_the_lock(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("entry", ['name = ["x"]', 'name = "x"\nsource = 5', "name = 5"])
+def test_a_lock_with_something_else_is_one_line(tmp_path: Path, entry: str) -> None:
+    write(tmp_path, f'{HEAD}[tool.poetry.dependencies]\nwandb = "*"\n')
+    (tmp_path / "poetry.lock").write_text(f"[[package]]\nversion = '1'\n{entry}\n")
+
+    with pytest.raises(RunnerError, match=r"poetry\.lock`: `\w+` must be"):
+        read(tmp_path)
+
+
 def test_a_lock_that_the_settings_name_is_read_with_its_table(tmp_path: Path) -> None:
     write(tmp_path, f'{HEAD}[tool.poetry.dependencies]\nwandb = "*"\n')
     (tmp_path / "poetry.lock").write_text('[[package]]\nname = "wandb"\nversion = "0.31.0"\n')
