@@ -128,8 +128,7 @@ def _build(
 ) -> Image | None:
     environ = engine.cli_env()
     pip = read_pip_settings(environ)
-    for source in pip.left_out:
-        report(f"note: pip's `{source}` is a path of this machine, so the build does not use it")
+    _report_left_out(pip, report)
     count = sum(len(one.files) for one in (recipe.files, *(files for _, files in recipe.beside)))
     report(f"building {recipe.tag} ({recipe.variant}, {count} files)")
     with temporary_folder(state.cache) as folder:
@@ -166,8 +165,9 @@ def _report_notes(recipe: Recipe, report: Report) -> None:
 
 
 def _report_left_out(pip: PipSettings, report: Report) -> None:
+    why = "is a path of this machine, so the build does not use it"
     for source in pip.left_out:
-        report(f"note: pip's `{source}` is a path of this machine, so the build does not use it")
+        report(f"note: `{source}` of pip's or uv's settings {why}")
 
 
 def _complete(

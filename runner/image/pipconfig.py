@@ -1,12 +1,14 @@
-"""Translate pip's settings for uv; a build passes them as secrets."""
+"""Translate pip's and uv's settings for the build, which passes them as secrets."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from runner.image.uvconfig import UvSettings, read_uv_settings
 
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -23,13 +25,14 @@ class PipSettings:
     wheels: Path | None = None  # a local folder of find-links
     ca: Path | None = None  # a CA bundle
     left_out: tuple[str, ...] = ()  # local sources that a container cannot reach
+    best_match: bool = True  # all indexes are equal, as in pip; else the first one goes first
 
     def to_uv(self) -> str:
-        """A uv.toml that searches like pip: all indexes are equal, the best version wins."""
+        """A uv.toml that searches as the tool whose indexes they are."""
         lines = [f"index-url = {_quote(self.index_url)}"] if self.index_url else []
         if self.extra_index_urls:
             lines += [f"extra-index-url = {_list(self.extra_index_urls)}"]
-            lines += ['index-strategy = "unsafe-best-match"']
+            lines += ['index-strategy = "unsafe-best-match"'] if self.best_match else []
         if self.find_links:
             lines += [f"find-links = {_list(self.find_links)}"]
         if self.trusted_hosts:
@@ -49,7 +52,33 @@ class PipSettings:
 
 
 def read_pip_settings(environ: Mapping[str, str]) -> PipSettings:
-    """Ask pip, so that its files and variables count."""
+    """Ask pip, so that its files and variables count; uv's settings are added."""
+    return add_uv_settings(_ask_pip(environ), read_uv_settings(environ))
+
+
+def add_uv_settings(pip: PipSettings, uv: UvSettings) -> PipSettings:
+    """Both; of the default index uv's goes first, as uv installs the project's packages."""
+    remote = [one for one in uv.find_links if urlsplit(one).scheme in ("http", "https")]
+    local = [one for one in uv.find_links if one not in remote and _local(one).exists()]
+    folder = next((_local(one) for one in local if _local(one).is_dir()), None)
+    taken = pip.wheels is None and folder is not None
+    reached = [one for one in uv.indexes if not _is_file(one)]
+    default = uv.default if uv.default and not _is_file(uv.default) else None
+    left = [one for one in (uv.default, *uv.indexes) if one and _is_file(one)]
+    left += [one for one in local if not (taken and _local(one) == folder)]
+    return replace(
+        pip,
+        index_url=default or pip.index_url,
+        extra_index_urls=tuple(dict.fromkeys([*reached, *pip.extra_index_urls])),
+        find_links=tuple(dict.fromkeys([*pip.find_links, *remote])),
+        trusted_hosts=tuple(dict.fromkeys([*pip.trusted_hosts, *uv.insecure_hosts])),
+        wheels=folder.resolve() if taken and folder else pip.wheels,
+        left_out=(*pip.left_out, *left),
+        best_match=bool(pip.extra_index_urls) or not reached,
+    )
+
+
+def _ask_pip(environ: Mapping[str, str]) -> PipSettings:
     for pip in ([sys.executable, "-m", "pip"], ["pip3"]):
         try:
             asked = subprocess.run(

@@ -11,7 +11,7 @@ from runner.errors import ExitCode
 from tests.rig.engine import TestEngine
 from tests.rig.plain import Folder
 
-NO_INDEX = {"PIP_INDEX_URL": "http://me:pa55word@127.0.0.1:9/simple"}
+NO_INDEX = "http://me:pa55word@127.0.0.1:9/simple"
 ARM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\0\xb7\0\x01\0\0\0" + bytes(4096)
 FULL = "RUN --mount=type=tmpfs,target=/full,size=1m dd if=/dev/zero of=/full/a bs=1M count=9\n"
 
@@ -67,10 +67,13 @@ def test_what_cannot_be_installed_is_named_with_the_way_out(
 
 
 @pytest.mark.engine
-def test_an_index_that_does_not_answer_is_named_without_its_password(folder: Folder) -> None:
+@pytest.mark.parametrize("variable", ["PIP_INDEX_URL", "UV_DEFAULT_INDEX"])
+def test_an_index_that_does_not_answer_is_named_without_its_password(
+    folder: Folder, variable: str
+) -> None:
     fresh = f"wandb!=0.0.{os.getpid()}\n"  # a layer that no cache has
     (folder.root / "requirements.txt").write_text(fresh)
-    folder.env.update(NO_INDEX)
+    folder.env[variable] = NO_INDEX
 
     _, said = folder.run("build", "--cpu", code=ExitCode.FAILED)
 
