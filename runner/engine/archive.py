@@ -16,13 +16,13 @@ def unpack(
         chunks: the archive of `folder`, with paths relative to it.
         folder: absolute, in the container.
         destination: made if something is written.
-        only: absolute paths; folders come with their files.
+        only: absolute paths as the engine lists them; folders come with their files.
     """
     left = []
     with tarfile.open(fileobj=io.BufferedReader(_Stream(iter(chunks))), mode="r|") as archive:
         for member in archive:
             path = str(PurePosixPath(folder, member.name.lstrip("/")))
-            if member.isdir() or path not in only:
+            if member.isdir() or _as_listed(path) not in only:
                 continue
             destination.mkdir(parents=True, exist_ok=True)
             try:
@@ -30,6 +30,11 @@ def unpack(
             except (tarfile.FilterError, KeyError):  # it leads out of the folder, or is a hard link
                 left.append(path)  # to a file that is not among `only`
     return left
+
+
+def _as_listed(path: str) -> str:
+    """The path as the engine's JSON has it: bytes that are not UTF-8 are replaced, one by one."""
+    return "".join("\ufffd" if "\udc80" <= one <= "\udcff" else one for one in path)
 
 
 class _Stream(io.RawIOBase):

@@ -42,6 +42,7 @@ class Probe:
     files: frozenset[str] | None  # of /opt/project; None: no such folder
     activation: Mapping[str, str]  # variables that the image lacks for this interpreter
     others: tuple[str, ...]  # interpreters that it has besides
+    modules: frozenset[str]  # top-level ones on its path; finders may know others
 
     @property
     def has_project(self) -> bool:
@@ -96,7 +97,7 @@ def find_missing(
     """
     file = state.cache / "probes" / f"{image_id.partition(':')[2] or image_id}.modules.json"
     known: dict[str, bool] = read_json(file) or {}
-    unknown = [one for one in names if one not in known]
+    unknown = [one for one in names if one not in known and one not in probe.modules]
     if unknown:
         script = _SPECS.format(names=unknown, mark=MARK)
         _, text = engine.probe(
@@ -110,7 +111,7 @@ def find_missing(
                 known |= json.loads(line.removeprefix(MARK))
         if not state.read_only:
             write_json(file, known)
-    return [one for one in names if known.get(one) is False]
+    return [one for one in names if one not in probe.modules and known.get(one) is False]
 
 
 def read_words(
@@ -218,4 +219,5 @@ def _to_probe(found: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) ->
         files=None if files is None else frozenset(files),
         activation=make_activation(found),
         others=tuple(one["interpreter"] for one in answers if one is not found),
+        modules=frozenset(found["modules"]),
     )

@@ -1,5 +1,6 @@
 """The door to Docker, on a real engine."""
 
+import os
 import socket
 import threading
 import time
@@ -171,6 +172,7 @@ def test_the_container_runs_as_asked_without_rights(engine: Engine, tmp_path: Pa
 @pytest.mark.engine
 def test_what_a_container_changed_is_found_and_copied(engine: Engine, tmp_path: Path) -> None:
     script = "mkdir -p /kept/in; cd /kept; echo text > in/file; touch other; ln -s /etc/passwd out"
+    script += r"; echo odd > in/$(printf 'caf\351\342\202')"
     started = engine.start(spec("changes", script))
     engine.wait(started.id)
 
@@ -182,6 +184,8 @@ def test_what_a_container_changed_is_found_and_copied(engine: Engine, tmp_path: 
     assert left == ["/kept/out"]
     assert [one.name for one in (tmp_path / "copy").iterdir()] == ["in"]
     assert (tmp_path / "copy/in/file").read_text() == "text\n"
+    odd = os.fsdecode(b"caf\xe9\xe2\x82")
+    assert (tmp_path / "copy/in" / odd).read_text() == "odd\n"
 
 
 @pytest.mark.engine

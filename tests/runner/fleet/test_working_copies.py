@@ -199,3 +199,27 @@ def test_live_runs_work_in_the_folder_and_see_no_keys(
     _, said = folder.run("up", "--gpus", "cpu:1", "--sweep", sweep, "--new", "--live", code=3)
     assert f"error: no run can start in `{folder.root}`" in said
     folder.run("down")
+
+
+@pytest.mark.parametrize("words", [("up", "--sweep", "sweep.yaml"), ("run", "--", "true")])
+def test_a_mount_without_source_is_refused_before_anything_is_made(
+    engine_env: TestEngine,
+    plain_image: PlainImage,
+    tmp_path: Path,
+    fleet: str,
+    words: tuple[str, ...],
+) -> None:
+    folder = make_folder(tmp_path / "plain", fleet, engine_env.env)
+    folder.use_image(plain_image)
+    folder.write_sweep("sweep.yaml", "a")
+    command, *rest = words
+
+    mount = ("--gpus", "cpu:1", "--mount", "nope:/workspace/data")
+    _, said = folder.run(command, *mount, *rest, code=3)
+
+    error, hint = said.splitlines()[-2:]
+    assert error.endswith(f"there is no `{folder.root / 'nope'}`")
+    assert hint == "hint: make the folder first, or correct the path"
+    assert not engine_env.docker("ps", "-aq", "--filter", f"label=dev.runner.fleet={fleet}")
+    assert not (folder.root / ".runner" / "work").exists()
+    assert not list((folder.root / ".runner").glob("sweeps/*"))
