@@ -20,6 +20,7 @@ from runner.agent.link import Link
 from runner.agent.logs import LogKeeper
 from runner.agent.loop import Loop
 from runner.agent.memory import find_memory_group
+from runner.agent.owner import become_caller
 from runner.agent.process import adopt_orphans, close_to_others
 from runner.agent.protocol import (
     CREATE_AGENT,
@@ -47,6 +48,7 @@ def main(lease: Lease | None = None) -> int:
     """
     inbox = Inbox()
     try:
+        become_caller(os.environ)
         settings = read_settings(os.environ)
     except RefusedError as error:
         say(error.reason)

@@ -19,6 +19,7 @@ from runner.agent.warm.client import Warm
 from runner.agent.warm.command import Cold
 from runner.agent.warm.handles import Forked
 
+_ENV = "/usr/bin/env"
 _NOT_INHERITED = (variables.API_KEY, "WANDB_SERVICE", variables.RESUME, variables.RUN_ID)
 
 
@@ -108,7 +109,10 @@ class Launcher:
         program = self.settings.program or command.program or self.program
         json_file = self.params_file(command.run).with_suffix(".json")
         macros = MacroValues(dict(command.values), sys.executable, program, str(json_file))
-        return make_argv(self.template, macros, env)
+        argv = make_argv(self.template, macros, env)
+        if argv[:1] == [_ENV] and argv[1:] and "=" not in argv[1] and not Path(_ENV).exists():
+            return argv[1:]  # an image without a shell may lack it
+        return argv
 
     def _environ(self, command: Command) -> dict[str, str]:
         return make_environ(self.environ, self.settings, command, self.params_file(command.run))

@@ -2,8 +2,10 @@
 
 import signal
 import time
+from pathlib import Path
 
-from runner.agent.contract import exits
+from runner.agent.barriers import find_barrier
+from runner.agent.contract import exits, paths
 from runner.agent.contract.status import LastRun, LiveRun
 from runner.agent.failures import Ended, Ender, Signs, classify
 from runner.agent.process import RunProcess
@@ -64,6 +66,8 @@ class Live:
         lines = self.tree.last_lines()
         failure = classify(Signs(code, lines, self._ender, seen.oom_kills, seen.fault))
         detail = {"timeout": self._limit, "gpu_fault": seen.fault}.get(failure or "")
+        if failure == "crash" and Path(paths.CODE).is_dir():  # in a container
+            detail = find_barrier(lines)
         return Ended(self.run, code, failure, lines, seen.peaks, detail)
 
     def _interrupt(self, ender: Ender, why: str) -> None:

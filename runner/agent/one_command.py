@@ -22,6 +22,7 @@ from runner.agent.gpu import check_gpus
 from runner.agent.launch import make_common_environ
 from runner.agent.lease import Lease
 from runner.agent.leaving import refused
+from runner.agent.owner import become_caller
 from runner.agent.refusals import RefusedError, describe_os_error
 from runner.agent.report import StatusFile, say
 from runner.agent.settings import AgentSettings, read_settings
@@ -37,6 +38,7 @@ def main() -> int:
     """Run the command of the environment; its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own would end in a traceback
     try:
+        become_caller(os.environ)
         slots, settings = read_command_settings(os.environ)
     except RefusedError as error:
         say(error.reason)

@@ -30,6 +30,9 @@ LiveOption = Annotated[
     bool | None,
     typer.Option("--live/--no-live", help="Work in the project's own folder, not in a copy."),
 ]
+RelaxedOption = Annotated[
+    bool, typer.Option("--relaxed", help="Let runs use and change every file of the image.")
+]
 EnvFileOption = Annotated[Path | None, typer.Option("--env-file", help="Read lines of NAME=VALUE.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Start beside other processes.")]
 AgentsArgument = Annotated[

@@ -19,6 +19,7 @@ from runner.cli.options import (
     ImageOption,
     LiveOption,
     OfflineOption,
+    RelaxedOption,
     ServerOption,
     YesOption,
 )
@@ -50,6 +51,7 @@ def run(
     ] = None,
     server: ServerOption = None,
     offline: OfflineOption = False,
+    relaxed: RelaxedOption = False,
     image: ImageOption = None,
     build: BuildOption = False,
     mount: Annotated[
@@ -94,6 +96,7 @@ def run(
         name=name,
         server=server,
         offline=offline,
+        relaxed=relaxed,
         image=image,
         build=build,
         force=force,

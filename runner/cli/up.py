@@ -20,6 +20,7 @@ from runner.cli.options import (
     JsonOption,
     LiveOption,
     OfflineOption,
+    RelaxedOption,
     ServerOption,
     SweepOption,
     YesOption,
@@ -48,6 +49,7 @@ def up(
     count: Annotated[int | None, typer.Option(min=1, help="Runs per agent.")] = None,
     server: ServerOption = None,
     offline: OfflineOption = False,
+    relaxed: RelaxedOption = False,
     image: ImageOption = None,
     build: BuildOption = False,
     mount: Annotated[
@@ -130,6 +132,7 @@ def up(
         count=count,
         server=server,
         offline=offline,
+        relaxed=relaxed,
         image=image,
         build=build,
         force=force,

@@ -225,10 +225,12 @@ class Engine:
         *,
         entrypoint: tuple[str, ...],
         environment: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> tuple[int, str]:
         """Run a short-lived container without network; return its exit code and output."""
-        spec = ContainerSpec("", image, command, environment or {}, entrypoint=entrypoint)
-        with self.short_lived(replace(spec, tmpfs={"/tmp": "exec"})) as box:  # noqa: S108
+        spec = ContainerSpec("", image, command, environment or {}, user=user)
+        tmpfs = {"/tmp": "exec"}  # noqa: S108
+        with self.short_lived(replace(spec, entrypoint=entrypoint, tmpfs=tmpfs)) as box:
             code = self.wait(box.id, timeout_s=TIMEOUT_S)
             return code, "\n".join(line.text for line in self.logs.of(box.id))
 

@@ -80,6 +80,7 @@ def _host_config(spec: ContainerSpec, *, relabel: bool, remapped: bool) -> dict[
     config: dict[str, Any] = {
         "Init": spec.init,
         "CapDrop": ["ALL"],
+        **({"CapAdd": list(spec.capabilities)} if spec.capabilities else {}),
         "SecurityOpt": ["no-new-privileges"],
         "ReadonlyRootfs": spec.read_only,
         "RestartPolicy": read_restart(spec.restart),

@@ -45,7 +45,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """The description of a container to make; always without capabilities and with an init."""
+    """The description of a container to make; without capabilities that it does not name."""
 
     name: str  # empty: `Engine.short_lived` makes one
     image: str
@@ -72,6 +72,7 @@ class ContainerSpec:
     rlimits: Mapping[str, int] = field(default_factory=dict)  # "memlock": -1
     userns: str | None = None  # None: "host" if the engine remaps user IDs
     init: bool = True
+    capabilities: tuple[str, ...] = ()
     attached: bool = False  # its input stays open for a command that attaches
     tty: bool = False
 

@@ -33,7 +33,7 @@ from runner.sweeps.place import check_may_write, default_entity
 from runner.usecases.session import Session
 from runner.usecases.slots import find_slots
 from runner.usecases.up.live import choose_live, report_live
-from runner.usecases.up.prepare import check_limits, ensure_network
+from runner.usecases.up.prepare import check_limits, check_rights, ensure_network
 from runner.usecases.up.request import (
     Planned,
     find_agent_image,
@@ -56,6 +56,7 @@ class CommandRequest:
     name: str | None = None
     server: str | None = None
     offline: bool = False
+    relaxed: bool = False
     image: str | None = None
     build: bool = False
     force: bool = False
@@ -93,7 +94,8 @@ def start_command(
     )
     probe = probe_agent_image(engine, image, state, session.project)
     live = report_live(session, choose_live(session, installed=probe.has_project), 1)
-    options = _make_options(session, offline=request.offline, live=live)
+    options = _make_options(session, request, live)
+    check_rights(session, engine, image, probe, options)
     check_limits(options, engine)
     outside = report_mounts(session)
     if not (request.build or request.image or live):
@@ -168,7 +170,9 @@ def choose_name(wanted: str | None, agents: Sequence[Agent], fleet: str) -> str:
     return name
 
 
-def _make_options(session: Session, *, offline: bool, live: LiveFolder | None) -> AgentOptions:
+def _make_options(
+    session: Session, request: CommandRequest, live: LiveFolder | None
+) -> AgentOptions:
     run = session.settings.run
     return AgentOptions(
         mounts=resolve_mounts(run.mounts, session.project.root),
@@ -179,8 +183,9 @@ def _make_options(session: Session, *, offline: bool, live: LiveFolder | None) -
         grace_s=run.grace_s,
         pin_index=session.settings.pin == "index",
         memlock=session.settings.memlock,
-        offline=offline,
+        offline=request.offline,
         live=live,
+        relaxed=request.relaxed,
     )
 
 

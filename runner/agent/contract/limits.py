@@ -6,6 +6,9 @@ ROOT_TMPFS = "rw,nosuid,nodev,noexec,size=1m,mode=0700"  # whose only purpose is
 SERVICE_PIDS = 512  # the server's, and those of Compose's one-shot services
 SERVICE_TMPFS = "rw,nosuid,nodev,noexec,size=256m,mode=1777"
 
+RELAXED = ("CHOWN", "DAC_OVERRIDE", "FOWNER")  # of runs with `--relaxed`: any file of the image
+TO_BECOME = ("SETUID", "SETGID", "KILL")  # the agent's way there; the init passes signals to it
+
 RESTART = "on-failure:3"  # of an agent: three more tries
 GRACE_S = 30  # from SIGTERM to SIGKILL, unless the user says otherwise
 STOP_MARGIN_S = 5  # over the run's grace: the agent reports, then leaves

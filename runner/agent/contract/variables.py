@@ -28,6 +28,7 @@ WORKSPACE = "RUNNER_WORKSPACE"
 PROJECT_DIR = "RUNNER_PROJECT_DIR"  # what fills the workspace
 MOUNTS = "RUNNER_MOUNTS"  # JSON list of the user's mount targets
 CHECKPOINTS = "RUNNER_CHECKPOINTS"
+BECOME = "RUNNER_BECOME"  # uid:gid that root becomes, with the capabilities of `--relaxed`
 LEASES = "RUNNER_LEASES"
 PROVENANCE = "RUNNER_PROVENANCE"  # JSON object
 COMPOSE_DIR = "RUNNER_COMPOSE"  # where Compose's services leave what they found out

@@ -20,6 +20,7 @@ from runner.fleet.selection import Slot
 from runner.launchers.docker.command_spec import Streams, make_command_spec, make_placeholder
 from runner.launchers.docker.container_spec import Folders, Host, Launch
 from runner.launchers.docker.observe import ROLE
+from runner.launchers.docker.relaxed import relax
 from runner.launchers.docker.start import find_ways, prepare_lease, rename_ended
 from runner.state.folder import State
 
@@ -65,6 +66,8 @@ class CommandStarter:
         spec = make_command_spec(
             self.launch, slots, self.folders, self.host, way, streams=self.streams
         )
+        if self.launch.options.relaxed:
+            spec = relax(spec)
         made: list[str] = []
 
         def keep_gpus(identity: str) -> None:

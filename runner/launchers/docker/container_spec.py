@@ -38,6 +38,7 @@ class AgentOptions:
     memlock: int | None = None
     offline: bool = False  # runs log on disk only; the agent still asks the server
     live: LiveFolder | None = None  # None: each agent works in a copy
+    relaxed: bool = False  # runs may use and change every file of the image
 
     @property
     def hash(self) -> str:
@@ -48,7 +49,14 @@ class AgentOptions:
         )
         mounts = [(mount.source, mount.target, mount.read_only) for mount in self.mounts]
         # agents of old do not have them
-        newer = ("offline", "run_timeout_s", "idle_timeout_s", "preload", "preload_free_bytes")
+        newer = (
+            "offline",
+            "run_timeout_s",
+            "idle_timeout_s",
+            "preload",
+            "preload_free_bytes",
+            "relaxed",
+        )
         known = {name: value for name in newer if (value := getattr(self, name))}
         if self.live:
             known["live"] = str(self.live.root)

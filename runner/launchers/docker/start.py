@@ -15,7 +15,7 @@ from runner.disk.own_files import write_atomic
 from runner.engine.client import Engine
 from runner.engine.errors import EngineError, GpuAccessError, NameTaken
 from runner.engine.target import read_access, remember_access
-from runner.engine.types import Container, GpuAccess
+from runner.engine.types import Container, ContainerSpec, GpuAccess
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.agents import Agent
 from runner.fleet.carry_out import Result
@@ -27,6 +27,7 @@ from runner.guard.walk import make_folders
 from runner.launchers.docker.container_spec import Folders, Host, Launch, make_spec
 from runner.launchers.docker.mounts import make_mount_points
 from runner.launchers.docker.observe import read_agent
+from runner.launchers.docker.relaxed import relax
 from runner.state.folder import State
 
 POLL_S = 0.5
@@ -81,12 +82,12 @@ class Starter:
 
     def _start(self, slot: Slot, folders: Folders) -> GpuAccess | None:
         if slot.is_cpu:
-            spec = make_spec(self.launch, slot, folders, self.host, None)
+            spec = self._make_spec(slot, folders, None)
             self.engine.launch(spec)
             return None
         failures = []
         for way in find_ways(self.engine, self.state, self.access, slot.uuid):
-            spec = make_spec(self.launch, slot, folders, self.host, way)
+            spec = self._make_spec(slot, folders, way)
             try:
                 self.engine.launch(spec)
             except GpuAccessError as error:
@@ -95,6 +96,10 @@ class Starter:
                 remember_access(self.state, way)
                 return way
         raise failures[0]
+
+    def _make_spec(self, slot: Slot, folders: Folders, way: GpuAccess | None) -> ContainerSpec:
+        spec = make_spec(self.launch, slot, folders, self.host, way)
+        return relax(spec) if self.launch.options.relaxed else spec
 
     def _end(self, old: Agent) -> None:
         """Stop an agent: wait for its run, or interrupt it."""

@@ -1,7 +1,7 @@
 """The checks of `up` before it decides, and the launch that it then starts agents with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.agent.contract.commands import DEFAULT_COMMAND
@@ -13,11 +13,13 @@ from runner.engine.client import Engine
 from runner.errors import ExitCode, RunnerError
 from runner.fleet.selection import Slot
 from runner.image.built import AgentImage, probe_agent_image
+from runner.image.fit import check_fit
 from runner.image.probe import Probe, check_wandb, read_words
 from runner.launchers.docker.container_spec import AgentOptions, Launch
 from runner.launchers.docker.live import LiveFolder
 from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
 from runner.launchers.docker.run_command import make_command
+from runner.launchers.docker.start import make_host
 from runner.launchers.docker.user_env import check_env
 from runner.server_container.container import network_name
 from runner.sweepfile import sweep_hash
@@ -47,6 +49,7 @@ def make_options(
     replacement: Sequence[str],
     count: int | None,
     offline: bool = False,
+    relaxed: bool = False,
 ) -> AgentOptions:
     """The options of every agent, from flags, settings and sweep.
 
@@ -56,6 +59,7 @@ def make_options(
         replacement: the words after `--`.
         count: runs per agent; None: no limit.
         offline: runs log on disk.
+        relaxed: runs may use and change every file of the image.
 
     Raises:
         RunnerError: a mount or variable is not allowed, or there is no program (2, 3).
@@ -79,6 +83,7 @@ def make_options(
         pin_index=session.settings.pin == "index",
         memlock=session.settings.memlock,
         offline=offline,
+        relaxed=relaxed,
     )
 
 
@@ -137,12 +142,29 @@ def check_image(
     probe = probe_agent_image(engine, image, session.state, session.project)
     check_wandb(probe, image=image.tag, ours=image.kind == "ours")
     live = choose_live(session, installed=probe.has_project)
+    check_rights(session, engine, image, probe, replace(options, live=live))
     _check_command(session, engine, image, probe, options, config)
     if live:
         return ProjectPlace(None, image.read_only, live)
     if probe.has_project:
         return ProjectPlace(PROJECT, image.read_only)
     return ProjectPlace(None, read_only=False)  # its working folder is in the image
+
+
+def check_rights(
+    session: Session, engine: Engine, image: AgentImage, probe: Probe, options: AgentOptions
+) -> None:
+    """Check that the caller may use an image that `runner build` did not make.
+
+    Raises:
+        RunnerError: its Python or its project is closed to the caller (6).
+    """
+    if image.kind == "ours" or options.relaxed:
+        return
+    user = make_host(engine, 1).user
+    warning = check_fit(engine, image, probe, session.state, user=user)
+    if warning and not options.live:
+        session.report(warning)
 
 
 def _check_command(

@@ -50,6 +50,7 @@ class UpRequest:
     count: int | None = None  # runs per agent
     server: str | None = None
     offline: bool = False
+    relaxed: bool = False
     image: str | None = None
     build: bool = False
     force: bool = False
@@ -114,6 +115,7 @@ def bring_up(
         replacement=request.command,
         count=request.count,
         offline=request.offline,
+        relaxed=request.relaxed,
     )
     prepare.check_limits(options, engine)
     outside = report_mounts(session)

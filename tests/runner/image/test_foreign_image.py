@@ -107,7 +107,7 @@ def test_an_image_with_entrypoint_user_folder_and_conda_works_as_it_is(
     (folder.root / "sweep.yaml").write_text(
         "program: train.py\nmethod: grid\nmetric: {name: loss, goal: minimize}\n"
         "parameters: {a: {values: [1]}}\n"
-        "command: [python, '${program}']\n"
+        "command: ['${env}', python, '${program}']\n"
     )
     start = ("up", "--gpus", "cpu", "--image", tag, "--sweep", "sweep.yaml", "--follow")
 

@@ -20,6 +20,7 @@ from runner.launchers.docker.container_spec import (
     make_spec,
 )
 from runner.launchers.docker.mounts import make_mount_points, resolve_mounts
+from runner.launchers.docker.relaxed import relax
 from runner.launchers.docker.run_command import make_command
 from runner.launchers.docker.user_env import check_env
 from runner.settings.mounts import parse_mount
@@ -272,3 +273,28 @@ def test_what_the_contract_fixes_is_refused_not_lost(name: str) -> None:
 
 def test_a_variable_of_the_users_own_passes() -> None:
     assert check_env({"OMP_NUM_THREADS": "4"}) == {"OMP_NUM_THREADS": "4"}
+
+
+def test_a_relaxed_agent_starts_as_root_and_is_told_whom_to_become() -> None:
+    """Its files stay the caller's; agents that are not relaxed are replaced by it."""
+    relaxed = replace(LAUNCH, options=AgentOptions(relaxed=True))
+
+    spec = relax(spec_of(launch=relaxed))
+
+    host = create_body(spec, proxies={})["HostConfig"]
+    assert (spec.user, spec.environment["RUNNER_BECOME"]) == ("0:0", HOST.user)
+    assert host["CapDrop"] == ["ALL"]
+    assert host["CapAdd"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL"]
+    assert (host["ReadonlyRootfs"], host["SecurityOpt"]) == (False, ["no-new-privileges"])
+    assert relaxed.options.hash != LAUNCH.options.hash
+    assert "CapAdd" not in create_body(spec_of(), proxies={})["HostConfig"]
+
+
+def test_an_environment_that_the_image_does_not_activate_is_active_in_runs() -> None:
+    active = {"PATH": "/opt/conda/envs/t/bin:/usr/bin", "CONDA_PREFIX": "/opt/conda/envs/t"}
+    own = AgentOptions(env={"CONDA_PREFIX": "/mine"})
+
+    spec = spec_of(launch=replace(LAUNCH, activation=active, options=own))
+
+    assert spec.environment["PATH"] == active["PATH"]
+    assert spec.environment["CONDA_PREFIX"] == "/mine"
