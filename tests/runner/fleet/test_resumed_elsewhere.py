@@ -129,7 +129,7 @@ def test_a_stopped_run_goes_on_with_another_agent_from_the_same_step(
     engine_env.docker("stop", f"runner-{names[0]}")
     took_s = time.monotonic() - begun
     step = int(checkpoint.read_text())
-    stopped = {one["name"]: one for one in folder.json("ps", "--all")["agents"]}[names[0]]
+    wait_for(lambda: read_end(folder, names[0]) == ("stopped", 143), 20)
     wait_for(
         lambda: is_finished(folder, sweep), 90, pause_s=1, otherwise=lambda: folder.run("logs")
     )
@@ -137,12 +137,17 @@ def test_a_stopped_run_goes_on_with_another_agent_from_the_same_step(
     assert took_s < 15
     assert EPOCH < step < STEPS
     assert step % EPOCH
-    assert (stopped["state"], stopped["exit_code"]) == ("stopped", 143)
     attempts = place.attempts()
     assert [found[:2] for found in attempts[run]] == [[names[0], "0"], [names[1], str(step)]]
     assert sorted(found[0][2] for found in attempts.values()) == ["1", "2"]
     assert find_steps(place, sweep, run) == list(range(STEPS))
     folder.run("down")
+
+
+def read_end(folder: Folder, agent: str) -> tuple[str, int | None]:
+    """State and exit code of an agent; the engine lists an end a moment after it has told it."""
+    [found] = [one for one in folder.json("ps", "--all")["agents"] if one["name"] == agent]
+    return found["state"], found["exit_code"]
 
 
 def is_finished(folder: Folder, sweep: str) -> bool:
