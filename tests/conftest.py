@@ -181,9 +181,10 @@ def server_image(engine_env: TestEngine) -> str:
 
 
 @pytest.fixture(scope="session")
-def server_tag(engine_env: TestEngine, server_image: str) -> str:
-    """A name of it."""
-    return engine_env.docker("inspect", "--format", "{{index .RepoTags 0}}", server_image).strip()
+def server_tags(engine_env: TestEngine, server_image: str) -> tuple[str, ...]:
+    """All its names: other code with the same content gives the same image another one."""
+    listed = engine_env.docker("inspect", "--format", '{{join .RepoTags " "}}', server_image)
+    return tuple(listed.split())
 
 
 @pytest.fixture

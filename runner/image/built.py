@@ -100,7 +100,8 @@ def probe_agent_image(engine: Engine, image: AgentImage, state: State, project: 
     Raises:
         RunnerError: it has no Python 3.10 or newer (6).
     """
-    imports = read_imports(project.root / project.program) if project.program else ()
+    base, program = project.git_root or project.root, project.program
+    imports = read_imports(project.root / program, base) if program else ()
     return probe_image(engine, image.id, state, ours=image.kind == "ours", imports=imports)
 
 

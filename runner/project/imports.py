@@ -7,13 +7,19 @@ from pathlib import Path
 from runner.guard.foreign_files import read_regular
 
 
-def read_imports(program: Path) -> list[str]:
+def read_imports(program: Path, base: Path) -> list[str]:
     """The top-level modules that a program imports whenever it starts, in their order.
 
     Left out are imports in functions, those that the program tries (`try`), or makes depend on
     something (`if`). A program that Python cannot parse has none.
+
+    Args:
+        program: a file that a sweep or a settings file names; it may be anybody's.
+        base: the project, or its repository. What lies outside of it is not read.
     """
     try:
+        if not program.resolve().is_relative_to(base.resolve()):
+            return []
         tree = ast.parse(read_regular(program))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []

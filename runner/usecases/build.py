@@ -106,13 +106,13 @@ def _check_fit(session: Session, image: AgentImage, probe: Probe) -> None:
 
 def _find_missing(session: Session, image: AgentImage, probe: Probe, program: str) -> list[str]:
     """The modules that the program imports, and neither image nor project has."""
-    root = session.project.root
+    root, base = session.project.root, session.project.git_root or session.project.root
     places = (root, (root / program).parent, root / "src")
 
     def is_own(name: str) -> bool:
         return any((one / name).is_dir() or (one / f"{name}.py").is_file() for one in places)
 
-    names = [one for one in read_imports(root / program) if not is_own(one)]
+    names = [one for one in read_imports(root / program, base) if not is_own(one)]
     return find_missing(session.engine(), image.id, session.state, probe, names)
 
 

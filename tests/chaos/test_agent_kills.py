@@ -42,10 +42,10 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300 + 60 * KILLS)]
 
 @pytest.fixture(scope="module")
 def private(
-    engine_env: TestEngine, plain_image: PlainImage, server_tag: str
+    engine_env: TestEngine, plain_image: PlainImage, server_tags: tuple[str, ...]
 ) -> Iterator[PrivateEngine]:
     """An engine that may die."""
-    with private_engine(engine_env, plain_image.record["tag"], server_tag) as made:
+    with private_engine(engine_env, plain_image.record["tag"], *server_tags) as made:
         yield made
 
 

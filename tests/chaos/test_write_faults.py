@@ -154,8 +154,9 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
         pytest.skip("root: only root may mount a tmpfs")
     folder = tmp_path / "disk"
     folder.mkdir()
+    options = f"mode=700,size={getattr(request, 'param', '3m')}"
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', '3m')}", "tmpfs", folder],
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
         capture_output=True,
         text=True,
     )

@@ -16,10 +16,10 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def private(
-    engine_env: TestEngine, plain_image: PlainImage, server_tag: str
+    engine_env: TestEngine, plain_image: PlainImage, server_tags: tuple[str, ...]
 ) -> Iterator[PrivateEngine]:
     """An engine with the images that agents and server need."""
-    with private_engine(engine_env, plain_image.record["tag"], server_tag) as made:
+    with private_engine(engine_env, plain_image.record["tag"], *server_tags) as made:
         yield made
 
 

@@ -178,11 +178,25 @@ def test_only_imports_that_every_start_makes_are_listed(tmp_path: Path) -> None:
     file = tmp_path / "train.py"
     file.write_text(PROGRAM)
 
-    assert read_imports(file) == ["__future__", "numpy", "torch", "omegaconf", "inside"]
+    assert read_imports(file, tmp_path) == ["__future__", "numpy", "torch", "omegaconf", "inside"]
 
 
 @pytest.mark.parametrize("text", ["import (", "\0", "(" * 5000, "x = " + "-" * 100_000 + "1"])
 def test_a_program_that_cannot_be_parsed_has_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "train.py").write_text(text)
 
-    assert read_imports(tmp_path / "train.py") == []
+    assert read_imports(tmp_path / "train.py", tmp_path) == []
+
+
+def test_a_program_outside_of_the_project_is_not_read(tmp_path: Path) -> None:
+    """By an absolute name, by `..`, and by a link."""
+    outside, base = tmp_path / "outside.py", tmp_path / "project"
+    outside.write_text("import secret\n")
+    base.mkdir()
+    (base / "link.py").symlink_to(outside)
+    (base / "own.py").write_text("import numpy\n")
+    (base / "inner.py").symlink_to("own.py")
+
+    for name in (outside, base / ".." / "outside.py", base / "link.py"):
+        assert read_imports(name, base) == []
+    assert read_imports(base / "inner.py", base) == ["numpy"]
