@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amt.config import DEFAULTS, TrainConfig, build_config, read_yaml
 
 if TYPE_CHECKING:
+    import pytest
+
     from amt.data.dataset import Dataset
 
 MICRO: dict[str, object] = {
@@ -64,3 +67,10 @@ def open_val(cache: Path) -> Dataset:
     from amt.data.synthetic import open_synthetic
 
     return open_synthetic(cache, count=16, size_px=28, seed=2)
+
+
+def silence_wandb(patch: pytest.MonkeyPatch) -> None:
+    """Let runs of this process log nothing, whatever client an earlier test has left in it."""
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].teardown()  # it keeps the mode of its first call in this process
+    patch.setenv("WANDB_MODE", "disabled")

@@ -12,7 +12,7 @@ from amt.environment import read_environment
 from amt.errors import ConfigError
 from amt.stopping import Stop
 from amt.training.loop import run_training
-from tests.amt.micro import make_config
+from tests.amt.micro import make_config, silence_wandb
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_bfloat16_on_a_cpu_that_emulates_it_is_warned_of(
     info = tmp_path / "cpuinfo"
     info.write_text("flags : avx2\n")
     monkeypatch.setattr("amt.devices.CPU_INFO", info)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+    silence_wandb(monkeypatch)
     monkeypatch.setenv("AMT_CACHE", str(cache))
     monkeypatch.setenv("RUNNER_CHECKPOINT_DIR", str(tmp_path / "run"))
     stop = Stop()

@@ -17,7 +17,7 @@ from amt.train import main
 from amt.training.checkpoint import Checkpoints
 from amt.units import format_bytes
 from tests.amt.full_disk import small_files
-from tests.amt.micro import make_arguments
+from tests.amt.micro import make_arguments, silence_wandb
 
 STATE = {"weights": torch.arange(50_000.0), "step": 3}
 
@@ -25,7 +25,7 @@ STATE = {"weights": torch.arange(50_000.0), "step": 3}
 @pytest.fixture
 def run_folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The checkpoint folder of a run without W&B."""
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+    silence_wandb(monkeypatch)
     monkeypatch.setenv("AMT_CACHE", str(cache))
     monkeypatch.setenv("RUNNER_CHECKPOINT_DIR", str(tmp_path / "run"))
     return tmp_path / "run"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import wandb
 from wandb.proto import wandb_internal_pb2
 
 from amt.config import as_dict
@@ -26,7 +25,7 @@ from amt.training.loop import run_training
 from amt.training.step import Training
 from amt.training.validation import validate
 from runner.offline.log.leveldb import read_frames
-from tests.amt.micro import make_arguments, make_config, open_train, open_val
+from tests.amt.micro import make_arguments, make_config, open_train, open_val, silence_wandb
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -35,8 +34,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The checkpoint folder of a run without W&B; signals are as before afterwards."""
-    wandb.teardown()  # it keeps the mode of its first call in this process
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+    silence_wandb(monkeypatch)
     monkeypatch.setenv("AMT_CACHE", str(cache))
     monkeypatch.setenv("RUNNER_CHECKPOINT_DIR", str(tmp_path / "run"))
     handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]

@@ -14,7 +14,7 @@ from amt.errors import ConfigError
 from amt.stopping import Stop
 from amt.training.loop import run_training
 from amt.training.schedule import Schedule
-from tests.amt.micro import make_config
+from tests.amt.micro import make_config, silence_wandb
 
 
 def make_schedule(**changes: object) -> Schedule:
@@ -76,7 +76,7 @@ def test_epochs_are_passes_over_the_scenes() -> None:
 def test_epochs_that_end_in_mid_cycle_are_warned_of(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+    silence_wandb(monkeypatch)
     monkeypatch.setenv("AMT_CACHE", str(cache))
     monkeypatch.setenv("RUNNER_CHECKPOINT_DIR", str(tmp_path))
     stop = Stop()
