@@ -15,7 +15,7 @@ def read_imports(program: Path, base: Path) -> list[str]:
 
     Args:
         program: a file that a sweep or a settings file names; it may be anybody's.
-        base: the project, or its repository. What lies outside of it is not read.
+        base: the project, or its repository. Files outside of it are not read.
     """
     try:
         if not program.resolve().is_relative_to(base.resolve()):
