@@ -57,6 +57,9 @@ def test_less_than_5_mb_go_to_the_engine(
     address = engine_env.env.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     folder, sent = make_folder(project, fleet, dict(engine_env.env)), list[int]()
 
+    # a folder of wheels in pip's settings would go along where the layer is not cached
+    folder.env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+
     with relay(Path(address.removeprefix("unix://")), tmp_path / "door", sent=sent) as door:
         folder.env["DOCKER_HOST"] = door
         _, said = folder.run("build", "--cpu")
