@@ -179,7 +179,7 @@ def fill_workspace(settings: AgentSettings) -> None:
             f"used, the run's is kept as `{show_name(name)}`"
         )
     if len(done.beside) > SHOWN:
-        say(f"warning: likewise {len(done.beside) - SHOWN} more: the runs' are named `*.kept`")
+        say(f"warning: {len(done.beside) - SHOWN} more files: the runs' are named `*.kept`")
 
 
 def _read_command(settings: AgentSettings, link: Link) -> tuple[tuple[str, ...], str | None]:

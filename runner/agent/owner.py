@@ -1,4 +1,4 @@
-"""From root to the caller: Compose has no way to name it, and `--relaxed` starts as root."""
+"""From root to the caller: Compose cannot name it, and `--relaxed` starts as root."""
 
 import os
 from collections.abc import Callable, Iterable, MutableMapping

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.agent.contract.commands import NO_SWEEP
@@ -23,17 +23,19 @@ from runner.launchers.docker.command import CommandStarter, release_gpus, remove
 from runner.launchers.docker.command_spec import Streams
 from runner.launchers.docker.container_spec import AgentOptions, Launch
 from runner.launchers.docker.copy_out import remove_agents
-from runner.launchers.docker.live import LiveFolder
-from runner.launchers.docker.mounts import resolve_mounts
 from runner.launchers.docker.observe import read_agent, read_agents
 from runner.launchers.docker.start import make_host, prepare_folders
-from runner.launchers.docker.user_env import check_env
 from runner.state.owner import check_owner
 from runner.sweeps.place import check_may_write, default_entity
+from runner.usecases.options import make_container_options
 from runner.usecases.session import Session
 from runner.usecases.slots import find_slots
 from runner.usecases.up.live import choose_live, report_live
-from runner.usecases.up.prepare import check_limits, check_rights, ensure_network
+from runner.usecases.up.prepare import (
+    check_limits,
+    check_rights,
+    ensure_network,
+)
 from runner.usecases.up.request import (
     Planned,
     find_agent_image,
@@ -94,7 +96,10 @@ def start_command(
     )
     probe = probe_agent_image(engine, image, state, session.project)
     live = report_live(session, choose_live(session, installed=probe.has_project), 1)
-    options = _make_options(session, request, live)
+    options = replace(
+        make_container_options(session, offline=request.offline, relaxed=request.relaxed),
+        live=live,
+    )
     check_rights(session, engine, image, probe, options)
     check_limits(options, engine)
     outside = report_mounts(session)
@@ -102,9 +107,9 @@ def start_command(
         report_changes(session)
     wait = "waiting for another `runner up` of this fleet"
     with locked_fleet(state, wait, session.report):
-        if not request.dry_run:
-            remove_unstarted(engine, read_agents(engine, state), state.fleet)
         agents = read_agents(engine, state)
+        if not request.dry_run and remove_unstarted(engine, agents, state.fleet):
+            agents = read_agents(engine, state)
         name = choose_name(request.name, agents, state.fleet)
         slots = find_slots(session, agents, request.gpus)
         planned = Planned("", plan_command(slots, name, force=request.force), outside)
@@ -168,25 +173,6 @@ def choose_name(wanted: str | None, agents: Sequence[Agent], fleet: str) -> str:
             code=ExitCode.UNFIT,
         )
     return name
-
-
-def _make_options(
-    session: Session, request: CommandRequest, live: LiveFolder | None
-) -> AgentOptions:
-    run = session.settings.run
-    return AgentOptions(
-        mounts=resolve_mounts(run.mounts, session.project.root),
-        env=check_env(run.env),
-        shm_bytes=run.shm_size,
-        memory_bytes=run.memory,
-        cpus=run.cpus,
-        grace_s=run.grace_s,
-        pin_index=session.settings.pin == "index",
-        memlock=session.settings.memlock,
-        offline=request.offline,
-        live=live,
-        relaxed=request.relaxed,
-    )
 
 
 def _make_launch(

@@ -90,15 +90,20 @@ def release_gpus(engine: Engine, main: str) -> None:
         engine.remove(placeholder.id, kill=True)
 
 
-def remove_unstarted(engine: Engine, agents: Sequence[Agent], fleet: str) -> None:
-    """Remove what a killed `runner run` of this fleet made and did not start.
+def remove_unstarted(engine: Engine, agents: Sequence[Agent], fleet: str) -> bool:
+    """Remove what a killed `runner run` of this fleet made and did not start; true if it did.
 
     Call it while the fleet is locked: otherwise the command may be about to start it.
     """
-    for agent in agents:
-        if agent.fleet == fleet and agent.command is not None and agent.engine_state == "created":
-            release_gpus(engine, agent.container)
-            engine.remove(agent.container)
+    unstarted = [
+        agent
+        for agent in agents
+        if agent.fleet == fleet and agent.command is not None and agent.engine_state == "created"
+    ]
+    for agent in unstarted:
+        release_gpus(engine, agent.container)
+        engine.remove(agent.container)
+    return bool(unstarted)
 
 
 def remove_keeping(engine: Engine, fleet: str) -> None:

@@ -17,13 +17,13 @@ from runner.image.fit import check_fit
 from runner.image.probe import Probe, check_wandb, read_words
 from runner.launchers.docker.container_spec import AgentOptions, Launch
 from runner.launchers.docker.live import LiveFolder
-from runner.launchers.docker.mounts import WORKSPACE, resolve_mounts
+from runner.launchers.docker.mounts import WORKSPACE
 from runner.launchers.docker.run_command import make_command
 from runner.launchers.docker.start import make_host
-from runner.launchers.docker.user_env import check_env
 from runner.server_container.container import network_name
 from runner.sweepfile import sweep_hash
 from runner.sweeps.records import SweepHandle
+from runner.usecases.options import make_container_options
 from runner.usecases.session import Session
 from runner.usecases.starting import explain, find_folder_fault, make_sample
 from runner.usecases.up.live import choose_live, see_live
@@ -66,24 +66,15 @@ def make_options(
     """
     run = session.settings.run
     command, program = _find_command(target, session, replacement)
-    return AgentOptions(
+    return replace(
+        make_container_options(session, offline=offline, relaxed=relaxed),
         command=command,
         program=program,
         count=count,
-        mounts=resolve_mounts(run.mounts, session.project.root),
-        env=check_env(run.env),
-        shm_bytes=run.shm_size,
-        memory_bytes=run.memory,
-        cpus=run.cpus,
-        grace_s=run.grace_s,
         run_timeout_s=run.timeout,
         idle_timeout_s=run.idle_timeout,
         preload=run.preload,
         preload_free_bytes=run.preload_free,
-        pin_index=session.settings.pin == "index",
-        memlock=session.settings.memlock,
-        offline=offline,
-        relaxed=relaxed,
     )
 
 

@@ -127,8 +127,6 @@ def bring_up(
         wanted = Wanted(
             session.state.fleet, target.path, image.id, options.hash, options.count, target.ended
         )
-        if not request.dry_run:
-            remove_unstarted(engine, read_agents(engine, session.state), session.state.fleet)
         actions = _decide(session, engine, wanted, request)
         planned = Planned(target.shown, actions, outside)
         if request.dry_run or planned.refused:
@@ -233,6 +231,8 @@ def _make_watch(
 def _decide(session: Session, engine: Engine, wanted: Wanted, request: UpRequest) -> list[Action]:
     """The plan for the slots, from one reading of the agents: they may end at any moment."""
     agents = read_agents(engine, session.state)
+    if not request.dry_run and remove_unstarted(engine, agents, session.state.fleet):
+        agents = read_agents(engine, session.state)
     slots = find_slots(session, agents, request.gpus)
     return plan_fleet(slots, agents, wanted, force=request.force, again=request.again)
 
