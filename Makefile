@@ -2,7 +2,7 @@
 # make test      every test except those that need a GPU; starts an engine if none answers
 # make lint      ruff, the layers of packages, and mypy
 # make generated compose files, reference pages and other files made from the code and pyproject.toml
-# make test-examples  every project of examples/ in containers, and under wandb agent (10 to 20 minutes)
+# make test-examples  every project of examples/ in containers, and under wandb agent; older clients (15 to 25 minutes)
 # make demo      a fleet of real containers runs a real sweep; make clean-demo removes it
 # make bench     the benchmarks under tests/bench
 # make bench-gap the time between two runs, warm, cold and under wandb agent
@@ -55,7 +55,8 @@ test-others:
 	$(PYTEST) $(patsubst %,--ignore %,tests/amt $(INSIDE))
 
 test-examples: install
-	docker/with-engine.sh $(PYTEST) -m engine tests/runner/product/test_examples.py --durations 0
+	docker/with-engine.sh --trixie $(PYTEST) -m engine tests/runner/product/test_examples.py \
+	    tests/runner/product/test_versions.py --durations 0
 
 test: install
 	docker/with-engine.sh --meanwhile "$(MAKE) lint test-fast" $(PYTEST) \

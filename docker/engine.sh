@@ -3,7 +3,8 @@
 #
 #   docker/engine.sh up               install what is missing, start the engine
 #   docker/engine.sh base             make the image that the CPU Dockerfile builds on
-#                    [--cuda] [--tiny]  and a stand-in for NVIDIA's, and one for tests
+#                    [--cuda] [--tiny]  and a stand-in for NVIDIA's, and one for tests,
+#                    [--trixie]         and the one with Python 3.13
 #   docker/engine.sh compose          fetch a newer Compose, print its DOCKER_CONFIG
 #   docker/engine.sh env              print a shell's settings:  eval "$(docker/engine.sh env)"
 #   docker/engine.sh status           print its state; exit 1 if the engine does not answer
@@ -489,10 +490,10 @@ chroot "$1" update-ca-certificates >/dev/null 2>&1
 HOOK
 }
 
-debian_slim() {
+debian_slim() { # release of Debian; updates and security of its own, where apt's sources have this one
     local sources
-    sources=$(apt_sources | awk '
-        $3 == "main" && $2 ~ /^bookworm-(updates|security)$/ {print "deb " $1 " " $2 " main"}')
+    sources=$(apt_sources | awk -v release="$1" '
+        $3 == "main" && $2 ~ "^" release "-(updates|security)$" {print "deb " $1 " " $2 " main"}')
     write_apt_settings >"$D/tmp/apt"
     write_pip_settings >"$D/tmp/pip"
     write_trust_hook >"$D/tmp/trust"
@@ -502,7 +503,7 @@ debian_slim() {
         --customize-hook="upload '$D/tmp/apt' /etc/apt/apt.conf.d/90machine" \
         --customize-hook="upload '$D/tmp/pip' /etc/pip.conf" \
         --customize-hook="sh '$D/tmp/trust' \"\$1\"" \
-        bookworm - "deb $MIRROR bookworm main" "$sources"
+        "$1" - "deb $MIRROR $1 main" "$sources"
 }
 
 busybox_python() {
@@ -529,23 +530,30 @@ bootstrap() { # in its own mount namespace: a kill leaves no mounts
 
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
-image() { # name, function that writes its root file system as tar, changes
+image() { # name, function that writes its root file system as tar and its words, changes
     ! has_image "$1" || return 0
     need_mirror
     local change changes=()
     for change in "${@:3}"; do changes+=(--change "$change"); done
     say "making $1"
-    "$2" | docker import "${changes[@]}" - "$1" >/dev/null
+    # shellcheck disable=SC2086 # a function and its words
+    $2 | docker import "${changes[@]}" - "$1" >/dev/null
+}
+
+debian_image() { # release
+    image "debian:$1-slim" "debian_slim $1" 'CMD ["bash"]' \
+        'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' \
+        "LABEL dev.runner.standin=\"Debian $1, made from packages on this machine\""
 }
 
 base() {
     local wanted cuda=nvidia/cuda:13.0.2-base-ubuntu24.04
     answers || fail "the engine does not answer" "start it: docker/engine.sh up"
     install_packages busybox-static mmdebstrap
-    image debian:bookworm-slim debian_slim 'CMD ["bash"]' 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' \
-        'LABEL dev.runner.standin="Debian bookworm, made from packages on this machine"'
+    debian_image bookworm
     for wanted; do
         case $wanted in
+        --trixie) debian_image trixie ;;
         --tiny) image runner-test/tiny busybox_python 'CMD ["sh"]' ;;
         --cuda)
             has_image "$cuda" || docker build -q -t "$cuda" - >/dev/null <<'DOCKERFILE'
@@ -554,7 +562,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 LABEL dev.runner.standin="Debian bookworm under the name of NVIDIA's image; has nothing of CUDA"
 DOCKERFILE
             ;;
-        *) fail "unknown option \`$wanted\`" "docker/engine.sh base [--cuda] [--tiny]" ;;
+        *) fail "unknown option \`$wanted\`" "docker/engine.sh base [--cuda] [--tiny] [--trixie]" ;;
         esac
     done
     docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}' >&2

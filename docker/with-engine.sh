@@ -2,12 +2,18 @@
 # Runs a command with a Docker engine: `docker/with-engine.sh COMMAND …`. Uses the engine that
 # answers, else starts a private one and stops it afterwards, unless KEEP_ENGINE is set.
 # `--meanwhile LINE` first: a line of the shell that needs no engine, beside the start of the engine.
+# `--trixie` then: with the base of Debian 13 too.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 meanwhile=true
 if [ "$1" = --meanwhile ]; then
     meanwhile=$2
     shift 2
+fi
+bases=(--cuda --tiny)
+if [ "$1" = --trixie ]; then
+    bases+=(--trixie)
+    shift
 fi
 
 if docker info >/dev/null 2>&1; then
@@ -29,7 +35,7 @@ if ! "$here/engine.sh" status >/dev/null 2>&1; then
     started=1
 fi
 eval "$("$here/engine.sh" env)"
-"$here/engine.sh" base --cuda --tiny
+"$here/engine.sh" base "${bases[@]}"
 "$here/engine.sh" compose >/dev/null || true # without it, tests with two versions are skipped
 wait "$other"
 other=
