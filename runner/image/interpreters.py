@@ -85,6 +85,18 @@ def read_interpreters(engine: Engine, image_id: str, *, ours: bool) -> list[dict
     return []
 
 
+def find_refusal(engine: Engine, image_id: str) -> str | None:
+    """What the engine says if it starts no program in the image, whichever it is.
+
+    Its user or working folder may be none of the image's.
+    """
+    try:
+        engine.probe(image_id, ("-c", ":"), entrypoint=("/bin/sh",))
+    except EngineError as error:
+        return None if 'exec: "' in error.message else error.message
+    return None
+
+
 def select_interpreter(
     answers: Iterable[Mapping[str, Any]], imports: Sequence[str] = ()
 ) -> Mapping[str, Any] | None:

@@ -17,6 +17,7 @@ from runner.image.interpreters import (
     MARK,
     OLDEST,
     PLACES,
+    find_refusal,
     make_activation,
     read_interpreters,
     select_interpreter,
@@ -180,6 +181,12 @@ def _explain_lack(
         return RunnerError(
             f"image `{named}` is for {other[0]}, and this machine is {other[1]}",
             hint=f"`docker pull --platform linux/{other[1]} …`, or build it for {other[1]}",
+            code=ExitCode.UNFIT,
+        )
+    if not answers and (refusal := find_refusal(engine, image_id)):
+        return RunnerError(
+            f"image `{named}` does not start: {refusal}",
+            hint="no program starts in it: correct `USER` or `WORKDIR` in its Dockerfile",
             code=ExitCode.UNFIT,
         )
     versions = ", ".join(".".join(map(str, one["python"])) for one in answers)

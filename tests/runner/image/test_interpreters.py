@@ -144,6 +144,14 @@ def test_an_image_without_a_shell_is_asked_by_its_python(
             r"`RUNNER_PYTHON=/nowhere/python`, which does not start",
             "correct `ENV RUNNER_PYTHON=…`",
         ),
+        ("ghost", ["USER ghost"], "does not start: .*unable to find user ghost", "correct `USER`"),
+        ("group", ["USER 0:ghosts"], "does not start: .*unable to find group ghosts", "`USER`"),
+        (
+            "folder",
+            ["WORKDIR /x", "RUN cd / && rmdir /x && touch /x"],
+            "does not start: ",
+            "`WORKDIR`",
+        ),
     ],
 )
 def test_an_image_without_a_fit_python_is_refused(
