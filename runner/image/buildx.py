@@ -90,7 +90,7 @@ class BuildProgress:
             self._finish(step, float(done.group(1)))
         elif text.startswith("ERROR"):
             self._fail(step, text)
-            if step not in self.logs:
+            if step not in self.logs or self.exit_code is None:  # the engine's own reason
                 self._log(step, text)
         else:
             self._log(step, re.sub(r"^\d+\.\d+(?: |$)", "", text))

@@ -13,7 +13,7 @@ machine() { # what `down` must restore
     cat /proc/sys/net/ipv4/ip_forward
     find /sys/fs/cgroup/ -type d | sort
     find /run /opt /dev /tmp -maxdepth 2 -not -path '/dev/pts/*' | sort
-    losetup -n -O BACK-FILE | grep '^/tmp/' || true
+    losetup -n -O BACK-FILE | grep -E '^/tmp/(first|second)/' || true # a kernel's, so those of others too
 }
 on() { # engine's folder, a docker command
     (eval "$(RUNNER_ENGINE_DIR=$1 "$engine" env)" && docker "${@:2}")

@@ -57,6 +57,22 @@ class PrivateEngine:
             otherwise=lambda: f"dockerd {pid} does not end",
         )
 
+    def fill_disk(self, room: int) -> None:
+        """Leave that many bytes on its disk."""
+        data = str(self.folder / "data")
+        free = int(self._inside("df", "--output=avail", "--block-size=1", data).split()[1])
+        self._inside("fallocate", "--length", str(free - room), f"{data}/ballast")
+
+    def free_disk(self) -> None:
+        """Undo `fill_disk`."""
+        self._inside("rm", str(self.folder / "data" / "ballast"))
+
+    def _inside(self, *words: str) -> str:
+        """Where the daemon sees its disk."""
+        pid = (self.folder / "docker.pid").read_text()
+        command = ["nsenter", "--mount", "--target", pid, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
     def load(self, source: TestEngine, *tags: str) -> None:
         """Copy images of another engine."""
         with subprocess.Popen(
