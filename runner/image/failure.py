@@ -222,9 +222,10 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str], str], Failure]], ...] = (
     (r"(?P<image>\S+): no match for platform in manifest", _other_machine),
     (r"\[internal\] load metadata for (?P<image>\S+)", _no_base),
     (r"apt-get: not found", _no_apt),
+    # first: without the distribution's lists, apt knows no package
+    (r"Temporary failure resolving|[EW]: Failed to fetch|E: Unable to fetch", _debian_unreachable),
     (r"E: Unable to locate package (?P<package>\S+)", _no_debian_package),
     (r"E: Package '?(?P<package>[^' ]+)'? has no installation candidate", _no_debian_package),
-    (r"Temporary failure resolving|E: Failed to fetch|E: Unable to fetch", _debian_unreachable),
     (r"Git operation failed.*?(?P<url>(?:https?|ssh|git|file)://[^\s'`]+)", _no_git),
     (rf"Failed to build {_PACKAGE}{_BOUNDS}(?P<place> @ \S+)?`", _not_built),
     (r"\((?P<status>40[137] \w+)\) for url \((?P<url>[^)]+)\)", _no_entry),

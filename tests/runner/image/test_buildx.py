@@ -51,6 +51,21 @@ def test_the_failed_steps_own_lines_are_kept() -> None:
     assert progress.tail()[0] == "the reason"
 
 
+def test_the_engines_reason_stands_below_what_the_step_had_said() -> None:
+    progress, _ = read(
+        "#8 [context wheels] load from client\n"
+        "#8 transferring wheels: 100.32MB 0.8s done\n"
+        "#8 ERROR: write /var/lib/docker/x/a.whl: no space left on device\n"
+        "#9 [staged-deps 1/1] COPY deps/ /\n"
+        "#9 ERROR: failed to prepare: another\n"
+    )
+
+    assert progress.tail() == [
+        "transferring wheels: 100.32MB 0.8s done",
+        "ERROR: write /var/lib/docker/x/a.whl: no space left on device",
+    ]
+
+
 def test_what_our_own_script_says_is_the_error(tmp_path: Path) -> None:
     """It ends with 6 where this machine cannot build, as every command does."""
     docker = tmp_path / "docker"

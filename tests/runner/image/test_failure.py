@@ -141,6 +141,23 @@ BUILT = "error: Failed to build `{}`\n  cause: The build backend returned an err
             "the base's distribution has no package `libgl9`",
             "`[image] apt`",
         ),
+        (
+            (
+                "W: Failed to fetch http://deb.example.org/dists/x/InRelease  Temporary failure "
+                "resolving 'deb.example.org'\nW: Some index files failed to download.\n"
+                "E: Unable to locate package python3\nE: Unable to locate package python3-venv"
+            ),
+            "the servers of the base's distribution cannot be reached",
+            "check network and proxy",
+        ),
+        (
+            (
+                "W: Failed to fetch http://deb.example.org/dists/x/InRelease  Could not connect to "
+                "127.0.0.1:9\nE: Unable to locate package git"
+            ),
+            "the servers of the base's distribution cannot be reached",
+            "check network and proxy",
+        ),
         ("/bin/sh: 1: apt-get: not found", "the base image has no `apt-get`", "Debian or Ubuntu"),
     ],
 )
