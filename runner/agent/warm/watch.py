@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-SAFE_LIBRARIES = ("openblas",)
-"""Libraries whose threads survive a fork: they end them before it and start others after.
+SAFE_LIBRARIES = ("openblas", "libiomp5", "libomp.", "libomp-")
+"""Libraries whose threads survive a fork: a child starts others (`pthread_atfork`).
 
-GNU's OpenMP is not one of them: once it has threads, a parallel region in a child waits for ever.
+LLVM's OpenMP, which Intel builds too, is one; GNU's is not: once it has threads, a parallel region
+in a child waits for ever.
 """
 SETTLES_S = 2.0  # a new thread waits for its first work by then
 GPU_FILES = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
