@@ -1,9 +1,9 @@
 """How long a GPU idles between two runs, and where the time goes.
 
-`python -m tests.bench.gap [--rounds 3] [--size 10] [--busy 1] [--threads N] [--python PYTHON]`: one
-server, a program that imports torch and logs for a second, and in each round a grid of ten under
-`wandb agent`, under our agent with cold starts, and with warm ones. A gap is the time from the last
-step of one run to the first step of the next, read off the program's own clock.
+`python -m tests.bench.gap [--rounds 3] [--size 10] [--busy 1] [--threads N] [--python PYTHON]
+[--gpu UUID]`: one server, a program that imports torch and logs for a second, and in each round a
+grid of ten under `wandb agent`, under our agent with cold starts, and with warm ones. A gap is the
+time from the last step of one run to the first step of the next, read off the program's own clock.
 """
 
 import argparse
@@ -33,11 +33,11 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--lr", type=float)
 parser.parse_args()
 times.append(time.time())
-weights = torch.zeros(64, 64)
+weights = torch.zeros(64, 64, device={device!r})
 run = wandb.init()
 times.append(time.time())
 while time.time() < times[2] + {busy}:
-    weights = weights + torch.rand(64, 64)
+    weights = weights + torch.rand(64, 64, device={device!r})
     run.log({{"loss": float(weights.mean())}})
     time.sleep(0.05)
 times.append(time.time())
@@ -103,6 +103,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--busy", type=float, default=1.0, help="seconds that a run trains")
     parser.add_argument("--threads", help="OMP_NUM_THREADS")
     parser.add_argument("--python", default=sys.executable, help="with wandb and torch")
+    parser.add_argument("--gpu", metavar="UUID", help="the program computes there")
     return parser.parse_args(arguments)
 
 
@@ -112,7 +113,9 @@ def work_off(
     """A grid under one kind of agent: times of its runs, and what the agent said when."""
     folder.mkdir()
     log = folder / "times.jsonl"
-    (folder / "train.py").write_text(PROGRAM.format(busy=options.busy, log=str(log)))
+    device = "cuda" if options.gpu else "cpu"
+    program = PROGRAM.format(busy=options.busy, log=str(log), device=device)
+    (folder / "train.py").write_text(program)
     values = ", ".join(str(0.01 * (1 + one)) for one in range(options.size))
     with Player(server.url, KEY, "proj") as player:
         sweep = player.create_sweep(
@@ -124,12 +127,14 @@ def work_off(
     env |= {"PATH": f"{Path(options.python).parent}:{env['PATH']}"}
     if options.threads:
         env["OMP_NUM_THREADS"] = options.threads
+    if options.gpu:
+        env["CUDA_VISIBLE_DEVICES"] = options.gpu
     path = f"local/proj/{sweep}"
     if way == "wandb agent":
         command = [options.python, "-m", "wandb", "agent", path]
     else:
         command = [options.python, "-m", "runner.agent"]
-        env |= ours(path, folder, cold=way == "ours, cold")
+        env |= ours(path, folder, slot=options.gpu or "cpu-0", cold=way == "ours, cold")
     said = list(listen(command, folder, env))
     runs = [json.loads(line) for line in log.read_text().splitlines()]
     if len(runs) != options.size:
@@ -137,14 +142,15 @@ def work_off(
     return runs, said
 
 
-def ours(path: str, folder: Path, *, cold: bool) -> dict[str, str]:
+def ours(path: str, folder: Path, *, slot: str, cold: bool) -> dict[str, str]:
     """The environment of our agent."""
     (folder / "agent.key").write_text(KEY)
     env = {
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "RUNNER_SWEEP": path,
         "RUNNER_AGENT": f"a-{secrets.token_hex(2)}",
-        "RUNNER_GPU_UUID": "cpu-0",
+        "RUNNER_GPU_UUID": slot,
+        "RUNNER_LEASES": str(folder / "leases"),
         "RUNNER_SERVER_KIND": "runner",
         "RUNNER_KEY_FILE": str(folder / "agent.key"),
         "RUNNER_WORKSPACE": str(folder),

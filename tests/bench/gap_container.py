@@ -52,7 +52,7 @@ def make_project(place: Path, engine: TestEngine, options: argparse.Namespace) -
     root.mkdir()
     times.mkdir()
     values = ", ".join(str(0.01 * (1 + one)) for one in range(options.size))
-    (root / "train.py").write_text(PROGRAM.format(busy=options.busy, log=TIMES))
+    (root / "train.py").write_text(PROGRAM.format(busy=options.busy, log=TIMES, device="cpu"))
     (root / "requirements.txt").write_text(REQUIREMENTS)
     (root / "sweep.yaml").write_text(
         f"{{program: train.py, method: grid, parameters: {{lr: {{values: [{values}]}}}}}}\n"

@@ -27,7 +27,7 @@ int width(void) {
 }
 """
 PROGRAM = """
-import ctypes, json, os, sys
+import ctypes, json, os, socket, sys
 from runner.agent.warm import watch
 before = watch.Seen.read()
 library = ctypes.CDLL(sys.argv[1])
