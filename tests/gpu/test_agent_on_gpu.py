@@ -5,6 +5,7 @@ The interpreter of the tests must have torch with CUDA.
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,15 +27,19 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 
 HELD = 4 << 28  # bytes of the floats on the card, beside the context
 CONTEXT = 1 << 30  # more than one takes
+LIBRARIES = ("LD_LIBRARY_PATH", "CUDA_HOME")  # where this machine has the driver's and CUDA's
 RUNS = ("r1", "r2", "r3")
 TRAINS = """
-import json, os, pathlib, time
+import contextlib, json, os, pathlib, time
 begun = time.time()
 import pynvml
 pynvml.nvmlInit()
 card = pynvml.nvmlDeviceGetHandleByUUID(os.environ["CUDA_VISIBLE_DEVICES"])
 before = pynvml.nvmlDeviceGetMemoryInfo(card).used
-parent = [os.readlink(one) for one in pathlib.Path(f"/proc/{os.getppid()}/fd").iterdir()]
+parent = []
+for one in pathlib.Path(f"/proc/{os.getppid()}/fd").iterdir():
+    with contextlib.suppress(FileNotFoundError):  # closed by now
+        parent.append(os.readlink(one))
 import torch
 held = torch.ones(1 << 28, device="cuda")
 total = float(held[:1000].sum())
@@ -64,7 +69,8 @@ def gpu() -> Gpu:
 
 def on(gpu: Gpu) -> dict[str, str]:
     """What the launcher gives the container of an agent for this card."""
-    return {"RUNNER_GPU_UUID": gpu.uuid, "CUDA_VISIBLE_DEVICES": gpu.uuid}
+    libraries = {name: os.environ[name] for name in LIBRARIES if name in os.environ}
+    return {"RUNNER_GPU_UUID": gpu.uuid, "CUDA_VISIBLE_DEVICES": gpu.uuid, **libraries}
 
 
 def test_runner_gpus_shows_the_card(gpu: Gpu) -> None:
