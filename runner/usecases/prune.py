@@ -91,6 +91,8 @@ def remove_leftovers(
                 if fault is not None:
                     faults.append(fault)
                     continue
+                if (state.work / one.name).exists():  # it came into use
+                    continue
         on_removed(one)
     if faults:
         raise RunnerError(

@@ -18,7 +18,7 @@ from tests.rig.engine import TestEngine, find_engine
 from tests.rig.plain import Folder
 
 TIMES = "/times/times.jsonl"  # in the container
-REQUIREMENTS = "wandb==0.31.0\ntorch\n"
+REQUIREMENTS = "wandb==0.31.0\ntorch\nnumpy\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             folder.run("build", "--cpu")
             for number in range(options.rounds):
-                for way in WAYS:
+                for way in reversed(WAYS):  # with `up` comes the network
                     measured[way].add(work_off(folder, engine, way, options), [])
                     median = statistics.median(measured[way].gaps)
                     print(f"round {number + 1}, {way}: {median:.3f} s", flush=True)
@@ -57,10 +57,12 @@ def make_project(place: Path, engine: TestEngine, options: argparse.Namespace) -
     (root / "sweep.yaml").write_text(
         f"{{program: train.py, method: grid, parameters: {{lr: {{values: [{values}]}}}}}}\n"
     )
-    env = {**engine.env, "RUNNER_RUN_MOUNTS": f"{times}:{Path(TIMES).parent}"}
+    fleet = f"gap-{os.getpid()}"
+    env = {**engine.env, "RUNNER_FLEET": fleet}
+    env["RUNNER_RUN_MOUNTS"] = f"{times}:{Path(TIMES).parent}"
     if options.threads:
         env["RUNNER_RUN_ENV"] = f"OMP_NUM_THREADS={options.threads}"
-    return Folder(root, f"gap-{os.getpid()}", env)
+    return Folder(root, fleet, env)
 
 
 def work_off(

@@ -1,4 +1,4 @@
-"""An engine whose own disk fills up while it builds: one line and a way out, and what was stays."""
+"""An engine whose own disk fills up while it builds: one line, and a way out that works."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,49 +7,58 @@ import pytest
 
 from runner.errors import ExitCode
 from tests.rig.engine import TestEngine
-from tests.rig.plain import Folder
+from tests.rig.plain import Folder, PlainImage
 from tests.rig.private_engine import PrivateEngine, private_engine
 
 pytestmark = pytest.mark.engine
 
-BASE = "debian:bookworm-slim"
-ROOM = 16 << 20
-LARGE = f"FROM {BASE}\nRUN dd if=/dev/urandom of=/large bs=1M count=48\n"
+LAYER = 48  # MiB
+ROOM = (2 * LAYER + LAYER // 2) << 20
 
 
 @pytest.fixture
-def private(engine_env: TestEngine) -> Iterator[PrivateEngine]:
-    """An engine with the base alone, and little room."""
-    with private_engine(engine_env, BASE) as made:
+def private(engine_env: TestEngine, plain_image: PlainImage) -> Iterator[PrivateEngine]:
+    """An engine with one image, and room for two layers."""
+    with private_engine(engine_env, plain_image.record["tag"]) as made:
         made.fill_disk(ROOM)
         yield made
 
 
-def test_a_full_disk_of_the_engine_is_named_and_the_build_repeated(
-    private: PrivateEngine, tmp_path: Path
+def test_a_full_disk_of_the_engine_is_named_and_prune_makes_room(
+    private: PrivateEngine, plain_image: PlainImage, tmp_path: Path
 ) -> None:
     """First a layer does not fit, then the project's files, which come before any layer."""
     root = tmp_path / "full"
     root.mkdir()
     (root / "train.py").write_text("import wandb\n")
-    (root / "large.bin").write_bytes(bytes(2 * ROOM))
-    (root / "Dockerfile").write_text(LARGE)
-    (root / "requirements.txt").write_text("wandb\n")
-    folder = Folder(root, "", dict(private.engine.env))
-    own = ('[image]\ndockerfile = "Dockerfile"\n', "")
-    before = private.engine.docker("images", "--no-trunc")
+    (root / "runner.toml").write_text('[image]\ndockerfile = "Dockerfile"\n')
+    folder = Folder(root, "full", dict(private.engine.env))
 
-    for settings in own:
-        (root / "runner.toml").write_text(settings)
-        _, said = folder.run("build", "--cpu", code=ExitCode.UNFIT)
+    def build(number: int, *, fits: bool = True) -> str:
+        step = f"RUN : {number} && dd if=/dev/urandom of=/large bs=1M count={LAYER}"
+        (root / "Dockerfile").write_text(f"FROM {plain_image.record['tag']}\nUSER root\n{step}\n")
+        _, said = folder.run("build", "--cpu", code=0 if fits else ExitCode.UNFIT)
+        return said
+
+    def check(said: str) -> None:
         error, hint = said.splitlines()[-2:]
         assert "the disk of the engine is full" in error
         assert "`runner prune`" in hint
 
-    assert private.engine.docker("images", "--no-trunc") == before
-    assert not (root / ".runner" / "cache" / "image.json").exists()
-    private.free_disk()
-    (root / "runner.toml").write_text(own[0])
-    (root / "Dockerfile").write_text(f"{LARGE}USER 1000\n")
-    _, said = folder.run("build", "--cpu", code=ExitCode.UNFIT)
-    assert "has no Python" in said.splitlines()[-2]  # built, and looked at
+    build(1)
+    build(2)
+    before = private.engine.docker("images", "--no-trunc", "--quiet").split()
+    record = (root / ".runner" / "cache" / "image.json").read_text()
+    check(build(3, fits=False))
+    (root / "large.bin").write_bytes(bytes(2 * LAYER << 20))
+    check(build(4, fits=False))
+    (root / "large.bin").unlink()
+    assert private.engine.docker("images", "--no-trunc", "--quiet").split() == before
+    assert (root / ".runner" / "cache" / "image.json").read_text() == record
+
+    pruned, _ = folder.run("prune", "--yes")
+
+    assert "build cache" in pruned
+    after = private.engine.docker("images", "--no-trunc", "--quiet").split()
+    assert len(after) == len(before) - 1
+    build(5)
