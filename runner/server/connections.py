@@ -154,6 +154,7 @@ class HttpConnection(HttpToolsProtocol):
         self.pipeline.clear()
         if self._active is not None and not self._active.response_complete:
             self._active.disconnected = True
+            self._active.waiting_for_100_continue = False  # else it is asked for its body
             self._active.message_event.set()
 
     def _close_gently(self) -> None:
