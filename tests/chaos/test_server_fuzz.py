@@ -55,7 +55,7 @@ def test_hostile_requests_are_answered(tmp_path: Path) -> None:
 
     print(
         f"{COUNT} requests, seed {seed}: {dict(sorted(found.statuses.items()))}, slowest "
-        f"{found.slowest_s:.1f} s, memory grown by {grown[0]} MiB half-way and {grown[1]} at the end, "
+        f"{found.slowest_s:.1f} s, memory grown by {grown[0]} MiB half-way, {grown[1]} at the end, "
         f"{len(found.found)} findings"
     )
     for what, sent in found.found[:20]:
