@@ -12,13 +12,7 @@ from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import (
-    FileResponse,
-    HTMLResponse,
-    RedirectResponse,
-    Response,
-    StreamingResponse,
-)
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from runner import __version__
 from runner.server import pages
@@ -32,7 +26,7 @@ from runner.server.logs import note
 from runner.server.names import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
-from runner.server.replies import as_json, check_admin
+from runner.server.replies import FileAsItIs, as_json, check_admin
 from runner.server.service import Service
 from runner.server.stream import Post, receive
 from runner.server.wire import Refused, check_text, required, text
@@ -124,8 +118,10 @@ class Handlers:
         path = self._file(_names(request))
         if not await run_in_threadpool(self._is_own_file, path):
             raise Refused(404, "there is no such file")
-        headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type="application/octet-stream", headers=headers)
+        try:
+            return await run_in_threadpool(FileAsItIs, path)
+        except FileNotFoundError:
+            raise Refused(404, "there is no such file") from None
 
     async def preflight(self, request: Request) -> Response:
         """What a page may do with files: one of this server may read and write them."""

@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -18,7 +18,12 @@ _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _DECODER = json.JSONDecoder(parse_constant=str)
 _LENIENT = json.JSONDecoder(parse_constant=str, parse_int=lambda digits: _whole(digits))
 _ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"))
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    separators=(",", ":"),
+    ensure_ascii=False,
+    allow_nan=False,
+    default=lambda value: _refuse_node(value),
+)
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -148,6 +153,13 @@ def dumps(value: object) -> str:
         value = finite(value)
         text = _ENCODER.encode(value)
     return text if is_unicode(text) else _ASCII_ENCODER.encode(value)
+
+
+def _refuse_node(value: object) -> object:
+    """A node's field that is still to be asked, and pages of nodes, are nothing to be sent."""
+    if callable(value) or isinstance(value, Iterable):
+        raise Refused(400, "a field of the query has fields of its own: say which")
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def is_unicode(text: str) -> bool:

@@ -380,21 +380,6 @@ def test_garbage_behind_a_request_is_no_fault_and_does_not_flood_the_log(server:
     assert len(server.errors) - before < 1000
 
 
-@pytest.mark.parametrize("broken", [b"ZZ\r\n", b"5\r\nhelloXX", b"-1\r\n\r\n"])
-@pytest.mark.parametrize("path", ["/files/local/proj/r1/file_stream", "/graphql", "/nowhere"])
-def test_a_body_that_is_refused_is_not_asked_for(server: Server, path: str, broken: bytes) -> None:
-    """Its head waits for a `100 Continue`, and the connection has had its last answer."""
-    before = len(server.errors)
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {with_key(server)['Authorization']}"
-    expects = b"\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-    answer = exchange(server, head.encode() + expects + broken)
-
-    assert answer.startswith(b"HTTP/1.1 400")
-    assert server.ask("{viewer{id}}")["viewer"]["id"]
-    assert "level=error" not in server.errors[before:]
-
-
 def test_a_head_that_never_ends_is_refused(server: Server) -> None:
     head = b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (limits.HEAD_BYTES // 5)
     assert exchange(server, head).startswith(b"HTTP/1.1 431")
