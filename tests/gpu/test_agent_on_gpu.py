@@ -16,9 +16,7 @@ import pytest
 
 from runner.agent.contract.slots import SlotId
 from runner.agent.nvml import OpenGpu
-from runner.errors import RunnerError
 from runner.gpus.gpu import Gpu
-from runner.gpus.nvml import read_gpus
 from tests.rig.command import RUNNER
 from tests.runner.agent.door import serve
 from tests.runner.agent.hand import ROOT, Hand
@@ -55,16 +53,10 @@ pathlib.Path(os.environ["WANDB_RUN_ID"] + ".json").write_text(json.dumps(record)
 """
 
 
-@pytest.fixture(scope="module")
-def gpu() -> Gpu:
-    """The first card of this machine."""
-    try:
-        found = read_gpus()
-    except RunnerError as error:
-        pytest.skip(f"gpu: {error.message}")
-    if not found:
-        pytest.skip("gpu: this machine has no GPU")
-    return found[0]
+@pytest.fixture
+def gpu(gpus: list[Gpu]) -> Gpu:
+    """The first card."""
+    return gpus[0]
 
 
 def on(gpu: Gpu) -> dict[str, str]:

@@ -7,25 +7,11 @@ import subprocess
 import pytest
 
 from runner.agent.nvml import read_sight
-from runner.errors import RunnerError
 from runner.gpus.gpu import Gpu
-from runner.gpus.nvml import read_gpus
 
 pytestmark = pytest.mark.gpu
 
 FIELDS = "index,uuid,name,memory.total,driver_version,compute_cap"
-
-
-@pytest.fixture(scope="module")
-def gpus() -> list[Gpu]:
-    """The cards of this machine."""
-    try:
-        found = read_gpus()
-    except RunnerError as error:
-        pytest.skip(f"gpu: {error.message}")
-    if not found:
-        pytest.skip("gpu: this machine has no GPU")
-    return found
 
 
 def test_each_card_is_shown_as_nvidia_smi_shows_it(gpus: list[Gpu]) -> None:
