@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo "$PWD/.venv/bin/python" || command -v python3)}
-"$python" - <<'CHECK'
+"$python" -I - <<'CHECK' # a folder `wandb` of runs here is no package
 import sys
 missing = []
 for name in ("torch", "wandb", "pynvml", "pytest", "pytest_timeout", "httpx", "uvicorn"):
