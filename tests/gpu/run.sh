@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo "$PWD/.venv/bin/python" || command -v python3)}
-"$python" -I - <<'CHECK' # a folder `wandb` of runs here is no package
+"$python" -I - <<'CHECK' # without the folder `wandb` that runs leave here
 import sys
 missing = []
 for name in ("torch", "wandb", "pynvml", "pytest", "pytest_timeout", "httpx", "uvicorn"):

@@ -75,7 +75,7 @@ def test_runner_gpus_shows_the_card(gpu: Gpu) -> None:
 
 
 def test_nvml_answers_what_an_agent_asks(gpu: Gpu) -> None:
-    """Xid events and ECC counters: a card without ECC has no counters."""
+    """Xid events and ECC counters; a card without ECC lacks the latter."""
     opened = OpenGpu(SlotId("gpu", gpu.uuid))
 
     assert opened.find_fault() is None
