@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from runner.errors import ExitCode, RunnerError
-from runner.server.database import Row
 from runner.server.disk import TRASH
 from runner.server.folder import locked
 from runner.server.names import safe_name
 from runner.server.oldlogs import take_old_logs
+from runner.server.readers import Row
 from runner.server.records import Run, Sweep, Upload, replace
 from runner.server.recount import count_anew
 from runner.server.removal import TABLES, empty_trash, find_lost, find_trash

@@ -1,42 +1,36 @@
-"""SQLite behind the store: one connection that changes, and one for each thread that reads.
+"""SQLite behind the store: one connection that changes, and as many as read at the same time.
 
 Whatever is read and written inside of a transaction is one unit. Changes may be gathered: several
 share one commit, and one of them that fails is undone alone (`Writer`).
 """
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from runner.server import schema
+from runner.server.readers import Readers, Row, Value
 
-Value = str | bytes | float | int | None
-Row = tuple[Any, ...]  # of the columns that the statement names
 _Result = TypeVar("_Result")
-AT_A_TIME = 16  # rows of a query that may be large
 
 
 class Database:
     """The database in one file; every method may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._writer = schema.connect(path)
         self._turn = threading.Lock()  # held from the beginning of a transaction to its end
         self._here = threading.local()
-        self._readers: list[_Reader] = []
+        self._readers = Readers(path)
         self._committed: list[Callable[[], None]] = []
         self._changes = 0
         self.generation = 0  # changes whenever what was read in a transaction may no longer hold
 
     def close(self) -> None:
         """Let go of the file; its write-ahead log is folded in."""
-        readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.close()
+        self._readers.close()
         with self._turn:
             self._writer.close()
 
@@ -49,7 +43,7 @@ class Database:
         """The rows of a statement; one that changes something must lie in a transaction."""
         if self.is_inside:
             return self._writer.execute(sql, values).fetchall()
-        return self._reader().execute(sql, values)
+        return self._readers.execute(sql, values)
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
         """Carry out a statement that changes something, once for each row."""
@@ -60,7 +54,7 @@ class Database:
         if self.is_inside:
             yield from self._writer.execute(sql, values)
         else:
-            yield from self._reader().iterate(sql, values)
+            yield from self._readers.iterate(sql, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -100,7 +94,7 @@ class Database:
         if self.is_inside:
             yield
             return
-        with self._reader().snapshot():
+        with self._readers.snapshot():
             yield
 
     def after_commit(self, tell: Callable[[], None]) -> None:
@@ -184,52 +178,3 @@ class Database:
             yield
         finally:
             self._here.inside = False
-
-    def _reader(self) -> "_Reader":
-        reader: _Reader | None = getattr(self._here, "reader", None)
-        if reader is None:
-            reader = self._here.reader = _Reader(schema.connect_reader(self._path))
-            self._readers.append(reader)
-        return reader
-
-
-class _Reader:
-    """One thread's connection; any thread may close it."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._busy = threading.Lock()  # SQLite crashes where it is closed in the middle of a step
-
-    def execute(self, sql: str, values: Sequence[Value]) -> list[Row]:
-        """All rows of a query."""
-        with self._busy:
-            return self._connection.execute(sql, values).fetchall()
-
-    def iterate(self, sql: str, values: Sequence[Value]) -> Iterator[Row]:
-        """The rows of a query, some at a time."""
-        with self._busy:
-            found = self._connection.execute(sql, values)
-        while True:
-            with self._busy:
-                rows = found.fetchmany(AT_A_TIME)
-            if not rows:
-                return
-            yield from rows
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Everything that is read in it is of one moment."""
-        if self._connection.in_transaction:
-            yield
-            return
-        self.execute("begin", ())
-        try:
-            yield
-        finally:
-            self.execute("rollback", ())
-
-    def close(self) -> None:
-        """Let go, whoever reads: that query fails."""
-        self._connection.interrupt()
-        with self._busy:
-            self._connection.close()

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.server.database import Database, Value
+from runner.server.database import Database
+from runner.server.readers import Value
 from runner.server.records import Run
 
 StreamKind = Literal["history", "events", "output"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from runner.run_states import OVER
 from runner.search.best import as_loss
-from runner.server.database import Value
+from runner.server.readers import Value
 from runner.server.records import Sweep
 from runner.server.service import Service
 from runner.server.usage import RunKey, Usage, find_media

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from runner.server.database import Value
 from runner.server.filters import check_filter, matches, ordered
+from runner.server.readers import Value
 from runner.server.records import Run
 from runner.server.runfields import run_fields
 from runner.server.store import Store

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.server.columns import Column, make_columns, merge_counts
-from runner.server.database import Row
 from runner.server.lines import CHUNK_LINES, pack_lines, pack_steps
+from runner.server.readers import Row
 from runner.server.records import Run, replace
 from runner.server.store import Store
 from runner.server.wire import dumps, loads

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from runner.server.database import Database, Value
+from runner.server.database import Database
 from runner.server.disk import Disk
 from runner.server.lines import Lines
 from runner.server.names import safe_name
+from runner.server.readers import Value
 from runner.server.records import (
     NAMES,
     Agent,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from runner.run_states import LIVE
-from runner.server.database import Database, Row
+from runner.server.database import Database
+from runner.server.readers import Row
 from runner.server.records import Run, Sweep
 from runner.sweepfile.model import Goal
 

@@ -10,9 +10,9 @@ import pytest
 
 from runner.run_states import RunState
 from runner.search.hyperband import marks
-from runner.server.database import Row, Value
 from runner.server.heartbeat import Undecided, beat, reap
 from runner.server.progress import SweepProgress
+from runner.server.readers import Row, Value
 from runner.server.records import Run, Sweep
 from runner.server.recount import count_anew
 from runner.server.runchanges import RunChanges
