@@ -31,6 +31,7 @@ from runner.agent.protocol import (
 )
 from runner.agent.refusals import RefusedError, StopRequestedError, describe_os_error
 from runner.agent.report import StatusFile, say, show_name
+from runner.agent.room import Room
 from runner.agent.settings import AgentSettings, read_container, read_settings
 from runner.agent.signals import Inbox
 from runner.agent.wandb_settings import write_wandb_settings
@@ -126,6 +127,14 @@ def _make_watch(settings: AgentSettings, inbox: Inbox) -> RunWatch:
         own_group=settings.container is not None,
         gpu=gpu,
         release_s=settings.release_s,
+        room=Room(
+            {
+                "checkpoints": settings.checkpoints,
+                "logs": settings.wandb_dir,
+                "the working copy": settings.workspace,
+            },
+            settings.workspace,
+        ),
         logs=LogKeeper(settings.wandb_dir, wake=inbox.wake) if settings.container else None,
     )
 

@@ -45,6 +45,7 @@ class Signs:
     ender: Ender | None = None  # None: it ended by itself
     oom_kills: int = 0  # processes that the kernel killed for memory meanwhile
     fault: str | None = None  # of its GPU
+    full: str | None = None  # which disk is
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,10 @@ def classify(signs: Signs) -> FailureClass | None:
         return "nan"
     if signs.oom_kills:
         return "host_oom"
-    return "bad_config" if signs.code == exits.RUN_BAD_CONFIG else _read_error(signs.lines)
+    if signs.code == exits.RUN_BAD_CONFIG:
+        return "bad_config"
+    failure = _read_error(signs.lines)
+    return "disk_full" if failure == "crash" and signs.full else failure
 
 
 def find_error(lines: Sequence[str]) -> str | None:

@@ -10,7 +10,9 @@ from runner.agent.contract.status import LastRun, LiveRun
 from runner.agent.failures import Ended, Ender, Signs, classify
 from runner.agent.process import RunProcess
 from runner.agent.protocol import Command
+from runner.agent.refusals import describe_os_error
 from runner.agent.report import say
+from runner.agent.room import Room, is_of_disk
 from runner.agent.watch import RunWatch
 
 _KILLED = (-signal.SIGKILL, exits.AGENT_KILLED)  # 137: of a shell's child
@@ -64,16 +66,28 @@ class Live:
         if seen is None:
             return None
         lines = self.tree.last_lines()
-        failure = classify(Signs(code, lines, self._ender, seen.oom_kills, seen.fault))
-        detail = {"timeout": self._limit, "gpu_fault": seen.fault}.get(failure or "")
+        full = self._watch.room.explain(lines) if code else None
+        failure = classify(Signs(code, lines, self._ender, seen.oom_kills, seen.fault, full))
+        details = {"timeout": self._limit, "gpu_fault": seen.fault, "disk_full": full}
+        detail = details.get(failure or "")
         if failure == "crash" and Path(paths.CODE).is_dir():  # in a container
             detail = find_barrier(lines)
+        self._watch.room.note(full if failure == "disk_full" else None)
         return Ended(self.run, code, failure, lines, seen.peaks, detail)
 
     def _interrupt(self, ender: Ender, why: str) -> None:
         if not self.tree.stopped:
             say(f"{why}: {self.run} has {self._grace_s:g} s to save")
             self.end(ender)
+
+
+def end_before_start(run: str, error: OSError, room: Room) -> Ended:
+    """How a run ended that could not be started, by its command or by a disk."""
+    why = f"cannot start: {describe_os_error(error)}"
+    if not is_of_disk(error):
+        return Ended(run, exits.RUN_NOT_STARTED, "bad_config", (why,))
+    room.note(why)
+    return Ended(run, exits.RUN_NOT_STARTED, "disk_full", (why,))
 
 
 def describe_last(ended: Ended) -> LastRun:

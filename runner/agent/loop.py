@@ -1,10 +1,10 @@
 """The agent's loop: one run at a time, a heartbeat while it lives, the next as soon as it ended."""
 
 import time
-from collections import deque
 from collections.abc import Iterable
 
-from runner.agent.contract import exits, limits
+from runner.agent.account import Account
+from runner.agent.contract import limits
 from runner.agent.courier import NOBODY, Courier
 from runner.agent.drain import is_drained
 from runner.agent.failures import Ended
@@ -23,9 +23,9 @@ from runner.agent.leaving import (
     stopped,
 )
 from runner.agent.link import NotFoundError
-from runner.agent.live import Live, describe_last
+from runner.agent.live import Live, describe_last, end_before_start
 from runner.agent.protocol import Beat, Command
-from runner.agent.refusals import RefusedError, describe_os_error
+from runner.agent.refusals import RefusedError
 from runner.agent.report import StatusFile, say
 from runner.agent.rows import has_logged
 from runner.agent.settings import AgentSettings
@@ -52,13 +52,12 @@ class Loop:
         self._settings, self._launcher, self._courier = settings, launcher, courier
         self._inbox, self._status, self._lease, self._watch = inbox, status, lease, watch
         self._live: Live | None = None
-        self._next: deque[Command] = deque()  # handed out, not started
-        self._ended: list[Ended] = []  # our server has not confirmed these
+        self._account = Account(with_runner=settings.server_kind == "runner")
         self._leaving: Leaving | None = None
         self._deaf = False  # the server wants no more heartbeats
         self._beat_at = self._start_at = 0.0  # monotonic
         self._judge = Judge()
-        self._gpu_is_free = True  # of what the last run held
+        self._lack: str | None = None  # what keeps another run from starting for now
 
     def run(self) -> Leaving:
         """Work until the sweep, the count or a signal ends it."""
@@ -67,7 +66,7 @@ class Loop:
                 self._look_at_reply()
                 self._look_at_run()
                 self._launcher.look()
-                self._look_at_gpu()
+                self._look_at_machine()
                 self._look_at_request()
                 self._start_next()
                 self._send_heartbeat()
@@ -94,8 +93,7 @@ class Loop:
         if reply is None:
             return
         beat, commands = reply
-        heard = [one for one in self._ended if one in beat.ended]
-        self._ended = [one for one in self._ended if one not in beat.ended]
+        heard = self._account.settle(beat)
         for command in commands:
             if command.type == "ended":
                 self._status.correct(heard, command.run, command.state)
@@ -120,7 +118,7 @@ class Loop:
         elif command.type == "stop":
             self._stop_run(command.run)
         elif command.run not in self._make_beat().alive:
-            self._next.append(command)
+            self._account.take(command)
             if self._leaving:
                 self._give_back_waiting()
 
@@ -129,9 +127,9 @@ class Loop:
             if not self._live.tree.stopped:
                 say(f"the sweep stops {run}")
             self._live.end("sweep")
-        elif any(one.run == run for one in self._next):
-            self._next = deque(one for one in self._next if one.run != run)
-            self._note_end(Ended(run, None, "stopped"))
+        else:
+            self._account.drop(run)
+            self._beat_at = 0.0
 
     # what came from outside
 
@@ -153,11 +151,10 @@ class Loop:
         self._give_back_waiting()
 
     def _give_back_waiting(self) -> None:
-        while self._next:
-            run = self._next.popleft().run
+        for run in self._account.give_back():
+            self._beat_at = 0.0
             if self._settings.server_kind == "wandb":  # it takes no run back
                 say(f"{run} was handed out as this agent leaves: nobody runs it")
-            self._note_end(Ended(run, None, "preempted"))
 
     def _look_at_request(self) -> None:
         """Between two runs, leave if the command line is about to replace this agent."""
@@ -166,36 +163,43 @@ class Loop:
         if is_drained(self._settings):
             self._leave(TO_BE_REPLACED)
 
-    def _look_at_gpu(self) -> None:
+    def _look_at_machine(self) -> None:
         if self._live:
             return
-        self._gpu_is_free = self._watch.is_released()
+        before, self._lack = self._watch.room.lack, self._watch.find_lack()
+        if no_room := self._watch.room.lack:
+            if not before:
+                say(f"no run starts for now: {no_room}")
+            if self._settings.server_kind == "runner":
+                self._give_back_waiting()
+        elif before:
+            say("there is room again")
         unfit = self._watch.unfit
         if unfit and (self._leaving is None or self._leaving.state == "finished"):
             self._leave(quarantined(f"{self._settings.slot}: {unfit}"))
 
     def _is_owed_to_wandb(self) -> bool:
         """Whether a run was handed out, or may just be, by a server that takes none back."""
-        owed = bool(self._next) or self._courier.asking
-        return owed and self._settings.server_kind == "wandb"
+        asked = self._courier.asking and self._settings.server_kind == "wandb"
+        return asked or self._account.is_owed_to_wandb
 
     # the run
 
     def _start_next(self) -> None:
-        busy = self._live or self._leaving or not self._gpu_is_free
-        if busy or not self._next or time.monotonic() < self._start_at:
+        busy = self._live or self._leaving or self._lack
+        waiting = self._account.waiting
+        if busy or not waiting or time.monotonic() < self._start_at:
             return
         last = self._settings.runs_left(self._status.status.runs_ended) <= 1
-        if not self._launcher.is_ready(self._next[0], last=last):
+        if not self._launcher.is_ready(waiting[0], last=last):
             return
-        command = self._next.popleft()
+        command = waiting.popleft()
         values = ", ".join(f"{name}={value}" for name, value in command.values)
         say(f"{command.run} starts with {values or 'no values'}"[:2000])
         try:
             tree = self._launcher.launch(command, last=last)
         except OSError as error:
-            why = f"cannot start: {describe_os_error(error)}"
-            ended = Ended(command.run, exits.RUN_NOT_STARTED, "bad_config", (why,))
+            ended = end_before_start(command.run, error, self._watch.room)
             self._on_end(command, ended, lived_s=0.0)
             return
         self._live = Live(command, tree, self._watch, grace_s=self._settings.grace_s)
@@ -209,7 +213,8 @@ class Loop:
 
     def _on_end(self, command: Command, ended: Ended, lived_s: float) -> None:
         say(describe_end(ended, lived_s))
-        self._note_end(ended)
+        self._account.note(ended)
+        self._beat_at = 0.0
         self._status.count(ended.count, 1)
         self._status.update(run=None, last=describe_last(ended))
         interrupted = self._leaving is not None and self._leaving.interrupted
@@ -226,25 +231,17 @@ class Loop:
         elif self._judge.pause_s and not self._leaving:
             say(f"{self._judge.why}; {self._judge.pause_s:g} s until the next")
 
-    def _note_end(self, ended: Ended) -> None:
-        if self._settings.server_kind == "runner":
-            self._ended.append(ended)
-        self._beat_at = 0.0
-
     # heartbeat, status, end
 
     def _make_beat(self) -> Beat:
-        live = (self._live.run,) if self._live else ()
-        alive = (*live, *(one.run for one in self._next))
-        if self._leaving and not alive:
-            # listing what has just ended keeps any server from handing out another run
-            return Beat(tuple(one.run for one in self._ended), tuple(self._ended), leaving=True)
-        return Beat(alive, tuple(self._ended))
+        live = self._live.run if self._live else None
+        waits = self._watch.room.lack is not None
+        return self._account.make_beat(live, leaving=self._leaving is not None, waits=waits)
 
     def _send_heartbeat(self) -> None:
-        if self._deaf or (self._leaving and not self._live and not self._ended):
+        if self._deaf or (self._leaving and not self._live and not self._account.ended):
             return
-        if not self._gpu_is_free and not self._leaving and self._settings.server_kind == "wandb":
+        if self._lack and not self._leaving and self._settings.server_kind == "wandb":
             return  # it would hand out a run, and takes none back
         if self._courier.trouble or (not self._courier.busy and time.monotonic() >= self._beat_at):
             self._courier.give(self._make_beat())
@@ -257,7 +254,7 @@ class Loop:
         # an unanswered heartbeat may be one that brings a run: to be given back, or to be named
         waits = self._settings.server_kind == "runner" or self._courier.asking
         heard = not (self._courier.busy and waits)
-        told = not self._ended and heard
+        told = not self._account.ended and heard
         return self._deaf or told or time.monotonic() >= self._leaving.until
 
     def _report(self) -> None:
@@ -279,10 +276,11 @@ class Loop:
             return f"the server does not answer: {self._courier.trouble}"
         if self._leaving:
             return self._leaving.reason
-        if self._next and time.monotonic() < self._start_at:
+        if self._account.waiting and time.monotonic() < self._start_at:
             return f"{self._judge.why}; waiting before the next"
-        starts = self._next and not self._live and self._gpu_is_free
-        return "importing ahead what the run imports" if starts else None
+        if self._live or self._lack:
+            return None if self._live else self._watch.room.lack
+        return "importing ahead what the run imports" if self._account.waiting else None
 
     def _left_s(self) -> float:
         times: Iterable[float | None] = (
@@ -290,7 +288,7 @@ class Loop:
             None if self._courier.busy or self._deaf else self._beat_at,
             self._live.tree.deadline if self._live else None,
             self._watch.next_at,
-            self._start_at if self._next and not self._live else None,
+            self._start_at if self._account.waiting and not self._live else None,
             self._leaving.until if self._leaving else None,
             self._launcher.wake_at(),
         )

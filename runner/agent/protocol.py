@@ -49,11 +49,12 @@ class Beat:
     alive: tuple[str, ...]
     ended: tuple[Ended, ...] = ()
     leaving: bool = False  # the last one: hand out nothing more
+    waits: bool = False  # hand out nothing for now: it could not start
 
     @property
     def asks(self) -> bool:
         """Whether its answer may bring a run."""
-        return not self.alive and not self.leaving
+        return not (self.alive or self.leaving or self.waits)
 
 
 def agent_variables(sweep: SweepPath, host: str) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def heartbeat_variables(
     metrics: dict[str, object] = {}
     if identity is not None:
         ended = [one.to_wire() for one in beat.ended]
-        metrics = {"ended": ended, "leaving": beat.leaving, **identity}
+        metrics = {"ended": ended, "leaving": beat.leaving, "waits": beat.waits, **identity}
     state = dict.fromkeys(beat.alive, True)
     return {"id": agent_id, "metrics": json.dumps(metrics), "runState": json.dumps(state)}
 

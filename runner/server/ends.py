@@ -20,6 +20,7 @@ from runner.server.wire import dumps
 
 MAX_LINES = 20  # log lines kept of a failed run
 MAX_LINE_LENGTH = 2000
+OF_MACHINE = ("gpu_fault", "disk_full")
 RUN_ME_AGAIN = exits.RUN_PREEMPTED  # a program's exit code: saved, and not done
 
 
@@ -165,8 +166,8 @@ def _state_by_report(run: Run, report: EndReport) -> RunState:
 
 
 def _is_told(report: EndReport, state: RunState) -> bool:
-    """Whether the run's page gives the reason: it failed, or its GPU did."""
-    return state == "failed" or (state == "preempted" and report.cause == "gpu_fault")
+    """Whether the run's page gives the reason: it failed, or its machine did."""
+    return state == "failed" or (state == "preempted" and report.cause in OF_MACHINE)
 
 
 def _failure(report: EndReport) -> str:

@@ -70,7 +70,8 @@ def beat(service: Service, args: Args, access: Access = ADMIN) -> list[CommandJs
         verdicts = _take_reports(service, agent, metrics)
         commands = _attend(service, agent, listed, leaving=leaving)
         if not (listed or commands or leaving):
-            commands = _hand_out(service, agent, sweep)
+            waits = bool(metrics.get("waits"))
+            commands = _without_run(sweep) if waits else _hand_out(service, agent, sweep)
     return [*verdicts, *commands]
 
 
@@ -229,7 +230,7 @@ def _next_config(service: Service, agent: Agent, sweep: Sweep) -> Mapping[str, o
 
 
 def _without_run(sweep: Sweep) -> list[CommandJson]:
-    return [] if sweep.state == "PAUSED" else [{"type": "exit"}]
+    return [] if sweep.state in ("RUNNING", "PAUSED") else [{"type": "exit"}]
 
 
 def _requeued(service: Service, agent: Agent, sweep: Sweep) -> Run | None:

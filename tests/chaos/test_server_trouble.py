@@ -19,7 +19,7 @@ import pytest
 from tests.bench.load.agents import Check, Limit, LoadAgent, Place, check, count_cells
 from tests.chaos.clocks import SetClock
 from tests.chaos.test_server_kills import AGENTS, GRID, ROWS
-from tests.chaos.test_write_faults import fill, small_disk
+from tests.rig.disks import fill, small_disk
 from tests.runner.server.servers import Server
 
 __all__ = ["small_disk"]

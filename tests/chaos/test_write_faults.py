@@ -8,18 +8,18 @@ import json
 import os
 import random
 import signal
-import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.faults import Faults, open_with, start_with
 from tests.chaos.scripted import ScriptedSweep, Tally, compare
+from tests.rig.disks import fill
 from tests.rig.waiting import wait_for
 from tests.runner.server.clients import SCRIPTS, Client
 from tests.runner.server.player import Player
@@ -145,32 +145,6 @@ def play_with(server: Server, faults: Faults, number: int) -> ScriptedSweep:
         found = compare(player, sweep)
         assert found.is_clean, (number, found)
     return sweep
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of 3 MiB, or of the size that the test asks for."""
-    if os.getuid() != 0:
-        pytest.skip("root: only root may mount a tmpfs")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = f"mode=700,size={getattr(request, 'param', '3m')}"
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode:
-        pytest.skip(f"mounts: no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(ballast: Path) -> None:
-    """Leave no room on the file's disk, and none for a moment where it is full already."""
-    with ballast.open("ab", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
 
 
 @pytest.mark.slow

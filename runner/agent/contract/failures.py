@@ -16,11 +16,12 @@ FailureClass = Literal[
     "host_oom",
     "nan",
     "bad_config",
+    "disk_full",
     "crash",
 ]
 Fate = Literal["fails", "goes back", "ends"]
 SearchNote = Literal["infeasible", "bad"]
-Reaction = Literal["goes on", "pauses", "stops", "is quarantined"]
+Reaction = Literal["goes on", "pauses", "stops", "waits for room", "is quarantined"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ POLICIES: Mapping[FailureClass, Policy] = {
         "fails",
         "infeasible",
         "stops",  # after three different ones in a row that logged nothing
+    ),
+    "disk_full": Policy(
+        "it failed otherwise, and there is no room for checkpoints, logs or the working copy",
+        "goes back",
+        None,
+        "waits for room",
     ),
     "crash": Policy("anything else: another exit code, a signal", "fails", None, "pauses"),
 }

@@ -58,7 +58,7 @@ class Door:
         state, metrics = json.loads(variables["runState"]), json.loads(variables["metrics"])
         self.beats.append(Beat(time.monotonic(), list(state), metrics))
         commands = [self.commands.popleft()] if self.commands else []
-        if not state and not commands:
+        if not (state or commands or metrics.get("waits")):
             if self.waiting:
                 commands = [self.waiting.popleft()]
             elif not self.keep_open:

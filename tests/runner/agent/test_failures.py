@@ -106,6 +106,25 @@ def test_a_fault_of_the_gpu_is_not_the_programs(
     assert classify(Signs(code, [TORCH], ender, fault="Xid 79")) == failure
 
 
+@pytest.mark.parametrize(
+    ("code", "line", "failure"),
+    [
+        (1, "OSError: [Errno 28] No space left on device", "disk_full"),
+        (1, "RuntimeError: PytorchStreamWriter failed writing file data/0", "disk_full"),
+        (-7, "", "disk_full"),  # SIGBUS, of a mapped file
+        (1, TORCH, "cuda_oom"),
+        (2, "", "bad_config"),
+        (65, "", "nan"),
+        (75, "", "preempted"),
+        (0, "", None),
+    ],
+)
+def test_on_a_full_disk_only_what_would_be_a_crash_is_the_disks(
+    code: int, line: str, failure: str | None
+) -> None:
+    assert classify(Signs(code, [line], full="no room")) == failure
+
+
 def test_what_was_interrupted_from_outside_goes_back_unless_it_is_done() -> None:
     codes = (0, 1, 75, 143, -9, -15)
 
@@ -124,7 +143,7 @@ def test_a_policy_says_where_a_run_counts() -> None:
     counts = {name: Ended("r", 1, name).count for name in POLICIES}
 
     assert counts.pop("stopped") == "runs_finished"
-    assert [counts.pop(name) for name in ("preempted", "gpu_fault")] == [None, None]
+    assert [counts.pop(name) for name in ("preempted", "gpu_fault", "disk_full")] == [None] * 3
     assert set(counts.values()) == {"runs_failed"}
 
 

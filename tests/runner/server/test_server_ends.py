@@ -97,6 +97,7 @@ def hear(run: Run, words: Sequence[Word]) -> Run:
         (None, [stream(1), agent(1, "gpu_fault")], "preempted", 1),
         (None, [agent(-9, "gpu_fault")], "preempted", None),
         (None, [stream(0), agent(1, "gpu_fault")], "finished", 1),
+        (None, [stream(1), agent(1, "disk_full")], "preempted", 1),
         # it was interrupted because its time was over, whatever it said then
         (None, [stream(0), agent(0, "timeout")], "failed", 0),
         (None, [stream(75), agent(75, "timeout")], "failed", 75),
@@ -142,10 +143,11 @@ def test_a_class_that_is_not_known_is_a_crash(cause: str | None, told: str) -> N
     assert json.loads(failed.failure or "{}")["class"] == told
 
 
-def test_a_run_whose_gpu_failed_says_so_until_another_goes_on() -> None:
-    back = hear(RUN, [agent(-9, "gpu_fault")])
+@pytest.mark.parametrize("cause", ["gpu_fault", "disk_full"])
+def test_a_run_whose_machine_failed_says_so_until_another_goes_on(cause: str) -> None:
+    back = hear(RUN, [agent(-9, cause)])
 
-    assert json.loads(back.failure or "{}")["class"] == "gpu_fault"
+    assert json.loads(back.failure or "{}")["class"] == cause
     assert begin_anew(back).failure is None
 
 
