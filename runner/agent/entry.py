@@ -11,6 +11,7 @@ from runner.agent.contract import exits, variables
 from runner.agent.contract.commands import DEFAULT_COMMAND, PROGRAM
 from runner.agent.contract.status import SeenSlot, Status, manifest_file
 from runner.agent.courier import Courier
+from runner.agent.disks import Disks
 from runner.agent.gpu import SeenGpu, select_gpu
 from runner.agent.gpu_watch import GpuWatch
 from runner.agent.launch import Launcher, make_warm
@@ -31,7 +32,6 @@ from runner.agent.protocol import (
 )
 from runner.agent.refusals import RefusedError, StopRequestedError, describe_os_error
 from runner.agent.report import StatusFile, say, show_name
-from runner.agent.room import Room
 from runner.agent.settings import AgentSettings, read_container, read_settings
 from runner.agent.signals import Inbox
 from runner.agent.wandb_settings import write_wandb_settings
@@ -127,7 +127,7 @@ def _make_watch(settings: AgentSettings, inbox: Inbox) -> RunWatch:
         own_group=settings.container is not None,
         gpu=gpu,
         release_s=settings.release_s,
-        room=Room(
+        disks=Disks(
             {
                 "checkpoints": settings.checkpoints,
                 "logs": settings.wandb_dir,

@@ -7,12 +7,12 @@ from pathlib import Path
 from runner.agent.barriers import find_barrier
 from runner.agent.contract import exits, paths
 from runner.agent.contract.status import LastRun, LiveRun
+from runner.agent.disks import Disks, is_of_disk
 from runner.agent.failures import Ended, Ender, Signs, classify
 from runner.agent.process import RunProcess
 from runner.agent.protocol import Command
 from runner.agent.refusals import describe_os_error
 from runner.agent.report import say
-from runner.agent.room import Room, is_of_disk
 from runner.agent.watch import RunWatch
 
 _KILLED = (-signal.SIGKILL, exits.AGENT_KILLED)  # 137: of a shell's child
@@ -66,13 +66,13 @@ class Live:
         if seen is None:
             return None
         lines = self.tree.last_lines()
-        full = self._watch.room.explain(lines) if code else None
+        full = self._watch.disks.explain(lines) if code else None
         failure = classify(Signs(code, lines, self._ender, seen.oom_kills, seen.fault, full))
         details = {"timeout": self._limit, "gpu_fault": seen.fault, "disk_full": full}
         detail = details.get(failure or "")
         if failure == "crash" and Path(paths.CODE).is_dir():  # in a container
             detail = find_barrier(lines)
-        self._watch.room.note(full if failure == "disk_full" else None)
+        self._watch.disks.note(full if failure == "disk_full" else None)
         return Ended(self.run, code, failure, lines, seen.peaks, detail)
 
     def _interrupt(self, ender: Ender, why: str) -> None:
@@ -81,12 +81,12 @@ class Live:
             self.end(ender)
 
 
-def end_before_start(run: str, error: OSError, room: Room) -> Ended:
+def end_before_start(run: str, error: OSError, disks: Disks) -> Ended:
     """How a run ended that could not be started, by its command or by a disk."""
     why = f"cannot start: {describe_os_error(error)}"
     if not is_of_disk(error):
         return Ended(run, exits.RUN_NOT_STARTED, "bad_config", (why,))
-    room.note(why)
+    disks.note(why)
     return Ended(run, exits.RUN_NOT_STARTED, "disk_full", (why,))
 
 

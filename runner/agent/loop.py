@@ -166,8 +166,8 @@ class Loop:
     def _look_at_machine(self) -> None:
         if self._live:
             return
-        before, self._lack = self._watch.room.lack, self._watch.find_lack()
-        if no_room := self._watch.room.lack:
+        before, self._lack = self._watch.disks.lack, self._watch.find_lack()
+        if no_room := self._watch.disks.lack:
             if not before:
                 say(f"no run starts for now: {no_room}")
             if self._settings.server_kind == "runner":
@@ -199,7 +199,7 @@ class Loop:
         try:
             tree = self._launcher.launch(command, last=last)
         except OSError as error:
-            ended = end_before_start(command.run, error, self._watch.room)
+            ended = end_before_start(command.run, error, self._watch.disks)
             self._on_end(command, ended, lived_s=0.0)
             return
         self._live = Live(command, tree, self._watch, grace_s=self._settings.grace_s)
@@ -235,7 +235,7 @@ class Loop:
 
     def _make_beat(self) -> Beat:
         live = self._live.run if self._live else None
-        waits = self._watch.room.lack is not None
+        waits = self._watch.disks.lack is not None
         return self._account.make_beat(live, leaving=self._leaving is not None, waits=waits)
 
     def _send_heartbeat(self) -> None:
@@ -279,7 +279,7 @@ class Loop:
         if self._account.waiting and time.monotonic() < self._start_at:
             return f"{self._judge.why}; waiting before the next"
         if self._live or self._lack:
-            return None if self._live else self._watch.room.lack
+            return None if self._live else self._watch.disks.lack
         return "importing ahead what the run imports" if self._account.waiting else None
 
     def _left_s(self) -> float:

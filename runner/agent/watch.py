@@ -7,11 +7,11 @@ from typing import Protocol
 from runner.agent.clock import Clock
 from runner.agent.contract import limits
 from runner.agent.contract.status import Peaks
+from runner.agent.disks import Disks
 from runner.agent.gpu_watch import GpuWatch
 from runner.agent.logs import LogKeeper
 from runner.agent.memory import MemoryGroup
 from runner.agent.release import Release
-from runner.agent.room import Room
 from runner.agent.tree import Tree, read_tree
 
 LOOK_EVERY_S = 1.0
@@ -68,7 +68,7 @@ class RunWatch:
         own_group: bool = False,
         gpu: "GpuWatch | None" = None,
         release_s: float = limits.RELEASE_S,
-        room: "Room | None" = None,
+        disks: "Disks | None" = None,
         logs: "LogKeeper | None" = None,
     ) -> None:
         """Get ready.
@@ -80,7 +80,7 @@ class RunWatch:
             own_group: nobody but the agent and its runs is in it.
             gpu: the watch over the GPU; None for a CPU slot.
             release_s: the longest that its memory may stay in use after a run.
-            room: the watch over the disks that runs write to.
+            disks: the watch over the disks that runs write to.
             logs: keeps what a run logs outside of the mounted folders.
         """
         self._logs = logs
@@ -90,13 +90,13 @@ class RunWatch:
         self._ended_at = 0.0
         self._next_at = float("inf")
         self._release = Release(gpu, release_s) if gpu else None
-        self.room = room or Room({})
+        self.disks = disks or Disks({})
 
     @property
     def next_at(self) -> float:
         """When to look again, monotonic."""
         release = self._release.next_at if self._release else self._next_at
-        return min(self._next_at, release, self.room.next_at)
+        return min(self._next_at, release, self.disks.next_at)
 
     @property
     def unfit(self) -> "str | None":
@@ -124,7 +124,7 @@ class RunWatch:
             gpu_bytes=(self._gpu.last.used_bytes or 0) if self._gpu else 0,
         )
         self._next_at = now + LOOK_EVERY_S
-        self.room.begin()
+        self.disks.begin()
         if self._logs:
             self._logs.begin(run.run)
 
@@ -137,7 +137,7 @@ class RunWatch:
         before, live.tree = live.tree, read_tree(live.run.pid)
         printed, live.printed = live.printed, live.run.output_bytes
         self._note_peaks(live)
-        self.room.sample()
+        self.disks.sample()
         busy = live.tree.cpu_s - before.cpu_s > IDLE_CPU * (now - live.clock.at)
         active = busy or live.printed != printed or bool(self._gpu and self._gpu.last.busy)
         return live.clock.tick(now, active=active)
@@ -170,10 +170,10 @@ class RunWatch:
 
         The GPU's memory, until it is free of the last run; room on a disk.
         """
-        self.room.look()
+        self.disks.look()
         if self._release is not None and not self._release.is_done():
             return "memory of the last run is in use"
-        return self.room.lack
+        return self.disks.lack
 
     def _is_looked_at(self, now: float) -> bool:
         """Whether NVML was asked since the run's end, or does not answer."""

@@ -1,4 +1,4 @@
-"""Room on the disks that runs write to: what fails for want of it, and when the next run starts."""
+"""Disks that runs write to: what fails for want of room, and when the next run starts."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner.agent import room
-from runner.agent.room import Room
+from runner.agent import disks
+from runner.agent.disks import Disks
 from tests.rig.disks import fill, small_disk
 
 __all__ = ["small_disk"]
@@ -15,7 +15,7 @@ MIB = 1 << 20
 FULL = "OSError: [Errno 28] No space left on device"
 
 
-def look(watched: Room) -> str | None:
+def look(watched: Disks) -> str | None:
     """What it says a moment later."""
     watched.next_at = float("inf")
     watched.look()
@@ -23,7 +23,7 @@ def look(watched: Room) -> str | None:
 
 
 def test_a_run_on_a_disk_with_room_ended_by_something_else(tmp_path: Path) -> None:
-    here = Room({"checkpoints": tmp_path})
+    here = Disks({"checkpoints": tmp_path})
 
     assert here.explain(["ValueError: x"]) is None
     assert here.explain([FULL]) is None  # of a file elsewhere: much is free here
@@ -45,7 +45,7 @@ def test_a_run_on_a_disk_with_room_ended_by_something_else(tmp_path: Path) -> No
 def test_a_file_of_ours_that_found_no_room_is_believed_when_it_has_gone(
     tmp_path: Path, line: str
 ) -> None:
-    here = Room({"checkpoints": tmp_path})
+    here = Disks({"checkpoints": tmp_path})
 
     told = here.explain(["step 3", line.format(tmp_path), "bye"])
 
@@ -57,7 +57,7 @@ def test_a_file_of_ours_that_found_no_room_is_believed_when_it_has_gone(
 def test_a_line_without_a_name_is_believed_when_little_was_free(
     small_disk: Path, tmp_path: Path
 ) -> None:
-    here = Room({"checkpoints": small_disk, "logs": tmp_path})
+    here = Disks({"checkpoints": small_disk, "logs": tmp_path})
     here.begin()
 
     told = here.explain(["Traceback (most recent call last):", FULL])
@@ -69,14 +69,16 @@ def test_a_line_without_a_name_is_believed_when_little_was_free(
 
 @pytest.mark.parametrize("line", ["OSError: [Errno 122] Disk quota exceeded", "[Errno 122]"])
 def test_a_quota_is_that_of_our_disks(tmp_path: Path, line: str) -> None:
-    here = Room({"checkpoints": tmp_path})
+    here = Disks({"checkpoints": tmp_path})
 
     assert here.explain([line]) is not None
     assert here.explain([f"{line}: '/scratch/x'"]) is None
 
 
 def test_a_name_without_a_folder_is_one_of_the_working_copy(tmp_path: Path) -> None:
-    here = Room({"checkpoints": tmp_path / "c", "the working copy": tmp_path / "w"}, tmp_path / "w")
+    here = Disks(
+        {"checkpoints": tmp_path / "c", "the working copy": tmp_path / "w"}, tmp_path / "w"
+    )
 
     told = here.explain([f"{FULL}: 'outputs/model.pt'"])
 
@@ -85,12 +87,12 @@ def test_a_name_without_a_folder_is_one_of_the_working_copy(tmp_path: Path) -> N
 
 
 def test_a_full_disk_is_why_whatever_the_run_said(small_disk: Path) -> None:
-    here = Room({"logs": small_disk / "not" / "there", "the working copy": Path("/")})
+    here = Disks({"logs": small_disk / "not" / "there", "the working copy": Path("/")})
     fill(small_disk / "ballast")
 
     full = f"no room for logs: 0 MiB free on the disk of `{small_disk}/not/there`"
     assert here.explain([]) == full
-    assert look(here) == f"{full}; {room.HINT}"
+    assert look(here) == f"{full}; {disks.HINT}"
     assert here.next_at < float("inf")
 
     (small_disk / "ballast").unlink()
@@ -106,15 +108,15 @@ def test_a_disk_without_room_for_another_file_is_full(
     found = SimpleNamespace(**free, f_files=1000, f_ffree=0)
     monkeypatch.setattr("os.statvfs", lambda _: found)
 
-    assert look(Room({"checkpoints": tmp_path})) is not None
+    assert look(Disks({"checkpoints": tmp_path})) is not None
 
     found.f_files = 0  # as btrfs has it: there is no such limit
-    assert look(Room({"checkpoints": tmp_path})) is None
+    assert look(Disks({"checkpoints": tmp_path})) is None
 
 
 @pytest.mark.parametrize("small_disk", ["900m"], indirect=True)
 def test_after_a_run_more_must_get_free_than_it_found(small_disk: Path) -> None:
-    here = Room({"checkpoints": small_disk})
+    here = Disks({"checkpoints": small_disk})
 
     with (small_disk / "ballast").open("wb") as file:
 
@@ -124,7 +126,7 @@ def test_after_a_run_more_must_get_free_than_it_found(small_disk: Path) -> None:
 
         use(400)
         here.note("no room for checkpoints")
-        assert look(here) == f"no room for checkpoints; {room.HINT}"
+        assert look(here) == f"no room for checkpoints; {disks.HINT}"
         use(340)
         assert look(here) is not None
         use(330)
@@ -142,7 +144,7 @@ def test_after_a_run_more_must_get_free_than_it_found(small_disk: Path) -> None:
 
 
 def test_of_a_small_disk_half_of_what_is_used_must_get_free(small_disk: Path) -> None:
-    here, ballast = Room({"checkpoints": small_disk}), small_disk / "ballast"
+    here, ballast = Disks({"checkpoints": small_disk}), small_disk / "ballast"
     ballast.write_bytes(bytes(2 * MIB))
 
     here.note("no room for checkpoints")
@@ -157,10 +159,10 @@ def test_what_shows_in_no_number_is_tried_again(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    here = Room({"checkpoints": tmp_path})
+    here = Disks({"checkpoints": tmp_path})
     here.note("no room for checkpoints")  # by a quota
 
-    now += room.AGAIN_S - 1
+    now += disks.AGAIN_S - 1
     assert look(here) is not None
     now += 2
     assert look(here) is None

@@ -40,7 +40,7 @@ class _Want:
     until: float  # monotonic
 
 
-class Room:
+class Disks:
     """Looks at the disks between two runs; `next_at` says when it wants to look again."""
 
     def __init__(self, folders: Mapping[str, Path], cwd: Path = Path("/")) -> None:
