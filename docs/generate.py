@@ -192,7 +192,8 @@ that does not finish gets one class: the first of this table that fits.
   {broken} different configurations in a row that are `bad_config` and logged no row: the program is
   broken, not the run. In quarantine it takes no run; `runner ps` says why, and the next `runner up`
   replaces it. Where there is no room it takes no run either: `runner ps` says on which disk, and it
-  goes on by itself once more is free than the run had found, or after 10 minutes.
+  goes on by itself once more is free than the run had found, or after a while (1, 2, 4, 8,
+  then 10 minutes).
 
 Xids that a program causes are not the GPU's fault: {xids}. The kernel's count was tried with
 cgroups of version 1; that of version 2 is read by the format of its files, and was not tried.

@@ -12,7 +12,8 @@ LOW_BYTES, LOW_SHARE = 64 << 20, 0.01  # what is left of a full disk: the smalle
 MORE_BYTES = 64 << 20  # that must get free after a run failed; doubled each time in a row
 LITTLE_BYTES = 2 << 30  # free: a program that then says "no space left" means this disk
 LOOK_EVERY_S = 1.0
-AGAIN_S = 600.0  # a quota, or a file larger than the room, shows in no number: the next run does
+AGAIN_S = 60.0  # then the next run tells: a quota is seen in no number; doubled in a row, up to
+AGAIN_MOST_S = 600.0
 HINT = "delete old checkpoints or logs, or `runner prune`"
 _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 _QUOTA = re.compile(r"Disk quota exceeded|\[Errno 122\]")
@@ -95,8 +96,10 @@ class Disks:
         if why and disks:
             least = min(disks, key=lambda disk: disk.free)
             # of a small disk half of what is in use
-            more = max(1, min(MORE_BYTES << min(self._times, 16), least.whole - least.free) // 2)
-            self._want = _Want(why, least.folder, least.free + more, time.monotonic() + AGAIN_S)
+            doubled = 1 << min(self._times - 1, 16)
+            more = max(1, min(MORE_BYTES * doubled, (least.whole - least.free) // 2))
+            again_s = min(AGAIN_S * doubled, AGAIN_MOST_S)
+            self._want = _Want(why, least.folder, least.free + more, time.monotonic() + again_s)
 
     def look(self) -> None:
         """See whether a run may start."""
