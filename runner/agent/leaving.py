@@ -55,13 +55,18 @@ def stopped(until: float = 0.0) -> Leaving:
     return Leaving("stopped", "told to stop", exits.AGENT_STOPPED, until)
 
 
+def describe_code(code: int) -> str:
+    """`exit code 1`; `signal 9`."""
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
 def describe_end(ended: Ended, lived_s: float) -> str:
     """One line for the container's log."""
     after = f"after {lived_s:.1f} s"
     if ended.failure is None:
         return f"{ended.run} finished {after}"
     code = ended.code or 0
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    how = describe_code(code)
     if code == exits.RUN_NOT_STARTED and ended.lines:
         how = ended.lines[-1]
     why = f", {ended.detail}" if ended.detail else ""

@@ -9,12 +9,16 @@ from runner.agent.contract import exits, paths
 from runner.agent.contract.status import LastRun, LiveRun
 from runner.agent.disks import Disks, is_of_disk
 from runner.agent.failures import Ended, Ender, Signs, classify
+from runner.agent.launchers import OWN_CODE as LAUNCHERS_CODE
+from runner.agent.launchers import find_launched
+from runner.agent.leaving import describe_code
 from runner.agent.process import RunProcess
 from runner.agent.protocol import Command
 from runner.agent.refusals import describe_os_error
 from runner.agent.report import say
-from runner.agent.watch import RunWatch
+from runner.agent.watch import Evidence, RunWatch
 
+SHOWN_LINES = 20  # of a run's log, with its end
 _KILLED = (-signal.SIGKILL, exits.AGENT_KILLED)  # 137: of a shell's child
 
 
@@ -65,13 +69,20 @@ class Live:
         seen = self._watch.conclude(self.tree.max_rss_bytes, killed=code in _KILLED)
         if seen is None:
             return None
-        lines = self.tree.last_lines()
+        return self._explain(code, self.tree.last_lines(), seen)
+
+    def _explain(self, code: int, said: tuple[str, ...], seen: Evidence) -> Ended:
+        launched = find_launched(said) if code == LAUNCHERS_CODE else None
+        own, lines = (launched.code, launched.lines) if launched else (code, said)
+        lines = lines[-SHOWN_LINES:]
         full = self._watch.disks.explain(lines) if code else None
-        failure = classify(Signs(code, lines, self._ender, seen.oom_kills, seen.fault, full))
+        failure = classify(Signs(own, lines, self._ender, seen.oom_kills, seen.fault, full))
         details = {"timeout": self._limit, "gpu_fault": seen.fault, "disk_full": full}
         detail = details.get(failure or "")
         if failure == "crash" and Path(paths.CODE).is_dir():  # in a container
             detail = find_barrier(lines)
+        if own != code and not detail:
+            detail = f"its program ended with {describe_code(own)}"
         self._watch.disks.note(full if failure == "disk_full" else None)
         return Ended(self.run, code, failure, lines, seen.peaks, detail)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from runner.agent.redact import Redactor
 
-KEPT_LINES = 20
+KEPT_LINES = 200  # from which the reason of an end is read: a launcher may say much after it
 _WANDBS = ("wandb: ", "wandb:\n")  # its summary at a run's end may be longer than what is kept
 KEPT_CHARS = 500
 MAX_LINE = 1 << 16  # a longer one is cut
