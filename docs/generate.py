@@ -177,8 +177,8 @@ FAILURES = """\
 {made}
 The agent looks at a run's exit code or signal, at the last lines of its log, at the kernel's count
 of processes that it killed for memory, and at what NVML says of the GPU. From these signs each run
-that does not finish gets one class: the first of this table that fits. Behind torchrun, `accelerate
-launch` or `torch.multiprocessing` the signs are those of the program that they started.
+that does not finish gets one class: the first of this table that fits. Behind torchrun,
+`accelerate launch` or `torch.multiprocessing` the signs are those of the program that they started.
 
 | class | sign | the run | the search is told | the agent |
 |---|---|---|---|---|

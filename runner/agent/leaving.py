@@ -65,9 +65,8 @@ def describe_end(ended: Ended, lived_s: float) -> str:
     after = f"after {lived_s:.1f} s"
     if ended.failure is None:
         return f"{ended.run} finished {after}"
-    code = ended.code or 0
-    how = describe_code(code)
-    if code == exits.RUN_NOT_STARTED and ended.lines:
+    how = None if ended.code is None else describe_code(ended.code)
+    if ended.code == exits.RUN_NOT_STARTED and ended.lines:
         how = ended.lines[-1]
-    why = f", {ended.detail}" if ended.detail else ""
-    return f"{ended.run} ended {after}: {ended.failure}{why}, {how}"
+    said = ", ".join(filter(None, (ended.failure, ended.detail, how)))
+    return f"{ended.run} ended {after}: {said}"

@@ -65,11 +65,19 @@ class Live:
             self._interrupt("fault", fault)
         code = self.tree.poll()
         if code is None:
-            return None
+            return self._give_up() if self.tree.dying_s > self._watch.release_s else None
         seen = self._watch.conclude(self.tree.max_rss_bytes, killed=code in _KILLED)
         if seen is None:
             return None
         return self._explain(code, self.tree.last_lines(), seen)
+
+    def _give_up(self) -> Ended:
+        """What SIGKILL does not end is in a driver's hands, and dies as soon as that lets go."""
+        after = f"{self._watch.release_s:g} s after SIGKILL"
+        left = f"{self.tree.describe_left()} of {self.run} is still there {after}"
+        seen = self._watch.give_up(left)
+        lines = self.tree.last_lines(wait_s=0.0)[-SHOWN_LINES:]
+        return Ended(self.run, None, "gpu_fault", lines, seen.peaks, left)
 
     def _explain(self, code: int, said: tuple[str, ...], seen: Evidence) -> Ended:
         launched = find_launched(said) if code == LAUNCHERS_CODE else None

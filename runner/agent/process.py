@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.agent.kept import KEPT
 from runner.agent.output import Relay
-from runner.agent.tree import Stat, read_stats
+from runner.agent.tree import Stat, describe_processes, read_stats
 from runner.agent.warm.handles import Forked
 
 LINGER_S = 1.0  # for what left the process group; W&B's client waits for its uploader anyway
@@ -78,6 +78,7 @@ class RunProcess:
         self.deadline: float | None = None  # when what is left is killed, monotonic
         self.stopped = False  # it was told to stop
         self._killing = False
+        self._killed_at: float | None = None  # the first time, monotonic
 
     @property
     def pid(self) -> int:
@@ -112,6 +113,7 @@ class RunProcess:
         now = time.monotonic()
         self._killing = self._killing or (self.deadline is not None and now >= self.deadline)
         if self._killing:
+            self._killed_at = self._killed_at or now
             self.deadline = now + 0.1  # once more then: the dying may have started others
         if self._code is None and not self._leader_ended():
             if self._killing:
@@ -123,9 +125,19 @@ class RunProcess:
             _kill_children()
         return None
 
-    def last_lines(self) -> tuple[str, ...]:
+    @property
+    def dying_s(self) -> float:
+        """How long ago it was killed, of which something is left: a driver may hold on to it."""
+        return time.monotonic() - self._killed_at if self._killed_at else 0.0
+
+    def describe_left(self) -> str:
+        """What is left of it: `process 12 (python3, state D)`."""
+        left = [self._leader.pid] if self._code is None else [one.pid for one in _children()]
+        return describe_processes(left)
+
+    def last_lines(self, wait_s: float = 5.0) -> tuple[str, ...]:
         """The end of its output; call it when `poll` has given the code."""
-        return self._relay.finish(timeout_s=5.0)
+        return self._relay.finish(wait_s)
 
     def _leader_ended(self) -> bool:
         """Take its exit code, and turn to those that it left."""

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,20 @@ def read_stat(pid: int) -> "Stat | None":
     fields = text.rpartition(b")")[2].split()  # its name may hold anything: from the third on
     ticks = sum(int(field) for field in fields[11:15])
     return Stat(pid, int(fields[1]), ticks / _TICKS_PER_S, int(fields[21]) * _PAGE)
+
+
+def describe_processes(pids: Sequence[int]) -> str:
+    """Name and state of the first: `process 12 (python3, state D)`, and how many others."""
+    if not pids:
+        return "no process"
+    try:
+        text = Path(f"/proc/{pids[0]}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return f"process {pids[0]}"
+    before, _, after = text.rpartition(")")
+    name = "".join(one if one.isprintable() else "?" for one in before.partition("(")[2])
+    more = f" and {len(pids) - 1} more" if len(pids) > 1 else ""
+    return f"process {pids[0]} ({name}, state {after.split()[0]}){more}"
 
 
 def _walk(

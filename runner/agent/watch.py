@@ -90,6 +90,8 @@ class RunWatch:
         self._ended_at = 0.0
         self._next_at = float("inf")
         self._release = Release(gpu, release_s) if gpu else None
+        self.release_s = release_s  # a killed process may take so long to go, too
+        self._left: str | None = None  # of a run that does not go
         self.disks = disks or Disks({})
 
     @property
@@ -101,7 +103,7 @@ class RunWatch:
     @property
     def unfit(self) -> "str | None":
         """Why no further run may start here."""
-        return self.fault or (self._release.stuck if self._release else None)
+        return self.fault or self._left or (self._release.stuck if self._release else None)
 
     @property
     def fault(self) -> "str | None":
@@ -164,6 +166,13 @@ class RunWatch:
         if self._release:
             self._release.begin(live.run.run, live.gpu_bytes)
         return Evidence(kills, self.fault, replace(live.peaks, host_bytes=host_bytes))
+
+    def give_up(self, left: str) -> Evidence:
+        """What was seen of a run that SIGKILL does not end; no other may start here."""
+        live = self._live
+        assert live  # noqa: S101 - a run was begun
+        self._live, self._next_at, self._left = None, float("inf"), left
+        return Evidence(0, left, live.peaks)
 
     def find_lack(self) -> "str | None":
         """What keeps a run from starting; if anything does, ask again at `next_at`.
