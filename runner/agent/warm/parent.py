@@ -84,6 +84,8 @@ class _Parent:
         self._faults: dict[str, str] = {}
         self._notes: list[str] = []
         self._source = Source()
+        self._stamps: dict[str, places.Stamp] = {}  # as they were when they were read
+        places.note_stamps(self._stamps, [*places.list_installed(), sys.executable])
 
     def prepare(self, order: "Mapping[str, Any]") -> None:
         """Import what the order says and report; where an import spoils the parent, end it."""
@@ -163,6 +165,7 @@ class _Parent:
             known = set(sys.modules)
             try:
                 unit = import_unit(name)
+                places.note_stamps(self._stamps, places.list_files(unit.modules.values()))
             except BaseException as error:  # noqa: BLE001 - SystemExit too: it may do anything
                 take_output(self._output)
                 fault = f"cannot be imported: {_one_line(error)}"
@@ -191,14 +194,14 @@ class _Parent:
         return variable and f"reads `{variable}` when it is imported, and the run sets it"
 
     def _describe(self) -> "dict[str, Any]":
-        tops = {name.partition(".")[0] for unit in self._units[1:] for name in unit.modules}
+        modules = {name: one for unit in self._units[1:] for name, one in unit.modules.items()}
+        tops = {name.partition(".")[0] for name in modules}
+        program = places.note_stamps({}, self._source.files)
         return {
-            "modules": sum(len(unit.modules) for unit in self._units[1:]),
+            "modules": len(modules),
             "packages": sorted(one for one in tops if one in sys.modules),
             "bytes": read_resident_bytes(),
-            "stamps": places.read_stamps(
-                [*self._source.files, *places.list_installed(), sys.executable]
-            ),
+            "stamps": [(path, *stamp) for path, stamp in {**self._stamps, **program}.items()],
         }
 
 

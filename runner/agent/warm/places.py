@@ -9,6 +9,7 @@ from typing import Any
 
 _INSTALLED = ("site-packages", "dist-packages")
 _BUILT_IN = ("built-in", "frozen", "namespace", None)
+Stamp = tuple[int, int, int]  # of a file or folder: inode, size, time of change
 
 
 def list_installed() -> "tuple[str, ...]":
@@ -50,13 +51,23 @@ def find_installed(name: str, path: "list[str]") -> bool:
     return is_installed(spec.origin or "")
 
 
-def read_stamps(paths: Iterable[str]) -> "list[tuple[str, int, int, int]]":
-    """Path, inode, size and time of change of each; what is missing has zeros."""
-    return [(one, *read_stamp(one)) for one in dict.fromkeys(paths) if one]
+def list_files(modules: Iterable[ModuleType]) -> "list[str]":
+    """The files that modules were read from."""
+    specs = (getattr(one, "__spec__", None) for one in modules)
+    origins = (getattr(spec, "origin", None) for spec in specs)
+    return [one for one in origins if isinstance(one, str) and one.startswith("/")]
 
 
-def read_stamp(path: str) -> "tuple[int, int, int]":
-    """What changes with a file, or with the list of a folder's entries."""
+def note_stamps(stamps: "dict[str, Stamp]", paths: Iterable[str]) -> "dict[str, Stamp]":
+    """Add those of paths that have none yet, and return all."""
+    for one in paths:
+        if one and one not in stamps:
+            stamps[one] = read_stamp(one)
+    return stamps
+
+
+def read_stamp(path: str) -> "Stamp":
+    """What changes with a file, or with the list of a folder's entries; zeros where none is."""
     try:
         found = os.stat(path)  # noqa: PTH116 - as above
     except OSError:
@@ -65,8 +76,8 @@ def read_stamp(path: str) -> "tuple[int, int, int]":
 
 
 def find_change(stamps: "Iterable[Sequence[Any]]") -> "str | None":
-    """The first file or folder that is not as `read_stamps` found it."""
-    for path, *stamp in stamps:
-        if list(read_stamp(path)) != stamp:
+    """The first file or folder that is not as its stamp has it."""
+    for path, inode, size, changed in stamps:
+        if read_stamp(path) != (inode, size, changed):
             return str(path)
     return None

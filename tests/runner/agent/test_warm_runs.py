@@ -318,6 +318,29 @@ open(__file__, "w").write(text + "# edited")
     assert err.count("starts warm") == 3
 
 
+def test_an_edit_of_an_installed_module_makes_a_new_parent(tmp_path: Path, door: Door) -> None:
+    """In place: the folder of packages, which lists them, does not change."""
+    package = tmp_path / "lib" / "site-packages" / "edited"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "part.py").write_text("SAYS = 'before'\n")
+    program = """
+from edited.part import SAYS
+print(SAYS)
+open(__import__("edited.part").part.__file__, "w").write("SAYS = 'after it'\\n")
+"""
+    for run in ("r1", "r2", "r3"):
+        door.add(run)
+
+    code, out, err = make_hand(
+        tmp_path, door, program, "", {}, PYTHONPATH=str(package.parent)
+    ).run()
+
+    assert (code, out) == (0, "r1 | before\nr2 | after it\nr3 | after it\n"), err
+    assert "site-packages/edited/part.py` has changed: its warm parent is replaced" in err
+    assert err.count("starts warm") == 3
+
+
 def test_parent_and_child_go_with_the_agent(tmp_path: Path, door: Door) -> None:
     door.add("r1")
     program = "import os, time; open('up', 'w').write(str(os.getpid())); time.sleep(60)"
