@@ -121,7 +121,8 @@ class _Parent:
             pid = os.fork()
         if pid == 0:
             self._door.close()
-            os.close(self._output)
+            for file in self._output:
+                os.close(file)
             become(
                 {**order, "quick": loud is None},
                 files,
@@ -181,9 +182,10 @@ class _Parent:
     def _check(self, unit: Unit, before: Seen, sets: "set[str]") -> "str | None":
         """Why the module must stay out, if it must."""
         self._units.append(unit)
-        printed = take_output(self._output).strip()
-        if printed:
-            return f"prints when it is imported: {printed.splitlines()[0][:200]}"
+        printed = take_output(self._output)
+        if printed is None:
+            return "prints much when it is imported"
+        unit.printed = printed
         left = find_fault(before, Seen.read())
         if left:
             return left
@@ -205,12 +207,12 @@ class _Parent:
         }
 
 
-def _catch_output() -> int:
-    """Let all that imports print go to a file in memory."""
-    file = os.memfd_create("output")
-    for target in (1, 2):
+def _catch_output() -> "tuple[int, int]":
+    """Let all that imports print go to files in memory, one for stdout and one for stderr."""
+    files = os.memfd_create("stdout"), os.memfd_create("stderr")
+    for target, file in enumerate(files, 1):
         os.dup2(file, target)
-    return file
+    return files
 
 
 def _one_line(error: BaseException) -> str:

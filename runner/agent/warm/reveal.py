@@ -180,6 +180,16 @@ class Hidden:
                 self._environ[name] = value
             else:
                 self._environ.pop(name, None)
+        _repeat(unit)
+
+
+def _repeat(unit: Unit) -> None:
+    """What its import has said, as the program's streams and filters have it now."""
+    for stream, text in zip((sys.stdout, sys.stderr), unit.printed, strict=True):
+        if text and stream is not None:
+            stream.write(text)
+    for warning in unit.warned:
+        warnings.warn_explicit(**warning)
 
 
 def _is_pythons(name: str) -> bool:

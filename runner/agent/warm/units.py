@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -37,6 +38,8 @@ class Unit:
     sets: "dict[str, str | None]" = field(default_factory=dict)
     families: "tuple[str, ...]" = ()  # of variables that its libraries may have read
     filters: "list[Any]" = field(default_factory=list)  # of warnings, that it put in front
+    warned: "list[dict[str, Any]]" = field(default_factory=list)  # for `warnings.warn_explicit`
+    printed: "tuple[str, str]" = ("", "")  # to stdout, to stderr
 
     def depends_on(self, variable: str) -> bool:
         """Whether its import may have looked at this variable."""
@@ -97,7 +100,8 @@ def import_unit(name: str) -> Unit:
     plain = os.environ.__class__
     os.environ.__class__ = _Recording
     try:
-        importlib.import_module(name)
+        with _noting_warnings(unit.warned):
+            importlib.import_module(name)
     finally:
         os.environ.__class__ = plain
     unit.modules = {name: module for name, module in sys.modules.items() if name not in before}
@@ -112,6 +116,32 @@ def import_unit(name: str) -> Unit:
     now = _filters()
     unit.filters = now[: len(now) - len(filters)] if now[-len(filters) :] == filters else []
     return unit
+
+
+@contextmanager
+def _noting_warnings(warned: "list[dict[str, Any]]") -> Iterator[None]:
+    """Note warnings that would be shown; from Python 3.14 on they are printed, as before."""
+    show = getattr(warnings, "_showwarnmsg_impl", None)
+
+    def note(said: Any) -> None:
+        module = next(
+            (
+                name
+                for name, one in [*sys.modules.items()]
+                if getattr(one, "__file__", None) == said.filename
+            ),
+            None,
+        )
+        told = {name: getattr(said, name) for name in ("message", "category", "filename", "lineno")}
+        warned.append({**told, "module": module})
+
+    if show is not None:
+        warnings._showwarnmsg_impl = note  # type: ignore[attr-defined] # noqa: SLF001 - what shows
+    try:
+        yield
+    finally:
+        if show is not None:
+            warnings._showwarnmsg_impl = show  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def _filters() -> "list[Any]":

@@ -18,6 +18,7 @@ SAFE_LIBRARIES = ("openblas", "libiomp5", "libomp.", "libomp-")
 LLVM's OpenMP, which Intel builds too, is one; GNU's is not: once it has threads, a parallel region
 in a child waits for ever.
 """
+MAX_PRINTED = 16 << 10  # bytes of an import, which each run repeats
 SETTLES_S = 2.0  # a new thread waits for its first work by then
 GPU_FILES = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
 
@@ -65,16 +66,22 @@ def find_fault(before: Seen, after: Seen) -> "str | None":
     return f"changes {changed[0]}" if changed else None
 
 
-def take_output(file: int) -> str:
-    """What was printed into a file since the last call; empties it."""
+def take_output(files: "tuple[int, int]") -> "tuple[str, str] | None":
+    """What was printed into files for stdout and stderr since the last call; empties them.
+
+    None: more than a run is to repeat.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    size = os.lseek(file, 0, os.SEEK_CUR)
-    text = os.pread(file, min(size, 4096), 0).decode("utf-8", "replace")
-    os.ftruncate(file, 0)
-    os.lseek(file, 0, os.SEEK_SET)
-    return text
+    texts, is_long = [], False
+    for file in files:
+        size = os.lseek(file, 0, os.SEEK_CUR)
+        is_long = is_long or size > MAX_PRINTED
+        texts.append(os.pread(file, min(size, MAX_PRINTED), 0).decode("utf-8", "replace"))
+        os.ftruncate(file, 0)
+        os.lseek(file, 0, os.SEEK_SET)
+    return None if is_long else (texts[0], texts[1])
 
 
 def read_open_files() -> "dict[int, str]":

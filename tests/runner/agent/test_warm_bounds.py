@@ -62,7 +62,7 @@ BAD = {
         "starts a Python thread",
     ),
     "connected": ("import socket; s = socket.socket()", "opens a connection"),
-    "printing": ("print('hello')", "prints when it is imported: hello"),
+    "printing": ("print('hello' * 4000)", "prints much when it is imported"),
     "forking": ("import subprocess; p = subprocess.Popen(['sleep', '9'])", "starts a process"),
 }
 
