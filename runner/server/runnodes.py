@@ -6,9 +6,10 @@ from typing import Any
 from runner.server.budget import Budget
 from runner.server.ends import read_report
 from runner.server.filters import connection
-from runner.server.history import FIRST, LAST, History, spread
-from runner.server.lines import StreamKind
+from runner.server.history import History
+from runner.server.lines import FIRST, LAST, StreamKind
 from runner.server.records import Run
+from runner.server.rows import Rows
 from runner.server.service import Service
 from runner.server.wire import Args, Node, dumps, texts, whole
 
@@ -31,6 +32,11 @@ def logged_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]:
         lines = list(enumerate(service.output(run)))
         return connection(lines, args, lambda one: {"number": one[0], "line": one[1]})
 
+    def events(args: Args) -> list[str]:
+        rows = Rows(service.store, run, budget, "events")
+        everything = [(chunk, range(chunk.count)) for chunk in rows.index()]
+        return rows.lines(rows.spread(everything, whole(args, "samples")))
+
     return {
         "historyLineCount": run.history_rows,
         "eventsLineCount": run.events_rows,
@@ -40,9 +46,7 @@ def logged_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]:
         "historyKeys": lambda _: history.keys(),
         "history": history.page,
         "sampledHistory": history.sampled,
-        "events": lambda args: spread(
-            _read(service, budget, run, "events"), whole(args, "samples")
-        ),
+        "events": events,
         "parquetHistory": lambda args: {
             "parquetUrls": [],
             "liveData": history.parquet_rows(args),
@@ -106,11 +110,6 @@ def _series(service: Service, budget: Budget, run: Run, args: Args) -> list[Node
         curve = read_curve(service.store, run, key, points=points, within=within)
         nodes.append(curve.node())
     return nodes
-
-
-def _read(service: Service, budget: Budget, run: Run, kind: StreamKind) -> list[str]:
-    _spend(service, budget, run, kind)
-    return list(service.store.lines.read(run, kind))
 
 
 def _spend(service: Service, budget: Budget, run: Run, kind: StreamKind) -> None:
