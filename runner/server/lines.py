@@ -19,6 +19,7 @@ CHUNK_LINES = 1024
 CHUNK_BYTES = 1 << 18
 FIRST, LAST = -(1 << 62), 1 << 62  # steps beyond all that are
 NO_STEP = -(1 << 63)  # in a chunk's `steps`: a row without one
+UNREADABLE = (zlib.error, ValueError)  # what a damaged text raises, compressed, encoded or JSON
 PART_BYTES = 1 << 16  # unpacked at a time, where not all is wanted
 SEALED_BYTES = 1 << 20  # of lines that are put together, unless one chunk has more
 _COLUMNS = "entity, project, run, kind, first, count, low, high, steps, data"
@@ -197,6 +198,18 @@ class Lines:
         sql = f"select max(high) from chunk where {_OF_RUN}"  # noqa: S608 - ours
         highest: int | None = self._database.execute(sql, _key(run, "history"))[0][0]
         return highest
+
+    def find_unreadable(self) -> Iterator[tuple[str, str, str, str, int, int]]:
+        """Chunks of all runs that are not what was stored: of which run and log, first, count."""
+        sql = "select entity, project, run, kind, first, count, packed, data from chunk"
+        for *where, count, packed, data in self._database.iterate(sql):
+            try:
+                lines = _unpack(packed, data)
+            except UNREADABLE:
+                lines = []
+            if len(lines) != count or any("\0" in line for line in lines):  # no JSON has that
+                entity, project, run, kind, first = where
+                yield entity, project, run, kind, first, count
 
     def _read(self, run: Run, kind: StreamKind, first: int) -> tuple[int, bytes]:
         sql = f"select packed, data from chunk where {_OF_RUN} and first=?"  # noqa: S608 - ours

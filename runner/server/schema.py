@@ -94,7 +94,7 @@ def _keep_copy(database: sqlite3.Connection, copy: Path) -> None:
 
 
 def _unusable(path: Path, error: Exception) -> RunnerError:
-    return RunnerError(
-        f"the database {path} cannot be opened: {error}",
-        hint="is the folder writable, is its disk full, and the file a database of this server?",
-    )
+    hint = "is the folder writable, is its disk full, and the file a database of this server?"
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+        hint = "the file is damaged: take the last backup"
+    return RunnerError(f"the database {path} cannot be opened: {error}", hint=hint)
