@@ -88,6 +88,15 @@ class Lines:
         rows = self._database.execute(sql, _key(run, kind))
         return _unpack(*rows[0])[-1] if rows else None
 
+    def read_back(self, run: Run, kind: StreamKind) -> Iterator[list[str]]:
+        """The lines chunk by chunk, those that came last before the others."""
+        where = f"{_OF_RUN} and first<? order by first desc limit 1"
+        sql = f"select first, packed, data from chunk where {where}"  # noqa: S608 - ours
+        before = LAST
+        while rows := self._database.execute(sql, (*_key(run, kind), before)):
+            [(before, packed, data)] = rows
+            yield _unpack(packed, data)
+
     def index(
         self, run: Run, low: int = FIRST, high: int = LAST, kind: StreamKind = "history"
     ) -> list[Chunk]:

@@ -117,7 +117,6 @@ def test_a_damaged_page_ends_no_check_with_a_fault_of_its_own(
             outcomes.append(bool(check(data, repair=repair)))
         except RunnerError as error:
             outcomes.append("cannot be opened" in error.message)
-            assert error.hint
     assert any(outcomes)
 
 
