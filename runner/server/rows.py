@@ -17,6 +17,8 @@ from runner.server.wire import loads
 
 KEPT_CHUNKS = 4  # read ones that are remembered
 PROBES = 8  # chunks that tell how large the others are
+MANY_ROWS = 50_000  # that are wanted: whether they are too many is estimated first
+LEAST_OF_MEAN = 0.8  # chunks may be smaller than some of them let expect
 LEAST_SHARE = 0.25  # of each chunk that is unpacked for samples
 
 
@@ -51,6 +53,8 @@ class Rows:
 
     def each(self, wanted: Sequence[ChosenRows]) -> Iterator[tuple[int, Chunk, str]]:
         """The rows of several choices, each chunk read once: whose they are, where, the row."""
+        for one in wanted:
+            self._check(one)
         places = sorted(
             (
                 (chunk.first, at, chunk, those)
@@ -93,12 +97,24 @@ class Rows:
 
     def _passes(self, chosen: ChosenRows) -> float:
         """About how many bytes are unpacked for these rows; also to find a chunk takes time."""
+        shares = (max(LEAST_SHARE, (1 + places[-1]) / chunk.count) for chunk, places in chosen)
+        return self._size_of_chunks(chosen) * sum(shares)
+
+    def _check(self, chosen: ChosenRows) -> None:
+        """Refuse at once what would be refused after a long look."""
+        if sum(len(places) for _, places in chosen) > MANY_ROWS:
+            shares = (len(places) / chunk.count for chunk, places in chosen)
+            size = int(self._size_of_chunks(chosen) * sum(shares) * LEAST_OF_MEAN)
+            if size > self.budget.read:
+                self.budget.spend(read=size)
+
+    def _size_of_chunks(self, chosen: ChosenRows) -> float:
+        """Bytes in the mean of some of them."""
         if self._mean_size is None:
             probes = spread([chunk for chunk, _ in chosen], PROBES)
             sizes = [sum(map(len, self._read(chunk, chunk.count))) for chunk in probes]
             self._mean_size = sum(sizes) / len(sizes)
-        shares = (max(LEAST_SHARE, (1 + places[-1]) / chunk.count) for chunk, places in chosen)
-        return self._mean_size * sum(shares)
+        return self._mean_size
 
     def _read(self, chunk: Chunk, count: int) -> list[str]:
         """At least the first `count` lines of a chunk."""

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from runner.server.history import History
 from runner.server.limits import READ_BYTES
 from runner.server.lines import CHUNK_LINES, pack_lines, pack_steps
 from runner.server.records import Run, blank_run, replace
+from runner.server.runnodes import logged_fields
 from runner.server.service import Service
 from runner.server.store import Store
 from runner.server.wire import Refused, dumps, loads
@@ -137,6 +139,32 @@ def test_what_is_not_a_sample_is_whole_or_refused(long: Service) -> None:
         look(long).page({"samples": ROWS})
     with pytest.raises(Refused, match="too large"):
         look(long, passed=1 << 20).page({"minStep": 5000, "maxStep": 9000})
+
+
+def test_what_will_be_refused_is_refused_before_it_is_looked_through(long: Service) -> None:
+    found = look(long, passed=16 << 20)
+    with pytest.raises(Refused, match="too large"):
+        found.page({})
+    assert found.budget.passed > 0
+
+
+def test_system_metrics_of_a_long_run_are_sampled(tmp_path: Path, clock: Clock) -> None:
+    """They come a row at a time."""
+    service = open_service(tmp_path, clock)
+    service.store.put(blank_run("local", "demo", "long", 1.0))
+    lines = [dumps({"_runtime": at, "text": "x" * 1000}) for at in range(3000)]
+    with service.store.transaction():
+        for at, line in enumerate(lines):
+            body = {"wandb-events.jsonl": {"offset": at, "content": [line]}}
+            stream(service, "long", {"files": body})
+
+    fields = logged_fields(service, Budget(read=1 << 20), stored(service.store))
+
+    assert fields["events"]({"samples": 500}) == [lines[at * 2999 // 499] for at in range(500)]
+    assert fields["events"]({"samples": 1}) == lines[:1]
+    with pytest.raises(Refused, match="too large"):
+        fields["events"]({})
+    service.store.close()
 
 
 def test_the_client_is_told_where_live_rows_begin(long: Service) -> None:
