@@ -3,6 +3,7 @@
 A null answer makes wandb-core crash and the run fail, so every mutation of this path is answered.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from runner.server.wire import (
     Args,
     Node,
     Refused,
+    dumps,
     global_id,
     local_names,
     objects,
@@ -22,6 +24,7 @@ from runner.server.wire import (
     texts,
 )
 
+ID_LENGTH = 32  # of the digits that stand for what a client named
 FOLDER = "_artifacts"  # no entity's name: it holds the uploads of artifacts, in `artifacts/`
 
 
@@ -45,7 +48,10 @@ class Artifacts:
         }
 
     def create(self, args: Args) -> Node:
-        """A new version, or the one that has the same digest already."""
+        """A new version, or the one that has the same digest already, or that was asked for before.
+
+        A client whose request had no reply repeats it.
+        """
         store = self.service.store
         entity = text(args, "entityName") or DEFAULT_ENTITY
         project = text(args, "projectName") or DEFAULT_PROJECT
@@ -59,11 +65,14 @@ class Artifacts:
             versions = store.artifacts(entity, project, collection)
             done = [one for one in versions if one.state == "COMMITTED"]
             same = [one for one in done if one.digest == required(args, "digest")]
+            before = store.artifact(artifact_id := _id_of(entity, project, collection, args))
             if same and args.get("enableDigestDeduplication"):
                 artifact = same[-1]
+            elif before is not None and before.run == text(args, "runName"):
+                artifact = before
             else:
                 artifact = Artifact(
-                    id=global_id("Artifact", new_id() + new_id()),
+                    id=artifact_id if before is None else _new_id(),
                     entity=entity,
                     project=project,
                     run=text(args, "runName"),
@@ -150,6 +159,20 @@ class Artifacts:
     def _upload(self, artifact: Artifact, name: str) -> str:
         place = storage_path(FOLDER, artifact_folder(artifact), name)
         return self.views.signed(place, write=True)
+
+
+def _id_of(entity: str, project: str, collection: str, args: Args) -> str:
+    """The version's ID: always the same for one that the client has named (`clientID`)."""
+    client = text(args, "clientID")
+    if client is None:
+        return _new_id()
+    run, digest = text(args, "runName"), required(args, "digest")
+    named = dumps([entity, project, collection, run, digest, client])
+    return global_id("Artifact", hashlib.sha256(named.encode()).hexdigest()[:ID_LENGTH])
+
+
+def _new_id() -> str:
+    return global_id("Artifact", new_id() + new_id())
 
 
 def _of_manifest(opaque: str) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from runner.server.limits import ANSWER_BYTES, ANSWER_NODES, READ_BYTES
+from runner.server.limits import ANSWER_BYTES, ANSWER_NODES, PASSED_BYTES, READ_BYTES
 from runner.server.wire import Refused
 
 
@@ -13,11 +13,13 @@ class Budget:
     nodes: int = ANSWER_NODES
     size: int = ANSWER_BYTES
     read: int = READ_BYTES
+    passed: int = PASSED_BYTES
 
-    def spend(self, *, nodes: int = 0, size: int = 0, read: int = 0) -> None:
-        """Take fields, bytes that are sent, bytes that are read; refused with 400 beyond."""
+    def spend(self, *, nodes: int = 0, size: int = 0, read: int = 0, passed: int = 0) -> None:
+        """Take fields, bytes that are sent, read, unpacked; refused with 400 beyond."""
         self.nodes -= nodes
         self.size -= size
         self.read -= read
-        if self.nodes < 0 or self.size < 0 or self.read < 0:
+        self.passed -= passed
+        if min(self.nodes, self.size, self.read, self.passed) < 0:
             raise Refused(400, "the answer would be too large: ask for fewer fields, or for pages")

@@ -1,6 +1,7 @@
 """`runner server check`: does what lies in a data folder fit together? With the server stopped."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from runner.errors import ExitCode, RunnerError
+from runner.server.contents import find_incomplete, find_unreadable
 from runner.server.disk import TRASH
 from runner.server.folder import locked
+from runner.server.lines import UNREADABLE
 from runner.server.names import safe_name
 from runner.server.oldlogs import take_old_logs
 from runner.server.readers import Row
@@ -73,28 +76,43 @@ def check(data: Path, *, repair: bool) -> list[tuple[Fault, bool]]:
             code=ExitCode.NOT_FOUND,
         )
     with locked(data), closing(Store(data)) as store:
+        damages = [*_find_damages(store)]
+        if damages:  # what reads or repairs such a database may fail, or make it worse
+            return [(one, False) for one in damages]
         service = Service(store, Tokens(""))
         take_old_logs(service)
-        found: list[tuple[Fault, bool]] = []
-        for fault in _find(service):
-            mended = repair and fault.repair is not None
-            if mended and fault.repair is not None:
-                with store.transaction():
-                    fault.repair()
-            found.append((fault, mended))
-        return found
+        return [(fault, repair and _mend(store, fault)) for fault in _find(service)]
+
+
+def _mend(store: Store, fault: Fault) -> bool:
+    if fault.repair is None:
+        return False
+    try:
+        with store.transaction():
+            fault.repair()
+    except UNREADABLE:  # it begins with rows that are lost
+        return False
+    return True
+
+
+def _find_damages(store: Store) -> Iterator[Fault]:
+    """Pages of the database that SQLite does not understand."""
+    try:
+        for (line,) in store.database.execute("pragma integrity_check(20)"):
+            if line != "ok":
+                yield Fault("server.db", f"{line}: take the last backup")
+    except sqlite3.DatabaseError as error:
+        yield Fault("server.db", f"{error}: take the last backup")
 
 
 def _find(service: Service) -> Iterator[Fault]:
-    database = service.store.database
-    for (line,) in database.execute("pragma integrity_check(20)"):
-        if line != "ok":
-            yield Fault("server.db", f"{line}: take the last backup")
+    yield from (Fault(*one) for one in find_unreadable(service.store))
     yield from _find_orphans(service)
     yield from _find_lines(service)
     yield from _find_counts(service)
     yield from _find_scores(service)
     yield from _find_files(service)
+    yield from (Fault(*one) for one in find_incomplete(service.store))
     yield from _find_lost(service)
 
 
@@ -153,6 +171,9 @@ def _find_scores(service: Service) -> Iterator[Fault]:
             after = store.database.rehearse(partial(_count, service, sweep))
         except Refused as error:
             yield Fault(sweep.path, str(error))
+            continue
+        except UNREADABLE as error:
+            yield Fault(sweep.path, f"what its runs logged cannot be read: {error}")
             continue
         if after != _kept(store, sweep):
             what = "what is kept of its runs is not what they logged"

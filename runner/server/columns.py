@@ -10,6 +10,7 @@ from runner.server.wire import loads, number
 
 MAX_KEYS = 4096  # of one chunk; one with more has no columns
 OBJECT = "object"  # type of a nested object, which is no value of its own
+PLAIN = frozenset({"number", "nil", "string", "list", OBJECT})  # others are media and tables
 
 
 @dataclass(slots=True)

@@ -9,8 +9,7 @@ import numpy.typing as npt
 from tsdownsample import LTTBDownsampler
 
 from runner.server.columns import make_columns
-from runner.server.history import FIRST, LAST
-from runner.server.lines import NO_STEP, Chunk
+from runner.server.lines import FIRST, LAST, NO_STEP, Chunk
 from runner.server.records import Run
 from runner.server.seal import read_numbers, read_places
 from runner.server.store import Store
@@ -77,9 +76,9 @@ def _read(store: Store, run: Run, key: str, low: int, high: int) -> tuple[Steps,
     numbers, places = read_numbers(store, run, key), read_places(store, run, key)
     parts: list[tuple[Steps, Floats]] = []
     for chunk in store.lines.index(run, low, high):
-        if chunk.packed == 1 and chunk.first in numbers:
+        if chunk.has_columns and chunk.first in numbers:
             parts.append(_part(chunk, places[chunk.first], numbers[chunk.first]))
-        elif chunk.packed != 1:
+        elif not chunk.has_columns:
             columns, _ = make_columns(store.lines.read_chunk(run, chunk.first))
             if key in columns:
                 parts.append(_part(chunk, columns[key].places, columns[key].numbers))

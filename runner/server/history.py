@@ -4,42 +4,38 @@
 is ours.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from runner.server.budget import Budget
 from runner.server.columns import OBJECT, make_columns, merge_counts
-from runner.server.limits import SAMPLES
-from runner.server.lines import NO_STEP, Chunk
+from runner.server.keyed import narrow, read_keys
+from runner.server.limits import LIVE_BYTES, SAMPLES
+from runner.server.lines import FIRST, LAST, NO_STEP, Chunk
+from runner.server.places import ChosenRows, RowPlaces, value_of
 from runner.server.records import Run
-from runner.server.seal import known_series, read_places
+from runner.server.rows import Rows
+from runner.server.seal import known_series
 from runner.server.store import Store
 from runner.server.wire import Args, Refused, loads, number, texts, whole
 
-FIRST, LAST = -(1 << 62), 1 << 62  # steps beyond all that are
 DEFAULT_SAMPLES = 500  # W&B's
-KEPT_CHUNKS = 4  # read ones that an answer remembers
-MISSING = object()
-_Row = TypeVar("_Row")
-RowPlaces = Sequence[int]
+VALUE_BYTES = 40  # of a number that is sent, with its key
+OBJECT_COST = 4  # memory of a row's values, in bytes of its text
 
 
-@dataclass(slots=True)
 class History:
     """Of one run, for one answer."""
 
-    store: Store
-    run: Run
-    budget: Budget
-    _chunks: OrderedDict[int, list[str]] = field(default_factory=OrderedDict)
+    def __init__(self, store: Store, run: Run, budget: Budget) -> None:
+        self.store, self.run, self.budget = store, run, budget
+        self._rows = Rows(store, run, budget)
 
     def page(self, args: Args) -> list[str]:
         """The rows with `minStep` <= step < `maxStep`, evenly chosen beyond `samples`."""
         low, high = whole(args, "minStep") or 0, whole(args, "maxStep")
-        chosen = self._select(low, LAST if high is None else high - 1, ())
-        return self._lines(spread_places(chosen, whole(args, "samples")))
+        chosen = self._select(low, LAST if high is None else high - 1, (), to_next=True)
+        return self._rows.lines(self._rows.spread(chosen, whole(args, "samples")))
 
     def sampled(self, args: Args) -> list[list[dict[str, Any]]]:
         """For each of the `specs` evenly chosen rows that have all of its keys.
@@ -47,10 +43,19 @@ class History:
         Here `maxStep` is the last step, other than in `page`: W&B's client counts on it
         (0.31.0, core/internal/runhistoryreader/livedata.go).
         """
-        specs = texts(args, "specs")
-        if len(specs) > SAMPLES:
+        raw = texts(args, "specs")
+        if len(raw) > SAMPLES:
             raise Refused(400, f"`specs` has more than {SAMPLES} entries")
-        return [self._sample(_spec(raw)) for raw in specs]
+        specs = [_spec(one) for one in raw]
+        keys = [texts(spec, "keys") for spec in specs]
+        chosen = [self._choose(*one) for one in zip(specs, keys, strict=True)]
+        found: list[list[dict[str, Any]]] = [[] for _ in specs]
+        for at, _, line in self._rows.each(chosen):
+            row = loads(line)
+            kept = {key: value_of(row, key) for key in keys[at]} or row
+            self.budget.spend(size=_size(kept, line))
+            found[at].append(kept)
+        return found
 
     def tail(self) -> list[str]:
         """The row of the highest step, wherever it stands: a resumed run goes on behind it."""
@@ -59,7 +64,7 @@ class History:
             return []
         steps = chunk.steps
         place = max(range(chunk.count), key=lambda at: (steps[at], at))
-        return self._lines([(chunk, [place])])
+        return self._rows.lines([(chunk, [place])])
 
     def keys(self) -> dict[str, Any]:
         """Which keys were logged, those of nested values with dots, how often, the last step."""
@@ -67,9 +72,9 @@ class History:
             key: (counts, loads(last))
             for key, (counts, last) in known_series(self.store, self.run).items()
         }
-        for chunk in self._select(FIRST, LAST, ()):
-            if chunk[0].first >= self.run.sealed:
-                columns, _ = make_columns(self._read(chunk[0]))
+        for chunk in self._rows.index():
+            if chunk.first >= self.run.sealed:
+                columns, _ = make_columns(self._rows.all_lines(chunk))
                 for key, column in columns.items():
                     before, last = found.get(key, ({}, None))
                     last = column.last if column.is_plain else last
@@ -91,33 +96,45 @@ class History:
         return {"keys": keys, "lastStep": self._last_step() if last is None else last, "sets": []}
 
     def parquet_rows(self, args: Args) -> list[dict[str, Any]]:
-        """All rows as objects: we keep no Parquet files, everything is live."""
+        """Rows as objects: we keep no Parquet files, everything is live.
+
+        Of a long run those with the lowest steps, from which W&B's client learns where live rows
+        begin: it asks for pages of them then (0.31.0, core/internal/runhistoryreader/reader.go).
+        """
         chosen = self._select(FIRST, LAST, texts(args, "liveKeys"))
-        return [loads(line) for line in self._lines(chosen)]
+        found: dict[int, list[str]] = {}
+        left = LIVE_BYTES
+        for chunk, places in sorted(chosen, key=_by_step):
+            if left < 0:
+                break
+            lines = found[chunk.first] = self._rows.lines([(chunk, places)])
+            left -= sum(map(len, lines))
+        return [loads(line) for first in sorted(found) for line in found[first]]
 
     def _last_step(self) -> int:
         return 0 if self.run.history_rows else -1
 
-    def _sample(self, spec: dict[str, Any]) -> list[dict[str, Any]]:
-        keys, samples = texts(spec, "keys"), whole(spec, "samples") or DEFAULT_SAMPLES
+    def _choose(self, spec: dict[str, Any], keys: Sequence[str]) -> ChosenRows:
         low, high = whole(spec, "minStep"), whole(spec, "maxStep")
         chosen = self._select(FIRST if low is None else low, LAST if high is None else high, keys)
-        rows = [loads(line) for line in self._lines(spread_places(chosen, samples))]
-        return [{key: value_of(row, key) for key in keys} or row for row in rows]
+        return self._rows.spread(chosen, whole(spec, "samples") or DEFAULT_SAMPLES)
 
-    def _select(self, low: int, high: int, keys: Sequence[str]) -> list[tuple[Chunk, RowPlaces]]:
-        """Where the rows stand that have a step from `low` to `high`, and all of the keys."""
-        columns = [read_places(self.store, self.run, key) for key in keys]
-        chosen: list[tuple[Chunk, RowPlaces]] = []
-        for chunk in self.store.lines.index(self.run, low, high):
-            places = self._within(chunk, low, high)
-            if keys and places:
-                places = self._with_keys(chunk, places, keys, columns)
-            if places:
-                chosen.append((chunk, places))
-        return chosen
+    def _select(
+        self, low: int, high: int, names: Sequence[str], *, to_next: bool = False
+    ) -> ChosenRows:
+        """Where the rows stand that have a step from `low` to `high`, and all of the keys.
 
-    def _within(self, chunk: Chunk, low: int, high: int) -> RowPlaces:
+        A step may be broken; `to_next`: those between `high` and the next whole one count, too.
+        """
+        keys = read_keys(self.store, self.run, names)
+        index = self._rows.index(low, high)
+        found = (
+            (one, narrow(self._rows, one, self._within(one, low, high, to_next=to_next), keys))
+            for one in index
+        )
+        return [(chunk, places) for chunk, places in found if places]
+
+    def _within(self, chunk: Chunk, low: int, high: int, *, to_next: bool) -> RowPlaces:
         everywhere: RowPlaces = range(chunk.count)
         if low == FIRST and high == LAST:
             return everywhere
@@ -126,89 +143,24 @@ class History:
             return everywhere
         steps: Sequence[float] = chunk.steps
         if NO_STEP in steps:
-            steps = [number(loads(line).get("_step")) or 0 for line in self._read(chunk)]
+            rows = self._rows.parsed(chunk, everywhere)
+            steps = [number(row.get("_step")) or 0 for _, row in rows]
+            if to_next:
+                return [at for at, step in enumerate(steps) if low <= step < high + 1]
         return [at for at, step in enumerate(steps) if low <= step <= high]
 
-    def _with_keys(
-        self,
-        chunk: Chunk,
-        places: RowPlaces,
-        keys: Sequence[str],
-        columns: Sequence[Mapping[int, RowPlaces | None]],
-    ) -> RowPlaces:
-        unknown = any("." in key and not column for key, column in zip(keys, columns, strict=True))
-        if chunk.packed == 1 and not unknown:  # such a key may lead into media
-            for column in columns:
-                if chunk.first not in column:
-                    return ()
-                having = column[chunk.first]
-                if having is not None:
-                    wanted = set(having)
-                    places = [at for at in places if at in wanted]
-            return places
-        rows = [loads(line) for line in self._read(chunk)]
-        return [at for at in places if all(value_of(rows[at], key) is not MISSING for key in keys)]
 
-    def _lines(self, chosen: Sequence[tuple[Chunk, RowPlaces]]) -> list[str]:
-        found: list[str] = []
-        for chunk, places in chosen:
-            lines = self._read(chunk)
-            found += [lines[at] for at in places]
-        return found
-
-    def _read(self, chunk: Chunk) -> list[str]:
-        lines = self._chunks.get(chunk.first)
-        if lines is None:
-            lines = self.store.lines.read_chunk(self.run, chunk.first)
-            self.budget.spend(read=sum(map(len, lines)))
-            self._chunks[chunk.first] = lines
-            while len(self._chunks) > KEPT_CHUNKS:
-                self._chunks.popitem(last=False)
-        return lines
+def _by_step(found: tuple[Chunk, RowPlaces]) -> tuple[bool, int, int]:
+    chunk = found[0]
+    return chunk.low is None, chunk.low or 0, chunk.first
 
 
-def spread(rows: Sequence[_Row], samples: int | None) -> list[_Row]:
-    """At most `samples` rows, the first and the last among them."""
-    return [rows[at] for at in _spread(len(rows), samples)]
-
-
-def spread_places(
-    chosen: Sequence[tuple[Chunk, RowPlaces]], samples: int | None
-) -> Sequence[tuple[Chunk, RowPlaces]]:
-    """The same of rows that stand in chunks."""
-    total = sum(len(places) for _, places in chosen)
-    if not samples or samples < 0 or total <= samples:
-        return chosen
-    wanted = iter(_spread(total, samples))
-    at, before = next(wanted), 0
-    found: list[tuple[Chunk, RowPlaces]] = []
-    for chunk, places in chosen:
-        kept: list[int] = []
-        while at is not None and at < before + len(places):
-            kept.append(places[at - before])
-            at = next(wanted, None)  # type: ignore[assignment] # none is left
-        if kept:
-            found.append((chunk, kept))
-        before += len(places)
-    return found
-
-
-def value_of(row: Mapping[str, Any], key: str) -> object:
-    """The value of a key, or along its dots that of a nested one."""
-    if key in row:
-        return row[key]
-    here: object = row
-    for part in key.split("."):
-        if not isinstance(here, Mapping) or part not in here:
-            return MISSING
-        here = here[part]
-    return here
-
-
-def _spread(count: int, samples: int | None) -> Sequence[int]:
-    if not samples or samples < 0 or count <= samples:
-        return range(count)
-    return [at * (count - 1) // max(1, samples - 1) for at in range(samples)]
+def _size(kept: Mapping[str, Any], line: str) -> int:
+    """About how many bytes the values from a row take, until they are sent."""
+    size = VALUE_BYTES * len(kept)
+    if any(isinstance(value, (dict, list)) for value in kept.values()):
+        return size + OBJECT_COST * len(line)
+    return size + sum(len(value) for value in kept.values() if isinstance(value, str))
 
 
 def _spec(raw: str) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from runner.server.records import Run
 StreamKind = Literal["history", "events", "output"]
 CHUNK_LINES = 1024
 CHUNK_BYTES = 1 << 18
+FIRST, LAST = -(1 << 62), 1 << 62  # steps beyond all that are
 NO_STEP = -(1 << 63)  # in a chunk's `steps`: a row without one
+UNREADABLE = (zlib.error, ValueError)  # what a damaged text raises, compressed, encoded or JSON
+PART_BYTES = 1 << 16  # unpacked at a time, where not all is wanted
 SEALED_BYTES = 1 << 20  # of lines that are put together, unless one chunk has more
 _COLUMNS = "entity, project, run, kind, first, count, low, high, steps, data"
 _MARKS = ",".join("?" * 10)
@@ -26,14 +29,14 @@ _OF_RUN = "entity=? and project=? and run=? and kind=?"
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk of a history, without its lines."""
+    """A chunk of a log, without its lines."""
 
     first: int
     count: int
     low: int | None
     high: int | None
     packed_steps: bytes | None
-    packed: int
+    has_columns: bool  # that tell which of its rows have a key
 
     @property
     def steps(self) -> Sequence[int]:
@@ -85,27 +88,51 @@ class Lines:
         rows = self._database.execute(sql, _key(run, kind))
         return _unpack(*rows[0])[-1] if rows else None
 
-    def index(self, run: Run, low: int, high: int) -> list[Chunk]:
-        """The history's chunks, but for those with no step from `low` to `high`.
+    def read_back(self, run: Run, kind: StreamKind) -> Iterator[list[str]]:
+        """The lines chunk by chunk, those that came last before the others."""
+        where = f"{_OF_RUN} and first<? order by first desc limit 1"
+        sql = f"select first, packed, data from chunk where {where}"  # noqa: S608 - ours
+        before = LAST
+        while rows := self._database.execute(sql, (*_key(run, kind), before)):
+            [(before, packed, data)] = rows
+            yield _unpack(packed, data)
 
-        A row without a step counts as one of step 0.
+    def index(
+        self, run: Run, low: int = FIRST, high: int = LAST, kind: StreamKind = "history"
+    ) -> list[Chunk]:
+        """The chunks, but for those with no step from `low` to `high`.
+
+        A row without a step counts as one of step 0. SQL is told where the run's chunks begin and
+        not where they end: to compare their keys with an end SQLite would read all of each.
         """
-        where = f"{_OF_RUN} and (low is null or steps is not null or (low<=? and high>=?))"
-        sql = f"select first, count, low, high, steps, packed from chunk where {where}"  # noqa: S608 - ours
-        rows = self._database.execute(f"{sql} order by first", (*_key(run, "history"), high, low))
-        return [Chunk(*row) for row in rows]
+        key = _key(run, kind)
+        names = "entity, project, run, kind, first"
+        sql = f"""
+            select count, low, high, steps, packed, {names} from chunk
+            where ({names})>=(?,?,?,?,0) order by {names}"""  # noqa: S608 - ours
+        found: list[Chunk] = []
+        for count, least, most, steps, packed, *where, first in self._database.iterate(sql, key):
+            if (*where,) != key:
+                break
+            if least is None or steps is not None or (least <= high and most >= low):
+                has_columns = packed == 1 and first < run.sealed
+                found.append(Chunk(first, count, least, most, steps, has_columns))
+        return found
 
     def highest(self, run: Run) -> Chunk | None:
         """The history's chunk with the row of the highest step; the last one of several."""
-        where = f"{_OF_RUN} order by high is null, high desc, first desc limit 1"
-        sql = f"select first, count, low, high, steps, packed from chunk where {where}"  # noqa: S608 - ours
-        rows = self._database.execute(sql, _key(run, "history"))
-        return Chunk(*rows[0]) if rows else None
+        chunks = self.index(run)
+        by_step = ((FIRST if one.high is None else one.high, one.first, one) for one in chunks)
+        return max(by_step, key=lambda found: found[:2], default=(0, 0, None))[2]
 
     def read_chunk(self, run: Run, first: int) -> list[str]:
         """The lines of one of the history's chunks."""
-        sql = f"select packed, data from chunk where {_OF_RUN} and first=?"  # noqa: S608 - ours
-        return _unpack(*self._database.execute(sql, (*_key(run, "history"), first))[0])
+        return _unpack(*self._read(run, "history", first))
+
+    def read_first(self, run: Run, kind: StreamKind, first: int, count: int) -> list[str]:
+        """The first lines of a chunk; those behind them stay packed."""
+        packed, data = self._read(run, kind, first)
+        return _unpack_first(data, count) if packed else _unpack(packed, data)[:count]
 
     def loose(self, run: Run) -> list[tuple[int, int]]:
         """First row and number of rows of the history's chunks that are not sealed."""
@@ -181,6 +208,23 @@ class Lines:
         highest: int | None = self._database.execute(sql, _key(run, "history"))[0][0]
         return highest
 
+    def find_unreadable(self) -> Iterator[tuple[str, str, str, str, int, int]]:
+        """Chunks of all runs that are not what was stored: of which run and log, first, count."""
+        sql = "select entity, project, run, kind, first, count, packed, data from chunk"
+        for *where, count, packed, data in self._database.iterate(sql):
+            try:
+                lines = _unpack(packed, data)
+            except UNREADABLE:
+                lines = []
+            if len(lines) != count or any("\0" in line for line in lines):  # no JSON has that
+                entity, project, run, kind, first = where
+                yield entity, project, run, kind, first, count
+
+    def _read(self, run: Run, kind: StreamKind, first: int) -> tuple[int, bytes]:
+        sql = f"select packed, data from chunk where {_OF_RUN} and first=?"  # noqa: S608 - ours
+        [(packed, data)] = self._database.execute(sql, (*_key(run, kind), first))
+        return packed, data
+
     def _end(self, run: Run, kind: StreamKind) -> int:
         where = f"{_OF_RUN} order by first desc limit 1"
         sql = f"select first+count from chunk where {where}"  # noqa: S608 - ours
@@ -230,3 +274,16 @@ def pack_lines(lines: Sequence[str]) -> bytes:
 
 def _unpack(packed: int, data: bytes) -> list[str]:
     return (zlib.decompress(data) if packed else data).decode("utf-8", "surrogatepass").split("\n")
+
+
+def _unpack_first(data: bytes, count: int) -> list[str]:
+    unpacker, found, ends = zlib.decompressobj(), bytearray(), 0
+    while ends < count and not unpacker.eof:
+        part = unpacker.decompress(data, PART_BYTES)
+        if not part:
+            raise zlib.error("a chunk breaks off")
+        found += part
+        ends += part.count(b"\n")
+        data = unpacker.unconsumed_tail
+    whole = found if unpacker.eof else found[: found.rindex(b"\n")]
+    return whole.decode("utf-8", "surrogatepass").split("\n")[:count]

@@ -16,7 +16,7 @@ from runner.server.lines import CHUNK_LINES, StreamKind
 from runner.server.logs import warn
 from runner.server.records import Run, Sweep
 from runner.server.recount import count_anew
-from runner.server.schema import BACKUP
+from runner.server.schema import BACKUP, find_copies
 from runner.server.seal import seal_all
 from runner.server.service import Service
 from runner.server.stream import step_of
@@ -106,7 +106,7 @@ def _set_aside(service: Service, run: Run, kind: StreamKind, file: Path) -> None
 
 def _find_backup(root: Path) -> Path:
     """The folder with the copy of the database that had these files."""
-    return max(root.glob(f"{BACKUP}[1-{LAST}]"), default=root / f"{BACKUP}{LAST}")
+    return [root / f"{BACKUP}{LAST}", *find_copies(root, range(1, LAST + 1))][-1]
 
 
 def _mark(service: Service, run: Run, kind: StreamKind, sql: str) -> None:

@@ -4,15 +4,18 @@ import json
 from typing import Any
 
 from runner.server.budget import Budget
-from runner.server.ends import read_report
+from runner.server.ends import MAX_LINES, read_report
 from runner.server.filters import connection
-from runner.server.history import FIRST, LAST, History, spread
-from runner.server.lines import StreamKind
+from runner.server.history import History
+from runner.server.lines import FIRST, LAST, StreamKind
 from runner.server.records import Run
+from runner.server.rows import Rows
 from runner.server.service import Service
 from runner.server.wire import Args, Node, dumps, texts, whole
 
 READ_ROW = 8  # bytes of a curve
+LAST_BYTES = 1 << 18  # of the console in which the last lines of a failed run are looked for
+MAX_LINE = 4096  # characters of one of them
 
 
 def logged_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]:
@@ -31,6 +34,11 @@ def logged_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]:
         lines = list(enumerate(service.output(run)))
         return connection(lines, args, lambda one: {"number": one[0], "line": one[1]})
 
+    def events(args: Args) -> list[str]:
+        rows = Rows(service.store, run, budget, "events")
+        everything = [(chunk, range(chunk.count)) for chunk in rows.index()]
+        return rows.lines(rows.spread(everything, whole(args, "samples")))
+
     return {
         "historyLineCount": run.history_rows,
         "eventsLineCount": run.events_rows,
@@ -40,9 +48,7 @@ def logged_fields(service: Service, budget: Budget, run: Run) -> dict[str, Any]:
         "historyKeys": lambda _: history.keys(),
         "history": history.page,
         "sampledHistory": history.sampled,
-        "events": lambda args: spread(
-            _read(service, budget, run, "events"), whole(args, "samples")
-        ),
+        "events": events,
         "parquetHistory": lambda args: {
             "parquetUrls": [],
             "liveData": history.parquet_rows(args),
@@ -87,10 +93,23 @@ def _failure(service: Service, budget: Budget, run: Run) -> str | None:
     """Our agent's account, else what the stream tells, for a run that went wrong."""
     if run.failure is not None or run.state not in ("failed", "crashed"):
         return run.failure
-    _spend(service, budget, run, "output")
-    lines = service.output(run)[-20:]
     known = {"class": "crash", "signal": None, "exit_code": run.exit_code}
-    return dumps({**known, "lines": lines, "detail": None})
+    return dumps({**known, "lines": _last_lines(service, budget, run), "detail": None})
+
+
+def _last_lines(service: Service, budget: Budget, run: Run) -> list[str]:
+    """Of the console, as they were written last; what is far from its end is not looked at."""
+    lines: dict[int, str] = {}
+    wanted, left = range(max(0, run.output_rows - MAX_LINES), run.output_rows), LAST_BYTES
+    for chunk in service.store.lines.read_back(run, "output"):
+        size = sum(map(len, chunk))
+        budget.spend(read=size)
+        left -= size
+        for line in reversed(chunk):
+            lines.setdefault(int(line[1 : line.index(",")]), line)  # `[number, "text"]`
+        if left < 0 or all(at in lines for at in wanted):
+            break
+    return [json.loads(lines[at])[1][:MAX_LINE] for at in sorted(lines)[-MAX_LINES:]]
 
 
 def _series(service: Service, budget: Budget, run: Run, args: Args) -> list[Node]:
@@ -106,11 +125,6 @@ def _series(service: Service, budget: Budget, run: Run, args: Args) -> list[Node
         curve = read_curve(service.store, run, key, points=points, within=within)
         nodes.append(curve.node())
     return nodes
-
-
-def _read(service: Service, budget: Budget, run: Run, kind: StreamKind) -> list[str]:
-    _spend(service, budget, run, kind)
-    return list(service.store.lines.read(run, kind))
 
 
 def _spend(service: Service, budget: Budget, run: Run, kind: StreamKind) -> None:

@@ -1,7 +1,9 @@
 """The database's schema: how it is opened, and brought to this version's format."""
 
+import filecmp
+import itertools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from runner.server.disk import sync_folder
 STATEMENTS = 512  # prepared ones that a connection keeps
 READER_CACHE_KIB = 4096
 VACUUM_BYTES = 64 << 20  # of an earlier version's database that is rewritten; takes under a second
+NAME = "server.db"
 BACKUP = "backup-format"  # and its number: what a database was before it went on to the next
 
 
@@ -60,7 +63,7 @@ def _prepare(database: sqlite3.Connection, path: Path, known: Sequence[Migration
         database.execute("pragma journal_mode=wal")
         database.execute("pragma synchronous=full")
         if 0 < found < known[-1].number:
-            _keep_copy(database, path.parent / f"{BACKUP}{found}" / path.name)
+            _keep_copy(database, path.parent, found)
     except (sqlite3.Error, OSError) as error:
         raise _unusable(path, error) from error
     migrate(database, path, known, found=found)
@@ -79,22 +82,38 @@ def _allow_to_shrink(database: sqlite3.Connection) -> None:
             database.execute("vacuum")
 
 
-def _keep_copy(database: sqlite3.Connection, copy: Path) -> None:
-    """A copy of the database beside it; there is none, or a whole one."""
-    if copy.exists():
-        return
-    copy.parent.mkdir(mode=0o700, exist_ok=True)
-    aside = copy.with_suffix(".part")
+def find_copies(root: Path, formats: Iterable[int]) -> list[Path]:
+    """The folders with what a database of such a format was before a migration, oldest first."""
+    names = (f"{BACKUP}{number}{more}" for number in formats for more in ("", "-*"))
+    found = (folder for name in names for folder in root.glob(name))
+    whole = (folder for folder in found if (folder / NAME).exists())
+    return sorted(whole, key=lambda folder: (folder / NAME).stat().st_mtime_ns)
+
+
+def _keep_copy(database: sqlite3.Connection, root: Path, number: int) -> None:
+    """A copy of the database beside it, unless there is the same one; there is a whole one or none.
+
+    Who restores an earlier copy, works with it and migrates again has a further one.
+    """
+    first = root / f"{BACKUP}{number}"
+    first.mkdir(mode=0o700, exist_ok=True)
+    aside = first / "server.part"
     aside.unlink(missing_ok=True)
     with closing(sqlite3.connect(aside)) as target:
         database.backup(target)
-    aside.replace(copy)
-    sync_folder(copy.parent)
-    sync_folder(copy.parent.parent)
+    if any(filecmp.cmp(aside, one / NAME, shallow=False) for one in find_copies(root, [number])):
+        aside.unlink()
+        return
+    further = (root / f"{first.name}-{count}" for count in itertools.count(2))
+    folder = next(one for one in itertools.chain([first], further) if not (one / NAME).exists())
+    folder.mkdir(mode=0o700, exist_ok=True)
+    aside.replace(folder / NAME)
+    sync_folder(folder)
+    sync_folder(root)
 
 
 def _unusable(path: Path, error: Exception) -> RunnerError:
-    return RunnerError(
-        f"the database {path} cannot be opened: {error}",
-        hint="is the folder writable, is its disk full, and the file a database of this server?",
-    )
+    hint = "is the folder writable, is its disk full, and the file a database of this server?"
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+        hint = "the file is damaged: take the last backup"
+    return RunnerError(f"the database {path} cannot be opened: {error}", hint=hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.disk.file_systems import find_file_system, is_network
 from runner.disk.own_files import write_atomic
 from runner.disk.temporary import make_name
-from runner.errors import RunnerError
+from runner.errors import ExitCode, RunnerError
 from runner.guard.foreign_files import read_foreign
 from runner.state.folder import State
 
@@ -72,11 +72,23 @@ def _make_key(file: Path) -> None:
 
 
 def find_data(state: State, *, report: Callable[[str], None]) -> Path:
-    """The folder of the server's data, on a local disk: SQLite's locks need one."""
+    """The folder of the server's data, on a local disk: SQLite's locks need one.
+
+    Raises:
+        RunnerError: there are data already, on a network file system (6): of an earlier version,
+            which did not know it, or moved there.
+    """
     kind = find_file_system(state.root)
     if not is_network(kind):
         return state.server
     folder = Path(f"/var/tmp/runner-{os.getuid()}-{state.fleet}/server")  # noqa: S108 - 0700
+    if (state.server / "server.db").exists() and not (folder / "server.db").exists():
+        make = f"`mkdir -pm 700 {folder.parent}`"
+        raise RunnerError(
+            f"`{state.server}` is on {kind}, a network file system: not fit for a database",
+            hint=f"`runner down`, {make}, then `mv {state.server} {folder}`",
+            code=ExitCode.UNFIT,
+        )
     report(f"the state folder is on {kind}: the server's data is in `{folder}`")
     return folder
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.disk import file_systems
 from runner.disk.file_systems import find_file_system, is_network, read_mounts
 from runner.offline.log.writers import QUIET_S, find_open
 
@@ -26,6 +27,36 @@ def test_a_network_file_system_is_recognised_by_the_mount_it_lies_on() -> None:
     assert kinds == ["ext4", "nfs4", "xfs", "ext4"]
     assert [is_network(kind) for kind in kinds] == [False, True, False, False]
     assert find_file_system(Path("/proc")) == "proc"
+
+
+SHARED = """
+    nfs nfs4 NFS4 cifs smb3 9p ceph lustre gpfs beegfs wekafs mfs pvfs2 orangefs gfs2 ocfs2 autofs
+    virtiofs vboxsf vmhgfs prl_fs fuse.JuiceFS fuse.moosefs fuse.mfs fuse.quobyte fuse.s3fs
+    fuse.gvfsd-fuse fuse.nobody-knows fuse"""
+LOCAL = """
+    ext4 xfs btrfs zfs tmpfs overlay f2fs ecryptfs unknown fuseblk fuse.fuse-overlayfs
+    fuse.gocryptfs fuse.encfs fuse.cryfs fuse.mergerfs fuse.bindfs fuse.ntfs-3g fuse.squashfuse"""
+
+
+@pytest.mark.parametrize("kind", SHARED.split())
+def test_other_machines_may_share_it(kind: str) -> None:
+    """Of a file system of a process only those are local that are known to be."""
+    assert is_network(kind)
+
+
+@pytest.mark.parametrize("kind", LOCAL.split())
+def test_this_machine_alone_has_it(kind: str) -> None:
+    assert not is_network(kind)
+
+
+def test_what_is_mounted_on_demand_is_looked_at_once_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open the folder mounts it."""
+    looks = [{str(tmp_path): "autofs"}, {str(tmp_path): "nfs4"}]
+    monkeypatch.setattr(file_systems, "read_mounts", lambda: looks.pop(0))
+    assert find_file_system(tmp_path / "not" / "there") == "nfs4"
+    assert looks == []
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "smb3", "fuse.sshfs", "fuse.juicefs", "glusterfs"])

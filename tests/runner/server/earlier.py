@@ -1,4 +1,4 @@
-"""Makes the data folders that earlier versions of the server left: `format1`, `format3`.
+"""The data folders that earlier versions of the server left: `format1` and `format3` are kept.
 
     git archive 0eb7efa | tar x -C CHECKOUT
     python -m tests.runner.server.earlier CHECKOUT format1
@@ -21,12 +21,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from runner.disk.migrations import read_migrations
 from tests.chaos.scripted import ARTIFACT_FILES, COMMIT, CONFIG, CREATE_ARTIFACT, STOP
 from tests.runner.server.player import Player
 from tests.runner.server.servers import KEY, Server
 
 HERE = Path(__file__).parent
-FORMATS = ("format1", "format3")
+LINES_IN_FILES = 3  # the last format that had them there; each later one is made from it
 DUMP = "server.sql"
 
 
@@ -108,6 +109,41 @@ def restore(folder: Path, name: str = "format1") -> None:
     with closing(sqlite3.connect(folder / "server.db")) as database:
         database.executescript((folder / DUMP).read_text())
     (folder / DUMP).unlink()
+
+
+def restore_format(folder: Path, number: int) -> None:
+    """A data folder as the version of that format left it: what is kept of it, or made from that.
+
+    The later ones have the lines of runs in the database.
+    """
+    restore(folder, "format1" if number < LINES_IN_FILES else f"format{LINES_IN_FILES}")
+    with closing(sqlite3.connect(folder / "server.db", isolation_level=None)) as database:
+        [found] = database.execute("pragma user_version").fetchone()
+        for one in read_migrations("runner.server")[found:number]:
+            database.executescript(f"begin;{one.sql};pragma user_version={one.number};commit")
+        if number > LINES_IN_FILES:
+            take_lines(folder, database)
+
+
+def take_lines(folder: Path, database: sqlite3.Connection) -> None:
+    """The lines of runs go from their files into the database, as small chunks."""
+    logs = database.execute("select entity, project, run, kind from old_log").fetchall()
+    for entity, project, run, kind in logs:
+        file = folder / "runs" / entity / project / run / f"{kind}.jsonl"
+        lines = file.read_text().splitlines()
+        file.unlink()
+        for first, line in enumerate(lines):
+            step = json.loads(line)["_step"] if kind == "history" else None
+            database.execute(
+                "insert into chunk(entity, project, run, kind, first, count, low, high, data)"
+                " values(?,?,?,?,?,1,?,?,?)",
+                (entity, project, run, kind, first, step, step, line.encode()),
+            )
+    database.execute(
+        "update run set last_step=(select max(high) from chunk where chunk.entity=run.entity"
+        " and chunk.project=run.project and chunk.run=run.id)"
+    )
+    database.execute("delete from old_log")
 
 
 def main(checkout: Path, name: str) -> None:

@@ -74,6 +74,11 @@ def history(offset: int, *rows: str) -> dict[str, Any]:
     return {"files": {"wandb-history.jsonl": {"offset": offset, "content": list(rows)}}}
 
 
+def output(offset: int, *lines: str) -> dict[str, Any]:
+    """A stream's body with lines of the console."""
+    return {"files": {"output.log": {"offset": offset, "content": list(lines)}}}
+
+
 def sweep_gid(sweep: Sweep) -> str:
     """The sweep's ID in GraphQL."""
     return global_id("Sweep", "v1", sweep.id, sweep.project, sweep.entity)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from runner.server import history as history_module
 from runner.server import seal
 from runner.server.budget import Budget
+from runner.server.curves import read_curve
 from runner.server.history import History
 from runner.server.records import Run, blank_run
 from runner.server.service import Service
@@ -251,3 +253,39 @@ def test_a_page_reads_the_chunks_that_it_shows(service: Service) -> None:
     assert [row["_step"] for row in sample(found, keys=["_step", "x"], minStep=199)] == [199]
     with pytest.raises(Refused, match="too large"):
         found.page({})
+
+
+def test_the_lowest_step_is_among_live_rows_wherever_it_stands(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "CHUNK_LINES", 5)
+    monkeypatch.setattr(history_module, "LIVE_BYTES", 100)
+    steps = [*range(20, 40), 3, 2, 4, *range(40, 60)]
+    put(service, [dumps({"_step": step}) for step in steps], "sealed", size=5)
+    found = [row["_step"] for row in look(service).parquet_rows({"liveKeys": ["_step"]})]
+    assert 2 in found
+    assert len(found) < len(steps)
+    assert found == [step for step in steps if step in found]
+
+
+def test_after_a_rewind_keys_are_found_before_the_rows_are_sealed_anew(service: Service) -> None:
+    put(service, LINES, "sealed")
+    with service.store.transaction():
+        service.store.put(rewind(service, stored(service), 8))
+    assert sample(look(service), keys=["odd"]) == [{"odd": n} for n in range(9)]
+    assert read_curve(service.store, stored(service), "odd").values == [*range(9)]
+
+
+def test_a_dotted_name_leads_into_media_and_elsewhere_to_a_value(
+    service: Service, form: str
+) -> None:
+    media = {"_type": "image-file", "size": 7}
+    rows: list[dict[str, object]] = [
+        {"a": media},
+        {"a.size": 1},
+        {"a": {"size": 2}},
+        {"a": {"_type": "x"}},
+        {"a": 4},
+    ]
+    found = put(service, [dumps({"_step": at, **row}) for at, row in enumerate(rows)], form)
+    assert sample(found, keys=["a.size"]) == [{"a.size": n} for n in (7, 1, 2)]

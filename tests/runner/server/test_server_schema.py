@@ -21,7 +21,7 @@ from runner.server.records import Run
 from runner.server.schema import connect
 from runner.server.service import Service
 from runner.server.tokens import Tokens
-from tests.runner.server.earlier import FORMATS, dump, log, report, restore
+from tests.runner.server.earlier import dump, log, report, restore, restore_format
 from tests.runner.server.player import Player
 from tests.runner.server.servers import KEY, Clock, Server, open_service
 
@@ -128,12 +128,12 @@ def test_a_database_of_an_earlier_version_becomes_what_a_new_one_is(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("number", range(1, NEWEST))
 def test_a_sweep_that_an_earlier_version_left_in_the_middle_goes_on_to_its_end(
-    tmp_path: Path, name: str
+    tmp_path: Path, number: int
 ) -> None:
     """Nothing is lost, nothing is run twice; a backup of it is a server, and all fits."""
-    restore(tmp_path / "data", name)
+    restore_format(tmp_path / "data", number)
     assert check(tmp_path / "data", repair=False) == []
     server, restored = Server(tmp_path / "data"), Server(tmp_path / "restored")
     server.start()
@@ -214,6 +214,30 @@ def go_on(player: Player) -> None:
     assert done["outputArtifacts"]["edges"] == [{"node": {"state": "COMMITTED", "size": 7}}]
     for name in ("finished", "failed", "killed"):  # these had ended
         assert after[by_state[name]] | {"files": None} == before[by_state[name]] | {"files": None}
+
+
+@pytest.mark.parametrize("number", range(1, NEWEST))
+def test_a_database_of_every_earlier_format_becomes_what_a_new_one_is(
+    tmp_path: Path, number: int
+) -> None:
+    """With all of its rows; what it was is kept."""
+    restore_format(tmp_path / "data", number)
+    file = tmp_path / "data" / "server.db"
+    before = dump(file)
+
+    assert check(tmp_path / "data", repair=False) == []
+
+    assert dump(tmp_path / "data" / f"backup-format{number}" / "server.db") == before
+    with (
+        closing(connect(tmp_path / "new.db")) as new,
+        closing(connect(file)) as old,
+        closing(open_service(tmp_path / "data", Clock()).store) as store,
+    ):
+        assert columns(new) == columns(old)
+        runs = store.runs("local", "demo")
+        counts = [len([*store.lines.read(run, "history")]) for run in runs]
+        assert counts == [run.history_rows for run in runs]
+        assert sorted(counts) == [0, 3, 4, 6, 6, 6]
 
 
 def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
