@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
@@ -56,14 +57,16 @@ class Handlers:
     async def graphql(self, request: Request) -> Response:
         async with self._room.hold(request):
             body = await read_json(request)
-            return await self._operate(request, await body.read(read_operation))
+            return await self._operate(request, await body.read(read_operation), body.is_large)
 
-    async def _operate(self, request: Request, operation: Operation) -> Response:
+    async def _operate(self, request: Request, operation: Operation, is_large: bool) -> Response:
         access: Access = request.state.access
-        carry_out = partial(execute, self._service, _base(request), operation, access)
+        carry_out = partial(
+            execute, self._service, _base(request), operation, access, time.monotonic()
+        )
         if operation.kind != "mutation":
             return as_json(await run_in_threadpool(self._read, carry_out))
-        apart = not APART.isdisjoint(one.name for one in operation.fields.values())
+        apart = is_large or not APART.isdisjoint(one.name for one in operation.fields.values())
         try:
             return as_json(await self._change(carry_out, apart=apart))
         except Undecided as undecided:

@@ -8,7 +8,7 @@ from runner.server.artifacts import Artifacts
 from runner.server.budget import Budget
 from runner.server.filters import connection
 from runner.server.graphql import Operation, answer
-from runner.server.limits import CHANGE_NODES
+from runner.server.limits import CHANGES
 from runner.server.runchanges import RunChanges
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.sweepchanges import SweepChanges
@@ -24,15 +24,17 @@ TYPES: Mapping[str, tuple[str, ...]] = {  # what clients before 0.25 look up bef
 }
 
 
-def execute(service: Service, base: str, operation: Operation, access: Access) -> dict[str, object]:
-    """Answer one GraphQL operation that came by way of the URL `base`.
+def execute(
+    service: Service, base: str, operation: Operation, access: Access, asked: float
+) -> dict[str, object]:
+    """Answer one GraphQL operation that came by way of the URL `base`, and when (monotonic clock).
 
     A query's unknown root field is null; an unknown mutation is refused with 400, because a null
     answer to one crashes the client.
     """
     if operation.kind == "mutation":
         access.check_change()
-    budget = Budget(nodes=CHANGE_NODES) if operation.kind == "mutation" else Budget()
+    budget = Budget.of_change() if operation.kind == "mutation" else Budget.of_query(asked)
     return carry_out(service, Views(service, base, budget, access), operation)
 
 
@@ -52,6 +54,8 @@ def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str,
     unknown = [name for name in names if name not in changes and name != "__typename"]
     if unknown:
         raise Refused(400, f"not supported by this server: {', '.join(unknown)}")
+    if sum(name in changes for name in names) > CHANGES:
+        raise Refused(400, "a mutation asks for one change at a time")
     return {name: _with_input(changes[name]) for name in names if name in changes}
 
 
