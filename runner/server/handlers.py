@@ -20,9 +20,10 @@ from runner.server import pages
 from runner.server.access import Access
 from runner.server.artifacts import FOLDER
 from runner.server.backup import copy_database, write_tar
-from runner.server.bodies import Room, read_json, received
+from runner.server.bodies import Bodies, read_json, received
 from runner.server.graphql import Operation, read_operation
 from runner.server.heartbeat import Undecided
+from runner.server.limits import BODY_BYTES, COMMAND_BYTES, QUERY_BODY_BYTES
 from runner.server.logs import note
 from runner.server.names import safe_name
 from runner.server.protocol import execute
@@ -51,13 +52,15 @@ class Handlers:
 
     def __init__(self, service: Service, writer: Writer) -> None:
         self._service, self._writer = service, writer
-        self._room = Room()
+        self._bodies = Bodies(service.store.root)
         self._deciding: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by sweep
 
     async def graphql(self, request: Request) -> Response:
-        async with self._room.hold(request):
-            body = await read_json(request)
-            return await self._operate(request, await body.read(read_operation), body.is_large)
+        async with self._bodies.taken(request, QUERY_BODY_BYTES) as body:
+            operation, is_large = await body.read(read_operation), body.is_large
+            if is_large or operation.kind == "mutation":
+                return await self._operate(request, operation, is_large)
+        return await self._operate(request, operation, is_large)
 
     async def _operate(self, request: Request, operation: Operation, is_large: bool) -> Response:
         access: Access = request.state.access
@@ -78,8 +81,7 @@ class Handlers:
         where = path["entity"], path["project"], path["run"]
         access: Access = request.state.access
         access.check_change()
-        async with self._room.hold(request):
-            body = await read_json(request)
+        async with self._bodies.taken(request, BODY_BYTES) as body:
             post = await body.read(Post.read)
             take = partial(receive, self._service, *where, post, access)
             return as_json(await self._change(take, apart=body.is_large))
@@ -154,7 +156,7 @@ class Handlers:
     async def create_key(self, request: Request) -> Response:
         """A key, shown this once."""
         check_admin(request)
-        body = (await read_json(request)).value
+        body = (await read_json(request, COMMAND_BYTES)).value
         if not isinstance(body, dict):
             raise Refused(400, "the body must be a JSON object")
         check_text(body)

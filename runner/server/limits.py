@@ -1,14 +1,20 @@
 """What one request may cost: every limit on it stands here.
 
-The largest requests of W&B's clients (0.17 to 0.31) stay well below: posts of some 10 MiB, queries
+The largest requests of W&B's clients (0.17 to 0.31) stay well below: posts of 10 MiB of rows (some
+14 MiB, once their quotes are escaped), configurations of 10 MiB, which is W&B's own limit, queries
 of 300 fields nested 15 deep, pages of 1,000 rows.
 """
 
 HEAD_BYTES = 64 << 10  # request line and headers
 HEAD_S = 10.0  # until they are whole
 BODY_S = 30.0  # until the body is whole; of an upload: until its next part
-BODY_BYTES = 32 << 20  # of JSON, unpacked
-BODIES_BYTES = 128 << 20  # of all JSON bodies that are worked on
+BODY_BYTES = 24 << 20  # of a post of rows, unpacked
+QUERY_BODY_BYTES = 16 << 20  # of a GraphQL request
+COMMAND_BYTES = 64 << 10  # of JSON from the administrator
+SMALL_BYTES = 64 << 10  # of a body that stays in memory while it comes; larger ones lie on the disk
+BODY_COST = 8  # bytes of memory for each of a large body: its text, values, what is stored
+BODIES_BYTES = 192 << 20  # of memory for all large bodies that are worked on
+SMALL_BODIES_BYTES = 32 << 20  # of all small ones: they do not wait for large ones
 FILE_BYTES = 64 << 30  # of an upload
 QUERY_BYTES = 1 << 20
 QUERY_TOKENS = 20_000
