@@ -1,5 +1,6 @@
 """What is left of what an answer may cost."""
 
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -8,10 +9,52 @@ from runner.server.limits import (
     ANSWER_CPU_S,
     ANSWER_NODES,
     ANSWER_S,
+    ANSWERS_BYTES,
     CHANGE_NODES,
     READ_BYTES,
 )
 from runner.server.wire import Refused
+
+NODE_BYTES = 64  # of a plain field, beside its text
+STEP = 1 << 20  # bytes of an answer that are taken at once from what all have
+
+
+class Pool:
+    """The bytes that all answers may have while they are made; for any thread."""
+
+    def __init__(self, size: int = ANSWERS_BYTES) -> None:
+        self._left = size
+        self._guard = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Are there so many bytes? Then they are taken."""
+        with self._guard:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+
+@dataclass(slots=True)
+class Share:
+    """Of one answer, until it is sent."""
+
+    pool: Pool
+    size: int = 0
+    largest: int = 0  # that it was in the end
+
+    def grow(self, size: int) -> None:
+        """Have so many bytes; refused with 429 where the others have too much."""
+        if size > self.size:
+            more = max(STEP, size - self.size)
+            if not self.pool.take(more):
+                raise _busy()
+            self.size += more
+
+    def give_back(self) -> None:
+        """Leave everything to others."""
+        self.pool.take(-self.size)
+        self.largest, self.size = self.size, 0
 
 
 @dataclass(slots=True)
@@ -23,11 +66,13 @@ class Budget:
     read: int = READ_BYTES
     until: float = field(default_factory=lambda: time.monotonic() + ANSWER_S)
     cpu_until: float = field(default_factory=lambda: time.thread_time() + ANSWER_CPU_S)
+    share: Share | None = None
+    _spent: int = 0  # bytes
 
     @classmethod
-    def of_query(cls, asked: float) -> "Budget":
+    def of_query(cls, asked: float, share: Share | None = None) -> "Budget":
         """Of a query that came at this moment of the monotonic clock."""
-        return cls(until=asked + ANSWER_S)
+        return cls(until=asked + ANSWER_S, share=share)
 
     @classmethod
     def of_change(cls) -> "Budget":
@@ -41,6 +86,9 @@ class Budget:
         self.read -= read
         if self.nodes < 0 or self.size < 0 or self.read < 0:
             raise Refused(400, "the answer would be too large: ask for fewer fields, or for pages")
+        if self.share is not None:
+            self._spent += NODE_BYTES * nodes + size
+            self.share.grow(self._spent)
 
     def check_time(self) -> None:
         """Go on, unless the answer takes too long; to be called before each part of the work.
@@ -50,4 +98,8 @@ class Budget:
         if time.thread_time() > self.cpu_until:
             raise Refused(400, "the answer would take too long: ask for fewer fields or runs")
         if time.monotonic() > self.until:
-            raise Refused(429, "the server has too much to answer, ask again later")
+            raise _busy()
+
+
+def _busy() -> Refused:
+    return Refused(429, "the server has too much to answer, ask again later")

@@ -85,6 +85,8 @@ def answer(node: object, fields: Mapping[str, Field] | None, budget: Budget) -> 
     if fields is None or node is None:
         if isinstance(node, str):
             budget.spend(size=len(node))
+        elif isinstance(node, list):
+            budget.spend(size=sum(len(one) for one in node if isinstance(one, str)))
         return node
     if isinstance(node, Mapping):
         budget.spend(nodes=len(fields))

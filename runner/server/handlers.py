@@ -21,6 +21,7 @@ from runner.server.access import Access
 from runner.server.artifacts import FOLDER
 from runner.server.backup import copy_database, write_tar
 from runner.server.bodies import Bodies, read_json, received
+from runner.server.budget import Pool, Share
 from runner.server.graphql import Operation, read_operation
 from runner.server.heartbeat import Undecided
 from runner.server.limits import BODY_BYTES, COMMAND_BYTES, QUERY_BODY_BYTES
@@ -28,10 +29,10 @@ from runner.server.logs import note
 from runner.server.names import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
-from runner.server.replies import FileAsItIs, as_json, check_admin
+from runner.server.replies import FileAsItIs, JsonAnswer, as_json, check_admin
 from runner.server.service import Service
 from runner.server.stream import Post, receive
-from runner.server.wire import Refused, check_text, required, text
+from runner.server.wire import Refused, check_text, dumps, required, text
 from runner.server.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Handlers:
 
     def __init__(self, service: Service, writer: Writer) -> None:
         self._service, self._writer = service, writer
-        self._bodies = Bodies(service.store.root)
+        self._bodies, self._answers = Bodies(service.store.root), Pool()
         self._deciding: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by sweep
 
     async def graphql(self, request: Request) -> Response:
@@ -64,11 +65,10 @@ class Handlers:
 
     async def _operate(self, request: Request, operation: Operation, is_large: bool) -> Response:
         access: Access = request.state.access
-        carry_out = partial(
-            execute, self._service, _base(request), operation, access, time.monotonic()
-        )
+        asked = time.monotonic()
+        carry_out = partial(execute, self._service, _base(request), operation, access, asked)
         if operation.kind != "mutation":
-            return as_json(await run_in_threadpool(self._read, carry_out))
+            return await run_in_threadpool(self._read, carry_out)
         apart = is_large or not APART.isdisjoint(one.name for one in operation.fields.values())
         try:
             return as_json(await self._change(carry_out, apart=apart))
@@ -86,9 +86,17 @@ class Handlers:
             take = partial(receive, self._service, *where, post, access)
             return as_json(await self._change(take, apart=body.is_large))
 
-    def _read(self, look: Callable[[], object]) -> object:
-        with self._service.store.database.snapshot():
-            return look()
+    def _read(self, look: Callable[[Share], object]) -> Response:
+        share = Share(self._answers)
+        try:
+            with self._service.store.database.snapshot():
+                found = look(share)
+            json = dumps(found)
+            del found  # for large answers
+            return JsonAnswer(json, share)
+        except BaseException:
+            share.give_back()
+            raise
 
     async def _change(self, change: Callable[[], _Result], *, apart: bool = False) -> _Result:
         return await (self._writer.run_apart if apart else self._writer.run)(change)

@@ -7,7 +7,8 @@ of 300 fields nested 15 deep, pages of 1,000 rows.
 
 HEAD_BYTES = 64 << 10  # request line and headers
 HEAD_S = 10.0  # until they are whole
-BODY_S = 30.0  # until the body is whole; of an upload: until its next part
+BODY_S = 30.0  # until the body is whole; of an upload, and of an answer: for its next part
+PART_BYTES = 64 << 10  # of such a part: some 2 KiB per second
 BODY_BYTES = 24 << 20  # of a post of rows, unpacked
 QUERY_BODY_BYTES = 16 << 20  # of a GraphQL request
 COMMAND_BYTES = 64 << 10  # of JSON from the administrator
@@ -29,6 +30,8 @@ PATTERN_BYTES = 8 << 20  # of memory for it
 SAMPLES = 50  # specs of one `sampledHistory`
 ANSWER_NODES = 400_000  # plain fields; some 10,000 runs
 ANSWER_BYTES = 64 << 20
+ANSWERS_BYTES = 96 << 20  # of all answers that are made
+UNSENT_BYTES = 96 << 20  # of all that their clients have not read
 CHANGE_NODES = 2_000  # of an answer to a mutation, which is made on the event loop
 ANSWER_CPU_S = 2.0  # of a processor's time
 ANSWER_S = 4.0  # from a query's last byte on, whatever else the server does

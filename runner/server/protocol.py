@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runner.server.access import Access
 from runner.server.artifacts import Artifacts
-from runner.server.budget import Budget
+from runner.server.budget import Budget, Share
 from runner.server.filters import connection
 from runner.server.graphql import Operation, answer
 from runner.server.limits import CHANGES
@@ -25,16 +25,29 @@ TYPES: Mapping[str, tuple[str, ...]] = {  # what clients before 0.25 look up bef
 
 
 def execute(
-    service: Service, base: str, operation: Operation, access: Access, asked: float
+    service: Service,
+    base: str,
+    operation: Operation,
+    access: Access,
+    asked: float,
+    share: Share | None = None,
 ) -> dict[str, object]:
-    """Answer one GraphQL operation that came by way of the URL `base`, and when (monotonic clock).
+    """Answer one GraphQL operation that came by way of the URL `base`.
 
     A query's unknown root field is null; an unknown mutation is refused with 400, because a null
     answer to one crashes the client.
+
+    Args:
+        service: what is asked.
+        base: how the client reached it.
+        operation: what it asks for.
+        access: of its key.
+        asked: when, by the monotonic clock.
+        share: of the memory for answers.
     """
     if operation.kind == "mutation":
         access.check_change()
-    budget = Budget.of_change() if operation.kind == "mutation" else Budget.of_query(asked)
+    budget = Budget.of_change() if operation.kind == "mutation" else Budget.of_query(asked, share)
     return carry_out(service, Views(service, base, budget, access), operation)
 
 
