@@ -117,7 +117,7 @@ class _Queries:
     def artifact(self, args: Args) -> Node | None:
         """A version by its ID, which `Artifact.wait()` asks for."""
         found = self.service.store.artifact(text(args, "id") or "")
-        if found is None or not self.views.access.sees_project(found.entity, found.project):
+        if found is None or not self.views.access.sees_artifact(self.service.store, found):
             return None
         return self.views.artifact(found)
 

@@ -166,6 +166,10 @@ class Views:
     def agent(self, agent: Agent) -> Node:
         """An agent with the runs that it had."""
         store = self.service.store
+
+        def runs() -> list[Run]:
+            return [one for one in store.runs_of_agent(agent.id) if self.access.sees(one)]
+
         silent = self._silence(agent) > AGENT_SILENT_S
         return {
             "__typename": "Agent",
@@ -176,7 +180,7 @@ class Views:
             "totalRuns": lambda _: store.count_runs_of_agent(agent.id),
             "createdAt": iso(agent.created),
             "heartbeatAt": iso(agent.heartbeat),
-            "runs": lambda args: connection(store.runs_of_agent(agent.id), args, self.run),
+            "runs": lambda args: connection(runs(), args, self.run),
         }
 
     def _silence(self, agent: Agent) -> float:
