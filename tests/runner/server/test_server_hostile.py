@@ -391,7 +391,8 @@ def hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     code = tmp_path / "code"
     code.mkdir()
     (code / "sitecustomize.py").write_text(
-        "import runner.server.limits as limits\nlimits.HEAD_S, limits.BODY_S = 2.0, 2.0\n"
+        "import runner.server.limits as limits\n"
+        "limits.HEAD_S, limits.BODY_S, limits.PART_BYTES = 2.0, 2.0, 2\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(code))
     server = Server(tmp_path / "data")
