@@ -18,6 +18,7 @@ from runner.server import memory
 from runner.server.floor import Floor
 from runner.server.largejson import load_file
 from runner.server.limits import (
+    ASIDE_BYTES,
     BODIES_BYTES,
     BODY_BYTES,
     BODY_COST,
@@ -94,37 +95,40 @@ class Bodies:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._aside = folder, 0  # bytes in it
         self._small, self._large = Room(SMALL_BODIES_BYTES), Room(BODIES_BYTES)
 
     @asynccontextmanager
     async def taken(self, request: Request, largest: int) -> AsyncIterator[Body]:
         """The JSON body of a request; refused with 400, 413 or 415 if it is none."""
-        begun, size, file = list[bytes](), 0, None
+        begun, size, file = bytearray(), 0, None
         try:
             async for part in _parts(request, largest):
                 size += len(part)
                 if file is None and size > SMALL_BYTES:
                     file = await run_in_threadpool(self._put_aside, begun)
                 if file is None:
-                    begun.append(part)
+                    begun += part
                 else:
+                    self._aside += len(part)
+                    if self._aside > ASIDE_BYTES:
+                        raise Refused(429, "too many large bodies are under way, try again later")
                     await run_in_threadpool(file.write, part)
             if file is None:
                 async with self._small.hold(size):
-                    yield Body(_parsed(loads, b"".join(begun) or b"{}"), size)
+                    yield Body(_parsed(loads, bytes(begun) or b"{}"), size)
             else:
                 async with self._large.hold(BODY_COST * size):
                     yield Body(await run_in_threadpool(_parsed, load_file, file), size)
         finally:
             if file is not None:
+                self._aside -= size - len(begun)
                 file.close()
                 asyncio.get_running_loop().run_in_executor(None, memory.give_back)
 
-    def _put_aside(self, begun: list[bytes]) -> IO[bytes]:
+    def _put_aside(self, begun: bytearray) -> IO[bytes]:
         file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - who gets it closes it
-        file.writelines(begun)
-        begun.clear()
+        file.write(begun)
         return file
 
 

@@ -15,6 +15,7 @@ COMMAND_BYTES = 64 << 10  # of JSON from the administrator
 SMALL_BYTES = 64 << 10  # of a body that stays in memory while it comes; larger ones lie on the disk
 BODY_COST = 8  # bytes of memory for each of a large body: its text, values, what is stored
 BODIES_BYTES = 192 << 20  # of memory for all large bodies that are worked on
+ASIDE_BYTES = 2 << 30  # on the disk, of all large bodies that are not worked off
 SMALL_BODIES_BYTES = 32 << 20  # of all small ones: they do not wait for large ones
 FILE_BYTES = 64 << 30  # of an upload
 QUERY_BYTES = 1 << 20

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -182,3 +183,25 @@ def test_a_body_that_announces_too_much_is_refused_at_once(server: Server) -> No
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(head + b"{" * 10)
             assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
+SMALL_FILES = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({2 * MIB}, {2 * MIB}))"
+FEW_ASIDE = f"import runner.server.limits as limits\nlimits.ASIDE_BYTES = {MIB}"
+
+
+@pytest.mark.parametrize(("limit", "status"), [(SMALL_FILES, 503), (FEW_ASIDE, 429)])
+def test_a_large_body_that_the_disk_does_not_take_is_to_be_repeated(
+    tmp_path: Path, limit: str, status: int
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(limit)
+    server = Server(tmp_path / "data")
+    assert server.try_start({"PYTHONPATH": f"{code}:{server.code}"})
+    make(server, "full")
+
+    assert send(server, "full", rows(4 * MIB)) == status
+
+    assert send(server, "full", rows(MIB // 2)) == 200
+    assert server.stop() == 0
+    assert {one.name for one in server.data.iterdir()} <= {"key", "lock", "server.db", "runs"}
