@@ -10,6 +10,7 @@ from runner.server.limits import (
     ANSWER_NODES,
     ANSWER_S,
     ANSWERS_BYTES,
+    CHANGE_CPU_S,
     CHANGE_NODES,
     READ_BYTES,
 )
@@ -76,8 +77,12 @@ class Budget:
 
     @classmethod
     def of_change(cls) -> "Budget":
-        """Of a change: it may have to wait long for the disk, and is carried out all the same."""
-        return cls(nodes=CHANGE_NODES, until=float("inf"))
+        """Of a change: it may wait long for the disk, and a large one takes long itself."""
+        return cls(nodes=CHANGE_NODES, until=float("inf"), cpu_until=float("inf"))
+
+    def start(self) -> None:
+        """The change is made, and its answer begins: nobody else changes anything meanwhile."""
+        self.cpu_until = time.thread_time() + CHANGE_CPU_S
 
     def spend(self, *, nodes: int = 0, size: int = 0, read: int = 0) -> None:
         """Take fields, bytes that are sent, bytes that are read; refused with 400 beyond."""

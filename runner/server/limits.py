@@ -34,6 +34,7 @@ ANSWER_BYTES = 64 << 20
 ANSWERS_BYTES = 96 << 20  # of all answers that are made
 UNSENT_BYTES = 96 << 20  # of all that their clients have not read
 CHANGE_NODES = 2_000  # of an answer to a mutation, which is made on the event loop
+CHANGE_CPU_S = 0.5  # for such an answer, once the change is made
 ANSWER_CPU_S = 2.0  # of a processor's time
 ANSWER_S = 4.0  # from a query's last byte on, whatever else the server does
 CHANGES = 1  # of a mutation: W&B's clients ask for one at a time

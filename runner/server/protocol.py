@@ -69,7 +69,7 @@ def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str,
         raise Refused(400, f"not supported by this server: {', '.join(unknown)}")
     if sum(name in changes for name in names) > CHANGES:
         raise Refused(400, "a mutation asks for one change at a time")
-    return {name: _with_input(changes[name]) for name in names if name in changes}
+    return {name: _with_input(changes[name], views.budget) for name in names if name in changes}
 
 
 def _changes(service: Service, views: Views) -> dict[str, Callable[[Args], Node]]:
@@ -80,8 +80,13 @@ def _changes(service: Service, views: Views) -> dict[str, Callable[[Args], Node]
     }
 
 
-def _with_input(change: Callable[[Args], Node]) -> Root:
-    return lambda args: change(mapping(args, "input"))
+def _with_input(change: Callable[[Args], Node], budget: Budget) -> Root:
+    def carry_out(args: Args) -> Node:
+        node = change(mapping(args, "input"))
+        budget.start()
+        return node
+
+    return carry_out
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,24 @@ def test_a_mutation_changes_one_thing(server: Server) -> None:
     assert ask(server, MAKE, i=given)[0] == 200
 
 
+def test_the_answer_to_a_change_is_not_the_place_for_much_work(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop waits for it. The change itself may take long, as that of a whole sweep."""
+    fill(service, 20, WIDE)
+    place = {"name": "new", "modelName": "costs"}
+    counted = """mutation($i: X, $f: JSONString){upsertBucket(input:$i){
+      bucket{project{runCount(filters:$f)}}}}"""
+    monkeypatch.setattr("runner.server.budget.ANSWER_CPU_S", 0.0)
+    monkeypatch.setattr("runner.server.budget.ANSWER_S", 0.0)
+    assert answer(service, MAKE, i=place)["data"]["upsertBucket"]["inserted"]
+    assert answer(service, counted, i=place, f="{}")
+
+    monkeypatch.setattr("runner.server.budget.CHANGE_CPU_S", 0.0)
+
+    assert refusal(service, counted, i=place, f=json.dumps(TERMS)) == 400
+
+
 def test_large_changes_do_not_keep_others_from_being_answered(server: Server) -> None:
     """`/healthz` is answered on the event loop."""
     given = {"name": "r1", "modelName": "costs2", "config": json.dumps({"a": [1] * 300_000})}
