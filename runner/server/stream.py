@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from runner.server.access import ADMIN, Access
 from runner.server.ends import hear_stream
@@ -13,19 +13,11 @@ from runner.server.records import Run, replace
 from runner.server.scores import add_summary, add_values, metric_value, score_anew, stop_hopeless
 from runner.server.seal import is_due, unseal
 from runner.server.service import Service
-from runner.server.wire import Refused, dumps, json_object, loads_shallow, quote_constants
+from runner.server.wire import Refused, dumps, json_object, loads_shallow, pick, quote_constants
 from runner.sweepfile import SweepSpec
 
 log = logging.getLogger(__name__)
 LineChunk = tuple[int, list[str]]  # offset of the first line, lines
-
-
-class _Row(NamedTuple):
-    """What counts of a history row; its values may take ten times the memory of its text."""
-
-    line: str
-    step: int | None
-    value: float | None  # of the sweep's metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +138,23 @@ def _chunk(name: object, value: object) -> LineChunk:
 def _take_history(service: Service, run: Run, spec: SweepSpec | None, chunk: LineChunk) -> Run:
     """Rows whose step is new; of rows without a step, those at an offset that is new."""
     metric = spec.metric if spec else None
-    rows = [_read_row(line, metric) for line in chunk[1]]
-    known = _known_steps(service, run, [row.step for row in rows if row is not None])
+    rows = [(at, line, _counted(line, metric)) for at, line in enumerate(chunk[1], chunk[0])]
+    known = _known_steps(service, run, [step_of(row) for _, _, row in rows if row is not None])
     fresh, steps, values = list[str](), list[int | None](), list[float]()
-    for at, row in enumerate(rows, chunk[0]):
+    for at, line, row in rows:
         if row is None:
             warn(log, "a history row is not a JSON object, left out", run=run.path)
             continue
-        if row.step in known or (row.step is None and at < run.history_rows):
+        step = step_of(row)
+        if step in known or (step is None and at < run.history_rows):
             continue
-        if row.step is not None and service.keeps_steps_once:
-            known.add(row.step)
-        fresh.append(row.line)
-        steps.append(row.step)
-        if row.value is not None:
-            values.append(row.value)
+        if step is not None and service.keeps_steps_once:
+            known.add(step)
+        fresh.append(quote_constants(line).replace("\n", " "))
+        steps.append(step)
+        value = metric_value(row, metric)
+        if value is not None:
+            values.append(value)
     if not fresh:
         return run
     service.store.lines.append(run, "history", fresh, steps)
@@ -198,11 +192,13 @@ def _take_output(service: Service, run: Run, chunk: LineChunk) -> Run:
     return replace(run, output_rows=max(run.output_rows, chunk[0] + len(lines)))
 
 
-def _read_row(line: str, metric: str | None) -> _Row | None:
+def _counted(line: str, metric: str | None) -> dict[str, Any] | None:
+    """What counts of a row: all of its values may take ten times the memory of its text."""
     row = _row(line)
     if row is None:
         return None
-    return _Row(quote_constants(line).replace("\n", " "), step_of(row), metric_value(row, metric))
+    counted = {"_step": row.get("_step")}
+    return counted if metric is None else counted | {metric: pick(row, metric)}
 
 
 def _row(line: str) -> dict[str, Any] | None:
