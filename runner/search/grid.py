@@ -68,7 +68,10 @@ class StepAxis:
         """The number, by arithmetic; None for a value between two steps."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        steps = (value - self.start) / self.step
+        try:
+            steps = (value - self.start) / self.step
+        except OverflowError:  # a whole number beyond all doubles
+            return None
         if not math.isfinite(steps) or not -0.5 < steps < self.size:
             return None
         near = round(steps)

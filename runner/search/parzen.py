@@ -7,6 +7,7 @@ bad ones (`constant_liar`), so that agents that ask at the same time get differe
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,7 +157,9 @@ def _encoder(parameter: Parameter) -> Callable[[object], int | float | None]:
 
 
 def _encode_number(value: object, parameter: Parameter) -> int | float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not abs(value) <= sys.float_info.max:  # NaN, too; whole numbers may be larger
         return None
     match parameter:
         case IntRange(low, high):

@@ -11,7 +11,7 @@ from typing import Literal, cast
 
 from runner.errors import RunnerError
 from runner.server.limits import KEY_BURST, KEY_BYTES, KEY_RATE
-from runner.server.records import Run, Sweep
+from runner.server.records import Artifact, Run, Sweep
 from runner.server.store import Store
 from runner.server.tokens import Tokens, given_key
 from runner.server.wire import Refused
@@ -46,6 +46,19 @@ class Access:
             return True
         name = one.id if isinstance(one, Sweep) else one.sweep
         return self.sweep == (one.entity, one.project, name)
+
+    def sees_artifact(self, store: Store, one: Artifact) -> bool:
+        """May it look at a version: has a run that it sees made or logged it?"""
+        if self.sweep is None:
+            return True
+        of_runs = "select run from output where artifact=? and entity=? and project=?"
+        sql = (
+            "select 1 from run where entity=? and project=? and sweep=?"  # noqa: S608 - ours
+            f" and (id=? or id in ({of_runs})) limit 1"
+        )
+        where = one.entity, one.project
+        values = (*where, self.sweep[2], one.run, one.id, *where)
+        return self.sweep[:2] == where and bool(store.database.execute(sql, values))
 
     def check_admin(self) -> None:
         """Refuse with 403 whoever is not the administrator."""

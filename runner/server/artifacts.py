@@ -63,7 +63,8 @@ class Artifacts:
         with store.transaction():
             self.service.ensure_project(entity, project)
             versions = store.artifacts(entity, project, collection)
-            done = [one for one in versions if one.state == "COMMITTED"]
+            seen = [one for one in versions if self.views.access.sees_artifact(store, one)]
+            done = [one for one in seen if one.state == "COMMITTED"]
             same = [one for one in done if one.digest == required(args, "digest")]
             before = store.artifact(artifact_id := _id_of(entity, project, collection, args))
             if same and args.get("enableDigestDeduplication"):

@@ -9,19 +9,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from runner.server import memory
 from runner.server.floor import Floor
-from runner.server.limits import BODIES_BYTES, BODY_BYTES, FILE_BYTES
+from runner.server.largejson import load_file
+from runner.server.limits import (
+    ASIDE_BYTES,
+    BODIES_BYTES,
+    BODY_BYTES,
+    BODY_COST,
+    FILE_BYTES,
+    SMALL_BODIES_BYTES,
+    SMALL_BYTES,
+)
 from runner.server.wire import Refused, loads
 
 _Result = TypeVar("_Result")
 LENGTH_DIGITS = 12
 FLOOR_EVERY = 16 << 20  # bytes of an upload between two looks at the free space
-SMALL = 64 << 10  # bytes that are looked through on the event loop
+UNPACKED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,7 @@ class Body:
     @property
     def is_large(self) -> bool:
         """Would it hold up the event loop to look through it?"""
-        return self.size > SMALL
+        return self.size > SMALL_BYTES
 
     async def read(self, reader: Callable[[Any], _Result]) -> _Result:
         """What `reader` makes of the value."""
@@ -44,14 +54,13 @@ class Body:
 class Room:
     """The memory for JSON bodies: who does not find enough of it waits."""
 
-    def __init__(self, size: int = BODIES_BYTES) -> None:
+    def __init__(self, size: int) -> None:
         self._left = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def hold(self, request: Request) -> AsyncIterator[None]:
-        """As much as the request's body may take once it is unpacked, until it is worked off."""
-        size = largest_body(request)
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """So much of it, until the body is worked off."""
         if self._waiting or size > self._left:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((size, turn))
@@ -79,6 +88,50 @@ class Room:
                 turn.set_result(None)
 
 
+class Bodies:
+    """Takes in JSON: what is large waits in `folder` until it is whole, and then for memory.
+
+    So a body that comes slowly, or not at all, keeps no other one waiting.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._aside = folder, 0  # bytes in it
+        self._small, self._large = Room(SMALL_BODIES_BYTES), Room(BODIES_BYTES)
+
+    @asynccontextmanager
+    async def taken(self, request: Request, largest: int) -> AsyncIterator[Body]:
+        """The JSON body of a request; refused with 400, 413 or 415 if it is none."""
+        begun, size, file = bytearray(), 0, None
+        try:
+            async for part in _parts(request, largest):
+                size += len(part)
+                if file is None and size > SMALL_BYTES:
+                    file = await run_in_threadpool(self._put_aside, begun)
+                if file is None:
+                    begun += part
+                else:
+                    self._aside += len(part)
+                    if self._aside > ASIDE_BYTES:
+                        raise Refused(429, "too many large bodies are under way, try again later")
+                    await run_in_threadpool(file.write, part)
+            if file is None:
+                async with self._small.hold(size):
+                    yield Body(_parsed(loads, bytes(begun) or b"{}"), size)
+            else:
+                async with self._large.hold(BODY_COST * size):
+                    yield Body(await run_in_threadpool(_parsed, load_file, file), size)
+        finally:
+            if file is not None:
+                self._aside -= size - len(begun)
+                file.close()
+                asyncio.get_running_loop().run_in_executor(None, memory.give_back)
+
+    def _put_aside(self, begun: bytearray) -> IO[bytes]:
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - who gets it closes it
+        file.write(begun)
+        return file
+
+
 def largest_body(request: Request) -> int:
     """How large the body may become, as the request's head has it."""
     plain = request.headers.get("content-encoding", "identity").strip().lower() == "identity"
@@ -86,22 +139,40 @@ def largest_body(request: Request) -> int:
     return BODY_BYTES if announced is None else min(BODY_BYTES, announced)
 
 
-async def read_json(request: Request) -> Body:
-    """The JSON body of a request; refused with 400, 413 or 415 if it is none."""
+async def read_json(request: Request, largest: int) -> Body:
+    """The JSON body of a request that is not large; refused with 400, 413 or 415 if it is none."""
+    content = b"".join([part async for part in _parts(request, largest)])
+    return Body(_parsed(loads, content or b"{}"), len(content))
+
+
+async def _parts(request: Request, largest: int) -> AsyncIterator[bytes]:
+    """The body, unpacked."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", "gzip", ""):
         raise Refused(415, f"content-encoding `{coding}` is not supported")
     unpack = zlib.decompressobj(wbits=31) if coding == "gzip" else None
-    body = bytearray()
+    if unpack is None and (_announced(request) or 0) > largest:
+        raise _too_large(largest)
+    size = 0
     async for chunk in request.stream():
-        body += await run_in_threadpool(_unpacked, unpack, chunk) if unpack else chunk
-        if len(body) > BODY_BYTES:
-            raise Refused(413, f"the body is larger than {BODY_BYTES >> 20} MiB")
+        rest = chunk
+        while rest:
+            part, rest = await run_in_threadpool(_unpacked, unpack, rest) if unpack else (rest, b"")
+            size += len(part)
+            if size > largest:
+                raise _too_large(largest)
+            yield part
     if unpack and not unpack.eof:
         raise Refused(400, "the gzip body ends too early")
+
+
+def _too_large(largest: int) -> Refused:
+    return Refused(413, f"the body is larger than {largest >> 10} KiB")
+
+
+def _parsed(read: Callable[[_Result], Any], content: _Result) -> Any:
     try:
-        read = Body(bytes(body) or b"{}", len(body))
-        return Body(await read.read(loads), len(body))
+        return read(content)
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
 
@@ -148,11 +219,9 @@ def _settle(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _unpacked(unpack: Any, chunk: bytes) -> bytes:
+def _unpacked(unpack: Any, chunk: bytes) -> tuple[bytes, bytes]:
+    """A part of what is packed, and what is left."""
     try:
-        unpacked: bytes = unpack.decompress(chunk, BODY_BYTES + 1)
+        return unpack.decompress(chunk, UNPACKED_AT_ONCE), unpack.unconsumed_tail
     except zlib.error:
         raise Refused(400, "the body is not gzip") from None
-    if unpack.unconsumed_tail:
-        raise Refused(413, f"the body is larger than {BODY_BYTES >> 20} MiB")
-    return unpacked

@@ -1,6 +1,7 @@
 """HTTP connections: as uvicorn's, and none that waits for ever or fills the memory.
 
-A request whose head is not whole in 10 s, or whose body in 30 s, is answered with 408.
+A request whose head is not whole in 10 s, or whose body in 30 s, is answered with 408. Uploads may
+take longer, and clients may read slowly, as long as 64 KiB go through in each 30 s.
 """
 
 import asyncio
@@ -9,7 +10,8 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from runner.server.limits import BODY_S, HEAD_BYTES, HEAD_S
+from runner.server.limits import BODY_S, HEAD_BYTES, HEAD_S, PART_BYTES
+from runner.server.unsent import Reader, Unsent
 
 MAX_FILES = 65_536
 OTHER_FILES = 256  # that are open beside connections
@@ -30,6 +32,7 @@ class HttpConnection(HttpToolsProtocol):
     """One client's."""
 
     most: ClassVar[int] = 1024  # `limit_connections` says how many the system allows
+    unsent: ClassVar[Unsent] = Unsent()  # what all clients have not read
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -39,6 +42,8 @@ class HttpConnection(HttpToolsProtocol):
         self._head = 0  # bytes of a head that is not whole yet
         self._is_whole = True  # nothing of a request is outstanding
         self._is_closing = False  # the last answer is given
+        self._part = 0  # bytes of an upload's next part
+        self._reader: Reader | None = None  # of answers that are not read as they are written
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Begin to wait for a request."""
@@ -52,6 +57,7 @@ class HttpConnection(HttpToolsProtocol):
         """Wait no more, and write nothing more to it."""
         self._stop()
         self._cancel_timer()
+        self._stop_reader()
         self._forget_active()
         super().connection_lost(exc)
 
@@ -80,14 +86,17 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._head = -1
+        self._head, self._part = -1, 0
         self._wait(BODY_S)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body is here."""
         if self.url.startswith(STORAGE) and not self.cycle.response_complete:
-            self._wait(BODY_S)
+            self._part += len(body)
+            if self._part >= PART_BYTES:
+                self._part = 0
+                self._wait(BODY_S)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -95,6 +104,38 @@ class HttpConnection(HttpToolsProtocol):
         self._is_whole, self._head = True, 0
         self._stop()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is written, perhaps not read; where it is the last one, nobody else waits."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No further request has come."""
+        super().timeout_keep_alive_handler()
+        self._watch_reader()
+
+    def pause_writing(self) -> None:
+        """More is written than the client reads."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The client has read nearly all."""
+        super().resume_writing()
+        self._stop_reader()
+        if self.transport.is_closing():
+            self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        if self._reader is None and self.transport.get_write_buffer_size() > 0:
+            self._reader = self.unsent.watch(self.transport, self.loop)
+
+    def _stop_reader(self) -> None:
+        if self._reader is not None:
+            self.unsent.forget(self._reader)
+            self._reader = None
 
     def _wait(self, seconds: float) -> None:
         """Wait so long from now; the timer that runs is kept where it ends before."""

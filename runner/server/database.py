@@ -5,7 +5,7 @@ share one commit, and one of them that fails is undone alone (`Writer`).
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -45,7 +45,7 @@ class Database:
             return self._writer.execute(sql, values).fetchall()
         return self._readers.execute(sql, values)
 
-    def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Carry out a statement that changes something, once for each row."""
         self._writer.executemany(sql, rows)
 

@@ -1,20 +1,30 @@
 """Which runs, in which order, which page: W&B's Mongo-like filters over plain values. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import re2
 
-from runner.server.limits import FILTER_TERMS, ORDERS, PATTERN_BYTES, PATTERN_LENGTH
+from runner.server.limits import (
+    COMPARISONS,
+    FILTER_TERMS,
+    ORDERS,
+    PATTERN_BYTES,
+    PATTERN_LENGTH,
+)
 from runner.server.wire import Args, Node, Refused, text, whole
 
 Item = TypeVar("Item")
+Listed = TypeVar("Listed", covariant=True)
 Fields = Callable[[str], object]  # the value of a run's field by the filter's name for it
 LARGEST_PAGE = 10_000
 CURSOR_DIGITS = 15
+_Rank = tuple[int, int | float, str]
+_FIRST: _Rank = (0, 0, "")
 LISTS = ("$and", "$or", "$nor")
+RANK_LENGTH = 256  # characters of a text by which runs are sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +46,41 @@ class Page:
         )
 
 
-def connection(items: Sequence[Item], args: Args, node: Callable[[Item], Node]) -> Node:
+class Listing(Protocol[Listed]):
+    """A list of which some is shown; what is shown of it may be read piece by piece."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: slice, /) -> Iterable[Listed]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges(Generic[Item]):
+    """What a page shows, made while it is looked at: it may be more than fits into memory."""
+
+    items: Listing[Item]
+    page: Page
+    node: Callable[[Item], Node]
+
+    def __iter__(self) -> Iterator[Node]:
+        shown = self.items[self.page.start : self.page.stop]
+        for at, one in enumerate(shown, self.page.start):
+            yield {"node": self.node(one), "cursor": str(at)}
+
+
+def connection(items: Listing[Item], args: Args, node: Callable[[Item], Node]) -> Node:
     """A page of `items` in GraphQL's connection form."""
-    page = Page.of(args)
+    page, total = Page.of(args), len(items)
     last = whole(args, "last")
     if last is not None:
-        page = Page(max(0, len(items) - last), len(items))
-    shown = items[page.start : page.stop]
-    edges = [{"node": node(one), "cursor": str(at)} for at, one in enumerate(shown, page.start)]
+        page = Page(max(0, total - last), total)
+    stop = min(page.stop, total)
     return {
-        "edges": edges,
-        "totalCount": len(items),
+        "edges": _Edges(items, page, node),
+        "totalCount": total,
         "pageInfo": {
             "__typename": "PageInfo",
-            "endCursor": edges[-1]["cursor"] if edges else None,
-            "hasNextPage": page.start + len(shown) < len(items),
+            "endCursor": str(stop - 1) if stop > page.start else None,
+            "hasNextPage": max(stop, page.start) < total,
         },
     }
 
@@ -90,25 +120,26 @@ def matches(fields: Fields, wanted: Mapping[str, Any]) -> bool:
     return True
 
 
-def ordered(items: Sequence[Item], fields: Callable[[Item], Fields], order: str) -> list[Item]:
+def ordered(items: Iterable[tuple[Item, Fields]], order: str) -> list[Item]:
     """Sorted by `+field` or `-field`, several separated by commas; what has no value comes last."""
-    result = list(items)
     keys = [one.strip() for one in order.split(",", ORDERS) if one.strip()]
     if len(keys) > ORDERS:
         raise Refused(400, f"`order` names more than {ORDERS} fields")
-    for key in reversed(keys):
-        name, down = key.lstrip("+-"), key.startswith("-")
-        found = [(fields(item)(name), item) for item in result]
-        have = [pair for pair in found if pair[0] is not None]
-        have.sort(key=lambda pair: _rank(pair[0]), reverse=down)
-        result = [item for _, item in have] + [item for value, item in found if value is None]
-    return result
+    names = [one.lstrip("+-") for one in keys]
+    rows = [(item, [_rank(fields(name)) for name in names]) for item, fields in items]
+    for at, key in reversed(list(enumerate(keys))):
+        have = [row for row in rows if row[1][at] is not None]
+        have.sort(key=lambda row: row[1][at] or _FIRST, reverse=key.startswith("-"))
+        rows = have + [row for row in rows if row[1][at] is None]
+    return [item for item, _ in rows]
 
 
-def _rank(value: object) -> tuple[int, float, str]:
+def _rank(value: object) -> _Rank | None:
+    if value is None:
+        return None
     if isinstance(value, (int, float)):
-        return 0, float(value), ""
-    return 1, 0.0, str(value)
+        return 0, value, ""  # whole numbers may be larger than any double
+    return 1, 0, str(value)[:RANK_LENGTH]
 
 
 def _equal(found: object, wanted: object) -> bool:
@@ -124,7 +155,11 @@ def _less(found: object, wanted: object) -> bool:
 
 
 def _within(found: object, wanted: object) -> bool:
-    return isinstance(wanted, list) and any(_equal(found, one) for one in wanted)
+    if not isinstance(wanted, list):
+        return False
+    if isinstance(found, list) and len(found) * len(wanted) > COMPARISONS:
+        raise Refused(400, "an `$in` has too many values for a list of this length")
+    return any(_equal(found, one) for one in wanted)
 
 
 def _regex(found: object, wanted: object) -> bool:

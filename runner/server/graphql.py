@@ -85,12 +85,18 @@ def answer(node: object, fields: Mapping[str, Field] | None, budget: Budget) -> 
     if fields is None or node is None:
         if isinstance(node, str):
             budget.spend(size=len(node))
+        elif isinstance(node, list):
+            budget.spend(size=sum(len(one) for one in node if isinstance(one, str)))
         return node
     if isinstance(node, Mapping):
         budget.spend(nodes=len(fields))
         return {alias: _value(node, field, budget) for alias, field in fields.items()}
     if isinstance(node, Iterable) and not isinstance(node, str):
-        return [answer(one, fields, budget) for one in node]
+        found = []
+        for one in node:
+            budget.check_time()
+            found.append(answer(one, fields, budget))
+        return found
     return node
 
 
@@ -99,6 +105,7 @@ def _value(node: Mapping[str, Any], field: Field, budget: Budget) -> object:
     if field.name == "__typename":
         value = node.get(field.name, "Object")
     if callable(value):
+        budget.check_time()
         value = value(field.args)
     return answer(value, field.children, budget)
 
@@ -132,6 +139,7 @@ class _Reader:
     def __init__(self, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         self._variables = variables
         self._left = QUERY_FIELDS
+        self._made: dict[int, Args] = {}  # by the field's node, which the document keeps
         self._fragments = {
             one.name.value: one
             for one in document.definitions
@@ -154,6 +162,7 @@ class _Reader:
         if depth > QUERY_DEPTH:
             raise Refused(400, "the query is nested too deeply")
         for node in selection.selections:
+            self._count()
             if self._left_out(node.directives):
                 continue
             if isinstance(node, FieldNode):
@@ -175,16 +184,25 @@ class _Reader:
             raise Refused(400, f"fragment `{name}` contains itself")
 
     def _add(self, node: FieldNode, into: dict[str, Field], depth: int) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise Refused(400, f"the query has more than {QUERY_FIELDS} fields")
         alias = node.alias.value if node.alias else node.name.value
         made = into.get(alias)
         if made is None:
-            made = into[alias] = Field(node.name.value, self._args(node.arguments), None)
+            made = into[alias] = Field(node.name.value, self._args_of(node), None)
         if node.selection_set is not None:
             made.children = {} if made.children is None else made.children
             self._collect(node.selection_set, made.children, made.seen, depth + 1)
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Refused(400, f"the query has more than {QUERY_FIELDS} fields")
+
+    def _args_of(self, node: FieldNode) -> Args:
+        """Of a field, the same wherever its fragment is spread."""
+        made = self._made.get(id(node))
+        if made is None:
+            made = self._made[id(node)] = self._args(node.arguments)
+        return made
 
     def _args(self, arguments: Iterable[Any] | None) -> Args:
         return {one.name.value: _plain(one.value, self._variables) for one in arguments or ()}

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,17 +20,19 @@ from runner.server import pages
 from runner.server.access import Access
 from runner.server.artifacts import FOLDER
 from runner.server.backup import copy_database, write_tar
-from runner.server.bodies import Room, read_json, received
+from runner.server.bodies import Bodies, read_json, received
+from runner.server.budget import Pool, Share
 from runner.server.graphql import Operation, read_operation
 from runner.server.heartbeat import Undecided
+from runner.server.limits import BODY_BYTES, COMMAND_BYTES, QUERY_BODY_BYTES
 from runner.server.logs import note
 from runner.server.names import safe_name
 from runner.server.protocol import execute
 from runner.server.records import Upload
-from runner.server.replies import FileAsItIs, as_json, check_admin
+from runner.server.replies import FileAsItIs, JsonAnswer, as_json, check_admin
 from runner.server.service import Service
 from runner.server.stream import Post, receive
-from runner.server.wire import Refused, check_text, required, text
+from runner.server.wire import Refused, check_text, dumps, required, text
 from runner.server.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -50,20 +53,23 @@ class Handlers:
 
     def __init__(self, service: Service, writer: Writer) -> None:
         self._service, self._writer = service, writer
-        self._room = Room()
+        self._bodies, self._answers = Bodies(service.store.root), Pool()
         self._deciding: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by sweep
 
     async def graphql(self, request: Request) -> Response:
-        async with self._room.hold(request):
-            body = await read_json(request)
-            return await self._operate(request, await body.read(read_operation))
+        async with self._bodies.taken(request, QUERY_BODY_BYTES) as body:
+            operation, is_large = await body.read(read_operation), body.is_large
+            if is_large or operation.kind == "mutation":
+                return await self._operate(request, operation, is_large)
+        return await self._operate(request, operation, is_large)
 
-    async def _operate(self, request: Request, operation: Operation) -> Response:
+    async def _operate(self, request: Request, operation: Operation, is_large: bool) -> Response:
         access: Access = request.state.access
-        carry_out = partial(execute, self._service, _base(request), operation, access)
+        asked = time.monotonic()
+        carry_out = partial(execute, self._service, _base(request), operation, access, asked)
         if operation.kind != "mutation":
-            return as_json(await run_in_threadpool(self._read, carry_out))
-        apart = not APART.isdisjoint(one.name for one in operation.fields.values())
+            return await run_in_threadpool(self._read, carry_out)
+        apart = is_large or not APART.isdisjoint(one.name for one in operation.fields.values())
         try:
             return as_json(await self._change(carry_out, apart=apart))
         except Undecided as undecided:
@@ -75,15 +81,22 @@ class Handlers:
         where = path["entity"], path["project"], path["run"]
         access: Access = request.state.access
         access.check_change()
-        async with self._room.hold(request):
-            body = await read_json(request)
+        async with self._bodies.taken(request, BODY_BYTES) as body:
             post = await body.read(Post.read)
             take = partial(receive, self._service, *where, post, access)
             return as_json(await self._change(take, apart=body.is_large))
 
-    def _read(self, look: Callable[[], object]) -> object:
-        with self._service.store.database.snapshot():
-            return look()
+    def _read(self, look: Callable[[Share], object]) -> Response:
+        share = Share(self._answers)
+        try:
+            with self._service.store.database.snapshot():
+                found = look(share)
+            json = dumps(found)
+            del found  # for large answers
+            return JsonAnswer(json, share)
+        except BaseException:
+            share.give_back()
+            raise
 
     async def _change(self, change: Callable[[], _Result], *, apart: bool = False) -> _Result:
         return await (self._writer.run_apart if apart else self._writer.run)(change)
@@ -151,7 +164,7 @@ class Handlers:
     async def create_key(self, request: Request) -> Response:
         """A key, shown this once."""
         check_admin(request)
-        body = (await read_json(request)).value
+        body = (await read_json(request, COMMAND_BYTES)).value
         if not isinstance(body, dict):
             raise Refused(400, "the body must be a JSON object")
         check_text(body)

@@ -61,13 +61,14 @@ class Lines:
             lines: without their ends; none holds a line's end.
             steps: of a history's rows, one for each.
         """
-        first = self._end(run, kind)
-        rows = []
-        for low, high in _pieces(lines):
-            part = lines[low:high]
-            stepped = pack_steps(steps[low:high])
-            rows.append((*_key(run, kind), first, len(part), *stepped, pack_lines(part)))
-            first += len(part)
+        end = self._end(run, kind)
+        rows = (
+            (
+                *(*_key(run, kind), end + low, high - low),
+                *(*pack_steps(steps[low:high]), pack_lines(lines[low:high])),
+            )
+            for low, high in _pieces(lines)
+        )
         self._database.execute_many(f"insert into chunk({_COLUMNS}) values({_MARKS})", rows)
 
     def read(self, run: Run, kind: StreamKind) -> Iterator[str]:

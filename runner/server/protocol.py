@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from runner.server.access import Access
 from runner.server.artifacts import Artifacts
-from runner.server.budget import Budget
+from runner.server.budget import Budget, Share
 from runner.server.filters import connection
 from runner.server.graphql import Operation, answer
-from runner.server.limits import CHANGE_NODES
+from runner.server.limits import CHANGES
 from runner.server.runchanges import RunChanges
 from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.sweepchanges import SweepChanges
@@ -24,15 +24,30 @@ TYPES: Mapping[str, tuple[str, ...]] = {  # what clients before 0.25 look up bef
 }
 
 
-def execute(service: Service, base: str, operation: Operation, access: Access) -> dict[str, object]:
+def execute(
+    service: Service,
+    base: str,
+    operation: Operation,
+    access: Access,
+    asked: float,
+    share: Share | None = None,
+) -> dict[str, object]:
     """Answer one GraphQL operation that came by way of the URL `base`.
 
     A query's unknown root field is null; an unknown mutation is refused with 400, because a null
     answer to one crashes the client.
+
+    Args:
+        service: what is asked.
+        base: how the client reached it.
+        operation: what it asks for.
+        access: of its key.
+        asked: when, by the monotonic clock.
+        share: of the memory for answers.
     """
     if operation.kind == "mutation":
         access.check_change()
-    budget = Budget(nodes=CHANGE_NODES) if operation.kind == "mutation" else Budget()
+    budget = Budget.of_change() if operation.kind == "mutation" else Budget.of_query(asked, share)
     return carry_out(service, Views(service, base, budget, access), operation)
 
 
@@ -52,7 +67,9 @@ def _roots(service: Service, views: Views, operation: Operation) -> Mapping[str,
     unknown = [name for name in names if name not in changes and name != "__typename"]
     if unknown:
         raise Refused(400, f"not supported by this server: {', '.join(unknown)}")
-    return {name: _with_input(changes[name]) for name in names if name in changes}
+    if sum(name in changes for name in names) > CHANGES:
+        raise Refused(400, "a mutation asks for one change at a time")
+    return {name: _with_input(changes[name], views.budget) for name in names if name in changes}
 
 
 def _changes(service: Service, views: Views) -> dict[str, Callable[[Args], Node]]:
@@ -63,8 +80,13 @@ def _changes(service: Service, views: Views) -> dict[str, Callable[[Args], Node]
     }
 
 
-def _with_input(change: Callable[[Args], Node]) -> Root:
-    return lambda args: change(mapping(args, "input"))
+def _with_input(change: Callable[[Args], Node], budget: Budget) -> Root:
+    def carry_out(args: Args) -> Node:
+        node = change(mapping(args, "input"))
+        budget.start()
+        return node
+
+    return carry_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +122,7 @@ class _Queries:
     def artifact(self, args: Args) -> Node | None:
         """A version by its ID, which `Artifact.wait()` asks for."""
         found = self.service.store.artifact(text(args, "id") or "")
-        if found is None or not self.views.access.sees_project(found.entity, found.project):
+        if found is None or not self.views.access.sees_artifact(self.service.store, found):
             return None
         return self.views.artifact(found)
 

@@ -12,6 +12,7 @@ from runner.server import schema
 Value = str | bytes | float | int | None
 Row = tuple[Any, ...]  # of the columns that the statement names
 AT_A_TIME = 16  # rows of a query that may be large
+BYTES_AT_A_TIME = 1 << 20  # of such rows, about
 KEPT = 4  # connections that nobody uses: each has two open files and some MiB of pages
 
 
@@ -116,12 +117,15 @@ class _Reader:
         """The rows of a query, some at a time."""
         with self._busy:
             found = self._connection.execute(sql, values)
+        count = 1
         try:
             while True:
                 with self._busy:
-                    rows = found.fetchmany(AT_A_TIME)
+                    rows = found.fetchmany(count)
                 if not rows:
                     return
+                size = sum(len(one) for one in rows[-1] if isinstance(one, (str, bytes)))
+                count = max(1, min(AT_A_TIME, BYTES_AT_A_TIME // max(1, size)))
                 yield from rows
         finally:  # else it holds on to its moment, and the log of changes grows
             with self._busy, suppress(sqlite3.ProgrammingError):  # the connection is closed

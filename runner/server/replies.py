@@ -1,5 +1,6 @@
 """What all routes answer with."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -7,13 +8,37 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from runner.server import memory
 from runner.server.access import Access
+from runner.server.budget import Share
 from runner.server.wire import dumps
 
 
 def as_json(value: object, status: int = 200) -> Response:
     """A value."""
     return Response(dumps(value), status_code=status, media_type="application/json")
+
+
+LARGE = 4 << 20  # bytes of an answer after which free memory goes back to the system
+
+
+class JsonAnswer(Response):
+    """An answer that may be large: others may be made once it is on its way."""
+
+    def __init__(self, text: str, share: Share) -> None:
+        """Of JSON, and what it has of the memory for answers."""
+        super().__init__(text, media_type="application/json")
+        self._share = share
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.body = b""
+            self._share.give_back()
+            if self._share.largest > LARGE:
+                asyncio.get_running_loop().run_in_executor(None, memory.give_back)
 
 
 class FileAsItIs(FileResponse):

@@ -1,6 +1,7 @@
 """A run's fields under the names that filters and orders use. Pure."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from runner.server.filters import Fields
@@ -9,8 +10,9 @@ from runner.server.service import DEFAULT_ENTITY
 from runner.server.wire import pick
 
 
-def run_fields(run: Run) -> Fields:
-    """A run's fields under the names that filters and orders use."""
+def run_fields(run: Run, check_time: Callable[[], None]) -> Fields:
+    """A run's fields under the names that filters and orders use; its JSON is read once."""
+    read: dict[str, Any] = {}
     plain: dict[str, object] = {
         "name": run.id,
         "sweep": run.sweep,
@@ -27,15 +29,21 @@ def run_fields(run: Run) -> Fields:
         "bestmetric": run.best,
     }
 
+    def parsed(name: str) -> Any:
+        if name not in read:
+            read[name] = json.loads(getattr(run, name))
+        return read[name]
+
     def field(name: str) -> object:
+        check_time()
         prefix, _, rest = name.partition(".")
         match prefix.replace("_", "").lower():
             case "config":
-                return _configured(json.loads(run.config), rest)
+                return _configured(parsed("config"), rest)
             case "summarymetrics":
-                return pick(json.loads(run.summary), rest)
+                return pick(parsed("summary"), rest)
             case "tags":
-                return json.loads(run.tags)
+                return parsed("tags")
             case "createdat" if isinstance(plain["createdat"], float):
                 return plain["createdat"]
             case other:

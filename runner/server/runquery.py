@@ -1,10 +1,11 @@
 """Runs by W&B's filters and orders: by SQL where the database can, the rest by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
-from runner.server.filters import check_filter, matches, ordered
+from runner.server.budget import Budget
+from runner.server.filters import Fields, Listing, check_filter, matches, ordered
 from runner.server.readers import Value
 from runner.server.records import Run
 from runner.server.runfields import run_fields
@@ -33,8 +34,8 @@ class Condition:
 
 
 def select_runs(
-    store: Store, where: Mapping[str, str], wanted: Mapping[str, Any], order: str
-) -> Sequence[Run]:
+    store: Store, where: Mapping[str, str], wanted: Mapping[str, Any], order: str, budget: Budget
+) -> Listing[Run]:
     """The runs of a place (`entity`, `project`, perhaps `sweep`) that meet a filter, in order."""
     check_filter(wanted)
     found = split(wanted)
@@ -44,9 +45,15 @@ def select_runs(
     by_time = (BY_TIME | LATEST_FIRST).get(plain)
     if by_time is not None and not found.rest:
         return _Stored(store, sql, values, by_time)
-    runs = store.select_runs(f"{sql} order by created, rowid", values)
-    kept = [run for run in runs if not found.rest or matches(run_fields(run), found.rest)]
-    return kept if plain in BY_TIME else ordered(kept, run_fields, order)
+
+    def look_through() -> Iterator[tuple[str, Fields]]:
+        for run in store.select_runs(f"{sql} order by created, rowid", values):
+            fields = run_fields(run, budget.check_time)
+            if matches(fields, found.rest):
+                yield run.id, fields
+
+    ids = ordered(look_through(), "" if plain in BY_TIME else order)
+    return _Chosen(store, where["entity"], where["project"], ids)
 
 
 def split(wanted: Mapping[str, Any]) -> Condition:
@@ -90,7 +97,7 @@ def _choices(value: object) -> list[str] | None:
     return None
 
 
-class _Stored(Sequence[Run]):
+class _Stored:
     """Runs that are read when they are looked at: a page of them, or how many there are."""
 
     def __init__(self, store: Store, where: str, values: Sequence[Value], order: str) -> None:
@@ -102,13 +109,24 @@ class _Stored(Sequence[Run]):
             self._length = self._store.count_selected(self._where, self._values)
         return self._length
 
-    @overload
-    def __getitem__(self, at: int) -> Run: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Run]: ...
-    def __getitem__(self, at: int | slice) -> Run | Sequence[Run]:
-        if isinstance(at, slice):
-            start, stop, _ = at.indices(len(self))
-            where = f"{self._where} order by {self._order} limit ? offset ?"
-            return self._store.select_runs(where, (*self._values, max(0, stop - start), start))
-        return self[at : at + 1][0]
+    def __getitem__(self, at: slice) -> Iterator[Run]:
+        start, stop, _ = at.indices(len(self))
+        where = f"{self._where} order by {self._order} limit ? offset ?"
+        return self._store.select_runs(where, (*self._values, max(0, stop - start), start))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Runs of a project that were looked through, by their IDs; they are read again."""
+
+    store: Store
+    entity: str
+    project: str
+    ids: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, at: slice) -> Iterator[Run]:
+        found = (self.store.run(self.entity, self.project, one) for one in self.ids[at])
+        return (run for run in found if run is not None)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runner.server.bodies import read_json
+from runner.server.limits import COMMAND_BYTES
 from runner.server.prune import Criteria, choose
 from runner.server.records import Sweep
 from runner.server.removal import remove_runs, remove_sweep
@@ -53,7 +54,7 @@ class SpaceHandlers:
     async def prune(self, request: Request) -> Response:
         """Remove a part of the runs that a person is done with, or say which they are."""
         check_admin(request)
-        body = (await read_json(request)).value
+        body = (await read_json(request, COMMAND_BYTES)).value
         if not isinstance(body, dict):
             raise Refused(400, "the body must be a JSON object")
         check_text(body)

@@ -1,6 +1,6 @@
 """The one door to what the server keeps: SQLite behind one writer, and the files beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -175,9 +175,10 @@ class Store:
         where = f"{OF_SWEEP} and state='preempted' order by ended"
         return self._one(Run, where, *key_of(sweep))
 
-    def select_runs(self, where: str, values: Sequence[Value]) -> list[Run]:
-        """The runs that a condition of `runquery` selects."""
-        return self._all(Run, where, *values)
+    def select_runs(self, where: str, values: Sequence[Value]) -> Iterator[Run]:
+        """The runs that a condition of `runquery` selects, one after the other."""
+        rows = self.database.iterate(f"{SELECT[Run]}{where}", values)
+        return (restore(Run, row) for row in rows)
 
     def count_selected(self, where: str, values: Sequence[Value]) -> int:
         """How many runs it selects."""

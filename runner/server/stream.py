@@ -13,7 +13,7 @@ from runner.server.records import Run, replace
 from runner.server.scores import add_summary, add_values, metric_value, score_anew, stop_hopeless
 from runner.server.seal import is_due, unseal
 from runner.server.service import Service
-from runner.server.wire import Refused, dumps, json_object, loads_shallow
+from runner.server.wire import Refused, dumps, json_object, loads_shallow, pick, quote_constants
 from runner.sweepfile import SweepSpec
 
 log = logging.getLogger(__name__)
@@ -137,9 +137,9 @@ def _chunk(name: object, value: object) -> LineChunk:
 
 def _take_history(service: Service, run: Run, spec: SweepSpec | None, chunk: LineChunk) -> Run:
     """Rows whose step is new; of rows without a step, those at an offset that is new."""
-    rows = [(at, line, _row(line)) for at, line in enumerate(chunk[1], chunk[0])]
-    known = _known_steps(service, run, [step_of(row) for _, _, row in rows if row is not None])
     metric = spec.metric if spec else None
+    rows = [(at, line, _counted(line, metric)) for at, line in enumerate(chunk[1], chunk[0])]
+    known = _known_steps(service, run, [step_of(row) for _, _, row in rows if row is not None])
     fresh, steps, values = list[str](), list[int | None](), list[float]()
     for at, line, row in rows:
         if row is None:
@@ -150,7 +150,7 @@ def _take_history(service: Service, run: Run, spec: SweepSpec | None, chunk: Lin
             continue
         if step is not None and service.keeps_steps_once:
             known.add(step)
-        fresh.append(dumps(row) if "N" in line or "I" in line or "\n" in line else line)
+        fresh.append(quote_constants(line).replace("\n", " "))
         steps.append(step)
         value = metric_value(row, metric)
         if value is not None:
@@ -190,6 +190,15 @@ def _take_output(service: Service, run: Run, chunk: LineChunk) -> Run:
     lines = [json.dumps([at, line]) for at, line in enumerate(chunk[1], chunk[0])]
     service.store.lines.append(run, "output", lines)
     return replace(run, output_rows=max(run.output_rows, chunk[0] + len(lines)))
+
+
+def _counted(line: str, metric: str | None) -> dict[str, Any] | None:
+    """What counts of a row: all of its values may take ten times the memory of its text."""
+    row = _row(line)
+    if row is None:
+        return None
+    counted = {"_step": row.get("_step")}
+    return counted if metric is None else counted | {metric: pick(row, metric)}
 
 
 def _row(line: str) -> dict[str, Any] | None:

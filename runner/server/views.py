@@ -3,7 +3,7 @@
 import json
 import posixpath
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,8 @@ from runner.search.engines import engine_of
 from runner.server.access import ADMIN, Access
 from runner.server.budget import Budget
 from runner.server.filenodes import artifact_node, file_node, storage_path
-from runner.server.filters import connection
+from runner.server.filters import Listing, connection
+from runner.server.limits import FILTER_BYTES
 from runner.server.records import Agent, Artifact, Project, Run, Sweep, Upload
 from runner.server.runnodes import account_fields, logged_fields
 from runner.server.runquery import select_runs
@@ -20,6 +21,7 @@ from runner.server.service import DEFAULT_ENTITY, Service
 from runner.server.wire import (
     Args,
     Node,
+    Refused,
     global_id,
     iso,
     json_object,
@@ -96,7 +98,7 @@ class Views:
         def sweeps() -> list[Sweep]:
             return [one for one in store.sweeps(entity, name) if self.access.sees(one)]
 
-        def runs(args: Args) -> Sequence[Run]:
+        def runs(args: Args) -> Listing[Run]:
             where = {"entity": entity, "project": name} | self.access.where
             return self._selected(where, args)
 
@@ -126,7 +128,7 @@ class Views:
         """A sweep with its agents and runs."""
         store, spec = self.service.store, self.service.spec(sweep)
 
-        def runs(args: Args) -> Sequence[Run]:
+        def runs(args: Args) -> Listing[Run]:
             where = {"entity": sweep.entity, "project": sweep.project, "sweep": sweep.id}
             return self._selected(where, args)
 
@@ -164,6 +166,10 @@ class Views:
     def agent(self, agent: Agent) -> Node:
         """An agent with the runs that it had."""
         store = self.service.store
+
+        def runs() -> list[Run]:
+            return [one for one in store.runs_of_agent(agent.id) if self.access.sees(one)]
+
         silent = self._silence(agent) > AGENT_SILENT_S
         return {
             "__typename": "Agent",
@@ -174,7 +180,7 @@ class Views:
             "totalRuns": lambda _: store.count_runs_of_agent(agent.id),
             "createdAt": iso(agent.created),
             "heartbeatAt": iso(agent.heartbeat),
-            "runs": lambda args: connection(store.runs_of_agent(agent.id), args, self.run),
+            "runs": lambda args: connection(runs(), args, self.run),
         }
 
     def _silence(self, agent: Agent) -> float:
@@ -265,9 +271,12 @@ class Views:
         project = self.service.store.project(record.entity, record.project)
         return self.project(project) if project else None
 
-    def _selected(self, where: Mapping[str, str], args: Args) -> Sequence[Run]:
-        wanted = json_object(text(args, "filters"), name="filters")
-        return select_runs(self.service.store, where, wanted, text(args, "order") or "+created_at")
+    def _selected(self, where: Mapping[str, str], args: Args) -> Listing[Run]:
+        filters, order = text(args, "filters") or "", text(args, "order") or "+created_at"
+        if len(filters) > FILTER_BYTES:
+            raise Refused(400, f"`filters` is longer than {FILTER_BYTES >> 10} KiB")
+        wanted = json_object(filters, name="filters")
+        return select_runs(self.service.store, where, wanted, order, self.budget)
 
 
 def _project_number(entity: str, name: str) -> str:

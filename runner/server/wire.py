@@ -15,6 +15,7 @@ Node = Mapping[str, Any]  # a GraphQL object: plain values, nodes, or functions 
 
 LARGEST_INT = 1 << 62  # SQLite's have 64 bits
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_CONSTANT = re.compile(rf"{_STRING.pattern}|-?Infinity|NaN", re.DOTALL)
 _DECODER = json.JSONDecoder(parse_constant=str)
 _LENIENT = json.JSONDecoder(parse_constant=str, parse_int=lambda digits: _whole(digits))
 _ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -130,6 +131,13 @@ def loads_shallow(raw: str) -> Any:
     if raw.count("[") + raw.count("{") > JSON_DEPTH and _is_deep(value):
         raise ValueError(f"nested over {JSON_DEPTH} levels")
     return value
+
+
+def quote_constants(raw: str) -> str:
+    """JSON as it was sent, but for its bare NaN and infinity, which become W&B's strings."""
+    if "NaN" not in raw and "Infinity" not in raw:
+        return raw
+    return _CONSTANT.sub(lambda one: one[0] if one[0][0] == '"' else f'"{one[0]}"', raw)
 
 
 def _is_deep(value: object) -> bool:

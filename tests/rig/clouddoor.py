@@ -21,6 +21,7 @@ from runner.server.bodies import read_json
 from runner.server.budget import Budget
 from runner.server.graphql import Field, answer, read_operation
 from runner.server.heartbeat import Undecided
+from runner.server.limits import BODY_BYTES
 from runner.server.protocol import carry_out
 from runner.server.replies import refused
 from runner.server.service import Service
@@ -124,7 +125,7 @@ class _Routes:
         self._record = record
 
     async def graphql(self, request: Request) -> Response:
-        body = (await read_json(request)).value
+        body = (await read_json(request, BODY_BYTES)).value
         base = f"{request.url.scheme}://{request.headers['host']}"
         reply = _json(await run_in_threadpool(self._execute, base, body))
         if self._profile.lost_heartbeats and b"agentHeartbeat" in reply.body:
@@ -136,7 +137,7 @@ class _Routes:
         return reply
 
     async def stream(self, request: Request) -> Response:
-        body, path = (await read_json(request)).value, request.path_params
+        body, path = (await read_json(request, BODY_BYTES)).value, request.path_params
         where = path["entity"], path["project"], path["run"]
         return _json(await run_in_threadpool(self._receive, where, body))
 

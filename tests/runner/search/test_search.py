@@ -13,6 +13,7 @@ import pytest
 from runner.agent.contract.failures import SearchNote
 from runner.run_states import RunState
 from runner.search.best import best_value, reaches
+from runner.search.grid import make_grid
 from runner.search.progress import RunView
 from runner.sweepfile import SweepSpec, read_sweep
 from tests.runner.search.listed_runs import next_config
@@ -314,3 +315,42 @@ def test_a_runs_value_is_its_best_finite_one() -> None:
     assert best_value(logged, "maximize") == 3.0
     assert best_value(run(0, {}, math.nan, summary=4.0), "minimize") == 4.0
     assert best_value(run(0, {}, summary=math.nan), "minimize") is None
+
+
+BEYOND = (10**400, -(10**400), math.nan, math.inf)  # JSON may have whole numbers of any size
+
+
+@pytest.mark.parametrize("value", BEYOND, ids=["huge", "minus", "nan", "inf"])
+@pytest.mark.parametrize(
+    "axis",
+    [{"min": 1, "max": 3}, {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.5}],
+)
+def test_a_grid_has_no_cell_for_a_number_beyond_all(axis: dict[str, object], value: float) -> None:
+    one = sweep("grid", {"a": axis})
+    grid = make_grid(one)
+    assert grid is not None
+
+    assert grid.number({"a": value}) is None
+    assert next_config(one, [run(0, {"a": value}, 1.0)], seed=3) is not None
+
+
+@pytest.mark.parametrize("value", BEYOND, ids=["huge", "minus", "nan", "inf"])
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"min": 1, "max": 3},
+        {"min": 0.5, "max": 3.0},
+        {"distribution": "q_uniform", "min": 0, "max": 10, "q": 2},
+        {"distribution": "normal", "mu": 0, "sigma": 1},
+        {"distribution": "log_normal", "mu": 0, "sigma": 1},
+        {"distribution": "beta", "a": 1, "b": 2},
+        {"values": [1, 2]},
+    ],
+)
+def test_bayes_leaves_out_a_run_with_a_number_beyond_all(
+    parameter: dict[str, object], value: float
+) -> None:
+    one = sweep("bayes", {"a": parameter})
+    runs = [run(number, {"a": value}, 1.0) for number in range(20)]
+
+    assert next_config(one, runs, seed=3) is not None

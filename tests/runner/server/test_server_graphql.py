@@ -109,8 +109,8 @@ def test_an_unknown_operator_is_refused_not_ignored() -> None:
 
 def test_order_puts_what_has_no_value_last_both_ways() -> None:
     items: list[dict[str, Any]] = [{"x": 2}, {"x": None}, {"x": 1}, {"x": 3}]
-    up = ordered(items, lambda one: one.get, "+x")
-    down = ordered(items, lambda one: one.get, "-x")
+    up = ordered(((one, one.get) for one in items), "+x")
+    down = ordered(((one, one.get) for one in items), "-x")
     assert [one["x"] for one in up] == [1, 2, 3, None]
     assert [one["x"] for one in down] == [3, 2, 1, None]
 

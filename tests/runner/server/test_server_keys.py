@@ -278,3 +278,73 @@ def test_the_commands_make_list_and_revoke(warm: WarmRunner, place: Place, tmp_p
     assert place.ask("cli", "GET", "/healthz") == 401
     assert run("create").returncode == 2
     assert run("revoke", "nothing").returncode == 3
+
+
+CREATE_ARTIFACT = """mutation($i: X){createArtifact(input:$i){artifact{
+  id digest metadata size artifactSequence{latestArtifact{id digest metadata}}}}}"""
+READ_ARTIFACT = "query($id: ID!){artifact(id:$id){id digest metadata size fileCount}}"
+CHANGES = ("commitArtifact", "updateArtifact", "useArtifact", "createArtifactManifest")
+
+
+def log_artifact(player: Player, run: str, digest: str, collection: str = "shared") -> Any:
+    """The answer to a new version by a run, committed."""
+    place = {"projectName": "demo", "entityName": "local", "runName": run, "digest": digest}
+    what = {"artifactTypeName": "model", "artifactCollectionName": collection}
+    more = {"metadata": f'{{"of":"{run}"}}', "enableDigestDeduplication": True}
+    made = player.ask(CREATE_ARTIFACT, i={**place, **what, **more})["createArtifact"]["artifact"]
+    player.ask(
+        "mutation($i: X){commitArtifact(input:$i){artifact{id}}}", i={"artifactID": made["id"]}
+    )
+    return made
+
+
+def test_a_key_for_a_sweep_sees_no_artifact_of_another_one(place: Place) -> None:
+    with place.player("admin") as admin:
+        foreign = log_artifact(admin, "r2", "foreign")
+    with place.player("sweep") as player, place.player("read") as reader:
+        assert player.ask(READ_ARTIFACT, id=foreign["id"]) == {"artifact": None}
+        assert reader.ask(READ_ARTIFACT, id=foreign["id"])["artifact"]["digest"] == "foreign"
+        for name in CHANGES:
+            given = {"artifactID": foreign["id"], "artifactManifestID": foreign["id"]}
+            with pytest.raises(GaveUpError, match="403"):
+                player.ask(f"mutation($i: X){{{name}(input:$i){{__typename}}}}", i=given)
+        files = {"artifactFiles": [{"artifactID": foreign["id"], "name": "a"}]}
+        with pytest.raises(GaveUpError, match="403"):
+            player.ask("mutation($i: X){createArtifactFiles(input:$i){__typename}}", i=files)
+        with pytest.raises(GaveUpError, match="403"):
+            log_artifact(player, "r2", "foreign")
+
+        own = log_artifact(player, "r1", "own")
+        assert own["artifactSequence"]["latestArtifact"] is None
+        assert player.ask(READ_ARTIFACT, id=own["id"])["artifact"]["digest"] == "own"
+        same = log_artifact(player, "r1", "foreign")
+        assert same["id"] != foreign["id"]
+        assert same["metadata"] == '{"of":"r1"}'
+        assert same["artifactSequence"]["latestArtifact"]["id"] == own["id"]
+        assert log_artifact(player, "r1", "own")["id"] == own["id"]
+
+
+def test_a_key_for_a_sweep_sees_the_artifacts_that_its_runs_have_logged(place: Place) -> None:
+    with place.player("admin") as admin:
+        made = log_artifact(admin, "r2", "data", "data")
+        assert log_artifact(admin, "r1", "data", "data")["id"] == made["id"]
+    query = '{project(name:"demo"){run(name:"r1"){outputArtifacts{edges{node{id}}}}}}'
+    with place.player("sweep") as player:
+        assert player.ask(READ_ARTIFACT, id=made["id"])["artifact"]["digest"] == "data"
+        edges = player.ask(query)["project"]["run"]["outputArtifacts"]["edges"]
+    assert made["id"] in [edge["node"]["id"] for edge in edges]
+
+
+def test_an_agent_shows_no_run_of_another_sweep(place: Place) -> None:
+    with place.player("admin") as admin:
+        agent = admin.join(place.mine, "gpu-c")
+        [command] = admin.beat(agent, name="gpu-c")
+        admin.describe(admin.begin(command["run_id"]), sweep=place.other)
+    query = (
+        f'{{project(name:"demo"){{sweep(sweepName:"{place.mine}"){{agents{{edges{{node{{name '
+        "runs{edges{node{name}}}}}}}}}"
+    )
+    with place.player("sweep") as player:
+        agents = player.ask(query)["project"]["sweep"]["agents"]["edges"]
+    shown = [run["node"]["name"] for one in agents for run in one["node"]["runs"]["edges"]]
+    assert command["run_id"] not in shown

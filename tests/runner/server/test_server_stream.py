@@ -255,3 +255,25 @@ def test_hyperband_stops_a_run_in_the_answer_to_its_own_row(service: Service) ->
 
     assert not stopped["a"]
     assert stopped["d"]
+
+
+SENT = [
+    '{"_step":0,"N":1.50,"Infinite":1E5}',
+    '{"_step": 1, "loss": 1e999, "INFO": -0.0}',
+    '{"_step":2,"t":"NaN, \\"NaN\\" or -Infinity","i":"Infinity","x":10000000000000000000000.0}',
+]
+
+
+@pytest.mark.usefixtures("run")
+def test_rows_keep_the_spelling_of_their_numbers(service: Service) -> None:
+    """Only a bare NaN or infinity, which is not JSON, is written anew."""
+    odd = '{"_step":3,"N":1.50,"a\\\\":NaN,"b":[-Infinity,Infinity],"t":"NaN\\""}'
+    spread = '{"_step":4,\n"x":1.0}'
+
+    send(service, history(0, *SENT, odd, spread))
+
+    assert service.history(stored(service)) == [
+        *SENT,
+        '{"_step":3,"N":1.50,"a\\\\":"NaN","b":["-Infinity","Infinity"],"t":"NaN\\""}',
+        '{"_step":4, "x":1.0}',
+    ]
