@@ -27,6 +27,7 @@ from runner.server.folder import locked, read_key
 from runner.server.handlers import Handlers
 from runner.server.listen import announce, ended_by_signals, listen
 from runner.server.logs import configure, note, reason, warn
+from runner.server.memory import share_arenas
 from runner.server.oldlogs import take_old_logs
 from runner.server.removal import empty_trash
 from runner.server.replies import refused
@@ -60,6 +61,7 @@ def serve(
     if tls is not None:
         tls.check()
     configure()
+    share_arenas()
     with locked(data):
         remove_incoming(data)
         remove_copies(data)

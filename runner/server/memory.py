@@ -2,7 +2,20 @@
 
 import ctypes
 
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+_LIBRARY = ctypes.CDLL(None)
+_trim = getattr(_LIBRARY, "malloc_trim", None)  # glibc's own
+_option = getattr(_LIBRARY, "mallopt", None)
+_ARENA_MAX = -8  # as `malloc.h` has it
+ARENAS = 2
+
+
+def share_arenas() -> None:
+    """Let threads share the allocator's pools; each has one of its own otherwise, never full.
+
+    To be called before there are threads: pools that are there remain.
+    """
+    if _option is not None and _trim is not None:
+        _option(_ARENA_MAX, ARENAS)
 
 
 def give_back() -> None:

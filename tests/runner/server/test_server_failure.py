@@ -1,5 +1,6 @@
 """Why a run failed of which only its stream has told: the last lines of its console."""
 
+import dataclasses
 import json
 import random
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def fail(service: Service, name: str, *bodies: dict[str, Any]) -> None:
 
 def read(service: Service, **budget: int) -> dict[str, list[str]]:
     """The lines that are told of each failed run."""
-    views = Views(service, "http://host", Budget(**budget))
+    views = Views(service, "http://host", dataclasses.replace(Budget(), **budget))
     reply: Any = carry_out(service, views, read_operation({"query": QUERY}))
     nodes = [edge["node"] for edge in reply["data"]["project"]["runs"]["edges"]]
     return {node["name"]: json.loads(node["failure"])["lines"] for node in nodes}

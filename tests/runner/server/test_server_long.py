@@ -1,5 +1,6 @@
 """A run of hundreds of MiB of rows is read in samples and pages, like a short one."""
 
+import dataclasses
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
@@ -73,7 +74,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def look(service: Service, **budget: int) -> History:
-    return History(service.store, stored(service.store), Budget(**budget))
+    return History(service.store, stored(service.store), dataclasses.replace(Budget(), **budget))
 
 
 def sample(service: Service, *specs: object, **spec: object) -> list[list[dict[str, object]]]:
