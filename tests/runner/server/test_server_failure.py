@@ -38,7 +38,7 @@ def fail(service: Service, name: str, *bodies: dict[str, Any]) -> None:
         stream(service, name, body)
 
 
-def read(service: Service, **budget: int) -> dict[str, list[str]]:
+def read(service: Service, **budget: Any) -> dict[str, list[str]]:
     """The lines that are told of each failed run."""
     views = Views(service, "http://host", dataclasses.replace(Budget(), **budget))
     reply: Any = carry_out(service, views, read_operation({"query": QUERY}))

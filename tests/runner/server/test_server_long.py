@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service.store.close()
 
 
-def look(service: Service, **budget: int) -> History:
+def look(service: Service, **budget: Any) -> History:
     return History(service.store, stored(service.store), dataclasses.replace(Budget(), **budget))
 
 
