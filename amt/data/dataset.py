@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amt.data import Array
+from amt.devices import constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,13 @@ class Batch:
         def fill(values: Tensor, valid: Tensor, stand_in: Tensor) -> Tensor:
             return torch.where(valid.view(-1, *[1] * (values.ndim - 1)), values, stand_in)
 
-        ahead = self.joints.new_tensor([0.0, 0.0, 1.0])
+        ahead = constant((0.0, 0.0, 1.0), self.joints)
+        unturned = torch.eye(3, dtype=ahead.dtype, device=ahead.device)
         return replace(
             self,
             joints=fill(self.joints, self.hand_valid, ahead),
             object_position=fill(self.object_position, self.object_valid, ahead),
-            object_rotation=fill(self.object_rotation, self.object_valid, torch.eye(3).to(ahead)),
+            object_rotation=fill(self.object_rotation, self.object_valid, unturned),
             object_half=fill(self.object_half, self.object_valid, torch.ones_like(ahead)),
             clearance=fill(self.clearance, self.contact_valid, torch.zeros_like(ahead[:1])),
         )
