@@ -1,7 +1,8 @@
 """Do the tests see meaning? One-line changes that make amt wrong, each with the tests that notice.
 
     python -m tests.amt.mutants            each change against its own tests, as CI does
-    python -m tests.amt.mutants --all      each change against all unmarked tests of amt
+    python -m tests.amt.mutants --all      each change against all tests of amt, slow ones only
+                                           where no unmarked one notices
     python -m tests.amt.mutants NAME…      these changes only
 
 Each change is made in a copy of the tree, in a process forked from one that has torch imported.
@@ -27,6 +28,9 @@ from tests.amt.mutant_list import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("amt", "tests", "runner", "pyproject.toml")
 COPIED_FILES = ("run_sweep.py", "sweep_config.yaml")
+ABOUT_CHANGES = "test_amt_mutants.py"  # looks for the lines themselves: it notices every change
+LEFT_OUT = ("engine", "gpu", "reference", "client", "mutants")
+UNMARKED, SLOW, BOTH = "not slow", "slow", "slow or not slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print a line per change; 1 if one survived."""
     parser = argparse.ArgumentParser(prog="python -m tests.amt.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="of changes; default: all")
-    parser.add_argument("--all", action="store_true", help="run all unmarked tests against each")
+    parser.add_argument("--all", action="store_true", help="run all tests against each")
     options = parser.parse_args(arguments)
     chosen = [one for one in MUTANTS if not options.names or one.name in options.names]
     _import_heavy()
@@ -101,9 +105,15 @@ def _try(mutant: Mutant, tree: Path, *, whole: bool) -> Outcome:
         copy = Path(folder) / "tree"
         shutil.copytree(tree, copy, copy_function=os.link)
         _apply(mutant, copy)
-        tests = ["tests/amt"] if whole else list(mutant.tests)
-        output = Path(folder) / "output"
-        code = _run_forked(copy, tests, output, stop_early=not whole)
+        if whole:
+            (copy / "tests/amt" / ABOUT_CHANGES).unlink()
+        for kinds in (UNMARKED, SLOW) if whole else (BOTH,):
+            output = Path(folder) / f"output {kinds}"
+            own = () if kinds == UNMARKED else mutant.tests  # first: the first that fails suffices
+            tests = [*own, *(["tests/amt"] if whole else [])]
+            code = _run_forked(copy, tests, output, kinds=kinds)
+            if code:
+                break
         text = output.read_text(errors="replace")
     failed = tuple(
         line.split(" - ")[0].removeprefix("FAILED ").removeprefix("ERROR ")
@@ -130,20 +140,20 @@ def _apply(mutant: Mutant, copy: Path) -> None:
     file.write_text(text.replace(mutant.before, mutant.after))
 
 
-def _run_forked(copy: Path, tests: Sequence[str], output: Path, *, stop_early: bool) -> int:
+def _run_forked(copy: Path, tests: Sequence[str], output: Path, *, kinds: str) -> int:
     """Pytest's exit code: 1 where a test failed."""
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status)
     try:
-        os._exit(_test_in_child(copy, tests, output, stop_early=stop_early))
+        os._exit(_test_in_child(copy, tests, output, kinds=kinds))
     except BaseException:  # noqa: BLE001 - a forked child may do nothing but leave
         traceback.print_exc()
         os._exit(99)
 
 
-def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early: bool) -> int:
+def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, kinds: str) -> int:
     import pytest
 
     file = os.open(output, os.O_WRONLY | os.O_CREAT)
@@ -157,16 +167,8 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
     # plugins that timm's dependencies have imported cannot be loaded once more
     options = ["-q", "-rfE", "--tb=line", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     options += ["-p", "no:cacheprovider"]
-    left_out = [
-        "engine",
-        "gpu",
-        "reference",
-        "client",
-        "mutants",
-        *([] if stop_early else ["slow"]),
-    ]
-    options += ["-m", " and ".join(f"not {mark}" for mark in left_out)]
-    options += ["-x"] if stop_early else []
+    options += ["-m", " and ".join([f"({kinds})", *(f"not {mark}" for mark in LEFT_OUT)])]
+    options += [] if kinds == UNMARKED else ["-x"]
     code = pytest.main([*options, f"--rootdir={copy}", f"--basetemp={output}.tmp", *tests])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -175,7 +177,8 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
 
 def _print(outcome: Outcome) -> None:
     verdict = f"killed by {len(outcome.failed_tests)}" if outcome.killed else "SURVIVED"
-    print(f"{outcome.mutant.name:44} {verdict:16} {outcome.seconds:5.1f} s", flush=True)
+    first = outcome.failed_tests[0].rpartition("::")[2] if outcome.failed_tests else ""
+    print(f"{outcome.mutant.name:44} {verdict:16} {outcome.seconds:5.1f} s  {first}", flush=True)
     if not outcome.killed:
         print(outcome.output[-2000:])
 
