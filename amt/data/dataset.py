@@ -111,8 +111,8 @@ def read_batch(data: Dataset, rows: NDArray[np.int64], *, context: bool) -> Batc
     border = 0 if context else data.border_px
     inner = slice(border, data.images.shape[-1] - border)
     columns = {name: getattr(data, name)[rows] for name in COLUMNS[1:]}
-    columns["images"] = data.images[rows, :, inner, inner]
-    return Batch(**{name: torch.from_numpy(np.array(one)) for name, one in columns.items()})
+    columns["images"] = data.images[rows, :, inner, inner]  # row numbers copy; no second copy here
+    return Batch(**{name: torch.from_numpy(np.asarray(one)) for name, one in columns.items()})
 
 
 def read_labels(data: Dataset) -> Batch:
