@@ -31,6 +31,8 @@ COPIED_FILES = ("run_sweep.py", "sweep_config.yaml")
 ABOUT_CHANGES = "test_amt_mutants.py"  # looks for the lines themselves: it notices every change
 LEFT_OUT = ("engine", "gpu", "reference", "client", "mutants")
 UNMARKED, SLOW, BOTH = "not slow", "slow", "slow or not slow"
+EVERYTHING = ("tests/amt",)
+NO_TESTS = 5  # pytest's exit code where none is of the kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         tree = Path(folder) / "tree"
         _copy_tree(tree)
         compileall.compile_dir(tree, quiet=1)
-        control = pool.submit(_try, _make_control(chosen), tree, whole=options.all)
+        control = pool.submit(_try, _make_control(chosen, options.all), tree, whole=options.all)
         outcomes = []
         for outcome in pool.map(lambda one: _try(one, tree, whole=options.all), chosen):
             _print(outcome)
@@ -76,10 +78,11 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(survivors))
 
 
-def _make_control(chosen: Sequence[Mutant]) -> Mutant:
+def _make_control(chosen: Sequence[Mutant], whole: bool) -> Mutant:
     """No change at all, against the tests of all changes: none may fail."""
-    tests = {test.partition("::")[0] for one in chosen for test in one.tests}
-    return Mutant("control", "amt/__init__.py", '"""', '"""', tuple(sorted(tests)))
+    own = sorted({test.partition("::")[0] for one in chosen for test in one.tests})
+    nothing = ("amt/__init__.py", '"""', '"""')
+    return Mutant("control", *nothing, EVERYTHING if whole else tuple(own))
 
 
 def _import_heavy() -> None:
@@ -107,12 +110,10 @@ def _try(mutant: Mutant, tree: Path, *, whole: bool) -> Outcome:
         _apply(mutant, copy)
         if whole:
             (copy / "tests/amt" / ABOUT_CHANGES).unlink()
-        for kinds in (UNMARKED, SLOW) if whole else (BOTH,):
-            output = Path(folder) / f"output {kinds}"
-            own = () if kinds == UNMARKED else mutant.tests  # first: the first that fails suffices
-            tests = [*own, *(["tests/amt"] if whole else [])]
+        for number, (kinds, tests) in enumerate(_rounds(mutant, whole=whole)):
+            output = Path(folder) / f"output{number}"
             code = _run_forked(copy, tests, output, kinds=kinds)
-            if code:
+            if code not in {0, NO_TESTS}:
                 break
         text = output.read_text(errors="replace")
     failed = tuple(
@@ -121,6 +122,13 @@ def _try(mutant: Mutant, tree: Path, *, whole: bool) -> Outcome:
         if line.startswith(("FAILED ", "ERROR "))
     )
     return Outcome(mutant, code == 1, failed, time.monotonic() - began, text)
+
+
+def _rounds(mutant: Mutant, *, whole: bool) -> list[tuple[str, Sequence[str]]]:
+    """Which tests are run until some fail: quick ones first, then those that were made for it."""
+    if not whole:
+        return [(BOTH, mutant.tests)]
+    return list(dict.fromkeys([(UNMARKED, EVERYTHING), (SLOW, mutant.tests), (SLOW, EVERYTHING)]))
 
 
 def _copy_tree(copy: Path) -> None:
