@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from amt.devices import indices
+
 JOINTS = 21  # the wrist, then thumb to little finger, each from its base to its tip
 FINGERTIPS = (4, 8, 12, 16, 20)
 CHAINS = tuple(tuple(range(first, first + 4)) for first in range(1, JOINTS, 4))  # without the wrist
@@ -35,7 +37,7 @@ class BoneLengths:
 
 def bone_lengths(joints: Tensor) -> Tensor:
     """(B, 20) metres, of joints (B, 21, 3)."""
-    first, second = torch.tensor(BONES, device=joints.device).unbind(1)
+    first, second = indices(BONES, joints.device).unbind(1)
     lengths: Tensor = (joints[:, first] - joints[:, second]).norm(dim=-1)
     return lengths
 

@@ -1,10 +1,17 @@
-"""Where a training runs, and what is slow there."""
+"""Where a training runs, what is slow there, and how numbers get there.
+
+A copy from the host to a GPU makes the host wait until all work before it is done. `constant` and
+`indices` copy the same numbers once; `send` gives the GPU memory that it reads by itself.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Hashable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from amt.errors import ConfigError
 
@@ -34,3 +41,24 @@ def has_fast_bf16(device: torch.device, cpu_info: Path | None = None) -> bool:
     except OSError:
         return True  # not Linux: nothing is known
     return not FAST_BF16.isdisjoint(words)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Numbers of the host on a device; nothing waits for their arrival."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
+def constant(numbers: Hashable, like: Tensor) -> Tensor:
+    """Numbers in tuples, of the type and on the device of a tensor; not to be changed."""
+    return _copy_once(numbers, like.dtype, like.device)
+
+
+def indices(numbers: Hashable, device: torch.device) -> Tensor:
+    """Whole numbers in tuples on a device; not to be changed."""
+    return _copy_once(numbers, torch.int64, device)
+
+
+@functools.cache
+def _copy_once(numbers: Hashable, kind: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):  # a training uses what a validation may have made
+        return torch.tensor(numbers, dtype=kind, device=device)

@@ -13,23 +13,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from amt.devices import constant
+
 DEGENERATE = 1e-4  # shorter vectors have no direction
 SAME_EXTENT = 1e-3  # relative: a box with two such sides looks the same after a quarter turn
 
+_Matrix = tuple[tuple[float, ...], ...]
 
-def _cube_rotations() -> Tensor:
+
+def _cube_rotations() -> tuple[_Matrix, ...]:
     """The 24 rotations that map a cube onto itself, the identity first."""
     found = []
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
-            matrix = torch.zeros(3, 3)
-            matrix[range(3), order] = torch.tensor(signs)
-            if torch.linalg.det(matrix) > 0:
+            matrix = tuple(
+                tuple(sign if axis == column else 0.0 for column in range(3))
+                for axis, sign in zip(order, signs, strict=True)
+            )
+            if torch.linalg.det(torch.tensor(matrix)) > 0:
                 found.append(matrix)
-    return torch.stack(found)
+    return tuple(found)
 
 
-CUBE_ROTATIONS = _cube_rotations()
+_CUBE = _cube_rotations()
+CUBE_ROTATIONS = torch.tensor(_CUBE)
 
 
 def rotation_from_6d(vectors: Tensor) -> Tensor:
@@ -43,12 +50,12 @@ def rotation_from_6d(vectors: Tensor) -> Tensor:
         (B, 3, 3) rotations; zeros give the identity.
     """
     first, second = vectors[:, :3], vectors[:, 3:]
-    spare = first.new_tensor([1.0, 0.0, 0.0])
+    spare = constant((1.0, 0.0, 0.0), first)
     first = torch.where(_is_short(first), first + spare, first)
     along = functional.normalize(first, dim=-1)
     rest = second - (second * along).sum(-1, keepdim=True) * along
     least = along.detach().abs().argmin(-1)
-    spare = torch.eye(3).to(vectors)[least]
+    spare = torch.eye(3, dtype=vectors.dtype, device=vectors.device)[least]
     second = torch.where(_is_short(rest), second + spare, second)
     rotation: Tensor = roma.special_gramschmidt(torch.stack([first, second], -1))
     return rotation
@@ -104,14 +111,14 @@ def palm_frame(joints: Tensor) -> Tensor:
 
 def symmetries(half: Tensor) -> Tensor:
     """(B, 24): which of the cube's rotations map boxes of half extents (B, 3) onto themselves."""
-    turned = (CUBE_ROTATIONS.to(half).abs() @ half[:, None, :, None])[..., 0]  # (B, 24, 3)
+    turned = (constant(_CUBE, half).abs() @ half[:, None, :, None])[..., 0]  # (B, 24, 3)
     alike: Tensor = ((turned - half[:, None]).abs() <= SAME_EXTENT * half[:, None]).all(-1)
     return alike
 
 
 def _nearest_alike(one: Tensor, other: Tensor, half: Tensor) -> Tensor:
     """Of the box's symmetries (B, 3, 3) the one that brings `other` nearest to `one`."""
-    turns = CUBE_ROTATIONS.to(half)
+    turns = constant(_CUBE, half)
     cosines = torch.einsum("bij,bik,nkj->bn", one, other, turns)  # traces of one^T other turn
     cosines = cosines.masked_fill(~symmetries(half), -torch.inf)
     nearest: Tensor = turns[cosines.argmax(-1)]

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from amt.config.schema import AugmentConfig
 from amt.data.dataset import Batch
+from amt.devices import constant, send
 from amt.geometry import Move, move_intrinsics, roll_matrix, sampling_matrix
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DINOv2
@@ -32,13 +33,13 @@ def augment(batch: Batch, how: AugmentConfig, generator: torch.Generator, *, siz
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         drawn = torch.rand(count, *shape, generator=generator)
-        return (low + (high - low) * drawn).to(device)
+        return send(low + (high - low) * drawn, device)
 
     limit = math.radians(how.aug_rotation_range)
     move = Move(
         roll=uniform(-limit, limit),
         zoom=uniform(how.aug_scale_min, how.aug_scale_max),
-        shift=torch.randn(count, 2, generator=generator).to(device) * how.aug_translation_std,
+        shift=send(torch.randn(count, 2, generator=generator), device) * how.aug_translation_std,
     )
     moved = _sample(batch, move, size_px) if _moves(how) else _cut_out(images, size_px)
     gain = uniform(1 - how.aug_color_jitter, 1 + how.aug_color_jitter, 3, 1, 1)
@@ -79,5 +80,5 @@ def _sample(batch: Batch, move: Move, size_px: int) -> Tensor:
 
 def normalize(images: Tensor) -> Tensor:
     """Images in [0, 1] as the trunk wants them."""
-    mean = images.new_tensor(IMAGE_MEAN)[:, None, None]
-    return (images - mean) / images.new_tensor(IMAGE_STD)[:, None, None]
+    mean, std = (constant(one, images)[:, None, None] for one in (IMAGE_MEAN, IMAGE_STD))
+    return (images - mean) / std

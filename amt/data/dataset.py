@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amt.data import Array
+from amt.devices import constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,13 @@ class Batch:
         def fill(values: Tensor, valid: Tensor, stand_in: Tensor) -> Tensor:
             return torch.where(valid.view(-1, *[1] * (values.ndim - 1)), values, stand_in)
 
-        ahead = self.joints.new_tensor([0.0, 0.0, 1.0])
+        ahead = constant((0.0, 0.0, 1.0), self.joints)
+        unturned = torch.eye(3, dtype=ahead.dtype, device=ahead.device)
         return replace(
             self,
             joints=fill(self.joints, self.hand_valid, ahead),
             object_position=fill(self.object_position, self.object_valid, ahead),
-            object_rotation=fill(self.object_rotation, self.object_valid, torch.eye(3).to(ahead)),
+            object_rotation=fill(self.object_rotation, self.object_valid, unturned),
             object_half=fill(self.object_half, self.object_valid, torch.ones_like(ahead)),
             clearance=fill(self.clearance, self.contact_valid, torch.zeros_like(ahead[:1])),
         )
@@ -109,8 +111,8 @@ def read_batch(data: Dataset, rows: NDArray[np.int64], *, context: bool) -> Batc
     border = 0 if context else data.border_px
     inner = slice(border, data.images.shape[-1] - border)
     columns = {name: getattr(data, name)[rows] for name in COLUMNS[1:]}
-    columns["images"] = data.images[rows, :, inner, inner]
-    return Batch(**{name: torch.from_numpy(np.array(one)) for name, one in columns.items()})
+    columns["images"] = data.images[rows, :, inner, inner]  # row numbers copy; no second copy here
+    return Batch(**{name: torch.from_numpy(np.asarray(one)) for name, one in columns.items()})
 
 
 def read_labels(data: Dataset) -> Batch:

@@ -5,11 +5,11 @@ Shapes: B images, J = 21 joints. Joints are relative to the wrist where it is no
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from amt.anatomy import CHAINS, FINGERTIPS, RADII_M, BoneLengths, bone_lengths
+from amt.devices import constant, indices
 from amt.geometry import project, soft_depth
 from amt.model.tokens import Latent
 from amt.shapes import signed_distance
@@ -25,9 +25,8 @@ LEAST_SPREAD_M = 1e-4
 
 def joint_distance(predicted: Tensor, joints: Tensor, *, fingertip_weight: float) -> Tensor:
     """Mean distance (B,) of joints (B, J, 3), fingertips counting more."""
-    factors = joints.new_ones(joints.shape[1])
-    factors[list(FINGERTIPS)] = fingertip_weight
-    distance: Tensor = (predicted - joints).norm(dim=-1) * factors
+    factors = (fingertip_weight if one in FINGERTIPS else 1.0 for one in range(joints.shape[1]))
+    distance: Tensor = (predicted - joints).norm(dim=-1) * constant(tuple(factors), joints)
     return distance.mean(-1) * PER_M
 
 
@@ -62,14 +61,14 @@ def penetration(in_object: Tensor, half: Tensor, is_round: Tensor) -> Tensor:
         half: (B, 3) half extents.
         is_round: (B,).
     """
-    inner = in_object.new_tensor(RADII_M) / 2
+    inner = constant(RADII_M, in_object) / 2
     depth = functional.relu(inner - signed_distance(in_object, half, is_round))
     return depth.mean(-1) * PER_M_PHYSICS
 
 
 def contact_gap(logits: Tensor, in_object: Tensor, half: Tensor, is_round: Tensor) -> Tensor:
     """How far (B,) from the surface the flesh is that is said to touch it; as `penetration`."""
-    gap = signed_distance(in_object, half, is_round) - in_object.new_tensor(RADII_M)
+    gap = signed_distance(in_object, half, is_round) - constant(RADII_M, in_object)
     return (logits.sigmoid() * gap.abs()).mean(-1) * PER_M_PHYSICS
 
 
@@ -82,7 +81,7 @@ def unusual_bones(joints: Tensor, usual: BoneLengths) -> Tensor:
 
 def bent_back(joints: Tensor) -> Tensor:
     """How far (B,) finger joints are bent beyond what a hand can."""
-    chains = joints[:, torch.tensor(CHAINS, device=joints.device)]  # (B, 5, 4, 3)
+    chains = joints[:, indices(CHAINS, joints.device)]  # (B, 5, 4, 3)
     bones = functional.normalize(chains.diff(dim=2), dim=-1, eps=SHORT_M)
     cosines = (bones[:, :, 1:] * bones[:, :, :-1]).sum(-1)
     return functional.relu(STRAIGHT_BACK - cosines).mean((1, 2))

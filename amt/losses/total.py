@@ -51,6 +51,7 @@ class Counts:
     objects: Tensor
     pairs: Tensor  # both
     contacts: Tensor
+    grasps: Tensor  # all three
     any: Tensor
 
     @classmethod
@@ -61,6 +62,7 @@ class Counts:
             batch.object_valid,
             batch.hand_valid & batch.object_valid,
             batch.contact_valid,
+            batch.hand_valid & batch.object_valid & batch.contact_valid,
             _any_label(batch),
         )
         return cls(*(mask.sum().clamp(min=1) for mask in masks))
@@ -148,7 +150,7 @@ def _physics(predicted: Prediction, batch: Batch, counts: Counts, context: LossC
     if predicted.contact_logits is not None:
         gap = terms.contact_gap(predicted.contact_logits, in_object, *shape)
         known = both & batch.contact_valid
-        total = total + CONTACT_GAP_SHARE * _mean(gap, known, counts.pairs)
+        total = total + CONTACT_GAP_SHARE * _mean(gap, known, counts.grasps)
     return total
 
 

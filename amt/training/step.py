@@ -15,6 +15,7 @@ from amt.config import TrainConfig, as_dict
 from amt.data.augment import augment, normalize
 from amt.data.dataset import Batch, Dataset
 from amt.data.prefetch import Prefetcher
+from amt.devices import send
 from amt.errors import CheckpointError, OutOfMemoryError
 from amt.losses import LOSS_SCALE, Counts, LossContext, loss_terms, weigh
 from amt.model.fingerprint import hash_frozen
@@ -144,7 +145,7 @@ class Training:
         width = self.model.latent.width if self.model.latent is not None else 0
         latent = torch.randn(count, width, generator=generator_of(seed, self.step, "latent"))
         std = self.config.augment.aug_joint_noise_std
-        return Noise(joints.to(self.device) * std, latent.to(self.device))
+        return Noise(send(joints, self.device) * std, send(latent, self.device))
 
     def _backward_in_parts(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """The batch's loss terms, its gradients left on the weights.

@@ -63,22 +63,32 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def wait_for_line(process: subprocess.Popen[str], folder: Path, begin: str) -> bool:
     """Wait until a line of its stderr begins so; False where it ended before."""
-    said = folder.parent / "stderr.txt"
-    while not any(line.startswith(begin) for line in said.read_text().splitlines()):
+    while not _has_line(folder, begin):
         if process.poll() is not None:
             return False
         time.sleep(0.02)
     return True
 
 
-def kill_after(process: subprocess.Popen[str], *, seconds: float) -> bool:
-    """Kill it then; False where it had already ended."""
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        return True
-    return False
+def kill_after(
+    process: subprocess.Popen[str], folder: Path, *, seconds: float, latest: str
+) -> bool:
+    """Kill it then, or as soon as a line of its stderr begins as `latest` does.
+
+    False where it had already ended.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not _has_line(folder, latest):
+        if process.poll() is not None:
+            return False
+        time.sleep(0.02)
+    kill(process)
+    return True
+
+
+def _has_line(folder: Path, begin: str) -> bool:
+    said = (folder.parent / "stderr.txt").read_text()
+    return any(line.startswith(begin) for line in said.splitlines())
 
 
 def finish_attempt(process: subprocess.Popen[str], folder: Path) -> str:

@@ -88,3 +88,51 @@ def answer_wrong(batch: Batch) -> Prediction:
         contact_logits=truth.contact_logits / 20 + noise(21),
         latent=Latent(noise(8), 0.5 * noise(8)),
     )
+
+
+def part(predicted: Prediction, rows: slice) -> Prediction:
+    """What was said of some of the images."""
+    assert predicted.object is not None
+    assert predicted.contact_logits is not None
+    assert predicted.latent is not None
+    pose = predicted.object
+    return Prediction(
+        stages=tuple(stage[rows] for stage in predicted.stages),
+        root=predicted.root[rows],
+        object=replace(
+            pose,
+            position=pose.position[rows],
+            rotation=pose.rotation[rows],
+            in_palm=pose.in_palm[rows],
+        ),
+        contact_logits=predicted.contact_logits[rows],
+        latent=Latent(predicted.latent.mean[rows], predicted.latent.log_variance[rows]),
+    )
+
+
+def with_gradients(predicted: Prediction) -> tuple[Prediction, dict[str, Tensor]]:
+    """The same prediction from leaves that gather gradients."""
+    assert predicted.object is not None
+    assert predicted.contact_logits is not None
+    assert predicted.latent is not None
+    leaves = {
+        "stage": predicted.stages[-1],
+        "root": predicted.root,
+        "position": predicted.object.position,
+        "rotation": predicted.object.rotation,
+        "contact": predicted.contact_logits,
+        "mean": predicted.latent.mean,
+        "log_variance": predicted.latent.log_variance,
+    }
+    leaves = {name: value.clone().requires_grad_() for name, value in leaves.items()}
+    pose = replace(predicted.object, position=leaves["position"], rotation=leaves["rotation"])
+    return (
+        Prediction(
+            stages=(*predicted.stages[:-1], leaves["stage"]),
+            root=leaves["root"],
+            object=pose,
+            contact_logits=leaves["contact"],
+            latent=Latent(leaves["mean"], leaves["log_variance"]),
+        ),
+        leaves,
+    )

@@ -282,6 +282,20 @@ MUTANTS = (
         "test_amt_losses.py",
     ),
     _at(
+        "contact's gap is thinned out",
+        "losses/total.py",
+        "_mean(gap, known, counts.grasps)",
+        "_mean(gap, known, counts.pairs)",
+        "test_amt_losses.py",
+    ),
+    _at(
+        "constants are sent in each step",
+        "devices.py",
+        "@functools.cache",
+        "@functools.lru_cache(maxsize=0)",
+        "test_amt_waits.py",
+    ),
+    _at(
         "depth has no gradient near the camera",
         "geometry.py",
         "nearer = NEAREST_M**2 / (2 * NEAREST_M - depth.clamp(max=NEAREST_M))",

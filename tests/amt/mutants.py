@@ -1,7 +1,8 @@
 """Do the tests see meaning? One-line changes that make amt wrong, each with the tests that notice.
 
     python -m tests.amt.mutants            each change against its own tests, as CI does
-    python -m tests.amt.mutants --all      each change against all unmarked tests of amt
+    python -m tests.amt.mutants --all      each change against all tests of amt, slow ones only
+                                           where no unmarked one notices
     python -m tests.amt.mutants NAME…      these changes only
 
 Each change is made in a copy of the tree, in a process forked from one that has torch imported.
@@ -27,6 +28,11 @@ from tests.amt.mutant_list import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("amt", "tests", "runner", "pyproject.toml")
 COPIED_FILES = ("run_sweep.py", "sweep_config.yaml")
+ABOUT_CHANGES = "test_amt_mutants.py"  # looks for the lines themselves: it notices every change
+LEFT_OUT = ("engine", "gpu", "reference", "client", "mutants")
+UNMARKED, SLOW, BOTH = "not slow", "slow", "slow or not slow"
+EVERYTHING = ("tests/amt",)
+NO_TESTS = 5  # pytest's exit code where none is of the kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print a line per change; 1 if one survived."""
     parser = argparse.ArgumentParser(prog="python -m tests.amt.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="of changes; default: all")
-    parser.add_argument("--all", action="store_true", help="run all unmarked tests against each")
+    parser.add_argument("--all", action="store_true", help="run all tests against each")
     options = parser.parse_args(arguments)
     chosen = [one for one in MUTANTS if not options.names or one.name in options.names]
     _import_heavy()
@@ -56,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         tree = Path(folder) / "tree"
         _copy_tree(tree)
         compileall.compile_dir(tree, quiet=1)
-        control = pool.submit(_try, _make_control(chosen), tree, whole=options.all)
+        control = pool.submit(_try, _make_control(chosen, options.all), tree, whole=options.all)
         outcomes = []
         for outcome in pool.map(lambda one: _try(one, tree, whole=options.all), chosen):
             _print(outcome)
@@ -72,10 +78,11 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(survivors))
 
 
-def _make_control(chosen: Sequence[Mutant]) -> Mutant:
+def _make_control(chosen: Sequence[Mutant], whole: bool) -> Mutant:
     """No change at all, against the tests of all changes: none may fail."""
-    tests = {test.partition("::")[0] for one in chosen for test in one.tests}
-    return Mutant("control", "amt/__init__.py", '"""', '"""', tuple(sorted(tests)))
+    own = sorted({test.partition("::")[0] for one in chosen for test in one.tests})
+    nothing = ("amt/__init__.py", '"""', '"""')
+    return Mutant("control", *nothing, EVERYTHING if whole else tuple(own))
 
 
 def _import_heavy() -> None:
@@ -101,9 +108,13 @@ def _try(mutant: Mutant, tree: Path, *, whole: bool) -> Outcome:
         copy = Path(folder) / "tree"
         shutil.copytree(tree, copy, copy_function=os.link)
         _apply(mutant, copy)
-        tests = ["tests/amt"] if whole else list(mutant.tests)
-        output = Path(folder) / "output"
-        code = _run_forked(copy, tests, output, stop_early=not whole)
+        if whole:
+            (copy / "tests/amt" / ABOUT_CHANGES).unlink()
+        for number, (kinds, tests) in enumerate(_rounds(mutant, whole=whole)):
+            output = Path(folder) / f"output{number}"
+            code = _run_forked(copy, tests, output, kinds=kinds)
+            if code not in {0, NO_TESTS}:
+                break
         text = output.read_text(errors="replace")
     failed = tuple(
         line.split(" - ")[0].removeprefix("FAILED ").removeprefix("ERROR ")
@@ -111,6 +122,13 @@ def _try(mutant: Mutant, tree: Path, *, whole: bool) -> Outcome:
         if line.startswith(("FAILED ", "ERROR "))
     )
     return Outcome(mutant, code == 1, failed, time.monotonic() - began, text)
+
+
+def _rounds(mutant: Mutant, *, whole: bool) -> list[tuple[str, Sequence[str]]]:
+    """Which tests are run until some fail: quick ones first, then those that were made for it."""
+    if not whole:
+        return [(BOTH, mutant.tests)]
+    return list(dict.fromkeys([(UNMARKED, EVERYTHING), (SLOW, mutant.tests), (SLOW, EVERYTHING)]))
 
 
 def _copy_tree(copy: Path) -> None:
@@ -130,20 +148,20 @@ def _apply(mutant: Mutant, copy: Path) -> None:
     file.write_text(text.replace(mutant.before, mutant.after))
 
 
-def _run_forked(copy: Path, tests: Sequence[str], output: Path, *, stop_early: bool) -> int:
+def _run_forked(copy: Path, tests: Sequence[str], output: Path, *, kinds: str) -> int:
     """Pytest's exit code: 1 where a test failed."""
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status)
     try:
-        os._exit(_test_in_child(copy, tests, output, stop_early=stop_early))
+        os._exit(_test_in_child(copy, tests, output, kinds=kinds))
     except BaseException:  # noqa: BLE001 - a forked child may do nothing but leave
         traceback.print_exc()
         os._exit(99)
 
 
-def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early: bool) -> int:
+def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, kinds: str) -> int:
     import pytest
 
     file = os.open(output, os.O_WRONLY | os.O_CREAT)
@@ -157,16 +175,8 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
     # plugins that timm's dependencies have imported cannot be loaded once more
     options = ["-q", "-rfE", "--tb=line", "--disable-plugin-autoload", "-p", "pytest_timeout"]
     options += ["-p", "no:cacheprovider"]
-    left_out = [
-        "engine",
-        "gpu",
-        "reference",
-        "client",
-        "mutants",
-        *([] if stop_early else ["slow"]),
-    ]
-    options += ["-m", " and ".join(f"not {mark}" for mark in left_out)]
-    options += ["-x"] if stop_early else []
+    options += ["-m", " and ".join([f"({kinds})", *(f"not {mark}" for mark in LEFT_OUT)])]
+    options += [] if kinds == UNMARKED else ["-x"]
     code = pytest.main([*options, f"--rootdir={copy}", f"--basetemp={output}.tmp", *tests])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -175,7 +185,8 @@ def _test_in_child(copy: Path, tests: Sequence[str], output: Path, *, stop_early
 
 def _print(outcome: Outcome) -> None:
     verdict = f"killed by {len(outcome.failed_tests)}" if outcome.killed else "SURVIVED"
-    print(f"{outcome.mutant.name:44} {verdict:16} {outcome.seconds:5.1f} s", flush=True)
+    first = outcome.failed_tests[0].rpartition("::")[2] if outcome.failed_tests else ""
+    print(f"{outcome.mutant.name:44} {verdict:16} {outcome.seconds:5.1f} s  {first}", flush=True)
     if not outcome.killed:
         print(outcome.output[-2000:])
 

@@ -102,6 +102,26 @@ def test_a_mistake_ends_the_program_with_one_line_and_exit_code_2() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("learning_rte: 1.0e-3", "unknown setting `learning_rte`; did you mean `learning_rate`?"),
+        ("dropout: 1.5", "dropout is 1.5: must be between 0 and 0.9"),
+        ("learning_rate: 1e-5m", "learning_rate is `1e-5m`: must be a number"),
+    ],
+)
+def test_a_mistake_in_a_file_does_so_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str, message: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(setting + "\n")
+
+    exit_code = main(["--config", str(file)])
+
+    assert exit_code == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
 def test_help_names_every_setting_with_range_default_and_meaning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

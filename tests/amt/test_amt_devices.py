@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from amt.devices import has_fast_bf16, pick_device
+from amt.devices import constant, has_fast_bf16, pick_device
 from amt.environment import read_environment
 from amt.errors import ConfigError
 from amt.stopping import Stop
@@ -53,3 +53,17 @@ def test_a_gpu_that_is_not_there_is_a_wrong_setting() -> None:
     assert pick_device("auto").type == "cpu"
     with pytest.raises(ConfigError, match="torch sees no GPU"):
         pick_device("cuda")
+
+
+def test_a_constant_is_copied_once_and_may_be_trained_with() -> None:
+    """Also one that a validation has asked for first."""
+    weights = torch.zeros(3, requires_grad=True)
+    with torch.inference_mode():
+        first = constant((1.0, 2.0, 3.0), weights)
+
+    again = constant((1.0, 2.0, 3.0), weights)
+    (weights * again).sum().backward()  # type: ignore[no-untyped-call]
+
+    assert again is first
+    assert weights.grad is not None
+    assert weights.grad.tolist() == [1, 2, 3]

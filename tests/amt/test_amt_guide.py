@@ -21,7 +21,7 @@ from tests.amt.test_amt_parameters import PARAMETERS
 from tests.rig.command import start_runner
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = "amt-hyperparam-search"
+PROJECT, OTHER = "amt", "amt-hyperparam-search"  # the default, and one that the guide names
 pytestmark = [pytest.mark.client, pytest.mark.timeout(900)]
 
 
@@ -80,21 +80,20 @@ class Typed:
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stderr + done.stdout
 
-    def runs(self) -> list[Any]:
+    def runs(self, project: str = PROJECT) -> list[Any]:
         """Asked anew: the client remembers what it was told."""
         api = wandb.Api(api_key=self.environ["WANDB_API_KEY"], overrides={"base_url": self.url})
-        return list(api.runs(f"local/{PROJECT}"))
+        return list(api.runs(f"local/{project}"))
 
-    @property
-    def sweep(self) -> str:
+    def sweep(self, project: str = PROJECT) -> str:
         """Its ID."""
-        [sweep] = {run.sweep.id for run in self.runs()}
+        [sweep] = {run.sweep.id for run in self.runs(project)}
         return str(sweep)
 
 
 @pytest.fixture(scope="module")
 def typed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Typed]:
-    """A sweep that one process made and four joined, at once, against `runner serve`."""
+    """Two sweeps, one of which four processes joined at once, against `runner serve`."""
     folder = tmp_path_factory.mktemp("guide")
     open_state(ROOT, ROOT, environ={"RUNNER_HOME": str(folder / ".runner")})
     words = ("serve", "--port", "0", "--data", str(folder / "data"))
@@ -107,18 +106,27 @@ def typed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Typ
 
 
 def search(typed: Typed) -> Typed:
+    """As the guide's example commands do, with a file and a count of the test's own."""
     file = write_sweep(typed.folder)
-    told = typed.shell(f"python run_sweep.py --project {PROJECT} --count 1 --config {file}")
-    assert f"sweep with ID: {typed.sweep}" in told
-    assert f"{typed.url}/local/{PROJECT}/sweeps/{typed.sweep}" in told
-    join = f"python run_sweep.py --sweep_id {typed.sweep} --project {PROJECT} --count 1"
+    create(typed, PROJECT, f"python run_sweep.py --count 1 --config {file}")
+    join = f"python run_sweep.py --sweep_id {typed.sweep()} --count 1"
     each = [
         f"CUDA_VISIBLE_DEVICES={gpu} RUNNER_CHECKPOINT_DIR={typed.folder / f'run{gpu}'} {join} &\n"
         'pids="$pids $!"\n'
         for gpu in range(4)
     ]
     typed.shell("pids=\n" + "".join(each) + 'for pid in $pids; do wait "$pid"; done')
+    create(typed, OTHER, f"python run_sweep.py --project {OTHER} --count 1 --config {file}")
+    typed.shell(f"python run_sweep.py --sweep_id {typed.sweep(OTHER)} --project {OTHER} --count 1")
     return typed
+
+
+def create(typed: Typed, project: str, command: str) -> None:
+    """Its ID and page are printed."""
+    told = typed.shell(command)
+    sweep = typed.sweep(project)
+    assert f"sweep with ID: {sweep}" in told
+    assert f"{typed.url}/local/{project}/sweeps/{sweep}" in told
 
 
 def test_five_processes_have_searched_over_all_35_parameters(typed: Typed) -> None:
@@ -129,10 +137,17 @@ def test_five_processes_have_searched_over_all_35_parameters(typed: Typed) -> No
     assert len({run.config["learning_rate"] for run in runs}) == 5
 
 
+def test_a_named_project_has_the_sweep_that_was_made_and_joined_there(typed: Typed) -> None:
+    runs = typed.runs(OTHER)
+
+    assert [run.state for run in runs] == ["finished"] * 2
+    assert typed.sweep(OTHER) != typed.sweep()
+
+
 def test_the_best_configuration_is_trained_for_longer(typed: Typed) -> None:
     best = typed.folder / "best.yaml"
 
-    typed.shell(f"runner sweep best local/{PROJECT}/{typed.sweep} > {best}")
+    typed.shell(f"runner sweep best local/{PROJECT}/{typed.sweep()} > {best}")
     said = typed.shell(f"WANDB_MODE=offline python -m amt.train --config {best} --epochs=3")
 
     lowest = min(typed.runs(), key=lambda run: float(run.summary["val/hand_mpjpe"]))
@@ -146,7 +161,7 @@ def test_wandbs_api_gives_the_same_with_the_lines_of_amts_page(typed: Typed) -> 
     page = (ROOT / "amt" / "README.md").read_text()
     [lines] = [part for part in page.split("```") if part.startswith("python\n")]
     program = lines.removeprefix("python\n")
-    path = f"local/{PROJECT}/{typed.sweep}"
+    path = f"local/{PROJECT}/{typed.sweep()}"
     (typed.folder / "best.py").write_text(program.replace("ENTITY/PROJECT/SWEEP", path))
 
     typed.shell(f"cd {typed.folder} && python best.py")

@@ -53,15 +53,17 @@ def test_a_network_trained_on_photographs_finds_the_hands_and_their_joints(
     pixels = project(scenes.joints, intrinsics)
     side = (pixels.max(1) - pixels.min(1)).max(-1)
     off = np.linalg.norm(verdict.pixels - pixels, axis=-1).mean(-1) / side
-    seen = verdict.presence > 0.5
-    said, joints = (torch.from_numpy(one[seen]) for one in (verdict.joints, scenes.joints))
-    aligned = pa_mpjpe_mm(said, joints).median().item()
-    mirrored = pa_mpjpe_mm(said * torch.tensor([-1.0, 1, 1]), joints).median().item()
-    found, median = float(seen.mean()), float(np.median(off[seen]))
+    seen = verdict.presence > 0.5  # where it sees no hand, it has no answer to where the joints are
+    said, joints = (torch.from_numpy(one) for one in (verdict.joints, scenes.joints))
+    pa = pa_mpjpe_mm(said, joints).numpy()
+    pa_mirrored = pa_mpjpe_mm(said * torch.tensor([-1.0, 1, 1]), joints).numpy()
+    found = float(seen.mean())
+    median, aligned, mirrored = (float(np.median(one[seen])) for one in (off, pa, pa_mirrored))
     with capsys.disabled():
         print(
             f"\njudge: a hand in {found:.0%} of {CROPS}; there median 2D error {median:.1%} of "
-            f"the hand's side, PA {aligned:.1f} mm, mirrored {mirrored:.1f} mm"
+            f"the hand's side, PA {aligned:.1f} mm, mirrored {mirrored:.1f} mm; in all crops "
+            f"{np.median(off):.1%}, {np.median(pa):.1f} mm, {np.median(pa_mirrored):.1f} mm"
         )
     assert found >= 0.55
     assert median <= 0.08

@@ -17,7 +17,15 @@ from amt.data.dataset import Batch
 from amt.losses import TERMS, Counts, LossContext, loss_terms, terms, weigh
 from amt.model.network import Prediction
 from amt.model.tokens import Latent
-from tests.amt.examples import SIZE, answer_truth, answer_wrong, make_context, make_scenes
+from tests.amt.examples import (
+    SIZE,
+    answer_truth,
+    answer_wrong,
+    make_context,
+    make_scenes,
+    part,
+    with_gradients,
+)
 
 INTRINSICS = torch.tensor([[100.0, 100.0, 28.0, 28.0]]).expand(4, 4)
 FULL_TURN = 2 * math.pi
@@ -109,34 +117,6 @@ def backward(loss: Tensor) -> None:
     loss.backward()  # type: ignore[no-untyped-call] # torch 2.13 leaves it untyped
 
 
-def with_gradients(predicted: Prediction) -> tuple[Prediction, dict[str, Tensor]]:
-    """The same prediction from leaves that gather gradients."""
-    assert predicted.object is not None
-    assert predicted.contact_logits is not None
-    assert predicted.latent is not None
-    leaves = {
-        "stage": predicted.stages[-1],
-        "root": predicted.root,
-        "position": predicted.object.position,
-        "rotation": predicted.object.rotation,
-        "contact": predicted.contact_logits,
-        "mean": predicted.latent.mean,
-        "log_variance": predicted.latent.log_variance,
-    }
-    leaves = {name: value.clone().requires_grad_() for name, value in leaves.items()}
-    pose = replace(predicted.object, position=leaves["position"], rotation=leaves["rotation"])
-    return (
-        Prediction(
-            stages=(*predicted.stages[:-1], leaves["stage"]),
-            root=leaves["root"],
-            object=pose,
-            contact_logits=leaves["contact"],
-            latent=Latent(leaves["mean"], leaves["log_variance"]),
-        ),
-        leaves,
-    )
-
-
 @pytest.mark.parametrize(
     ("missing", "zero", "others"),
     [
@@ -164,23 +144,23 @@ def test_labels_that_some_images_lack_count_for_the_others_only(
         assert found[name] == pytest.approx(all_of_them[name], rel=1e-4)
 
 
-def part(predicted: Prediction, rows: slice) -> Prediction:
-    assert predicted.object is not None
-    assert predicted.contact_logits is not None
-    assert predicted.latent is not None
-    pose = predicted.object
-    return Prediction(
-        stages=tuple(stage[rows] for stage in predicted.stages),
-        root=predicted.root[rows],
-        object=replace(
-            pose,
-            position=pose.position[rows],
-            rotation=pose.rotation[rows],
-            in_palm=pose.in_palm[rows],
-        ),
-        contact_logits=predicted.contact_logits[rows],
-        latent=Latent(predicted.latent.mean[rows], predicted.latent.log_variance[rows]),
-    )
+def test_contact_gaps_are_divided_by_the_images_where_contact_is_known(
+    batch: Batch, context: LossContext
+) -> None:
+    """Hands and objects are known in all of them: only the gap of the physics changes."""
+    half = torch.arange(16) < 8
+    wrong = answer_wrong(batch)
+    assert wrong.contact_logits is not None
+    nowhere = replace(wrong, contact_logits=torch.full_like(wrong.contact_logits, -100.0))
+
+    def gap(one: Batch, rows: slice) -> float:
+        found = (find_terms(part(answer, rows), one, context) for answer in (wrong, nowhere))
+        with_contact, without = (terms["physics"] for terms in found)
+        return with_contact - without
+
+    partly = gap(replace(batch, contact_valid=half), slice(0, 16))
+
+    assert partly == pytest.approx(gap(batch.part(slice(0, 8)), slice(0, 8)), rel=1e-3)
 
 
 def test_the_terms_of_a_batchs_parts_add_up_to_the_batchs(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from amt.config.schema import RunConfig
 from amt.errors import ConfigError, OutOfMemoryError
@@ -274,36 +272,3 @@ def test_recomputing_changes_neither_result_nor_gradient() -> None:
         outcomes.append(torch.cat([output.flatten(), *(one.flatten() for one in gradients)]))
 
     torch.testing.assert_close(*outcomes)
-
-
-# -- waiting ---------------------------------------------------------------------------------------
-
-
-class WaitCounter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's is untyped
-    """Counts what makes the host wait: reading a value, or a size that depends on values."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(func)
-        if any(
-            one in name for one in ("_local_scalar_dense", "nonzero", "masked_select", "unique")
-        ):
-            self.found.append(name)
-        return func(*args, **(kwargs or {}))
-
-
-def count_waits(act: Callable[[], object]) -> list[str]:
-    counter = WaitCounter()
-    with counter:
-        act()
-    return counter.found
-
-
-def test_a_step_never_waits_for_the_device(cache: Path) -> None:
-    training = start(cache)
-    training.train_step()
-
-    assert count_waits(training.train_step) == []

@@ -36,18 +36,6 @@ def fingerprint(training: Training) -> list[float]:
 
 
 @pytest.mark.slow
-def test_a_few_steps_on_one_batch_overfit_it(cache: Path) -> None:
-    config = make_config(train_scenes=8, images=8000, warmup_share=0.0, learning_rate=3e-3)
-    training = Training(config, build_model(config), open_train(cache).first(8))
-
-    before = validate(training, training.data)["hand_mpjpe"]
-    for _ in range(40):
-        training.train_step()
-
-    assert validate(training, training.data)["hand_mpjpe"] < 0.7 * before
-
-
-@pytest.mark.slow
 def test_a_resumed_training_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
     settings = {"dropout": 0.2, "freeze_layers": 1, "allow_random_frozen": True}
     unbroken, first, second = (start(cache, **settings) for _ in range(3))

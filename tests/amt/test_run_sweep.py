@@ -137,6 +137,18 @@ def test_weights_are_looked_for_before_anything_is_created(tmp_path: Path) -> No
     assert not (tmp_path / "wandb").exists()
 
 
+@pytest.mark.parametrize("mode", ["online", "offline"])
+@pytest.mark.parametrize("command", ["--count 10", "--project amt-hyperparam-search --count 100"])
+def test_the_guides_commands_with_its_own_file_come_as_far_as_the_weights(
+    call: Call, command: str, mode: str
+) -> None:
+    code, said = call(*command.split(), mode=mode)
+
+    assert code == 1
+    assert said.startswith("error: no weights for `vit_base_patch14_dinov2.lvd142m`")
+    assert len(said.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_a_trunk_without_pretrained_weights_needs_none(tmp_path: Path) -> None:
     """Also where only the command says so: `--config amt/tiny.yaml`."""

@@ -1,20 +1,22 @@
-"""How well amt uses a GPU: share of its matmul rate, a plain loop beside it, idle time, memory.
+"""How well amt uses a GPU: share of its matmul rate, speed beside a plain loop, idle time, memory.
 
     python -m tests.bench.amt_gpu [STEPS] [--KEY=VALUE…]
 
 Of the full-size network at the batch of 64 unless settings say otherwise; weights are random, so
-nothing is downloaded. On a CPU it runs too, without idle time and memory. Under 8 minutes on an
-H200 with 16 cores, most of them for the scenes.
+nothing is downloaded. On a CPU it runs too, without what only a GPU has. Under 8 minutes on an H200
+with 16 cores, most of them for the scenes.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +68,10 @@ def measure_all(config: TrainConfig, data: Dataset, device: torch.device, steps:
     batch = config.optim.batch_size
     training = make_training(config, data, device)
     flops = count_flops(training) / batch
+    training.close_window()
     seconds = time_steps(training.train_step, steps, device)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    busy = read_busy_seconds(training, 20) if device.type == "cuda" else None
+    waited = training.close_window()["train/data_wait_share"]
+    on_gpu = measure_gpu(training, seconds) if device.type == "cuda" else []
     training.close()
     rate = read_matmul_rate(device)
     plain = time_steps(PlainLoop(config, data, device).step, max(2, steps // PLAIN_SHARE), device)
@@ -76,10 +79,22 @@ def measure_all(config: TrainConfig, data: Dataset, device: torch.device, steps:
     print(f"{batch / seconds:8.1f} images per second, {flops / 1e9:.1f} GFLOP per image")
     print(f"{share:8.2f} of {rate / 1e12:.2f} TFLOP/s of matmul, goal {GOALS['matmul rate']}")
     print(f"{plain / seconds:8.2f} times a plain loop, goal {GOALS['plain loop']}")
-    if busy is not None and peak is not None:
-        print(f"{1 - busy / seconds:8.3f} of the time idle, goal {GOALS['idle']}")
-        print(f"{peak / 1e9:8.2f} GB at most, goal {GOALS['peak'] / 1e9:.0f}")
-    print(f"{training.close_window()['train/data_wait_share']:8.3f} of the time for batches")
+    print(f"{waited:8.3f} of the time for batches")
+    for line in on_gpu:
+        print(line)
+
+
+def measure_gpu(training: Training, step_seconds: float) -> list[str]:
+    """The lines of figures that a CPU does not have."""
+    peak = torch.cuda.max_memory_allocated(training.device)
+    busy = read_busy_seconds(training, 20)
+    places = find_waits(training)
+    return [
+        f"{1 - busy / step_seconds:8.3f} of the time idle, goal {GOALS['idle']}",
+        f"{peak / 1e9:8.2f} GB at most, goal {GOALS['peak'] / 1e9:.0f}",
+        f"{len(places):8} times a step waits for the GPU, goal 0",
+        *(f"         {place}" for place in places),
+    ]
 
 
 def make_training(config: TrainConfig, data: Dataset, device: torch.device) -> Training:
@@ -121,16 +136,35 @@ def read_busy_seconds(training: Training, steps: int) -> float:
         for _ in range(steps):
             training.train_step()
         wait_for(training.device)
-    spans = sorted(
+    spans = (
         (event.time_range.start, event.time_range.end)
         for event in profiled.events()
-        if event.device_type.name == "CUDA"
+        if event.device_type.name == "CUDA" and not event.is_user_annotation
     )
-    busy_us, until = 0.0, 0.0
-    for start, end in spans:
-        busy_us += max(0.0, end - max(start, until))
+    return add_spans(spans) / 1e6 / steps
+
+
+def add_spans(spans: Iterable[tuple[float, float]]) -> float:
+    """For how long at least one of the spans from start to end lasts."""
+    total, until = 0.0, -math.inf
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, until))
         until = max(until, end)
-    return busy_us / 1e6 / steps
+    return total
+
+
+def find_waits(training: Training) -> list[str]:
+    """Where in a step the host waits for the GPU: file, line, and what torch says."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        training.train_step()
+        torch.cuda.set_sync_debug_mode("default")
+    return [
+        f"{one.filename}:{one.lineno}: {one.message}"
+        for one in told
+        if "synchronizing" in str(one.message)
+    ]
 
 
 def read_matmul_rate(device: torch.device) -> float:
