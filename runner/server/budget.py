@@ -18,6 +18,7 @@ from runner.server.limits import (
 from runner.server.wire import Refused
 
 NODE_BYTES = 64  # of a plain field, beside its text
+SMALL_ANSWER = 256 << 10  # bytes
 STEP = 1 << 20  # bytes of an answer that are taken at once from what all have
 
 
@@ -46,8 +47,11 @@ class Share:
     largest: int = 0  # that it was in the end
 
     def grow(self, size: int) -> None:
-        """Have so many bytes; refused with 429 where the others have too much."""
-        if size > self.size:
+        """Have so many bytes; refused with 429 where the others have too much.
+
+        A small answer needs none of what all have: large ones do not keep it from being made.
+        """
+        if size > max(self.size, SMALL_ANSWER):
             more = max(STEP, size - self.size)
             if not self.pool.take(more):
                 raise _busy()

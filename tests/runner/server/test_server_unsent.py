@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.server import limits
-from runner.server.budget import Budget, Pool, Share
+from runner.server.budget import SMALL_ANSWER, Budget, Pool, Share
 from runner.server.wire import Refused
 from tests.runner.server.servers import Server
 from tests.runner.server.test_server_app import with_key
@@ -136,6 +136,9 @@ def test_what_all_answers_take_together_is_bounded() -> None:
     with pytest.raises(Refused) as refused:
         other.spend(size=MIB)
     assert refused.value.status == 429
+
+    small = Budget.of_query(time.monotonic(), Share(pool))
+    small.spend(size=SMALL_ANSWER)  # whatever the large ones have
 
     first.give_back()
     second.give_back()
