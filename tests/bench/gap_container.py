@@ -1,8 +1,9 @@
 """How long a GPU idles between two runs in the default container, and where the time goes.
 
-`python -m tests.bench.gap_container [--rounds 3] [--size 10] [--busy 1] [--threads N]`: as
-`tests.bench.gap`, in the image that `runner build --cpu` makes, on the server of the folder:
-`wandb agent` by `docker run`, and the agents that `runner up` starts, cold and warm.
+`python -m tests.bench.gap_container [--rounds 3] [--size 10] [--busy 1] [--threads N]
+[--without-numpy]` (torch then warns when it is imported): as `tests.bench.gap`, in the image that
+`runner build --cpu` makes, on the server of the folder: `wandb agent` by `docker run`, and the
+agents that `runner up` starts, cold and warm.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from tests.rig.engine import TestEngine, find_engine
 from tests.rig.plain import Folder
 
 TIMES = "/times/times.jsonl"  # in the container
-REQUIREMENTS = "wandb==0.31.0\ntorch\nnumpy\n"
+REQUIREMENTS = "wandb==0.31.0\ntorch\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=10, help="runs in each grid")
     parser.add_argument("--busy", type=float, default=1.0, help="seconds that a run trains")
     parser.add_argument("--threads", help="OMP_NUM_THREADS")
+    parser.add_argument("--without-numpy", action="store_true")
     options = parser.parse_args(arguments)
     engine, measured = find_engine(), {way: Measured() for way in WAYS}
     with tempfile.TemporaryDirectory(prefix="runner-gap-") as place:
@@ -53,7 +55,8 @@ def make_project(place: Path, engine: TestEngine, options: argparse.Namespace) -
     times.mkdir()
     values = ", ".join(str(0.01 * (1 + one)) for one in range(options.size))
     (root / "train.py").write_text(PROGRAM.format(busy=options.busy, log=TIMES, device="cpu"))
-    (root / "requirements.txt").write_text(REQUIREMENTS)
+    more = "" if options.without_numpy else "numpy\n"
+    (root / "requirements.txt").write_text(REQUIREMENTS + more)
     (root / "sweep.yaml").write_text(
         f"{{program: train.py, method: grid, parameters: {{lr: {{values: [{values}]}}}}}}\n"
     )
