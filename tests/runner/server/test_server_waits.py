@@ -12,9 +12,9 @@ from runner.server.service import Service
 from tests.rig.disks import small_disk
 from tests.runner.agent.door import KEY, Door
 from tests.runner.agent.hand import Hand
+from tests.runner.server.heartbeats import ask, ended, join, states
 from tests.runner.server.player import Player
 from tests.runner.server.servers import Server, make_sweep
-from tests.runner.server.test_server_heartbeat import ask, ended, join, states
 
 __all__ = ["small_disk"]
 SAVES = """
