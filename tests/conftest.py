@@ -14,6 +14,7 @@ from unittest import mock
 
 import pytest
 
+from tests.rig.disks import mount_small
 from tests.rig.engine import TINY, NoEngineError, TestEngine, find_engine
 from tests.rig.kinds import judge_skip, read_required
 from tests.rig.nvml import FakeGpu, FakeNvml
@@ -104,6 +105,13 @@ def pytest_runtest_makereport(
         if why is not None:
             report.outcome, report.longrepr = "failed", why
     return report
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of 3 MiB, or of the size that the test asks for."""
+    with mount_small(tmp_path / "disk", getattr(request, "param", "3m")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,10 +19,9 @@ import pytest
 from tests.bench.load.agents import Check, Limit, LoadAgent, Place, check, count_cells
 from tests.chaos.clocks import SetClock
 from tests.chaos.test_server_kills import AGENTS, GRID, ROWS
-from tests.rig.disks import fill, small_disk
+from tests.rig.disks import fill
 from tests.runner.server.servers import Server
 
-__all__ = ["small_disk"]
 SIZE = os.environ.get("RUNNER_CHAOS_SIZE", "4")
 JUMPS = 60 if SIZE == "all" else int(SIZE)
 FULL_S = 60.0 if SIZE == "all" else 1.25 * int(SIZE)

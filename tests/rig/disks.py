@@ -1,4 +1,4 @@
-"""Small disks: real file systems, to be full. A test module imports the fixture `small_disk`."""
+"""Small disks: real file systems, to be full."""
 
 import os
 import subprocess
@@ -26,13 +26,6 @@ def mount_small(folder: Path, size: str = "3m") -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of 3 MiB, or of the size that the test asks for."""
-    with mount_small(tmp_path / "disk", getattr(request, "param", "3m")) as folder:
-        yield folder
 
 
 def fill(ballast: Path) -> None:

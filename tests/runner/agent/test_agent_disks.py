@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.disks import fill, small_disk
+from tests.rig.disks import fill
 from tests.runner.agent.door import Door
 from tests.runner.agent.hand import Hand
 
-__all__ = ["small_disk"]
 pytestmark = pytest.mark.slow  # a process for each agent, and waits
 
 SAVES = """

@@ -8,9 +8,8 @@ import pytest
 
 from runner.agent import disks
 from runner.agent.disks import Disks
-from tests.rig.disks import fill, small_disk
+from tests.rig.disks import fill
 
-__all__ = ["small_disk"]
 MIB = 1 << 20
 FULL = "OSError: [Errno 28] No space left on device"
 

@@ -9,14 +9,12 @@ from runner.agent.contract.sweeps import SweepPath
 from runner.backend.client import Client
 from runner.server.records import SweepState, replace
 from runner.server.service import Service
-from tests.rig.disks import small_disk
 from tests.runner.agent.door import KEY, Door
 from tests.runner.agent.hand import Hand
 from tests.runner.server.heartbeats import ask, ended, join, states
 from tests.runner.server.player import Player
 from tests.runner.server.servers import Server, make_sweep
 
-__all__ = ["small_disk"]
 SAVES = """
 import os, pathlib, sys
 folder = pathlib.Path(os.environ["RUNNER_CHECKPOINT_DIR"])
