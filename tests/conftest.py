@@ -1,13 +1,14 @@
 """Fixtures of all tests. Those of an engine skip, and say why, where there is none."""
 
 import faulthandler
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -165,18 +166,30 @@ def docker_client(engine_env: TestEngine) -> Iterator["DockerClient"]:
     client.close()
 
 
+@contextmanager
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of all workers only this one builds now.
+
+    Builds of the same at the same time may become two images, and the first loses its name.
+    """
+    with (tmp_path_factory.getbasetemp().parent / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def plain_image(engine_env: TestEngine, tmp_path_factory: pytest.TempPathFactory) -> PlainImage:
     """A CPU image with wandb and the program above, by `runner build --cpu`."""
     folder = make_folder(tmp_path_factory.mktemp("image") / "plain", "test-image", engine_env.env)
-    folder.run("build", "--cpu")
+    with alone(tmp_path_factory):
+        folder.run("build", "--cpu")
     record = json.loads((folder.root / ".runner" / "cache" / "image.json").read_text())
     shutil.rmtree(folder.root)
     return PlainImage(record)
 
 
 @pytest.fixture(scope="session")
-def server_image(engine_env: TestEngine) -> str:
+def server_image(engine_env: TestEngine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The server's image of this very code."""
     from runner.engine.client import Engine  # here: unmarked tests need no docker
     from runner.image.server import ensure_server_image
@@ -184,7 +197,7 @@ def server_image(engine_env: TestEngine) -> str:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in engine_env.env.items():
             patch.setenv(name, value)  # for `docker buildx`
-        with Engine.connect(environ=os.environ) as engine:
+        with Engine.connect(environ=os.environ) as engine, alone(tmp_path_factory):
             return ensure_server_image(engine, report=lambda _: None)
 
 
