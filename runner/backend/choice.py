@@ -75,8 +75,10 @@ def choose_server(
     return ServerChoice(None, "no W&B key was found")
 
 
-def name_server(server: str, why: str, state: State | None) -> ServerChoice:
-    """Parse the name of a server: `local`, or a URL.
+def name_server(
+    server: str, why: str, state: State | None, *, offers_own: bool = True
+) -> ServerChoice:
+    """Parse the name of a server: `local`, or a URL; an error offers `local` only where it helps.
 
     Raises:
         RunnerError: it is neither (2).
@@ -91,10 +93,10 @@ def name_server(server: str, why: str, state: State | None) -> ServerChoice:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         bare = urlsplit(f"https://{server}").hostname or ""
         raise RunnerError(
-            f"{why}: `{server}` is neither `local` nor a URL",
+            f"{why}: `{server}` is {'neither `local` nor a URL' if offers_own else 'not a URL'}",
             hint=f"did you mean `https://{server}`?"
             if "://" not in server and "." in bare
-            else "for example `local` or `https://api.wandb.ai`",
+            else f"for example {'`local` or ' if offers_own else ''}`https://api.wandb.ai`",
             code=ExitCode.USAGE,
         )
     # a URL of the cloud's pages means its API; it is always asked over HTTPS

@@ -43,7 +43,7 @@ def choose_target(
 
     if named := flag or settings.sync.to:
         why = "--to" if flag else settings.origins.get("sync.to", "[sync] to")
-        choice = name_server(named, why, state)
+        choice = name_server(named, why, state, offers_own=False)
         if not is_wandb(choice):
             raise _is_ours(choice, named)
         return choice

@@ -172,7 +172,7 @@ def test_sweeps_of_several_servers_need_a_choice(tmp_path: Path) -> None:
     assert choose(None, "a1", "unknown", "a1") == "https://one.example"
     with pytest.raises(RunnerError, match=r"several servers: https://one\.example, https://two"):
         choose(None, "a1", "b2")
-    with pytest.raises(RunnerError, match=r"--to: `ftp://x` is neither"):
+    with pytest.raises(RunnerError, match=r"--to: `ftp://x` is not a URL"):
         choose("ftp://x")
     with pytest.raises(RunnerError, match=r"`https://ours` is a sweep server of runner, but sync"):
         choose("https://ours")
