@@ -10,7 +10,7 @@ class Account:
     """Runs that wait here, and ends that the server has not confirmed."""
 
     def __init__(self, *, with_runner: bool) -> None:
-        """Nothing yet; our own server is told of ends, and takes runs back (`with_runner`)."""
+        """Start empty; `with_runner`: the server is ours, hears of ends and takes runs back."""
         self._with_runner = with_runner
         self.waiting: deque[Command] = deque()  # handed out, not started
         self.ended: list[Ended] = []

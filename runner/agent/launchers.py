@@ -20,7 +20,7 @@ _CALLED = re.compile(
     r"^(?:[\w.]+\.)?CalledProcessError: .*"
     r"(?:returned non-zero exit status (\d+)|died with <Signals\.(\w+):)"
 )
-_ACCELERATE = "/accelerate/commands/launch.py"  # others call programs that are no trainings
+_ACCELERATE = "/accelerate/commands/launch.py"  # other callers may start a tool, not a training
 _ITS_LOG = re.compile(r"^[WEI]\d{4} .*\btorch/distributed/")  # of torchrun
 _TRACEBACK = "Traceback (most recent call last):"
 

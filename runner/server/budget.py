@@ -30,7 +30,7 @@ class Pool:
         self._guard = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Are there so many bytes? Then they are taken."""
+        """Take this many bytes, if they are free; whether they were."""
         with self._guard:
             if size > self._left:
                 return False
@@ -47,7 +47,7 @@ class Share:
     largest: int = 0  # that it was in the end
 
     def grow(self, size: int) -> None:
-        """Have so many bytes; refused with 429 where the others have too much.
+        """Take up to this many bytes; refused with 429 where other answers hold too much.
 
         A small answer needs none of what all have: large ones do not keep it from being made.
         """
